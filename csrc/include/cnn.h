@@ -1,0 +1,382 @@
+/*
+ * cnn.h: the only public header of the C core.
+ *
+ * The core runs programs. A program is a flat array of instructions over numbered operands; a planner (Python, in
+ * this project) makes it, cnn_program_run() executes all of it in one call on one thread team. Every instruction
+ * names an op from the registry below. An op is one C function with a naive twin of the same signature (cnn_ref_...),
+ * which is the oracle of its tests.
+ *
+ * Dimension legend, used word for word in C, Cython and docstrings
+ *   N           samples in a batch (the `batch` of a call; every other extent is per sample)
+ *   C H W       channels, height, width of an image or feature map
+ *   IC OC       input and output channels of a convolution; groups split both
+ *   KH KW       height and width of a kernel (filter or pooling window)
+ *   OH OW       height and width of an output
+ *   stride, pad, dilation   in elements; pad has a value for each side, so that "same" can be asymmetric
+ *   M N K       matrix extents: (M x K) * (K x N) = (M x N); a linear layer has K inputs and N outputs
+ *   src dst weights bias, and diff_* for the gradient of the loss by each
+ *
+ * Layouts
+ *   feature maps   N H W C, float32, no gaps. Public interfaces speak N C H W; nchw_to_nhwc converts.
+ *   panels         weights are stored [groups][ceil(OC/groups / 16)][K][16]: columns (output channels) in panels of
+ *                  CNN_PANEL, K = KH*KW*IC/groups in the order kh, kw, ic. Missing columns of the last panel are zero
+ *                  and stay zero (their gradient is zero). A linear layer is the case groups = 1, K = its inputs.
+ *   bias, batch-norm vectors   [C], plain
+ *
+ * Alignment: arena, parameters and workspace start on CNN_ALIGNMENT bytes. Outputs of an op never overlap its inputs
+ * unless the op's comment says that it may run in place. Offsets are ptrdiff_t (elements) or int64_t (bytes).
+ *
+ * The same bits for any number of threads: work is split by shape and batch, never by the size of the team, and sums
+ * over samples run over a partition that depends on shape and batch only, added up in a fixed order.
+ */
+#ifndef CNN_H
+#define CNN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CNN_ABI_VERSION 1
+#define CNN_ALIGNMENT 64
+#define CNN_PANEL 16
+#define CNN_MAX_OPERANDS 10
+#define CNN_MAX_EXTERNALS 8
+#define CNN_MAX_THREADS 256
+
+/* ---- status ------------------------------------------------------------------------------------------------- */
+
+typedef enum cnn_status {
+    CNN_OK = 0,
+    CNN_OUT_OF_MEMORY,
+    CNN_BAD_PROGRAM,        /* an instruction or operand that does not fit; cnn_run.detail is its index */
+    CNN_BAD_BATCH,          /* batch < 1 or above the program's largest */
+    CNN_BAD_THREADS,        /* thread count outside 1 ... CNN_MAX_THREADS */
+    CNN_BAD_ISA,            /* CNN_ISA or cnn_set_isa() named a set that is unknown or that this CPU lacks */
+    CNN_NONFINITE_INPUT,    /* detail: index of the first element that is NaN or infinite */
+    CNN_LABEL_OUT_OF_RANGE, /* detail: index of the sample */
+    CNN_NONFINITE_LOSS,     /* nothing was updated */
+    CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; nothing was updated */
+    CNN_NONFINITE_OUTPUT,   /* only with check_outputs: detail is the instruction that made it */
+} cnn_status;
+
+const char *cnn_status_message(cnn_status status);
+
+/* ---- geometry: one const struct per family of ops; extents are per sample ------------------------------------ */
+
+typedef enum cnn_activation { CNN_ACTIVATION_NONE = 0, CNN_ACTIVATION_RELU = 1 } cnn_activation;
+
+typedef struct cnn_conv2d_geometry {
+    ptrdiff_t h, w, ic, oc, kh, kw, oh, ow;
+    ptrdiff_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups;
+    ptrdiff_t activation; /* cnn_activation, applied after the bias */
+    ptrdiff_t pool;       /* 0, or 2: max-pool 2x2 with stride 2 after the activation; dst is (OH/2, OW/2, OC) */
+} cnn_conv2d_geometry;
+
+typedef struct cnn_pool2d_geometry {
+    ptrdiff_t h, w, c, kh, kw, oh, ow;
+    ptrdiff_t stride_h, stride_w, pad_top, pad_left;
+    ptrdiff_t count_include_pad; /* average pooling: divide by KH*KW (1) or by the elements inside the image (0) */
+} cnn_pool2d_geometry;
+
+typedef struct cnn_linear_geometry {
+    ptrdiff_t k, n;       /* inputs, outputs */
+    ptrdiff_t activation; /* cnn_activation */
+} cnn_linear_geometry;
+
+typedef struct cnn_elementwise_geometry {
+    ptrdiff_t count; /* elements per sample */
+    float slope;     /* LeakyReLU: slope of the negative side */
+} cnn_elementwise_geometry;
+
+typedef struct cnn_image_geometry {
+    ptrdiff_t h, w, c;
+} cnn_image_geometry;
+
+typedef struct cnn_norm_geometry {
+    ptrdiff_t rows, c; /* rows per sample (H*W, or 1 after a linear layer) */
+    float eps, momentum;
+} cnn_norm_geometry;
+
+typedef struct cnn_softmax_geometry {
+    ptrdiff_t rows, c; /* softmax runs over c, rows times per sample */
+} cnn_softmax_geometry;
+
+typedef struct cnn_dropout_geometry {
+    ptrdiff_t count;  /* elements per sample */
+    ptrdiff_t stream; /* which dropout layer this is: keeps their draws apart */
+    float rate;       /* probability of zero; kept elements are divided by 1 - rate */
+} cnn_dropout_geometry;
+
+typedef struct cnn_slice_geometry {
+    ptrdiff_t rows, channels;                                 /* rows per sample; channels copied per row */
+    ptrdiff_t src_stride, src_offset, dst_stride, dst_offset; /* in elements, per row */
+} cnn_slice_geometry;
+
+typedef struct cnn_loss_geometry {
+    ptrdiff_t classes;     /* columns of the logits, or elements per sample for mean squared error */
+    float label_smoothing; /* cross-entropy: label weight moved evenly to all classes */
+} cnn_loss_geometry;
+
+typedef struct cnn_optimizer_geometry {
+    ptrdiff_t count;    /* elements of the parameter arena, gradients and states */
+    ptrdiff_t segments; /* entries of the segment table */
+    float momentum, nesterov, beta1, beta2, eps;
+    float max_norm; /* clip_gradients: largest Euclidean norm of the whole gradient */
+} cnn_optimizer_geometry;
+
+/* A run of parameters that share their settings; the table covers every trainable element once, in order. */
+typedef struct cnn_segment {
+    int64_t offset, count;
+    float l2;           /* gradient += l2 * parameter */
+    float weight_decay; /* decoupled: parameter *= 1 - lr * weight_decay */
+    float lr_scale;     /* this segment's learning rate is lr * lr_scale; 0 freezes it */
+    float reserved;
+} cnn_segment;
+
+typedef union cnn_geometry {
+    cnn_conv2d_geometry conv2d;
+    cnn_pool2d_geometry pool2d;
+    cnn_linear_geometry linear;
+    cnn_elementwise_geometry elementwise;
+    cnn_image_geometry image;
+    cnn_norm_geometry norm;
+    cnn_softmax_geometry softmax;
+    cnn_dropout_geometry dropout;
+    cnn_slice_geometry slice;
+    cnn_loss_geometry loss;
+    cnn_optimizer_geometry optimizer;
+} cnn_geometry;
+
+/* ---- one run ------------------------------------------------------------------------------------------------ */
+
+/* What changes from run to run; the last four fields are results. */
+typedef struct cnn_run {
+    ptrdiff_t batch;
+    uint64_t seed, step; /* dropout draws are keyed by (seed, stream, step, element); Adam corrects by step + 1 */
+    double learning_rate;
+    void *externals[CNN_MAX_EXTERNALS]; /* input, labels, output, ... as the program numbers them */
+    double *seconds;                    /* NULL, or one slot per instruction: adds the time each took */
+    bool check_outputs;                 /* look for NaN and Inf after every instruction (slow: to find a culprit) */
+    double loss;                        /* mean over the batch, from a loss op */
+    double gradient_norm;               /* from clip_gradients, before clipping */
+    ptrdiff_t detail;                   /* see cnn_status */
+    double elapsed;                     /* seconds inside cnn_program_run */
+} cnn_run;
+
+/* ---- ops ---------------------------------------------------------------------------------------------------- */
+
+typedef struct cnn_kernels cnn_kernels; /* table of instruction-set specific inner kernels, see kernels.h */
+
+/* One member of the thread team. Scratch is this worker's own; shared belongs to the running op. */
+typedef struct cnn_worker {
+    int rank, size;
+    const cnn_kernels *kernels;
+    void *shared, *scratch;
+} cnn_worker;
+
+/* Operands stand in the order in which the registry names them; an optional one may be NULL. Every worker of the
+ * team calls the op with the same call; an op that needs the others waits with cnn_barrier(). An op that finds a
+ * reason to stop the program writes *status from one worker; the executor looks at it after ops marked CNN_MAY_STOP. */
+typedef struct cnn_call {
+    const cnn_geometry *geometry;
+    ptrdiff_t batch;
+    void *operands[CNN_MAX_OPERANDS];
+    cnn_run *run;
+    cnn_status *status;
+} cnn_call;
+
+typedef struct cnn_workspace {
+    size_t shared, scratch; /* bytes for the op, bytes for each worker */
+} cnn_workspace;
+
+typedef void cnn_op_function(const cnn_call *call, const cnn_worker *worker);
+typedef cnn_workspace cnn_workspace_function(const cnn_geometry *geometry, ptrdiff_t batch);
+
+enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
+
+/*
+ * The registry: one row per op. X(name, geometry, flags, workspace, operands)
+ *   name        cnn_<name> is the op, cnn_ref_<name> its naive twin
+ *   geometry    member of cnn_geometry
+ *   workspace   cnn_<workspace>_workspace says what it needs
+ *   operands    outputs first; "?" marks one that may be absent, ":u8" and ":i64" a type other than float32,
+ *               ":seg" a table of cnn_segment
+ *
+ * check_finite          NaN or Inf in src stops the program (CNN_NONFINITE_INPUT)
+ * check_labels          a label outside 0 ... classes-1 stops the program
+ * conv2d_forward        argmax is present exactly when geometry.pool: 0..3 = position in the window (row-major, the
+ *                       first of equals), 255 = the activation is off there (no gradient flows)
+ * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before)
+ * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
+ *                       NaN wins. backward overwrites diff_src, zeros included.
+ * relu, leaky_relu, sigmoid, tanh, dropout, add: dst may be one of the sources. The same for their backward.
+ * relu/sigmoid/tanh backward read the output (dst), leaky_relu the input (src).
+ * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream
+ * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
+ *                       + momentum * batch. save_mean and save_inv_std are [C]. (Ioffe & Szegedy 2015, Algorithm 1)
+ * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
+ * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
+ * cross_entropy_soft    targets are probabilities [N][classes]
+ * binary_cross_entropy  from logits; mean over batch and classes; mean_squared_error likewise
+ * check_gradients       NaN or Inf in the gradients stops the program
+ * clip_gradients        scales in place so that the Euclidean norm is at most max_norm; sets run.gradient_norm
+ * sgd                   v = momentum*v + g; p -= lr * (nesterov ? g + momentum*v : v), g with l2 (PyTorch's form)
+ * adam                  Kingma & Ba 2015, Algorithm 1, with l2 or decoupled decay (Loshchilov & Hutter 2019) per segment
+ */
+#define CNN_OPS(X)                                                                                                     \
+    X(check_finite, elementwise, CNN_MAY_STOP, check, "src")                                                           \
+    X(check_labels, loss, CNN_MAY_STOP, check, "labels:i64")                                                           \
+    X(nchw_to_nhwc, image, CNN_RUNS_ON, no, "dst src")                                                                 \
+    X(nhwc_to_nchw, image, CNN_RUNS_ON, no, "dst src")                                                                 \
+    X(conv2d_forward, conv2d, CNN_RUNS_ON, conv2d_forward, "dst argmax:u8? src weights bias?")                         \
+    X(conv2d_backward_data, conv2d, CNN_RUNS_ON, conv2d_backward_data, "diff_src diff_dst weights")                    \
+    X(conv2d_backward_weights, conv2d, CNN_RUNS_ON, conv2d_backward_weights, "diff_weights diff_bias? src diff_dst")   \
+    X(linear_forward, linear, CNN_RUNS_ON, linear_forward, "dst src weights bias?")                                    \
+    X(linear_backward_data, linear, CNN_RUNS_ON, linear_backward_data, "diff_src diff_dst weights")                    \
+    X(linear_backward_weights, linear, CNN_RUNS_ON, linear_backward_weights, "diff_weights diff_bias? src diff_dst")   \
+    X(maxpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst argmax:u8? src")                                                \
+    X(maxpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst argmax:u8")                                      \
+    X(avgpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst src")                                                           \
+    X(avgpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst")                                                \
+    X(relu_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                           \
+    X(relu_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                            \
+    X(leaky_relu_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                     \
+    X(leaky_relu_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst src")                                      \
+    X(sigmoid_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                        \
+    X(sigmoid_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                         \
+    X(tanh_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                           \
+    X(tanh_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                            \
+    X(softmax_forward, softmax, CNN_RUNS_ON, no, "dst src")                                                            \
+    X(softmax_backward, softmax, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                             \
+    X(batchnorm_forward_training, norm, CNN_RUNS_ON, batchnorm,                                                        \
+      "dst save_mean save_inv_std running_mean running_var src weights bias")                                          \
+    X(batchnorm_forward_inference, norm, CNN_RUNS_ON, no, "dst src weights bias running_mean running_var")             \
+    X(batchnorm_backward, norm, CNN_RUNS_ON, batchnorm,                                                                \
+      "diff_src diff_weights diff_bias src diff_dst weights save_mean save_inv_std")                                   \
+    X(dropout, dropout, CNN_RUNS_ON, no, "dst src")                                                                    \
+    X(add, elementwise, CNN_RUNS_ON, no, "dst a b")                                                                    \
+    X(copy_channels, slice, CNN_RUNS_ON, no, "dst src")                                                                \
+    X(cross_entropy, loss, CNN_MAY_STOP, loss, "diff_logits? logits labels:i64")                                       \
+    X(cross_entropy_soft, loss, CNN_MAY_STOP, loss, "diff_logits? logits targets")                                     \
+    X(mean_squared_error, loss, CNN_MAY_STOP, loss, "diff_src? src targets")                                           \
+    X(binary_cross_entropy, loss, CNN_MAY_STOP, loss, "diff_logits? logits targets")                                   \
+    X(check_gradients, optimizer, CNN_MAY_STOP, gradient_sums, "gradients")                                            \
+    X(clip_gradients, optimizer, CNN_RUNS_ON, gradient_sums, "gradients")                                              \
+    X(sgd, optimizer, CNN_RUNS_ON, no, "parameters velocity? gradients segments:seg")                                  \
+    X(adam, optimizer, CNN_RUNS_ON, no, "parameters first_moment second_moment gradients segments:seg")
+
+typedef enum cnn_op {
+#define CNN_OP_ENUM(name, geometry, flags, workspace, operands) CNN_OP_##name,
+    CNN_OPS(CNN_OP_ENUM)
+#undef CNN_OP_ENUM
+        CNN_OP_COUNT
+} cnn_op;
+
+#define CNN_OP_DECLARE(name, geometry, flags, workspace, operands)                                                     \
+    cnn_op_function cnn_##name;                                                                                        \
+    cnn_op_function cnn_ref_##name;
+CNN_OPS(CNN_OP_DECLARE)
+#undef CNN_OP_DECLARE
+
+typedef struct cnn_op_info {
+    const char *name, *geometry, *operands;
+    int flags;
+    cnn_workspace_function *workspace;
+    cnn_op_function *function, *reference;
+} cnn_op_info;
+
+/* The registry row of an op, NULL when there is none of that number. */
+const cnn_op_info *cnn_op_find(int op);
+
+/* Run one op alone on a team of `threads`: for tests and benchmarks. Operands as in cnn_call; allocates workspace. */
+cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
+                      int threads, bool reference);
+
+/* ---- programs ----------------------------------------------------------------------------------------------- */
+
+/* Where an operand lives. Persistent spaces belong to the caller and outlive the program. */
+typedef enum cnn_space {
+    CNN_SPACE_NONE = 0,
+    CNN_SPACE_ARENA,
+    CNN_SPACE_PARAMETERS,
+    CNN_SPACE_GRADIENTS,
+    CNN_SPACE_BUFFERS, /* running statistics */
+    CNN_SPACE_STATES,  /* optimiser */
+    CNN_SPACE_CONSTANTS,
+    CNN_SPACE_EXTERNAL, /* offset is the index into cnn_run.externals */
+    CNN_SPACE_COUNT
+} cnn_space;
+
+typedef struct cnn_operand {
+    cnn_space space;
+    int64_t offset, bytes; /* bytes at the largest batch; checked against the size of the space */
+} cnn_operand;
+
+typedef struct cnn_instruction {
+    int op;
+    int operands[CNN_MAX_OPERANDS]; /* indices into the operand table; -1 for an absent optional one */
+    cnn_geometry geometry;
+} cnn_instruction;
+
+typedef struct cnn_program_description {
+    const cnn_instruction *instructions;
+    ptrdiff_t instruction_count;
+    const cnn_operand *operands;
+    ptrdiff_t operand_count;
+    ptrdiff_t max_batch;
+    void *spaces[CNN_SPACE_COUNT];        /* base pointers; NULL for the arena, which the program allocates */
+    int64_t space_bytes[CNN_SPACE_COUNT]; /* the arena's size too */
+} cnn_program_description;
+
+typedef struct cnn_program cnn_program;
+
+/* Copies the tables, checks them, allocates arena and workspace once. On failure *program is NULL and *detail the
+ * instruction at fault. Running never allocates, except once when the team grows. */
+cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **program, ptrdiff_t *detail);
+void cnn_program_destroy(cnn_program *program);
+
+/* Executes every instruction for run->batch samples on a team of cnn_get_threads() workers. One run at a time. */
+cnn_status cnn_program_run(cnn_program *program, cnn_run *run);
+
+/* The arena, to look at intermediate values after a run (only those that are still live). */
+void *cnn_program_arena(cnn_program *program);
+int64_t cnn_program_workspace_bytes(const cnn_program *program);
+
+/* ---- threads, instruction sets, random numbers, matrices -------------------------------------------------------- */
+
+/* The one place that decides the number of threads: an explicit count (honoured above the core count too), else
+ * CNN_NUM_THREADS, else affinity and cgroup quota, whichever is less. Counts above CNN_MAX_THREADS are refused. */
+cnn_status cnn_set_threads(int threads); /* 0: back to the default */
+int cnn_get_threads(void);
+int cnn_measure_team(void); /* opens a team and counts it */
+bool cnn_has_openmp(void);
+void cnn_barrier(const cnn_worker *worker);
+
+/* "reference", "portable", "avx2", "avx512", "neon". The default is the best that the CPU has; the variable CNN_ISA
+ * overrides it. "reference" runs the naive twins. */
+cnn_status cnn_set_isa(const char *name);
+const char *cnn_get_isa(void);            /* NULL when CNN_ISA names a set that is not to be had */
+const char *cnn_available_isa(int index); /* NULL behind the last */
+const char *cnn_requested_isa(void);      /* what CNN_ISA says, for the message */
+
+/* Philox4x32-10 (Salmon et al. 2011): four 32-bit draws for a counter and a key. */
+void cnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t draws[4]);
+
+/* C (M x N, ldc) = alpha * op(A) * op(B) + beta * C, row-major; op transposes when its flag is set. beta = 0
+ * overwrites and never reads C. Leading dimensions in elements. Uses cnn_get_threads() workers. */
+cnn_status cnn_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
+                     const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c, ptrdiff_t ldc);
+void cnn_ref_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
+                   const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c, ptrdiff_t ldc);
+
+/* Busy loop of independent FMAs with the widest vectors of the current instruction set: FLOPs done, for the peak. */
+double cnn_fma_burst(int64_t rounds);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,20 @@
+/* All bodies for avx512. Only functions in this file use it: the rest of the library stays at the baseline. */
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))),                   \
+                             apply_to = function)
+#else
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+#include "arch/simd_avx512.h"
+
+#include "arch/bodies.h"
+
+const cnn_kernels cnn_kernels_avx512 = CNN_KERNEL_TABLE("avx512");
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#else
+typedef int cnn_avx512_is_for_x86_64; /* a translation unit may not be empty */
+#endif

@@ -1,0 +1,18 @@
+/* Every body, compiled for the instruction set of the including file, and the table of them. Include after the
+ * simd_*.h of that set. */
+#ifndef CNN_ARCH_BODIES_H
+#define CNN_ARCH_BODIES_H
+
+#include "bodies/activation.h"
+#include "bodies/gemm_tile.h"
+#include "bodies/pool.h"
+#include "bodies/sums.h"
+
+#define CNN_KERNEL_ENTRY(name, parameters) .name = name,
+#define CNN_KERNEL_TABLE(isa_name)                                                                                     \
+    {                                                                                                                  \
+        .isa = isa_name, .tile_rows = SIMD_TILE_ROWS, .tile_groups = SIMD_TILE_GROUPS, .vector_width = SIMD_WIDTH,     \
+        .fma_chains = SIMD_FMA_CHAINS, CNN_KERNELS(CNN_KERNEL_ENTRY)                                                   \
+    }
+
+#endif

@@ -1,0 +1,38 @@
+/* AVX-512F behind the names that the bodies use. A group is CNN_PANEL = 16 columns: one vector. */
+#ifndef CNN_SIMD_H
+#define CNN_SIMD_H
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIMD_WIDTH 16
+#define SIMD_TILE_ROWS 14
+#define SIMD_TILE_GROUPS 2
+#define SIMD_FMA_CHAINS 16
+
+typedef __m512 simd_float;
+
+static inline simd_float simd_zero(void) { return _mm512_setzero_ps(); }
+static inline simd_float simd_set1(float x) { return _mm512_set1_ps(x); }
+static inline simd_float simd_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void simd_store(float *p, simd_float v) { _mm512_storeu_ps(p, v); }
+static inline simd_float simd_add(simd_float a, simd_float b) { return _mm512_add_ps(a, b); }
+/* NaN in b wins: maxps returns its second operand when either is NaN. */
+static inline simd_float simd_max(simd_float a, simd_float b) { return _mm512_max_ps(a, b); }
+static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return _mm512_fmadd_ps(a, b, c); }
+
+/* The first `count` lanes; 0 <= count, lanes from SIMD_WIDTH up are ignored. */
+static inline __mmask16 simd_lanes(ptrdiff_t count)
+{
+    return count >= SIMD_WIDTH ? (__mmask16)0xFFFF : count <= 0 ? (__mmask16)0 : (__mmask16)((1u << count) - 1u);
+}
+static inline simd_float simd_load_part(const float *p, ptrdiff_t count)
+{
+    return _mm512_maskz_loadu_ps(simd_lanes(count), p);
+}
+static inline void simd_store_part(float *p, simd_float v, ptrdiff_t count)
+{
+    _mm512_mask_storeu_ps(p, simd_lanes(count), v);
+}
+
+#endif

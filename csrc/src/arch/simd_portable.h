@@ -1,0 +1,45 @@
+/* Plain C behind the names that the bodies use: four lanes, which every x86-64 and aarch64 compiler maps to its
+ * baseline vectors. Multiply and add are two roundings here, so bits differ from the FMA sets. */
+#ifndef CNN_SIMD_H
+#define CNN_SIMD_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SIMD_WIDTH 4
+#define SIMD_TILE_ROWS 2
+#define SIMD_TILE_GROUPS 1
+#define SIMD_FMA_CHAINS 8
+
+typedef float simd_float __attribute__((vector_size(16)));
+
+static inline simd_float simd_set1(float x) { return (simd_float){x, x, x, x}; }
+static inline simd_float simd_zero(void) { return simd_set1(0.0f); }
+static inline simd_float simd_load(const float *p)
+{
+    simd_float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void simd_store(float *p, simd_float v) { memcpy(p, &v, sizeof v); }
+static inline simd_float simd_add(simd_float a, simd_float b) { return a + b; }
+/* NaN in b wins. */
+static inline simd_float simd_max(simd_float a, simd_float b)
+{
+    simd_float v;
+    for (int i = 0; i < SIMD_WIDTH; i++) v[i] = a[i] > b[i] ? a[i] : b[i];
+    return v;
+}
+static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return a * b + c; }
+static inline simd_float simd_load_part(const float *p, ptrdiff_t count)
+{
+    simd_float v = simd_zero();
+    for (ptrdiff_t i = 0; i < SIMD_WIDTH && i < count; i++) v[i] = p[i];
+    return v;
+}
+static inline void simd_store_part(float *p, simd_float v, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < SIMD_WIDTH && i < count; i++) p[i] = v[i];
+}
+
+#endif

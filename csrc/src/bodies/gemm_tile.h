@@ -1,0 +1,128 @@
+/* The one micro-kernel: a tile of a batch-reduce matrix product (see cnn_tile in kernels.h).
+ *
+ * Accumulators stay in registers over all segments and k. Each row of A is one broadcast per k, each group of B
+ * 16 / SIMD_WIDTH loads. `rows` and `groups` are compile-time constants in tile_body so that the loops vanish.
+ */
+#ifndef CNN_BODY_GEMM_TILE_H
+#define CNN_BODY_GEMM_TILE_H
+
+#include <assert.h>
+
+#include "kernels.h"
+
+enum { TILE_VECTORS_PER_GROUP = CNN_PANEL / SIMD_WIDTH };
+
+static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, const int rows, const int groups)
+{
+    enum { MOST = SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP };
+    const int vectors = groups * TILE_VECTORS_PER_GROUP;
+    simd_float sum[SIMD_TILE_ROWS][MOST];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) sum[i][v] = simd_zero();
+
+    const ptrdiff_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, b_group = t->b_group, depth = t->k;
+    for (ptrdiff_t s = 0; s < t->segments; s++) {
+        /* One pointer per three rows keeps the addresses within base + {0, 1, 2} * a_row. */
+        const float *a[(SIMD_TILE_ROWS + 2) / 3];
+#pragma GCC unroll 16
+        for (int p = 0; p < (rows + 2) / 3; p++) a[p] = t->a + t->a_offset[s] + 3 * p * a_row;
+        const float *b = t->b + t->b_offset[s];
+        for (ptrdiff_t k = 0; k < depth; k++) {
+            simd_float column[MOST];
+#pragma GCC unroll 16
+            for (int v = 0; v < vectors; v++)
+                column[v] =
+                    simd_load(b + (v / TILE_VECTORS_PER_GROUP) * b_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i++) {
+                const simd_float x = simd_set1(a[i / 3][(i % 3) * a_row]);
+#pragma GCC unroll 16
+                for (int v = 0; v < vectors; v++) sum[i][v] = simd_fma(x, column[v], sum[i][v]);
+            }
+#pragma GCC unroll 16
+            for (int p = 0; p < (rows + 2) / 3; p++) a[p] += a_k;
+            b += b_k;
+        }
+    }
+
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t first = v * SIMD_WIDTH, left = t->columns - first;
+        if (left <= 0) break;
+        float *c = t->c + (v / TILE_VECTORS_PER_GROUP) * t->c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
+        const simd_float bias = t->bias ? simd_load_part(t->bias + first, left) : simd_zero();
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            float *out = c + i * t->c_row;
+            simd_float x = simd_add(sum[i][v], bias);
+            if (left >= SIMD_WIDTH) {
+                if (t->accumulate) x = simd_add(x, simd_load(out));
+                simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
+            } else {
+                if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
+                simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
+            }
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile *t, const int groups)
+{
+    switch (t->rows) {
+    case 1: tile_body(t, 1, groups); break;
+    case 2: tile_body(t, 2, groups); break;
+#if SIMD_TILE_ROWS >= 6
+    case 3: tile_body(t, 3, groups); break;
+    case 4: tile_body(t, 4, groups); break;
+    case 5: tile_body(t, 5, groups); break;
+    case 6: tile_body(t, 6, groups); break;
+#endif
+#if SIMD_TILE_ROWS >= 14
+    case 7: tile_body(t, 7, groups); break;
+    case 8: tile_body(t, 8, groups); break;
+    case 9: tile_body(t, 9, groups); break;
+    case 10: tile_body(t, 10, groups); break;
+    case 11: tile_body(t, 11, groups); break;
+    case 12: tile_body(t, 12, groups); break;
+    case 13: tile_body(t, 13, groups); break;
+    case 14: tile_body(t, 14, groups); break;
+#endif
+    default: assert(!"rows within the tile");
+    }
+}
+
+static void gemm_tile(const cnn_tile *t)
+{
+    assert(t->rows >= 1 && t->rows <= SIMD_TILE_ROWS);
+    assert(t->columns >= 1 && t->columns <= SIMD_TILE_GROUPS * CNN_PANEL);
+#if SIMD_TILE_GROUPS > 1
+    if (t->columns > CNN_PANEL) {
+        tile_of_groups(t, 2);
+        return;
+    }
+#endif
+    tile_of_groups(t, 1);
+}
+
+/* Independent FMA chains in registers: the peak that GFLOP/s are held against. 2 FLOPs per lane, chain and round. */
+static void fma_burst(int64_t rounds, float *sink)
+{
+    simd_float chain[SIMD_FMA_CHAINS];
+    const simd_float scale = simd_set1(0.999f), step = simd_set1(1e-3f);
+#pragma GCC unroll 16
+    for (int i = 0; i < SIMD_FMA_CHAINS; i++) chain[i] = simd_set1(1.0f + (float)i);
+    for (int64_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < SIMD_FMA_CHAINS; i++) chain[i] = simd_fma(chain[i], scale, step);
+    }
+    simd_float total = simd_zero();
+#pragma GCC unroll 16
+    for (int i = 0; i < SIMD_FMA_CHAINS; i++) total = simd_add(total, chain[i]);
+    float lanes[SIMD_WIDTH];
+    simd_store(lanes, total);
+    *sink += lanes[0];
+}
+
+#endif

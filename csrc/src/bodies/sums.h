@@ -1,0 +1,34 @@
+/* Sums in a fixed order, vectorised over the elements that are summed side by side. */
+#ifndef CNN_BODY_SUMS_H
+#define CNN_BODY_SUMS_H
+
+#include "kernels.h"
+
+static void add_rows(float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,
+                     ptrdiff_t stride)
+{
+    ptrdiff_t j = 0;
+    for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH) {
+        simd_float sum = simd_load(dst + j);
+        for (ptrdiff_t r = 0; r < rows; r++) sum = simd_add(sum, simd_load(src + r * stride + j));
+        simd_store(dst + j, sum);
+    }
+    if (j < columns) {
+        const ptrdiff_t left = columns - j;
+        simd_float sum = simd_load_part(dst + j, left);
+        for (ptrdiff_t r = 0; r < rows; r++) sum = simd_add(sum, simd_load_part(src + r * stride + j, left));
+        simd_store_part(dst + j, sum, left);
+    }
+}
+
+static void sum_parts(float *restrict dst, const float *restrict src, ptrdiff_t parts, ptrdiff_t count,
+                      ptrdiff_t stride)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        float sum = src[i];
+        for (ptrdiff_t part = 1; part < parts; part++) sum += src[part * stride + i];
+        dst[i] = sum;
+    }
+}
+
+#endif

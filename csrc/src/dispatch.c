@@ -1,0 +1,105 @@
+/* Which instruction set runs: the best that the CPU has, unless CNN_ISA or cnn_set_isa() says otherwise. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+typedef struct isa {
+    const char *name;
+    const cnn_kernels *kernels;
+    bool reference;
+} isa;
+
+#if defined(__x86_64__)
+static bool has_avx2(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+static bool has_avx512(void)
+{
+    __builtin_cpu_init();
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+static bool always(void) { return true; }
+
+/* Worst first: the default is the last that the CPU has. */
+static const struct {
+    isa isa;
+    bool (*available)(void);
+} candidates[] = {
+    {{"reference", &cnn_kernels_portable, true}, always},
+    {{"portable", &cnn_kernels_portable, false}, always},
+#if defined(__x86_64__)
+    {{"avx2", &cnn_kernels_avx2, false}, has_avx2},
+    {{"avx512", &cnn_kernels_avx512, false}, has_avx512},
+#elif defined(__aarch64__)
+    {{"neon", &cnn_kernels_neon, false}, always},
+#endif
+};
+enum { CANDIDATES = sizeof candidates / sizeof candidates[0] };
+
+static const isa *chosen;
+
+static const isa *find(const char *name)
+{
+    for (int i = 0; i < CANDIDATES; i++)
+        if (strcmp(candidates[i].isa.name, name) == 0 && candidates[i].available()) return &candidates[i].isa;
+    return NULL;
+}
+
+static const isa *best(void)
+{
+    const isa *found = NULL;
+    for (int i = 0; i < CANDIDATES; i++)
+        if (candidates[i].available()) found = &candidates[i].isa;
+    return found;
+}
+
+const char *cnn_requested_isa(void)
+{
+    const char *name = getenv("CNN_ISA");
+    return name && *name ? name : NULL;
+}
+
+static const isa *current(void)
+{
+    if (!chosen) chosen = cnn_requested_isa() ? find(cnn_requested_isa()) : best();
+    return chosen;
+}
+
+cnn_status cnn_set_isa(const char *name)
+{
+    const isa *found = name ? find(name) : best();
+    if (!found) return CNN_BAD_ISA;
+    chosen = found;
+    return CNN_OK;
+}
+
+const char *cnn_get_isa(void) { return current() ? current()->name : NULL; }
+
+const char *cnn_available_isa(int index)
+{
+    for (int i = 0; i < CANDIDATES; i++)
+        if (candidates[i].available() && index-- == 0) return candidates[i].isa.name;
+    return NULL;
+}
+
+const cnn_kernels *cnn_kernels_current(bool *reference)
+{
+    const isa *now = current();
+    if (!now) return NULL;
+    *reference = now->reference;
+    return now->kernels;
+}
+
+double cnn_fma_burst(int64_t rounds)
+{
+    bool reference;
+    const cnn_kernels *kernels = cnn_kernels_current(&reference);
+    static float sink;
+    if (!kernels) return 0.0;
+    kernels->fma_burst(rounds, &sink);
+    return 2.0 * (double)rounds * kernels->fma_chains * kernels->vector_width;
+}

@@ -1,0 +1,57 @@
+/* What the ops share: how work is split, where scratch comes from, small arithmetic. */
+#ifndef CNN_INTERNAL_H
+#define CNN_INTERNAL_H
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "cnn.h"
+#include "kernels.h"
+
+static inline ptrdiff_t cnn_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t cnn_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
+/* ceil(a / b) for b > 0, a >= 0 */
+static inline ptrdiff_t cnn_ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* floor(a / b) for b > 0 and any a; C rounds to zero */
+static inline ptrdiff_t cnn_floor_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+static inline size_t cnn_align(size_t bytes) { return (bytes + CNN_ALIGNMENT - 1) / CNN_ALIGNMENT * CNN_ALIGNMENT; }
+
+/* Start of part `index` when `count` things are cut into `parts` nearly equal runs: a function of shape only. */
+static inline ptrdiff_t cnn_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t index)
+{
+    return count / parts * index + cnn_min(index, count % parts);
+}
+
+/* The tasks [*first, *last) of this worker. Which worker runs a task never changes what the task computes. */
+static inline void cnn_share(const cnn_worker *worker, ptrdiff_t tasks, ptrdiff_t *first, ptrdiff_t *last)
+{
+    *first = cnn_part(tasks, worker->size, worker->rank);
+    *last = cnn_part(tasks, worker->size, worker->rank + 1);
+}
+
+/* Elementwise ops cut their elements into spans of this many, a multiple of every vector width and cache line. */
+enum { CNN_SPAN = 4096 };
+
+static inline void cnn_share_elements(const cnn_worker *worker, ptrdiff_t count, ptrdiff_t *first, ptrdiff_t *last)
+{
+    cnn_share(worker, cnn_ceil_div(count, CNN_SPAN), first, last);
+    *first = cnn_min(*first * CNN_SPAN, count);
+    *last = cnn_min(*last * CNN_SPAN, count);
+}
+
+/* The worker that does what only one may do. The others must not read its result before the next barrier. */
+static inline bool cnn_is_first(const cnn_worker *worker) { return worker->rank == 0; }
+
+/* Index of the first NaN or Inf in src, -1 when all are finite. */
+ptrdiff_t cnn_find_nonfinite(const float *src, ptrdiff_t count);
+
+/* Seconds of a monotonic clock. */
+double cnn_now(void);
+
+cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch);
+
+#endif

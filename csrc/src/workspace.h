@@ -1,0 +1,12 @@
+/* How much shared and per-worker memory each op needs, named as in the registry. */
+#ifndef CNN_WORKSPACE_H
+#define CNN_WORKSPACE_H
+
+#include "cnn.h"
+
+cnn_workspace_function cnn_no_workspace, cnn_check_workspace, cnn_conv2d_forward_workspace,
+    cnn_conv2d_backward_data_workspace, cnn_conv2d_backward_weights_workspace, cnn_linear_forward_workspace,
+    cnn_linear_backward_data_workspace, cnn_linear_backward_weights_workspace, cnn_batchnorm_workspace,
+    cnn_loss_workspace, cnn_gradient_sums_workspace;
+
+#endif
