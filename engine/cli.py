@@ -1,0 +1,47 @@
+"""What every command shares: how errors reach the user and which exit status they give."""
+
+import os
+import sys
+from collections.abc import Callable
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Call `main` and return the exit status; a foreseeable failure prints one line `error: …` and gives 2.
+
+    Foreseeable are mistakes of the user (UserError), a status of the compiled core, and the operating system
+    saying no (a full disk, a missing permission, a package that is not installed). Anything else is a defect of
+    this project and keeps its traceback.
+    """
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`… | head`): say nothing, also not when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_USER_ERROR
+    except Exception as error:
+        if not _is_foreseeable(error):
+            raise
+        print(f"error: {_describe(error)}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _is_foreseeable(error: Exception) -> bool:
+    from engine.errors import UserError
+
+    if isinstance(error, (UserError, OSError, ImportError)):
+        return True
+    # Looked up, not imported: when the core was never loaded, the error cannot be its own.
+    core = sys.modules.get("cnncore")
+    return core is not None and isinstance(error, core.CoreError)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

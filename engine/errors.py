@@ -1,0 +1,23 @@
+"""The errors that a user can cause and put right."""
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: one sentence that names the file, key or shape and says what was expected."""
+
+
+class DivergedError(UserError):
+    """The loss or a gradient became NaN or infinite; nothing was updated in that step.
+
+    `step` counts optimiser steps from 0; `layer` is the name of the first layer whose output was not finite, or
+    None where every output was finite (then the loss itself or a gradient overflowed).
+    """
+
+    def __init__(self, step: int, layer: str | None = None, what: str = "loss"):
+        self.step = step
+        self.layer = layer
+        self.what = what
+        place = f" in layer {layer!r}" if layer else ""
+        super().__init__(
+            f"training diverged at step {step}: the {what} is NaN or infinite{place}; "
+            "try a smaller learning rate or a bound on the gradient norm"
+        )
