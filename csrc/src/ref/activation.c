@@ -1,13 +1,14 @@
 /* Naive twins of ops/activation.c: one worker, one loop, the formula in double. */
 #include "internal.h"
 
+static ptrdiff_t elements(const cnn_call *call) { return call->batch * call->geometry->elementwise.count; }
+
 void cnn_ref_relu_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     float *dst = call->operands[0];
     const float *src = call->operands[1];
-    const ptrdiff_t count = call->batch * call->geometry->elementwise.count;
-    for (ptrdiff_t i = 0; i < count; i++) dst[i] = src[i] < 0.0f ? 0.0f : src[i];
+    for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = src[i] < 0.0f ? 0.0f : src[i];
 }
 
 void cnn_ref_relu_backward(const cnn_call *call, const cnn_worker *worker)
@@ -15,6 +16,62 @@ void cnn_ref_relu_backward(const cnn_call *call, const cnn_worker *worker)
     if (!cnn_is_first(worker)) return;
     float *diff_src = call->operands[0];
     const float *diff_dst = call->operands[1], *dst = call->operands[2];
-    const ptrdiff_t count = call->batch * call->geometry->elementwise.count;
-    for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = dst[i] <= 0.0f ? 0.0f : diff_dst[i];
+    for (ptrdiff_t i = 0; i < elements(call); i++) diff_src[i] = dst[i] <= 0.0f ? 0.0f : diff_dst[i];
+}
+
+void cnn_ref_leaky_relu_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const double slope = call->geometry->elementwise.slope;
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = src[i] < 0.0f ? (float)(slope * src[i]) : src[i];
+}
+
+void cnn_ref_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const double slope = call->geometry->elementwise.slope;
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *src = call->operands[2];
+    for (ptrdiff_t i = 0; i < elements(call); i++)
+        diff_src[i] = src[i] <= 0.0f ? (float)(slope * diff_dst[i]) : diff_dst[i];
+}
+
+void cnn_ref_sigmoid_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = (float)(1.0 / (1.0 + exp(-(double)src[i])));
+}
+
+void cnn_ref_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    for (ptrdiff_t i = 0; i < elements(call); i++) {
+        const double y = dst[i];
+        diff_src[i] = (float)(diff_dst[i] * y * (1.0 - y));
+    }
+}
+
+void cnn_ref_tanh_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = (float)tanh(src[i]);
+}
+
+void cnn_ref_tanh_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    for (ptrdiff_t i = 0; i < elements(call); i++) {
+        const double y = dst[i];
+        diff_src[i] = (float)(diff_dst[i] * (1.0 - y * y));
+    }
 }

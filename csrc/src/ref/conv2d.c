@@ -1,0 +1,168 @@
+/* Naive twins of ops/conv2d*.c: the sums of the definition, one output at a time, in double. */
+#include "ref/panels.h"
+
+/* The output (oh, ow, oc) of one sample, before activation and pooling. */
+static float output_at(const cnn_conv2d_geometry *g, const float *src, const float *weights, const float *bias,
+                       ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc)
+{
+    const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, group = oc / columns;
+    const ptrdiff_t depth = g->kh * g->kw * channels;
+    double sum = bias ? bias[oc] : 0.0;
+    for (ptrdiff_t kh = 0; kh < g->kh; kh++)
+        for (ptrdiff_t kw = 0; kw < g->kw; kw++) {
+            const ptrdiff_t h = oh * g->stride_h - g->pad_top + kh * g->dilation_h;
+            const ptrdiff_t w = ow * g->stride_w - g->pad_left + kw * g->dilation_w;
+            if (h < 0 || h >= g->h || w < 0 || w >= g->w) continue;
+            for (ptrdiff_t c = 0; c < channels; c++) {
+                const ptrdiff_t k = (kh * g->kw + kw) * channels + c;
+                sum += (double)src[(h * g->w + w) * g->ic + group * channels + c] *
+                       weights[panel_index(columns, depth, group, k, oc % columns)];
+            }
+        }
+    return (float)sum;
+}
+
+/* NaN passes. */
+static float activated(const cnn_conv2d_geometry *g, float x)
+{
+    return g->activation == CNN_ACTIVATION_RELU && x < 0.0f ? 0.0f : x;
+}
+
+static void forward_plain(const cnn_conv2d_geometry *g, float *dst, const float *src, const float *weights,
+                          const float *bias)
+{
+    for (ptrdiff_t oh = 0; oh < g->oh; oh++)
+        for (ptrdiff_t ow = 0; ow < g->ow; ow++)
+            for (ptrdiff_t oc = 0; oc < g->oc; oc++)
+                dst[(oh * g->ow + ow) * g->oc + oc] = activated(g, output_at(g, src, weights, bias, oh, ow, oc));
+}
+
+/* The first of equals wins; a NaN wins over everything before it; an odd last row or column is left out. */
+static void forward_pooled(const cnn_conv2d_geometry *g, float *dst, uint8_t *argmax, const float *src,
+                           const float *weights, const float *bias)
+{
+    const ptrdiff_t ph = g->oh / 2, pw = g->ow / 2;
+    for (ptrdiff_t h = 0; h < ph; h++)
+        for (ptrdiff_t w = 0; w < pw; w++)
+            for (ptrdiff_t oc = 0; oc < g->oc; oc++) {
+                float best = -INFINITY;
+                uint8_t where = 0;
+                for (int position = 0; position < 4; position++) {
+                    const float x = output_at(g, src, weights, bias, 2 * h + position / 2, 2 * w + position % 2, oc);
+                    if (!(x > best || isnan(x))) continue;
+                    best = x;
+                    where = (uint8_t)position;
+                }
+                const ptrdiff_t at = (h * pw + w) * g->oc + oc;
+                const bool off = g->activation == CNN_ACTIVATION_RELU && best <= 0.0f;
+                dst[at] = activated(g, best);
+                if (argmax) argmax[at] = off ? 255 : where;
+            }
+}
+
+void cnn_ref_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    float *dst = call->operands[0];
+    uint8_t *argmax = call->operands[1];
+    const float *src = call->operands[2], *weights = call->operands[3], *bias = call->operands[4];
+    assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
+    assert(g->pool == 0 || g->pool == 2);
+    const ptrdiff_t pooled = (g->oh / 2) * (g->ow / 2) * g->oc;
+    for (ptrdiff_t n = 0; n < call->batch; n++) {
+        const float *image = src + n * g->h * g->w * g->ic;
+        if (g->pool)
+            forward_pooled(g, dst + n * pooled, argmax ? argmax + n * pooled : NULL, image, weights, bias);
+        else
+            forward_plain(g, dst + n * g->oh * g->ow * g->oc, image, weights, bias);
+    }
+}
+
+/* Which output reads position `at` through tap `tap` of the kernel; -1 when none does. */
+static ptrdiff_t reader(ptrdiff_t at, ptrdiff_t tap, ptrdiff_t stride, ptrdiff_t pad, ptrdiff_t dilation,
+                        ptrdiff_t outputs)
+{
+    const ptrdiff_t shifted = at + pad - tap * dilation;
+    if (shifted < 0 || shifted % stride != 0) return -1;
+    return shifted / stride < outputs ? shifted / stride : -1;
+}
+
+static float diff_src_at(const cnn_conv2d_geometry *g, const float *diff_dst, const float *weights, ptrdiff_t h,
+                         ptrdiff_t w, ptrdiff_t ic)
+{
+    const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, group = ic / channels;
+    const ptrdiff_t depth = g->kh * g->kw * channels;
+    double sum = 0.0;
+    for (ptrdiff_t kh = 0; kh < g->kh; kh++)
+        for (ptrdiff_t kw = 0; kw < g->kw; kw++) {
+            const ptrdiff_t oh = reader(h, kh, g->stride_h, g->pad_top, g->dilation_h, g->oh);
+            const ptrdiff_t ow = reader(w, kw, g->stride_w, g->pad_left, g->dilation_w, g->ow);
+            if (oh < 0 || ow < 0) continue;
+            const ptrdiff_t k = (kh * g->kw + kw) * channels + ic % channels;
+            for (ptrdiff_t column = 0; column < columns; column++)
+                sum += (double)diff_dst[(oh * g->ow + ow) * g->oc + group * columns + column] *
+                       weights[panel_index(columns, depth, group, k, column)];
+        }
+    return (float)sum;
+}
+
+void cnn_ref_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *weights = call->operands[2];
+    assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
+    for (ptrdiff_t n = 0; n < call->batch; n++)
+        for (ptrdiff_t h = 0; h < g->h; h++)
+            for (ptrdiff_t w = 0; w < g->w; w++)
+                for (ptrdiff_t ic = 0; ic < g->ic; ic++)
+                    diff_src[((n * g->h + h) * g->w + w) * g->ic + ic] =
+                        diff_src_at(g, diff_dst + n * g->oh * g->ow * g->oc, weights, h, w, ic);
+}
+
+static float diff_weight_at(const cnn_conv2d_geometry *g, ptrdiff_t batch, const float *src, const float *diff_dst,
+                            ptrdiff_t kh, ptrdiff_t kw, ptrdiff_t ic, ptrdiff_t oc)
+{
+    double sum = 0.0;
+    for (ptrdiff_t n = 0; n < batch; n++)
+        for (ptrdiff_t oh = 0; oh < g->oh; oh++)
+            for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
+                const ptrdiff_t h = oh * g->stride_h - g->pad_top + kh * g->dilation_h;
+                const ptrdiff_t w = ow * g->stride_w - g->pad_left + kw * g->dilation_w;
+                if (h < 0 || h >= g->h || w < 0 || w >= g->w) continue;
+                sum += (double)src[((n * g->h + h) * g->w + w) * g->ic + ic] *
+                       diff_dst[((n * g->oh + oh) * g->ow + ow) * g->oc + oc];
+            }
+    return (float)sum;
+}
+
+static void sum_bias(const cnn_conv2d_geometry *g, ptrdiff_t batch, float *diff_bias, const float *diff_dst)
+{
+    for (ptrdiff_t oc = 0; oc < g->oc; oc++) {
+        double sum = 0.0;
+        for (ptrdiff_t row = 0; row < batch * g->oh * g->ow; row++) sum += diff_dst[row * g->oc + oc];
+        diff_bias[oc] = (float)sum;
+    }
+}
+
+void cnn_ref_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
+    const float *src = call->operands[2], *diff_dst = call->operands[3];
+    assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
+    const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, depth = g->kh * g->kw * channels;
+    for (ptrdiff_t group = 0; group < g->groups; group++)
+        for (ptrdiff_t k = 0; k < depth; k++)
+            for (ptrdiff_t column = 0; column < panel_columns(columns); column++) {
+                const ptrdiff_t tap = k / channels, ic = group * channels + k % channels;
+                diff_weights[panel_index(columns, depth, group, k, column)] =
+                    column >= columns ? 0.0f
+                                      : diff_weight_at(g, call->batch, src, diff_dst, tap / g->kw, tap % g->kw, ic,
+                                                       group * columns + column);
+            }
+    if (diff_bias) sum_bias(g, call->batch, diff_bias, diff_dst);
+}

@@ -1,0 +1,23 @@
+/* Naive twin of ops/dropout.c. Element e of the batch takes draw e % 4 of block e / 4 of its layer's stream. */
+#include "internal.h"
+#include "rng.h"
+
+void cnn_ref_dropout(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_dropout_geometry *g = &call->geometry->dropout;
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    assert(g->rate >= 0.0f && g->rate < 1.0f);
+    const uint64_t seed = call->run->seed, step = call->run->step;
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    const float scale = 1.0f / (1.0f - g->rate);
+    for (ptrdiff_t e = 0; e < call->batch * g->count; e++) {
+        const uint64_t block = (uint64_t)e / 4;
+        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)step, (uint32_t)g->stream};
+        uint32_t draws[4];
+        philox4x32(counter, key, draws);
+        const float uniform = (float)(draws[e % 4] >> 8) * 0x1p-24f;
+        dst[e] = uniform >= g->rate ? src[e] * scale : 0.0f;
+    }
+}

@@ -1,0 +1,59 @@
+/* Naive twins of ops/optimizer.c. A segment whose lr_scale is 0 is frozen: neither parameter nor state moves. */
+#include "internal.h"
+
+/* The learning rate of a segment, rounded to float once. */
+static double rate_of(const cnn_call *call, const cnn_segment *segment)
+{
+    return (float)(call->run->learning_rate * segment->lr_scale);
+}
+
+void cnn_ref_sgd(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_optimizer_geometry *g = &call->geometry->optimizer;
+    float *parameters = call->operands[0], *velocity = call->operands[1];
+    const float *gradients = call->operands[2];
+    const cnn_segment *segments = call->operands[3];
+    const double momentum = g->momentum;
+    assert(velocity || g->momentum == 0.0f);
+    for (ptrdiff_t s = 0; s < g->segments; s++) {
+        const cnn_segment *segment = &segments[s];
+        const double lr = rate_of(call, segment);
+        assert(segment->offset >= 0 && segment->offset + segment->count <= g->count);
+        if (segment->lr_scale == 0.0f) continue;
+        for (int64_t i = segment->offset; i < segment->offset + segment->count; i++) {
+            const double decayed = parameters[i] * (1.0 - lr * segment->weight_decay);
+            const double gradient = gradients[i] + (double)segment->l2 * parameters[i];
+            const double v = velocity ? momentum * velocity[i] + gradient : gradient;
+            const double direction = g->nesterov != 0.0f ? gradient + momentum * v : v;
+            if (velocity) velocity[i] = (float)v;
+            parameters[i] = (float)(decayed - lr * direction);
+        }
+    }
+}
+
+void cnn_ref_adam(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_optimizer_geometry *g = &call->geometry->optimizer;
+    float *parameters = call->operands[0], *first = call->operands[1], *second = call->operands[2];
+    const float *gradients = call->operands[3];
+    const cnn_segment *segments = call->operands[4];
+    const double beta1 = g->beta1, beta2 = g->beta2, t = (double)(call->run->step + 1);
+    const double correct1 = 1.0 - pow(beta1, t), correct2 = 1.0 - pow(beta2, t);
+    for (ptrdiff_t s = 0; s < g->segments; s++) {
+        const cnn_segment *segment = &segments[s];
+        const double lr = rate_of(call, segment);
+        assert(segment->offset >= 0 && segment->offset + segment->count <= g->count);
+        if (segment->lr_scale == 0.0f) continue;
+        for (int64_t i = segment->offset; i < segment->offset + segment->count; i++) {
+            const double decayed = parameters[i] * (1.0 - lr * segment->weight_decay);
+            const double gradient = gradients[i] + (double)segment->l2 * parameters[i];
+            const double m = beta1 * first[i] + (1.0 - beta1) * gradient;
+            const double v = beta2 * second[i] + (1.0 - beta2) * gradient * gradient;
+            first[i] = (float)m;
+            second[i] = (float)v;
+            parameters[i] = (float)(decayed - lr * (m / correct1) / (sqrt(v / correct2) + g->eps));
+        }
+    }
+}
