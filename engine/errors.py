@@ -1,5 +1,8 @@
 """The errors that a user can cause and put right."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: one sentence that names the file, key or shape and says what was expected."""
@@ -21,3 +24,12 @@ class DivergedError(UserError):
             f"training diverged at step {step}: the {what} is NaN or infinite{place}; "
             "try a smaller learning rate or a bound on the gradient norm"
         )
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> UserError:
+    """The error for a `name` that is not among the `known` ones: it points at the nearest, or lists them all."""
+    names = list(known)
+    lower = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    hint = f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(names)}"
+    return UserError(f"unknown {what} {str(name)!r}; {hint}")

@@ -1,0 +1,1 @@
+"""Data sets, image preparation, splits and the loader that feeds a training run."""

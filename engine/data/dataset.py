@@ -1,0 +1,139 @@
+"""Data sets in memory: raw images as they are on disk, and samples ready for a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.images import Image, read_image
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError
+
+
+class ImageFiles(Sequence[Image]):
+    """Images that are decoded when they are asked for."""
+
+    def __init__(self, paths: Sequence[Path]):
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return ImageFiles(self.paths[index]) if isinstance(index, slice) else read_image(self.paths[index])
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """Labelled images before preprocessing.
+
+    images   a sequence of uint8 (H, W) or (H, W, 3) arrays, red first; sizes may differ
+    labels   int64 (N,), each an index into class_names
+    columns  further facts for each sample (for stratified splits), by name
+    """
+
+    name: str
+    images: Sequence[Image] | NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_labels(self.name, len(self.images), self.labels, self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: NDArray[np.int64]) -> RawDataset:
+        """The samples with these indices, in this order."""
+        if isinstance(self.images, np.ndarray):
+            images: Any = self.images[indices]
+        elif isinstance(self.images, ImageFiles):
+            images = ImageFiles([self.images.paths[index] for index in indices])
+        else:
+            images = [self.images[index] for index in indices]
+        columns = {name: column[indices] for name, column in self.columns.items()}
+        return replace(self, images=images, labels=self.labels[indices], columns=columns)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples ready for a network.
+
+    images      (N, C, H, W), uint8 or float32
+    labels      int64 (N,), or float32 (N, classes) for soft labels
+    preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
+    """
+
+    name: str
+    images: NDArray[np.uint8] | NDArray[np.float32]
+    labels: NDArray[np.int64] | NDArray[np.float32]
+    class_names: tuple[str, ...] = ()
+    preprocess: Preprocess | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
+            raise UserError(
+                f"{self.name}: images must be uint8 or float32 of shape (N, C, H, W), "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+        check_labels(self.name, len(self.images), self.labels, self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.images.shape[1], self.images.shape[2], self.images.shape[3]
+
+    def subset(self, indices: NDArray[np.int64]) -> Dataset:
+        """The samples with these indices, in this order."""
+        columns = {name: column[indices] for name, column in self.columns.items()}
+        return replace(self, images=self.images[indices], labels=self.labels[indices], columns=columns)
+
+    def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """A batch of this set's images as the network takes them; uint8 without a preprocess goes to 0..1."""
+        if images.dtype == np.float32:
+            return images
+        return (self.preprocess or Preprocess(colour=images.shape[1] == 3)).normalise(images)
+
+
+def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Sequence[str]) -> None:
+    """UserError unless there is a label of a fitting type and range for each of the `count` samples."""
+    if count == 0:
+        raise UserError(f"{name}: the data set is empty")
+    if len(labels) != count:
+        raise UserError(f"{name}: {count} images but {len(labels)} labels")
+    if labels.ndim == 1 and labels.dtype == np.int64:
+        if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
+            raise UserError(
+                f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"
+            )
+    elif not (labels.ndim == 2 and labels.dtype == np.float32):
+        raise UserError(
+            f"{name}: labels must be int64 (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}"
+        )
+
+
+def prepare(raw: RawDataset, preprocess: Preprocess, threads: int | None = None) -> Dataset:
+    """Run the deterministic half of the preprocessing over a raw set, on several threads; the order is kept."""
+
+    def prepared(index: int) -> Image:
+        return preprocess.prepare(raw.images[index])
+
+    with ThreadPoolExecutor(threads or cpu_count()) as pool:
+        images = list(pool.map(prepared, range(len(raw))))
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        some = " and ".join(f"{height}x{width}" for _, height, width in sorted(shapes)[:2])
+        raise UserError(f"{raw.name}: images differ in size ({some}); give preprocess.size")
+    return Dataset(raw.name, np.stack(images), raw.labels, raw.class_names, preprocess, raw.columns)

@@ -1,0 +1,84 @@
+"""Reading image files through OpenCV, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def load_cv2() -> ModuleType:
+    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError(
+            f"OpenCV cannot be loaded ({error}): install the system's libraries with "
+            "`apt-get install libgl1 libglib2.0-0`, or use the build that needs none: "
+            "`pip uninstall opencv-python && pip install opencv-python-headless`"
+        ) from None
+    return cv2
+
+
+def read_image(path: Path | str) -> Image:
+    """Decode one image file: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
+
+    UserError for a file that is missing, empty, truncated or no image.
+    """
+    cv2 = load_cv2()
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if not data:
+        raise UserError(f"{path}: the image file is empty")
+    if _is_cut_off(data):
+        raise UserError(f"{path}: the image file is truncated")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UserError(f"{path}: not an image that can be decoded (expected PNG or JPEG)")
+    return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """True for a PNG or JPEG without its end marker: decoders fill the missing part with grey and do not complain."""
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-32:]
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data[2:]
+    return False
+
+
+def find_images(places: Iterable[Path | str]) -> list[Path]:
+    """All image files named or, for a folder, lying directly in it (sorted by name).
+
+    UserError for a place that does not exist, a folder without images, or a file given twice.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            inside = sorted(each for each in place.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise UserError(f"{place}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
+            found += inside
+        elif place.exists():
+            found.append(place)
+        else:
+            raise UserError(f"{place}: no such file or folder")
+    if len(set(found)) < len(found):
+        twice = next(each for each in found if found.count(each) > 1)
+        raise UserError(f"{twice}: the image is given twice")
+    return found

@@ -1,0 +1,49 @@
+"""Stratified splits, a pure function of labels and seed (scikit-learn does the drawing)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+
+Indices = NDArray[np.int64]
+
+
+def combine(columns: Sequence[NDArray[Any]]) -> Indices:
+    """One number for each distinct row of the columns: strata for a split on several columns together."""
+    if not columns:
+        raise UserError("a stratified split needs at least one column")
+    codes = np.stack([np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns], axis=1)
+    return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def stratified_split(strata: NDArray[Any], fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Indices (train, validation), sorted; `fraction` of every stratum goes to validation.
+
+    UserError where a stratum has one sample only, or the split would leave one side without some stratum.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(f"the validation fraction must lie between 0 and 1, got {fraction}")
+    from sklearn.model_selection import train_test_split
+
+    indices = np.arange(len(strata))
+    try:
+        train, validation = train_test_split(indices, test_size=fraction, random_state=seed, stratify=strata)
+    except ValueError as error:
+        raise UserError(f"the data cannot be split with a validation fraction of {fraction}: {error}") from None
+    return np.sort(train), np.sort(validation)
+
+
+def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """`folds` pairs (train, validation) of sorted indices; every sample is in exactly one validation part."""
+    smallest = int(np.unique(strata, return_counts=True)[1].min())
+    if not 2 <= folds <= smallest:
+        raise UserError(f"{folds} folds need 2 or more, and as many samples in every class (the smallest has {smallest})")
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return [(np.sort(train), np.sort(held)) for train, held in splitter.split(np.zeros(len(strata)), strata)]
