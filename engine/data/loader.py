@@ -1,0 +1,149 @@
+"""Batches in an order that is a pure function of (seed, epoch), prepared one step ahead on a thread.
+
+Randomness is counter-based: the order of an epoch is keyed (seed, epoch), the augmentation of a sample (seed, epoch,
+sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batch and gives what it would have given.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.dataset import Dataset
+from engine.errors import UserError
+
+ORDER, SAMPLE, BATCH = 1, 2, 3  # purposes: they keep the draws of the three kinds apart
+
+Batch = tuple[NDArray[np.float32], NDArray[Any]]
+
+
+class SampleTransform(Protocol):
+    """Random change of one image: uint8 (C, H, W), or float32 in a set of floats -> the same shape and type."""
+
+    def __call__(self, image: NDArray[Any], rng: np.random.Generator, /) -> NDArray[Any]: ...
+
+
+class BatchTransform(Protocol):
+    """Random change of a whole batch: images float32 (N, C, H, W), labels int64 (N,) or float32 (N, classes)."""
+
+    def __call__(self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator, /) -> Batch: ...
+
+
+def generator(seed: int, purpose: int, epoch: int, index: int = 0) -> np.random.Generator:
+    """A generator of its own for (seed, purpose, epoch, index): Philox4x64, 2^64 blocks apart from every other."""
+    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, index, epoch, 0]))
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The permutation of 0 … count-1 for this epoch: samples sorted by a random 64-bit number each.
+
+    The raw words of Philox are fixed by its definition, so the order is the same with every version of NumPy.
+    """
+    words = np.random.Philox(key=[seed, ORDER], counter=[0, 0, epoch, 0]).random_raw(count)
+    return np.argsort(words, kind="stable")
+
+
+class Loader:
+    """Feeds the batches of a Dataset, shuffled anew each epoch.
+
+    drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image before it is
+    normalised, `batch_transform` on the normalised batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        drop_last: bool = False,
+        sample_transforms: tuple[SampleTransform, ...] = (),
+        batch_transform: BatchTransform | None = None,
+        prefetch: int = 4,
+    ):
+        if batch_size < 1:
+            raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+        if drop_last and len(dataset) < batch_size:
+            raise UserError(f"drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}")
+        if seed < 0:
+            raise UserError(f"the seed must not be negative, got {seed}")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.drop_last = drop_last
+        self.sample_transforms = sample_transforms
+        self.batch_transform = batch_transform
+        self.prefetch = prefetch
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def batch(self, order: NDArray[np.int64], epoch: int, index: int) -> Batch:
+        """Batch `index` of the epoch with this order: images float32 (n, C, H, W) without gaps, and labels."""
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self.dataset.images[chosen]
+        labels = self.dataset.labels[chosen]
+        if self.sample_transforms:
+            for place, sample in enumerate(chosen):
+                images[place] = self._transformed(images[place], epoch, int(sample))
+        values = self.dataset.normalise(images)
+        if self.batch_transform is not None:
+            values, labels = self.batch_transform(values, labels, generator(self.seed, BATCH, epoch, index))
+        return np.ascontiguousarray(values), labels
+
+    def _transformed(self, image: NDArray[Any], epoch: int, sample: int) -> NDArray[Any]:
+        rng = generator(self.seed, SAMPLE, epoch, sample)
+        for transform in self.sample_transforms:
+            image = transform(image, rng)
+        return image
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches from `start` on; a thread keeps `prefetch` of them ready. An error there is raised here."""
+        order = epoch_order(len(self.dataset), self.seed, epoch)
+        batches = (self.batch(order, epoch, index) for index in range(start, len(self)))
+        return _ahead(batches, self.prefetch) if self.prefetch else batches
+
+
+def _ahead(source: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Run `source` on a thread, at most `depth` items ahead; the thread ends with this iterator."""
+    ready: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: tuple[Batch | None, BaseException | None]) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for batch in source:
+                if not put((batch, None)):
+                    return
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="cnn-loader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+    finally:
+        stop.set()
+        thread.join()

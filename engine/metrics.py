@@ -1,0 +1,71 @@
+"""Metrics of a classifier, and what "better" means. scikit-learn computes what it has; it is imported on first use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+
+Labels = NDArray[np.int64]
+
+
+def accuracy(truth: Labels, predicted: Labels) -> float:
+    """Share of samples whose predicted label is the true one, 0 … 1."""
+    _check(truth, predicted)
+    return float(np.mean(truth == predicted))
+
+
+def macro_f1(truth: Labels, predicted: Labels) -> float:
+    """Mean over the classes of F1 = 2·TP / (2·TP + FP + FN), each class with the same weight.
+
+    Classes that occur neither in the truth nor in the prediction do not count; a class never met right has F1 0.
+    """
+    _check(truth, predicted)
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, predicted, average="macro", zero_division=0.0))
+
+
+def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
+    """Counts (classes, classes): row = true label, column = predicted label."""
+    _check(truth, predicted)
+    from sklearn.metrics import confusion_matrix as count
+
+    return count(truth, predicted, labels=np.arange(classes)).astype(np.int64)
+
+
+def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
+    """The matrix as text: a row per true class, a column per predicted one."""
+    width = max(len(str(matrix.max())), *(min(len(name), 8) for name in class_names)) + 1
+    label_width = max(len("true"), *(len(name) for name in class_names))
+    head = " " * label_width + "".join(name[:8].rjust(width) for name in class_names)
+    rows = [
+        name.rjust(label_width) + "".join(str(count).rjust(width) for count in row)
+        for name, row in zip(class_names, matrix, strict=True)
+    ]
+    return "\n".join([head, *rows])
+
+
+def _check(truth: Labels, predicted: Labels) -> None:
+    if len(truth) != len(predicted) or len(truth) == 0:
+        raise UserError(f"a metric needs as many predictions as labels, got {len(predicted)} and {len(truth)}")
+
+
+def direction(metric: str, mode: str | None = None) -> str:
+    """ "min" or "max": as given, or by the name: a loss is to fall, anything else to rise."""
+    if mode not in (None, "min", "max"):
+        raise UserError(f"mode must be min or max, got {mode!r}")
+    return mode or ("min" if metric.endswith("loss") else "max")
+
+
+def is_better(value: float, best: float | None, mode: str, threshold: float = 0.0) -> bool:
+    """Whether `value` beats `best` by more than `threshold`. NaN never does, and anything else beats NaN or None."""
+    if math.isnan(value):
+        return False
+    if best is None or math.isnan(best):
+        return True
+    return value < best - threshold if mode == "min" else value > best + threshold
