@@ -1,0 +1,184 @@
+/* Gradient of a convolution by its weights and bias.
+ *
+ * For one kernel row, diff_weights[k][oc] = sum over pixels of src[pixel + k] * diff_dst[pixel][oc]: a matrix product
+ * whose reduction runs over pixels. Samples are cut into a fixed number of parts; each part sums its samples in order
+ * into its own copy of the gradient, then the copies are added in order.
+ */
+#include "ops/pixels.h"
+
+enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16 };
+
+/* How the work is cut: by shape and batch only. */
+typedef struct cut {
+    ptrdiff_t parts, slices; /* parts of the batch, slices of the panels */
+    ptrdiff_t panels;        /* per group */
+    ptrdiff_t k;             /* KH * KW * IC/groups */
+    ptrdiff_t weights;       /* elements of one copy of the gradient */
+} cut;
+
+static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
+{
+    cut c = {.panels = cnn_panels(g->oc / g->groups), .k = g->kh * g->kw * (g->ic / g->groups)};
+    c.weights = g->groups * c.panels * c.k * CNN_PANEL;
+    const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
+    c.parts = cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch));
+    /* a slice is at least two panels: the widest tile */
+    c.slices = cnn_min(cnn_ceil_div(ENOUGH_TASKS, c.parts), cnn_ceil_div(c.panels, 2));
+    return c;
+}
+
+static ptrdiff_t padded_oc(const cnn_conv2d_geometry *g) { return cnn_panels(g->oc / g->groups) * CNN_PANEL; }
+
+static ptrdiff_t source_rows(const cnn_conv2d_geometry *g)
+{
+    return (g->oh - 1) * g->stride_h + g->dilation_h * (g->kh - 1) + 1;
+}
+
+static ptrdiff_t source_columns(const cnn_conv2d_geometry *g)
+{
+    return (g->ow - 1) * g->stride_w + g->dilation_w * (g->kw - 1) + 1;
+}
+
+typedef struct scratch {
+    ptrdiff_t *offsets; /* 2 * OH */
+    float *source, *diff, *bias;
+    size_t bytes;
+} scratch;
+
+static scratch carve(const cnn_conv2d_geometry *g, char *memory)
+{
+    const size_t offsets = cnn_align((size_t)(2 * g->oh) * sizeof(ptrdiff_t));
+    const size_t source = cnn_align((size_t)(source_rows(g) * source_columns(g) * g->ic) * sizeof(float));
+    const size_t diff = cnn_align((size_t)(g->groups * g->oh * g->ow * padded_oc(g)) * sizeof(float));
+    const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
+    return (scratch){(void *)memory, (void *)(memory + offsets), (void *)(memory + offsets + source),
+                     (void *)(memory + offsets + source + diff), offsets + source + diff + bias};
+}
+
+cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    /* a smaller batch has fewer parts, never more */
+    const cut c = cut_of(g, batch);
+    const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
+    const size_t bias = cnn_align((size_t)(c.parts * g->oc) * sizeof(double));
+    return (cnn_workspace){weights + bias, carve(g, NULL).bytes};
+}
+
+/* diff_dst of one sample as [groups][OH*OW][OCg padded to panels], so that a tile may read whole panels. */
+static const float *padded_diff(const cnn_conv2d_geometry *g, const float *diff, float *restrict out)
+{
+    const ptrdiff_t group_oc = g->oc / g->groups, padded = padded_oc(g), pixels = g->oh * g->ow;
+    if (g->groups == 1 && padded == g->oc) return diff;
+    for (ptrdiff_t group = 0; group < g->groups; group++)
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            float *to = out + (group * pixels + p) * padded;
+            memcpy(to, diff + p * g->oc + group * group_oc, (size_t)group_oc * sizeof *to);
+            memset(to + group_oc, 0, (size_t)(padded - group_oc) * sizeof *to);
+        }
+    return out;
+}
+
+/* Add one sample's products to the panels [first, last) of one group. */
+static void add_sample(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const float *source,
+                       ptrdiff_t columns, const float *diff, float *sums, ptrdiff_t group, ptrdiff_t first,
+                       ptrdiff_t last, bool accumulate, const cnn_kernels *kernels)
+{
+    const ptrdiff_t group_ic = g->ic / g->groups, padded = padded_oc(g);
+    /* taps of one kernel row lie side by side unless dilation or groups pull them apart */
+    const bool whole_rows = g->groups == 1 && (g->dilation_w == 1 || g->kw == 1);
+    const ptrdiff_t runs = whole_rows ? g->kh : g->kh * g->kw, length = whole_rows ? g->kw * group_ic : group_ic;
+    const ptrdiff_t tiles = cnn_ceil_div(length, kernels->tile_rows);
+    for (ptrdiff_t y = 0; y < g->oh; y++) {
+        memory->offsets[y] = y * g->stride_h * columns * g->ic;
+        memory->offsets[g->oh + y] = y * g->ow * padded;
+    }
+    cnn_tile tile = {.a_row = 1,
+                     .a_k = g->stride_w * g->ic,
+                     .b_k = padded,
+                     .b_group = CNN_PANEL,
+                     .c_row = CNN_PANEL,
+                     .c_group = c->k * CNN_PANEL,
+                     .segments = g->oh,
+                     .k = g->ow,
+                     .a_offset = memory->offsets,
+                     .b_offset = memory->offsets + g->oh,
+                     .accumulate = accumulate};
+    for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
+        tile.b = diff + group * g->oh * g->ow * padded + panel * CNN_PANEL;
+        tile.columns = (int)cnn_min(kernels->tile_groups, last - panel) * CNN_PANEL;
+        for (ptrdiff_t run = 0; run < runs; run++) {
+            const ptrdiff_t y = whole_rows ? run : run / g->kw, x = whole_rows ? 0 : run % g->kw;
+            const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * g->ic + group * group_ic;
+            float *out = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
+            for (ptrdiff_t t = 0; t < tiles; t++) {
+                const ptrdiff_t k = cnn_part(length, tiles, t);
+                tile.a = at + k;
+                tile.c = out + k * CNN_PANEL;
+                tile.rows = (int)(cnn_part(length, tiles, t + 1) - k);
+                kernels->gemm_tile(&tile);
+            }
+        }
+    }
+}
+
+static void sum_parts(const cnn_call *call, const cut *c, const float *weights, const double *bias,
+                      const cnn_worker *worker)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
+    ptrdiff_t first, last;
+    cnn_share_elements(worker, c->weights, &first, &last);
+    if (first < last)
+        worker->kernels->sum_parts(diff_weights + first, weights + first, c->parts, last - first, c->weights);
+    if (!diff_bias || !cnn_is_first(worker)) return;
+    for (ptrdiff_t o = 0; o < g->oc; o++) {
+        double sum = 0.0;
+        for (ptrdiff_t part = 0; part < c->parts; part++) sum += bias[part * g->oc + o];
+        diff_bias[o] = (float)sum;
+    }
+}
+
+void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const float *src = call->operands[2], *diff_dst = call->operands[3];
+    assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0);
+
+    const cut c = cut_of(g, call->batch);
+    const scratch memory = carve(g, worker->scratch);
+    float *weights = worker->shared;
+    double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
+    const cnn_window window = {-g->pad_top, -g->pad_left, source_rows(g), source_columns(g)};
+    const bool padded = g->pad_top || g->pad_left || g->pad_bottom || g->pad_right;
+    const ptrdiff_t pixels = g->oh * g->ow;
+
+    ptrdiff_t first, last;
+    cnn_share(worker, c.parts * c.slices, &first, &last);
+    for (ptrdiff_t task = first; task < last; task++) {
+        const ptrdiff_t part = task / c.slices, slice = task % c.slices;
+        /* slices are cut between pairs of panels */
+        const ptrdiff_t pairs = cnn_ceil_div(c.panels, 2);
+        const ptrdiff_t panel = 2 * cnn_part(pairs, c.slices, slice);
+        const ptrdiff_t panel_end = cnn_min(c.panels, 2 * cnn_part(pairs, c.slices, slice + 1));
+        const ptrdiff_t begin = cnn_part(call->batch, c.parts, part), end = cnn_part(call->batch, c.parts, part + 1);
+        float *sums = weights + part * c.weights;
+        double *bias_sums = bias + part * g->oc;
+        if (slice == 0) memset(bias_sums, 0, (size_t)g->oc * sizeof *bias_sums);
+        for (ptrdiff_t n = begin; n < end; n++) {
+            const float *image = src + n * g->h * g->w * g->ic, *diff = diff_dst + n * pixels * g->oc;
+            if (padded) cnn_window_copy(memory.source, image, &window, g->h, g->w, g->ic);
+            const float *panels = padded_diff(g, diff, memory.diff);
+            for (ptrdiff_t group = 0; group < g->groups; group++)
+                add_sample(g, &c, &memory, padded ? memory.source : image, padded ? window.columns : g->w, panels, sums,
+                           group, panel, panel_end, n > begin, worker->kernels);
+            if (slice == 0 && call->operands[1]) {
+                memset(memory.bias, 0, (size_t)g->oc * sizeof *memory.bias);
+                worker->kernels->add_rows(memory.bias, diff, pixels, g->oc, g->oc);
+                for (ptrdiff_t o = 0; o < g->oc; o++) bias_sums[o] += (double)memory.bias[o];
+            }
+        }
+    }
+    cnn_barrier(worker);
+    sum_parts(call, &c, weights, bias, worker);
+}

@@ -1,0 +1,121 @@
+/* Direct convolution over rows of pixels, what the forward pass and the data gradient share.
+ *
+ * A run of pixels of one output row times a panel of weights is one tile of the micro-kernel: A's rows are pixels, its
+ * segments are taps (or whole kernel rows where taps lie side by side in memory).
+ */
+#ifndef CNN_OPS_PIXELS_H
+#define CNN_OPS_PIXELS_H
+
+#include "internal.h"
+
+/* A list of taps: where each starts in the padded source, where its weights start in a panel, how long it is. */
+typedef struct cnn_taps {
+    ptrdiff_t count, length; /* segments and their k */
+    ptrdiff_t *a_offset, *b_offset;
+} cnn_taps;
+
+/* Add a tap; it joins the one before where both continue it in memory. All taps of a list have one unit length. */
+static inline void cnn_taps_add(cnn_taps *taps, ptrdiff_t a_offset, ptrdiff_t b_offset)
+{
+    taps->a_offset[taps->count] = a_offset;
+    taps->b_offset[taps->count] = b_offset;
+    taps->count++;
+}
+
+/* Join every `run` neighbours into one when they follow each other in memory: one longer loop instead of several. */
+static inline void cnn_taps_merge(cnn_taps *taps, ptrdiff_t run)
+{
+    if (run < 2 || taps->count % run != 0) return;
+    for (ptrdiff_t i = 0; i < taps->count; i++)
+        if (i % run != 0 && (taps->a_offset[i] != taps->a_offset[i - 1] + taps->length ||
+                             taps->b_offset[i] != taps->b_offset[i - 1] + taps->length * CNN_PANEL))
+            return;
+    for (ptrdiff_t i = 0; i < taps->count / run; i++) {
+        taps->a_offset[i] = taps->a_offset[i * run];
+        taps->b_offset[i] = taps->b_offset[i * run];
+    }
+    taps->count /= run;
+    taps->length *= run;
+}
+
+/* One row of pixels: dst[p*dst_pixel + j] = bias + sum over taps of src[p*src_pixel + ...] * weights, j < columns. */
+typedef struct cnn_pixel_row {
+    float *dst;
+    const float *src, *weights, *bias;
+    ptrdiff_t pixels, src_pixel, dst_pixel, columns;
+    ptrdiff_t panel; /* elements between the panels of the weights */
+    bool relu;
+} cnn_pixel_row;
+
+static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *taps, const cnn_kernels *kernels)
+{
+    const ptrdiff_t width = kernels->tile_groups * CNN_PANEL;
+    const ptrdiff_t tiles = cnn_ceil_div(row->pixels, kernels->tile_rows);
+    for (ptrdiff_t column = 0; column < row->columns; column += width) {
+        cnn_tile tile = {.b = row->weights + column / CNN_PANEL * row->panel,
+                         .a_row = row->src_pixel,
+                         .a_k = 1,
+                         .b_k = CNN_PANEL,
+                         .b_group = row->panel,
+                         .c_row = row->dst_pixel,
+                         .c_group = CNN_PANEL,
+                         .segments = taps->count,
+                         .k = taps->length,
+                         .a_offset = taps->a_offset,
+                         .b_offset = taps->b_offset,
+                         .bias = row->bias ? row->bias + column : NULL,
+                         .columns = (int)cnn_min(width, row->columns - column),
+                         .relu = row->relu};
+        for (ptrdiff_t t = 0; t < tiles; t++) {
+            const ptrdiff_t first = cnn_part(row->pixels, tiles, t), last = cnn_part(row->pixels, tiles, t + 1);
+            tile.a = row->src + first * row->src_pixel;
+            tile.c = row->dst + first * row->dst_pixel + column;
+            tile.rows = (int)(last - first);
+            kernels->gemm_tile(&tile);
+        }
+    }
+}
+
+/* A window of a feature map (H, W, C), which may stick out on every side: what sticks out reads as zero. */
+typedef struct cnn_window {
+    ptrdiff_t top, left, rows, columns;
+} cnn_window;
+
+static inline bool cnn_window_inside(const cnn_window *window, ptrdiff_t h, ptrdiff_t w)
+{
+    return window->top >= 0 && window->left == 0 && window->columns == w && window->top + window->rows <= h;
+}
+
+/* Copy a window with zeros around; dst is [rows][columns][c]. */
+static inline void cnn_window_copy(float *restrict dst, const float *restrict src, const cnn_window *window,
+                                   ptrdiff_t h, ptrdiff_t w, ptrdiff_t c)
+{
+    const ptrdiff_t left = cnn_min(cnn_max(-window->left, 0), window->columns);
+    const ptrdiff_t first = window->left + left; /* first column of the image that is copied */
+    const ptrdiff_t inside = cnn_max(0, cnn_min(window->columns - left, w - first));
+    const ptrdiff_t right = window->columns - left - inside;
+    for (ptrdiff_t r = 0; r < window->rows; r++) {
+        float *row = dst + r * window->columns * c;
+        const ptrdiff_t y = window->top + r;
+        if (y < 0 || y >= h) {
+            memset(row, 0, (size_t)(window->columns * c) * sizeof *row);
+            continue;
+        }
+        memset(row, 0, (size_t)(left * c) * sizeof *row);
+        if (inside > 0) memcpy(row + left * c, src + (y * w + first) * c, (size_t)(inside * c) * sizeof *row);
+        memset(row + (left + inside) * c, 0, (size_t)(right * c) * sizeof *row);
+    }
+}
+
+/* Rows per task: whole samples where the batch alone gives enough tasks, else blocks, in multiples of `unit`. Splitting
+ * rows never changes a result, only who computes it. */
+static inline ptrdiff_t cnn_rows_per_task(ptrdiff_t rows, ptrdiff_t batch, ptrdiff_t unit)
+{
+    enum { ENOUGH_TASKS = 16 };
+    const ptrdiff_t blocks = cnn_min(cnn_ceil_div(ENOUGH_TASKS, batch), cnn_ceil_div(rows, unit));
+    return cnn_ceil_div(cnn_ceil_div(rows, unit), blocks) * unit;
+}
+
+static inline ptrdiff_t cnn_panels(ptrdiff_t columns) { return cnn_ceil_div(columns, CNN_PANEL); }
+
+#endif

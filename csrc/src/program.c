@@ -1,0 +1,308 @@
+/* The program executor: checks a description once, then runs all of its instructions in one parallel region. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+struct cnn_program {
+    cnn_instruction *instructions;
+    cnn_operand *operands;
+    ptrdiff_t instruction_count, operand_count, max_batch;
+    void *spaces[CNN_SPACE_COUNT];
+    int64_t space_bytes[CNN_SPACE_COUNT];
+    cnn_workspace workspace; /* largest need of any instruction */
+    void *shared, *scratch;
+    int scratch_workers;
+};
+
+/* ---- floating-point mode -------------------------------------------------------------------------------------- */
+
+/* Denormals make late training crawl: flush them on every worker while a program runs, and put the mode back. */
+static uint64_t flush_denormals(void)
+{
+#if defined(__x86_64__)
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040u); /* FTZ and DAZ */
+    return before;
+#elif defined(__aarch64__)
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | (UINT64_C(1) << 24)));
+    return before;
+#else
+    return 0;
+#endif
+}
+
+static void restore_mode(uint64_t before)
+{
+#if defined(__x86_64__)
+    _mm_setcsr((unsigned)before);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
+#else
+    (void)before;
+#endif
+}
+
+/* ---- creation -------------------------------------------------------------------------------------------------- */
+
+static void *allocate(size_t bytes)
+{
+    /* aligned_alloc wants a multiple of the alignment; zero bytes still give a pointer */
+    void *memory = aligned_alloc(CNN_ALIGNMENT, cnn_align(bytes ? bytes : 1));
+    if (memory) memset(memory, 0, cnn_align(bytes ? bytes : 1)); /* touches the pages once, here */
+    return memory;
+}
+
+static int operand_names(const char *names)
+{
+    int count = 1;
+    for (; *names; names++) count += *names == ' ';
+    return count;
+}
+
+/* Whether the index-th name (they are separated by blanks) is marked optional. */
+static bool operand_is_optional(const char *names, int index)
+{
+    for (; index > 0; names++) index -= *names == ' ';
+    while (*names && *names != ' ')
+        if (*names++ == '?') return true;
+    return false;
+}
+
+static bool operand_fits(const cnn_program *program, const cnn_operand *operand)
+{
+    if (operand->space <= CNN_SPACE_NONE || operand->space >= CNN_SPACE_COUNT) return false;
+    if (operand->space == CNN_SPACE_EXTERNAL) return operand->offset >= 0 && operand->offset < CNN_MAX_EXTERNALS;
+    if (operand->offset < 0 || operand->bytes < 0 || operand->offset % CNN_ALIGNMENT != 0) return false;
+    if (operand->offset > program->space_bytes[operand->space] - operand->bytes) return false;
+    return program->spaces[operand->space] != NULL;
+}
+
+static bool instruction_fits(const cnn_program *program, const cnn_instruction *instruction)
+{
+    const cnn_op_info *info = cnn_op_find(instruction->op);
+    if (!info) return false;
+    const int names = operand_names(info->operands);
+    for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
+        const int index = instruction->operands[i];
+        if (index < 0) {
+            if (i < names && !operand_is_optional(info->operands, i)) return false;
+            continue;
+        }
+        if (i >= names || index >= program->operand_count || !operand_fits(program, &program->operands[index]))
+            return false;
+    }
+    return true;
+}
+
+cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **result, ptrdiff_t *detail)
+{
+    *result = NULL;
+    *detail = -1;
+    if (description->max_batch < 1) return CNN_BAD_BATCH;
+    cnn_program *program = calloc(1, sizeof *program);
+    if (!program) return CNN_OUT_OF_MEMORY;
+    const size_t instruction_bytes = (size_t)description->instruction_count * sizeof(cnn_instruction);
+    const size_t operand_bytes = (size_t)description->operand_count * sizeof(cnn_operand);
+    program->instructions = allocate(instruction_bytes);
+    program->operands = allocate(operand_bytes);
+    program->instruction_count = description->instruction_count;
+    program->operand_count = description->operand_count;
+    program->max_batch = description->max_batch;
+    memcpy(program->space_bytes, description->space_bytes, sizeof program->space_bytes);
+    memcpy(program->spaces, description->spaces, sizeof program->spaces);
+    program->spaces[CNN_SPACE_ARENA] = allocate((size_t)program->space_bytes[CNN_SPACE_ARENA]);
+    cnn_status status = CNN_OK;
+    if (!program->instructions || !program->operands || !program->spaces[CNN_SPACE_ARENA]) status = CNN_OUT_OF_MEMORY;
+    if (status == CNN_OK) {
+        memcpy(program->instructions, description->instructions, instruction_bytes);
+        memcpy(program->operands, description->operands, operand_bytes);
+        for (ptrdiff_t i = 0; i < program->instruction_count && status == CNN_OK; i++) {
+            const cnn_instruction *instruction = &program->instructions[i];
+            if (!instruction_fits(program, instruction)) {
+                status = CNN_BAD_PROGRAM;
+                *detail = i;
+                break;
+            }
+            const cnn_workspace need =
+                cnn_op_find(instruction->op)->workspace(&instruction->geometry, program->max_batch);
+            if (need.shared > program->workspace.shared) program->workspace.shared = need.shared;
+            if (need.scratch > program->workspace.scratch) program->workspace.scratch = need.scratch;
+        }
+    }
+    if (status == CNN_OK) {
+        program->workspace.scratch = cnn_align(program->workspace.scratch);
+        program->shared = allocate(program->workspace.shared);
+        if (!program->shared) status = CNN_OUT_OF_MEMORY;
+    }
+    if (status != CNN_OK) {
+        cnn_program_destroy(program);
+        return status;
+    }
+    *result = program;
+    return CNN_OK;
+}
+
+void cnn_program_destroy(cnn_program *program)
+{
+    if (!program) return;
+    free(program->instructions);
+    free(program->operands);
+    free(program->spaces[CNN_SPACE_ARENA]);
+    free(program->shared);
+    free(program->scratch);
+    free(program);
+}
+
+void *cnn_program_arena(cnn_program *program) { return program->spaces[CNN_SPACE_ARENA]; }
+
+int64_t cnn_program_workspace_bytes(const cnn_program *program)
+{
+    return (int64_t)program->workspace.shared + (int64_t)program->workspace.scratch * program->scratch_workers;
+}
+
+/* ---- running ---------------------------------------------------------------------------------------------------- */
+
+static void resolve(const cnn_program *program, const cnn_instruction *instruction, cnn_run *run, cnn_call *call)
+{
+    call->geometry = &instruction->geometry;
+    call->batch = run->batch;
+    call->run = run;
+    for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
+        const int index = instruction->operands[i];
+        call->operands[i] = NULL;
+        if (index < 0) continue;
+        const cnn_operand *operand = &program->operands[index];
+        call->operands[i] = operand->space == CNN_SPACE_EXTERNAL
+                                ? run->externals[operand->offset]
+                                : (char *)program->spaces[operand->space] + operand->offset;
+    }
+}
+
+/* The float32 outputs of an instruction at the current batch, for the search for a culprit: operands that precede
+ * the first input are outputs; here it is enough to look at the first, which every op writes. */
+static bool first_output_is_finite(const cnn_program *program, const cnn_instruction *instruction, const cnn_call *call)
+{
+    const int index = instruction->operands[0];
+    if (index < 0 || program->operands[index].space == CNN_SPACE_EXTERNAL || !call->operands[0]) return true;
+    const cnn_operand *operand = &program->operands[index];
+    int64_t bytes = operand->bytes;
+    if (operand->space == CNN_SPACE_ARENA && bytes % program->max_batch == 0)
+        bytes = bytes / program->max_batch * call->batch;
+    return cnn_find_nonfinite(call->operands[0], (ptrdiff_t)(bytes / (int64_t)sizeof(float))) < 0;
+}
+
+static void run_instructions(cnn_program *program, cnn_run *run, const cnn_worker *worker, bool reference,
+                             cnn_status *status)
+{
+    double before = run->seconds ? cnn_now() : 0.0;
+    for (ptrdiff_t i = 0; i < program->instruction_count; i++) {
+        const cnn_instruction *instruction = &program->instructions[i];
+        const cnn_op_info *info = cnn_op_find(instruction->op);
+        cnn_call call;
+        resolve(program, instruction, run, &call);
+        call.status = status;
+        (reference ? info->reference : info->function)(&call, worker);
+        cnn_barrier(worker);
+        if (run->seconds && cnn_is_first(worker)) {
+            const double now = cnn_now();
+            run->seconds[i] += now - before;
+            before = now;
+        }
+        if (run->check_outputs && cnn_is_first(worker) && *status == CNN_OK &&
+            !first_output_is_finite(program, instruction, &call)) {
+            *status = CNN_NONFINITE_OUTPUT;
+            run->detail = i;
+        }
+        if ((info->flags & CNN_MAY_STOP) || run->check_outputs) {
+            if (run->check_outputs) cnn_barrier(worker);
+            const bool stop = *status != CNN_OK;
+            cnn_barrier(worker); /* nobody writes the status again before everybody has read it */
+            if (stop) return;
+        }
+    }
+}
+
+static cnn_status reserve_scratch(cnn_program *program, int workers)
+{
+    if (workers <= program->scratch_workers) return CNN_OK;
+    free(program->scratch);
+    program->scratch_workers = 0;
+    program->scratch = allocate(program->workspace.scratch * (size_t)workers);
+    if (!program->scratch) return CNN_OUT_OF_MEMORY;
+    program->scratch_workers = workers;
+    return CNN_OK;
+}
+
+cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
+{
+    const double start = cnn_now();
+    bool reference;
+    const cnn_kernels *kernels = cnn_kernels_current(&reference);
+    if (!kernels) return CNN_BAD_ISA;
+    if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
+    const int threads = cnn_get_threads();
+    const cnn_status reserved = reserve_scratch(program, threads);
+    if (reserved != CNN_OK) return reserved;
+    run->detail = -1;
+    run->loss = run->gradient_norm = 0.0;
+    cnn_status status = CNN_OK;
+#pragma omp parallel num_threads(threads)
+    {
+        cnn_worker worker = {.rank = 0, .size = 1, .kernels = kernels, .shared = program->shared};
+#ifdef _OPENMP
+        worker.rank = omp_get_thread_num();
+        worker.size = omp_get_num_threads();
+#endif
+        worker.scratch = (char *)program->scratch + program->workspace.scratch * (size_t)worker.rank;
+        const uint64_t mode = flush_denormals();
+        run_instructions(program, run, &worker, reference, &status);
+        restore_mode(mode);
+    }
+    run->elapsed = cnn_now() - start;
+    return status;
+}
+
+cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
+                      int threads, bool reference)
+{
+    const cnn_op_info *info = cnn_op_find(op);
+    bool isa_reference;
+    const cnn_kernels *kernels = cnn_kernels_current(&isa_reference);
+    if (!info) return CNN_BAD_PROGRAM;
+    if (!kernels) return CNN_BAD_ISA;
+    if (threads < 1 || threads > CNN_MAX_THREADS) return CNN_BAD_THREADS;
+    const cnn_workspace need = info->workspace(geometry, run->batch);
+    const size_t scratch_bytes = cnn_align(need.scratch);
+    void *shared = allocate(need.shared), *scratch = allocate(scratch_bytes * (size_t)threads);
+    cnn_status status = shared && scratch ? CNN_OK : CNN_OUT_OF_MEMORY;
+    if (status == CNN_OK) {
+        cnn_call call = {.geometry = geometry, .batch = run->batch, .run = run, .status = &status};
+        memcpy(call.operands, operands, sizeof call.operands);
+        const double start = cnn_now();
+#pragma omp parallel num_threads(threads)
+        {
+            cnn_worker worker = {.rank = 0, .size = 1, .kernels = kernels, .shared = shared};
+#ifdef _OPENMP
+            worker.rank = omp_get_thread_num();
+            worker.size = omp_get_num_threads();
+#endif
+            worker.scratch = (char *)scratch + scratch_bytes * (size_t)worker.rank;
+            const uint64_t mode = flush_denormals();
+            (reference || isa_reference ? info->reference : info->function)(&call, &worker);
+            restore_mode(mode);
+        }
+        run->elapsed = cnn_now() - start;
+    }
+    free(shared);
+    free(scratch);
+    return status;
+}

@@ -1,0 +1,78 @@
+"""The compiled core: programs, single ops, threads, instruction sets. Dimension legend: csrc/include/cnn.h."""
+
+try:
+    from cnncore._core import (
+        ABI_VERSION,
+        ALIGNMENT,
+        GEOMETRIES,
+        MAX_EXTERNALS,
+        MAX_THREADS,
+        OPS,
+        PANEL,
+        SEGMENT_DTYPE,
+        CoreError,
+        OperandInfo,
+        OpInfo,
+        OpResult,
+        Program,
+        aligned_zeros,
+        available_isas,
+        fma_burst,
+        get_num_threads,
+        has_openmp,
+        isa,
+        measure_team,
+        philox4x32,
+        run_op,
+        set_isa,
+        set_num_threads,
+        sgemm,
+    )
+except ImportError as error:
+    raise ImportError(
+        "the compiled core of cnn-engine (cnncore._core) cannot be loaded: build it with `pip install .` in the "
+        f"project's folder, with a C compiler at hand ({error})"
+    ) from error
+
+from cnncore._build_info import HEADER_HASH, SOURCE_HASH
+
+
+def header_hash() -> str:
+    """SHA-256 of the cnn.h that the core was compiled with."""
+    return HEADER_HASH
+
+
+def source_hash() -> str:
+    """SHA-256 over all C sources and headers that the core was compiled from."""
+    return SOURCE_HASH
+
+
+__all__ = [
+    "ABI_VERSION",
+    "ALIGNMENT",
+    "GEOMETRIES",
+    "MAX_EXTERNALS",
+    "MAX_THREADS",
+    "OPS",
+    "PANEL",
+    "SEGMENT_DTYPE",
+    "CoreError",
+    "OpInfo",
+    "OpResult",
+    "OperandInfo",
+    "Program",
+    "aligned_zeros",
+    "available_isas",
+    "fma_burst",
+    "get_num_threads",
+    "has_openmp",
+    "header_hash",
+    "isa",
+    "measure_team",
+    "philox4x32",
+    "run_op",
+    "set_isa",
+    "set_num_threads",
+    "sgemm",
+    "source_hash",
+]

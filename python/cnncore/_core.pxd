@@ -1,0 +1,179 @@
+# The part of cnn.h that the module uses, word for word.
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+
+cdef extern from "stdbool.h":
+    ctypedef bint c_bool "bool"
+
+
+cdef extern from "cnn.h" nogil:
+    enum:
+        CNN_ABI_VERSION
+        CNN_ALIGNMENT
+        CNN_PANEL
+        CNN_MAX_OPERANDS
+        CNN_MAX_EXTERNALS
+        CNN_MAX_THREADS
+        CNN_MAY_STOP
+        CNN_SPACE_COUNT
+
+    ctypedef enum cnn_status:
+        CNN_OK
+        CNN_OUT_OF_MEMORY
+        CNN_BAD_PROGRAM
+        CNN_BAD_BATCH
+        CNN_BAD_THREADS
+        CNN_BAD_ISA
+        CNN_NONFINITE_INPUT
+        CNN_LABEL_OUT_OF_RANGE
+        CNN_NONFINITE_LOSS
+        CNN_NONFINITE_GRADIENT
+        CNN_NONFINITE_OUTPUT
+
+    const char *cnn_status_message(cnn_status status)
+
+    ctypedef struct cnn_conv2d_geometry:
+        ptrdiff_t h, w, ic, oc, kh, kw, oh, ow
+        ptrdiff_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups
+        ptrdiff_t activation
+        ptrdiff_t pool
+
+    ctypedef struct cnn_pool2d_geometry:
+        ptrdiff_t h, w, c, kh, kw, oh, ow
+        ptrdiff_t stride_h, stride_w, pad_top, pad_left
+        ptrdiff_t count_include_pad
+
+    ctypedef struct cnn_linear_geometry:
+        ptrdiff_t k, n
+        ptrdiff_t activation
+
+    ctypedef struct cnn_elementwise_geometry:
+        ptrdiff_t count
+        float slope
+
+    ctypedef struct cnn_image_geometry:
+        ptrdiff_t h, w, c
+
+    ctypedef struct cnn_norm_geometry:
+        ptrdiff_t rows, c
+        float eps, momentum
+
+    ctypedef struct cnn_softmax_geometry:
+        ptrdiff_t rows, c
+
+    ctypedef struct cnn_dropout_geometry:
+        ptrdiff_t count
+        ptrdiff_t stream
+        float rate
+
+    ctypedef struct cnn_slice_geometry:
+        ptrdiff_t rows, channels
+        ptrdiff_t src_stride, src_offset, dst_stride, dst_offset
+
+    ctypedef struct cnn_loss_geometry:
+        ptrdiff_t classes
+        float label_smoothing
+
+    ctypedef struct cnn_optimizer_geometry:
+        ptrdiff_t count
+        ptrdiff_t segments
+        float momentum, nesterov, beta1, beta2, eps
+        float max_norm
+
+    ctypedef struct cnn_segment:
+        int64_t offset, count
+        float l2
+        float weight_decay
+        float lr_scale
+        float reserved
+
+    ctypedef union cnn_geometry:
+        cnn_conv2d_geometry conv2d
+        cnn_pool2d_geometry pool2d
+        cnn_linear_geometry linear
+        cnn_elementwise_geometry elementwise
+        cnn_image_geometry image
+        cnn_norm_geometry norm
+        cnn_softmax_geometry softmax
+        cnn_dropout_geometry dropout
+        cnn_slice_geometry slice
+        cnn_loss_geometry loss
+        cnn_optimizer_geometry optimizer
+
+    ctypedef struct cnn_run:
+        ptrdiff_t batch
+        uint64_t seed, step
+        double learning_rate
+        void *externals[8]
+        double *seconds
+        c_bool check_outputs
+        double loss
+        double gradient_norm
+        ptrdiff_t detail
+        double elapsed
+
+    ctypedef struct cnn_op_info:
+        const char *name
+        const char *geometry
+        const char *operands
+        int flags
+
+    const cnn_op_info *cnn_op_find(int op)
+    cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const *operands, cnn_run *run, int threads,
+                          c_bool reference)
+
+    ctypedef enum cnn_space:
+        CNN_SPACE_NONE
+        CNN_SPACE_ARENA
+        CNN_SPACE_PARAMETERS
+        CNN_SPACE_GRADIENTS
+        CNN_SPACE_BUFFERS
+        CNN_SPACE_STATES
+        CNN_SPACE_CONSTANTS
+        CNN_SPACE_EXTERNAL
+
+    ctypedef struct cnn_operand:
+        cnn_space space
+        int64_t offset, bytes
+
+    ctypedef struct cnn_instruction:
+        int op
+        int operands[10]
+        cnn_geometry geometry
+
+    ctypedef struct cnn_program_description:
+        const cnn_instruction *instructions
+        ptrdiff_t instruction_count
+        const cnn_operand *operands
+        ptrdiff_t operand_count
+        ptrdiff_t max_batch
+        void *spaces[8]
+        int64_t space_bytes[8]
+
+    ctypedef struct cnn_program:
+        pass
+
+    cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **program,
+                                  ptrdiff_t *detail)
+    void cnn_program_destroy(cnn_program *program)
+    cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
+    void *cnn_program_arena(cnn_program *program)
+    int64_t cnn_program_workspace_bytes(const cnn_program *program)
+
+    cnn_status cnn_set_threads(int threads)
+    int cnn_get_threads()
+    int cnn_measure_team()
+    c_bool cnn_has_openmp()
+    cnn_status cnn_set_isa(const char *name)
+    const char *cnn_get_isa()
+    const char *cnn_available_isa(int index)
+    const char *cnn_requested_isa()
+    void cnn_philox4x32(const uint32_t *counter, const uint32_t *key, uint32_t *draws)
+    cnn_status cnn_sgemm(c_bool transpose_a, c_bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
+                         const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c,
+                         ptrdiff_t ldc)
+    void cnn_ref_sgemm(c_bool transpose_a, c_bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
+                       const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c,
+                       ptrdiff_t ldc)
+    double cnn_fma_burst(int64_t rounds)

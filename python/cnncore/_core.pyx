@@ -1,0 +1,472 @@
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""The thin layer over csrc/include/cnn.h: check, allocate, one C call. Dimension legend and layouts stand there."""
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.string cimport memset
+
+import numpy as np
+
+cimport numpy as cnp
+
+from collections import namedtuple
+
+cnp.import_array()
+
+PANEL = CNN_PANEL
+ALIGNMENT = CNN_ALIGNMENT
+MAX_THREADS = CNN_MAX_THREADS
+MAX_EXTERNALS = CNN_MAX_EXTERNALS
+ABI_VERSION = CNN_ABI_VERSION
+
+SEGMENT_DTYPE = np.dtype(
+    [("offset", "<i8"), ("count", "<i8"), ("l2", "<f4"), ("weight_decay", "<f4"), ("lr_scale", "<f4"),
+     ("reserved", "<f4")]
+)
+
+OperandInfo = namedtuple("OperandInfo", ["name", "dtype", "optional"])
+OpInfo = namedtuple("OpInfo", ["name", "geometry", "operands", "may_stop"])
+OpResult = namedtuple("OpResult", ["loss", "gradient_norm", "elapsed"])
+
+STATUS_NAMES = {
+    CNN_OUT_OF_MEMORY: "CNN_OUT_OF_MEMORY",
+    CNN_BAD_PROGRAM: "CNN_BAD_PROGRAM",
+    CNN_BAD_BATCH: "CNN_BAD_BATCH",
+    CNN_BAD_THREADS: "CNN_BAD_THREADS",
+    CNN_BAD_ISA: "CNN_BAD_ISA",
+    CNN_NONFINITE_INPUT: "CNN_NONFINITE_INPUT",
+    CNN_LABEL_OUT_OF_RANGE: "CNN_LABEL_OUT_OF_RANGE",
+    CNN_NONFINITE_LOSS: "CNN_NONFINITE_LOSS",
+    CNN_NONFINITE_GRADIENT: "CNN_NONFINITE_GRADIENT",
+    CNN_NONFINITE_OUTPUT: "CNN_NONFINITE_OUTPUT",
+}
+
+SPACES = {
+    "arena": CNN_SPACE_ARENA,
+    "parameters": CNN_SPACE_PARAMETERS,
+    "gradients": CNN_SPACE_GRADIENTS,
+    "buffers": CNN_SPACE_BUFFERS,
+    "states": CNN_SPACE_STATES,
+    "constants": CNN_SPACE_CONSTANTS,
+    "external": CNN_SPACE_EXTERNAL,
+}
+
+_DTYPES = {"u8": np.dtype(np.uint8), "i64": np.dtype(np.int64), "seg": SEGMENT_DTYPE}
+
+
+class CoreError(RuntimeError):
+    """The C core stopped: ``status`` is its code's name, ``detail`` the index that cnn.h documents (-1: none)."""
+
+    def __init__(self, code, detail=-1, where=""):
+        self.status = STATUS_NAMES[code]
+        self.detail = detail
+        words = cnn_status_message(<cnn_status><int>code).decode()
+        super().__init__(f"{where}{words}" + (f" (at {detail})" if detail >= 0 else ""))
+
+
+cdef int _check(cnn_status status, ptrdiff_t detail=-1) except -1:
+    if status != CNN_OK:
+        raise CoreError(<int>status, detail)
+    return 0
+
+
+# ---- the registry ------------------------------------------------------------------------------------------------
+
+
+def _read_operand(text):
+    optional = text.endswith("?")
+    name, _, kind = text.rstrip("?").partition(":")
+    return OperandInfo(name, _DTYPES.get(kind, np.dtype(np.float32)), optional)
+
+
+def _read_registry():
+    ops = {}
+    cdef int index = 0
+    cdef const cnn_op_info *info
+    while True:
+        info = cnn_op_find(index)
+        if info == NULL:
+            return ops
+        operands = tuple(_read_operand(text) for text in info.operands.decode().split())
+        name = info.name.decode()
+        ops[name] = OpInfo(name, info.geometry.decode(), operands, bool(info.flags & CNN_MAY_STOP))
+        index += 1
+
+
+OPS = _read_registry()
+_OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
+
+
+def _fields(geometry):
+    return tuple(geometry)
+
+
+def _read_geometries():
+    cdef cnn_geometry g
+    memset(&g, 0, sizeof(g))
+    return {
+        "conv2d": _fields(g.conv2d), "pool2d": _fields(g.pool2d), "linear": _fields(g.linear),
+        "elementwise": _fields(g.elementwise), "image": _fields(g.image), "norm": _fields(g.norm),
+        "softmax": _fields(g.softmax), "dropout": _fields(g.dropout), "slice": _fields(g.slice),
+        "loss": _fields(g.loss), "optimizer": _fields(g.optimizer),
+    }
+
+
+GEOMETRIES = _read_geometries()
+
+
+cdef int _fill_geometry(cnn_geometry *out, str kind, dict values) except -1:
+    """A dict becomes the struct of its kind; Cython refuses one with a missing field."""
+    if values.keys() != set(GEOMETRIES[kind]):
+        raise ValueError(f"geometry of kind {kind}: expected the fields {GEOMETRIES[kind]}, got {tuple(values)}")
+    if kind == "conv2d":
+        out.conv2d = values
+    elif kind == "pool2d":
+        out.pool2d = values
+    elif kind == "linear":
+        out.linear = values
+    elif kind == "elementwise":
+        out.elementwise = values
+    elif kind == "image":
+        out.image = values
+    elif kind == "norm":
+        out.norm = values
+    elif kind == "softmax":
+        out.softmax = values
+    elif kind == "dropout":
+        out.dropout = values
+    elif kind == "slice":
+        out.slice = values
+    elif kind == "loss":
+        out.loss = values
+    else:
+        out.optimizer = values
+    return 0
+
+
+# ---- memory ------------------------------------------------------------------------------------------------------
+
+
+def aligned_zeros(count, dtype=np.float32):
+    """A zeroed 1-D array of ``count`` elements that starts on ALIGNMENT bytes."""
+    dtype = np.dtype(dtype)
+    memory = np.zeros(count * dtype.itemsize + CNN_ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % CNN_ALIGNMENT
+    return memory[start:start + count * dtype.itemsize].view(dtype)
+
+
+cdef void *_address(cnp.ndarray array):
+    return cnp.PyArray_DATA(array)
+
+
+# ---- programs ----------------------------------------------------------------------------------------------------
+
+
+cdef class Program:
+    """A planned program: created once, run with one C call per batch.
+
+    instructions   list of (op name, {operand name: index into operands}, {geometry field: number})
+    operands       list of (space, offset in bytes, bytes at the largest batch); for "external" the offset is its index
+    spaces         {space: aligned 1-D array}: parameters, gradients, buffers, states, constants; kept alive
+    Raises ValueError for a malformed description, CoreError where the core refuses it.
+    """
+
+    cdef cnn_program *program
+    cdef cnn_run state
+    cdef object spaces
+    cdef readonly ptrdiff_t max_batch
+    cdef readonly ptrdiff_t instruction_count
+    cdef readonly int64_t arena_bytes
+
+    def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces):
+        cdef cnn_program_description description
+        cdef ptrdiff_t detail = -1, i
+        cdef cnn_instruction *table = <cnn_instruction *>PyMem_Calloc(max(1, len(instructions)),
+                                                                      sizeof(cnn_instruction))
+        cdef cnn_operand *places = <cnn_operand *>PyMem_Calloc(max(1, len(operands)), sizeof(cnn_operand))
+        if self.program != NULL:
+            raise ValueError("a Program is made once")
+        self.spaces = dict(spaces)
+        self.max_batch = max_batch
+        self.instruction_count = len(instructions)
+        self.arena_bytes = arena_bytes
+        memset(&description, 0, sizeof(description))
+        try:
+            if table == NULL or places == NULL:
+                raise MemoryError
+            for i, (op, names, geometry) in enumerate(instructions):
+                self._write_instruction(&table[i], op, names, geometry)
+            for i, (space, offset, size) in enumerate(operands):
+                places[i].space = <cnn_space><int>SPACES[space]
+                places[i].offset = offset
+                places[i].bytes = size
+            description.instructions = table
+            description.instruction_count = len(instructions)
+            description.operands = places
+            description.operand_count = len(operands)
+            description.max_batch = max_batch
+            description.space_bytes[<int>CNN_SPACE_ARENA] = arena_bytes
+            for name, array in spaces.items():
+                if not array.flags.c_contiguous or array.ctypes.data % CNN_ALIGNMENT:
+                    raise ValueError(f"space {name}: expected a contiguous array aligned to {CNN_ALIGNMENT} bytes")
+                description.spaces[<int>SPACES[name]] = _address(array)
+                description.space_bytes[<int>SPACES[name]] = array.nbytes
+            status = cnn_program_create(&description, &self.program, &detail)
+            if status != CNN_OK:
+                where = f"{instructions[detail][0]}: " if 0 <= detail < len(instructions) else ""
+                raise CoreError(<int>status, detail, where)
+        finally:
+            PyMem_Free(table)
+            PyMem_Free(places)
+
+    def __dealloc__(self):
+        cnn_program_destroy(self.program)
+
+    cdef int _write_instruction(self, cnn_instruction *out, str op, dict names, dict geometry) except -1:
+        cdef int i
+        if op not in OPS:
+            raise ValueError(f"unknown op {op!r}")
+        info = OPS[op]
+        unknown = names.keys() - {operand.name for operand in info.operands}
+        if unknown:
+            raise ValueError(f"{op}: no operand is named {sorted(unknown)[0]!r}")
+        out.op = _OP_NUMBERS[op]
+        for i in range(CNN_MAX_OPERANDS):
+            out.operands[i] = -1
+        for i, operand in enumerate(info.operands):
+            if names.get(operand.name) is not None:
+                out.operands[i] = names[operand.name]
+            elif not operand.optional:
+                raise ValueError(f"{op}: operand {operand.name!r} is missing")
+        return _fill_geometry(&out.geometry, info.geometry, geometry)
+
+    def run(self, ptrdiff_t batch, externals, *, uint64_t seed=0, uint64_t step=0, double learning_rate=0.0,
+            bint check_outputs=False, double[::1] seconds=None):
+        """Execute all instructions for ``batch`` samples; returns the loss (0.0 without a loss op).
+
+        externals: C-contiguous arrays or None, in the order of the program's external numbers. Their sizes are the
+        caller's promise. seconds: float64 [instructions], to which each instruction's time is added.
+        Raises CoreError with the status and detail of cnn.h. Releases the GIL.
+        """
+        cdef cnn_status status
+        cdef int i = 0
+        cdef cnp.ndarray array
+        for external in externals:
+            if external is None:
+                self.state.externals[i] = NULL
+            else:
+                array = external
+                self.state.externals[i] = _address(array)
+            i += 1
+        self.state.batch = batch
+        self.state.seed = seed
+        self.state.step = step
+        self.state.learning_rate = learning_rate
+        self.state.check_outputs = check_outputs
+        self.state.seconds = NULL
+        if seconds is not None:
+            if seconds.shape[0] < self.instruction_count:
+                raise ValueError(f"seconds: expected {self.instruction_count} elements, got {seconds.shape[0]}")
+            self.state.seconds = &seconds[0]
+        with nogil:
+            status = cnn_program_run(self.program, &self.state)
+        if status != CNN_OK:
+            raise CoreError(<int>status, self.state.detail)
+        return self.state.loss
+
+    @property
+    def gradient_norm(self):
+        """Euclidean norm of the last run's gradient before clipping (0.0 without clip_gradients)."""
+        return self.state.gradient_norm
+
+    @property
+    def elapsed(self):
+        """Seconds that the last run spent inside C."""
+        return self.state.elapsed
+
+    @property
+    def workspace_bytes(self):
+        return cnn_program_workspace_bytes(self.program)
+
+    @property
+    def arena(self):
+        """The arena as uint8 [arena_bytes], a view: values are there only while they are live."""
+        cdef unsigned char[::1] view
+        if self.arena_bytes == 0:
+            return np.empty(0, np.uint8)
+        view = <unsigned char[:self.arena_bytes]><unsigned char *>cnn_program_arena(self.program)
+        array = np.asarray(view)
+        return _keep_alive(array, self)
+
+
+class _ArenaView(np.ndarray):
+    """A view that keeps its program alive."""
+
+    program = None
+
+
+def _keep_alive(array, program):
+    view = array.view(_ArenaView)
+    view.program = program
+    return view
+
+
+# ---- single ops --------------------------------------------------------------------------------------------------
+
+
+def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint reference=False, threads=None,
+           uint64_t seed=0, uint64_t step=0, double learning_rate=0.0):
+    """Run one op on arrays in the core's layouts; outputs are written in place.
+
+    operands: {operand name: C-contiguous array of the registry's dtype, or None}. The arrays must be as large as the
+    geometry says. reference: run the naive twin. Returns OpResult(loss, gradient_norm, elapsed).
+    """
+    cdef void *table[10]
+    cdef cnn_geometry shape
+    cdef cnn_run state
+    cdef cnn_status status
+    cdef int team = cnn_get_threads() if threads is None else threads
+    cdef int number, i
+    if name not in OPS:
+        raise ValueError(f"unknown op {name!r}")
+    info = OPS[name]
+    memset(table, 0, sizeof(table))
+    memset(&state, 0, sizeof(state))
+    memset(&shape, 0, sizeof(shape))
+    unknown = operands.keys() - {operand.name for operand in info.operands}
+    if unknown:
+        raise ValueError(f"{name}: no operand is named {sorted(unknown)[0]!r}")
+    for i, operand in enumerate(info.operands):
+        array = operands.get(operand.name)
+        if array is None:
+            if not operand.optional:
+                raise ValueError(f"{name}: operand {operand.name!r} is missing")
+            continue
+        if array.dtype != operand.dtype or not array.flags.c_contiguous:
+            raise ValueError(f"{name}: {operand.name} must be a C-contiguous {operand.dtype} array")
+        table[i] = _address(array)
+    _fill_geometry(&shape, info.geometry, geometry)
+    number = _OP_NUMBERS[name]
+    state.batch = batch
+    state.seed = seed
+    state.step = step
+    state.learning_rate = learning_rate
+    state.detail = -1
+    with nogil:
+        status = cnn_op_run(number, &shape, table, &state, team, reference)
+    _check(status, state.detail)
+    return OpResult(state.loss, state.gradient_norm, state.elapsed)
+
+
+# ---- threads, instruction sets, random numbers, matrices ---------------------------------------------------------
+
+
+def set_num_threads(int threads):
+    """Size of the team from now on; 0 goes back to the default (CNN_NUM_THREADS, else the usable cores)."""
+    if threads < 0 or threads > CNN_MAX_THREADS:
+        raise ValueError(f"number of threads: expected 0 (the default) to {CNN_MAX_THREADS}, got {threads}")
+    _check(cnn_set_threads(threads))
+
+
+def get_num_threads():
+    return cnn_get_threads()
+
+
+def measure_team():
+    """Open a team and count its members: the real number of threads."""
+    return cnn_measure_team()
+
+
+def has_openmp():
+    return bool(cnn_has_openmp())
+
+
+def isa():
+    """Name of the instruction set in use. Raises CoreError when CNN_ISA names one that is not to be had."""
+    cdef const char *name = cnn_get_isa()
+    if name == NULL:
+        raise CoreError(<int>CNN_BAD_ISA, -1, f"CNN_ISA={cnn_requested_isa().decode()} (available: "
+                        f"{', '.join(available_isas())}): ")
+    return name.decode()
+
+
+def set_isa(name):
+    """Use another instruction set; None goes back to the best that this CPU has."""
+    cdef cnn_status status
+    if name is None:
+        status = cnn_set_isa(NULL)
+    else:
+        encoded = name.encode()
+        status = cnn_set_isa(encoded)
+    if status != CNN_OK:
+        raise ValueError(f"instruction set {name!r}: expected one of {', '.join(available_isas())}")
+
+
+def available_isas():
+    names = []
+    cdef const char *name
+    while True:
+        name = cnn_available_isa(len(names))
+        if name == NULL:
+            return names
+        names.append(name.decode())
+
+
+def philox4x32(counter, key):
+    """Four 32-bit draws of Philox4x32-10 for four counter words and two key words."""
+    cdef uint32_t c[4]
+    cdef uint32_t k[2]
+    cdef uint32_t draws[4]
+    for i in range(4):
+        c[i] = counter[i]
+    for i in range(2):
+        k[i] = key[i]
+    cnn_philox4x32(c, k, draws)
+    return draws[0], draws[1], draws[2], draws[3]
+
+
+def fma_burst(int64_t rounds):
+    """Run independent FMA chains on this thread; returns the FLOPs done (time it to get the peak)."""
+    cdef double flops
+    with nogil:
+        flops = cnn_fma_burst(rounds)
+    return flops
+
+
+def sgemm(a, b, *, bint transpose_a=False, bint transpose_b=False, float alpha=1.0, float beta=0.0, out=None,
+          bint reference=False):
+    """alpha * op(a) @ op(b) + beta * out, float32; a, b and out are 2-D with unit stride in the last axis.
+
+    Returns ``out`` (made when it is None). Raises ValueError quoting the shapes that disagree.
+    """
+    cdef cnp.ndarray a_array = _matrix("a", a), b_array = _matrix("b", b), c_array
+    cdef ptrdiff_t m, n, k, kb
+    cdef cnn_status status = CNN_OK
+    m, k = (a.shape[1], a.shape[0]) if transpose_a else (a.shape[0], a.shape[1])
+    kb, n = (b.shape[1], b.shape[0]) if transpose_b else (b.shape[0], b.shape[1])
+    if k != kb:
+        raise ValueError(f"sgemm: op(a) is {m}x{k} but op(b) is {kb}x{n}")
+    if out is None:
+        if beta != 0.0:
+            raise ValueError("sgemm: beta needs out")
+        out = np.empty((m, n), np.float32)
+    if out.shape != (m, n):
+        raise ValueError(f"sgemm: expected out of shape {(m, n)}, got {out.shape}")
+    c_array = _matrix("out", out)
+    cdef const float *pa = <const float *>_address(a_array)
+    cdef const float *pb = <const float *>_address(b_array)
+    cdef float *pc = <float *>_address(c_array)
+    cdef ptrdiff_t lda = a.strides[0] // 4, ldb = b.strides[0] // 4, ldc = out.strides[0] // 4
+    with nogil:
+        if reference:
+            cnn_ref_sgemm(transpose_a, transpose_b, m, n, k, alpha, pa, lda, pb, ldb, beta, pc, ldc)
+        else:
+            status = cnn_sgemm(transpose_a, transpose_b, m, n, k, alpha, pa, lda, pb, ldb, beta, pc, ldc)
+    _check(status)
+    return out
+
+
+def _matrix(name, array):
+    if array.dtype != np.float32 or array.ndim != 2:
+        raise ValueError(f"sgemm: {name} must be a 2-D float32 array, got {array.ndim}-D {array.dtype}")
+    if array.strides[0] < array.shape[1] * 4 or (array.shape[1] > 1 and array.strides[1] != 4):
+        raise ValueError(f"sgemm: {name} must have unit stride in its last axis")
+    return array
