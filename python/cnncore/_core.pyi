@@ -1,0 +1,101 @@
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+ABI_VERSION: int
+ALIGNMENT: int
+MAX_EXTERNALS: int
+MAX_THREADS: int
+PANEL: int
+SEGMENT_DTYPE: np.dtype[Any]
+
+class OperandInfo(NamedTuple):
+    name: str
+    dtype: np.dtype[Any]
+    optional: bool
+
+class OpInfo(NamedTuple):
+    name: str
+    geometry: str
+    operands: tuple[OperandInfo, ...]
+    may_stop: bool
+
+class OpResult(NamedTuple):
+    loss: float
+    gradient_norm: float
+    elapsed: float
+
+OPS: dict[str, OpInfo]
+GEOMETRIES: dict[str, tuple[str, ...]]
+
+class CoreError(RuntimeError):
+    status: str
+    detail: int
+
+class Program:
+    max_batch: int
+    instruction_count: int
+    arena_bytes: int
+    def __init__(
+        self,
+        instructions: list[tuple[str, dict[str, int], dict[str, Any]]],
+        operands: list[tuple[str, int, int]],
+        max_batch: int,
+        arena_bytes: int,
+        spaces: dict[str, NDArray[Any]],
+    ) -> None: ...
+    def run(
+        self,
+        batch: int,
+        externals: Sequence[NDArray[Any] | None],
+        *,
+        seed: int = 0,
+        step: int = 0,
+        learning_rate: float = 0.0,
+        check_outputs: bool = False,
+        seconds: NDArray[np.float64] | None = None,
+    ) -> float: ...
+    @property
+    def gradient_norm(self) -> float: ...
+    @property
+    def elapsed(self) -> float: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def arena(self) -> NDArray[np.uint8]: ...
+
+def aligned_zeros(count: int, dtype: DTypeLike = ...) -> NDArray[Any]: ...
+def run_op(
+    name: str,
+    operands: Mapping[str, NDArray[Any] | None],
+    geometry: Mapping[str, Any],
+    batch: int,
+    *,
+    reference: bool = False,
+    threads: int | None = None,
+    seed: int = 0,
+    step: int = 0,
+    learning_rate: float = 0.0,
+) -> OpResult: ...
+def set_num_threads(threads: int) -> None: ...
+def get_num_threads() -> int: ...
+def measure_team() -> int: ...
+def has_openmp() -> bool: ...
+def isa() -> str: ...
+def set_isa(name: str | None) -> None: ...
+def available_isas() -> list[str]: ...
+def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
+def fma_burst(rounds: int) -> float: ...
+def sgemm(
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    out: NDArray[np.float32] | None = None,
+    reference: bool = False,
+) -> NDArray[np.float32]: ...
