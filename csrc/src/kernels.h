@@ -29,19 +29,94 @@ typedef struct cnn_tile {
     bool accumulate, relu;
 } cnn_tile;
 
+/* A dropout layer in one step: an element stays when (draw >> 8) >= threshold and is multiplied by factor. */
+typedef struct cnn_dropout_draw {
+    uint64_t seed;
+    uint32_t step, stream, threshold;
+    float factor;
+} cnn_dropout_draw;
+
+/* Settings of one segment in one step. keep = 1 - lr * decoupled weight decay, rest = 1 - beta. */
+typedef struct cnn_sgd_step {
+    float lr, l2, keep, momentum;
+    bool nesterov;
+} cnn_sgd_step;
+
+typedef struct cnn_adam_step {
+    float lr, l2, keep, beta1, beta2, rest1, rest2, eps;
+    float root_factor; /* 1 / sqrt(1 - beta2^t) */
+} cnn_adam_step;
+
 /* X(name, parameters): one row per kernel. Counts are in elements. "In place" means that dst may equal a source. */
-#define CNN_KERNELS(X)                                                                                                 \
-    X(gemm_tile, (const cnn_tile *tile))                                                                               \
-    X(fma_burst, (int64_t rounds, float *sink))                                                                        \
-    /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                   \
-    X(add_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride)) \
-    /* dst[i] = sum over parts of src[part*stride + i], parts in order */                                              \
-    X(sum_parts, (float *restrict dst, const float *restrict src, ptrdiff_t parts, ptrdiff_t count, ptrdiff_t stride)) \
-    /* Max-pool 2x2/2 of two rows [2*pooled][c] after ReLU or not; argmax 0..3, 255 where relu and the maximum is 0 */ \
-    X(pool_2x2, (float *restrict dst, uint8_t *restrict argmax, const float *restrict top,                             \
-                 const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu))                              \
-    X(relu, (float *dst, const float *src, ptrdiff_t count))                                                           \
-    X(relu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))
+#define CNN_KERNELS(X)                                                                                                   \
+    X(gemm_tile, (const cnn_tile *tile))                                                                                 \
+    X(fma_burst, (int64_t rounds, float *sink))                                                                          \
+    /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \
+    X(add_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))   \
+    /* dst[i] = sum over parts of src[part*stride + i], parts in order */                                                \
+    X(sum_parts, (float *restrict dst, const float *restrict src, ptrdiff_t parts, ptrdiff_t count, ptrdiff_t stride))   \
+    /* Max-pool 2x2/2 of two rows [2*pooled][c] after ReLU or not; argmax 0..3, 255 where relu and the maximum is 0.   \
+     * argmax may be NULL */ \
+    X(pool_2x2, (float *restrict dst, uint8_t *restrict argmax, const float *restrict top,                               \
+                 const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu))                                \
+    X(relu, (float *dst, const float *src, ptrdiff_t count))                                                             \
+    X(relu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))                        \
+    X(leaky_relu, (float *dst, const float *src, ptrdiff_t count, float slope))                                          \
+    X(leaky_relu_backward, (float *diff_src, const float *diff_dst, const float *src, ptrdiff_t count, float slope))     \
+    X(sigmoid, (float *dst, const float *src, ptrdiff_t count))                                                          \
+    X(sigmoid_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))                     \
+    X(hyperbolic_tangent, (float *dst, const float *src, ptrdiff_t count))                                               \
+    X(hyperbolic_tangent_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))          \
+    /* dst = a + b, dst = a - b, dst = src * factor; all in place if wished */                                           \
+    X(add, (float *dst, const float *a, const float *b, ptrdiff_t count))                                                \
+    X(subtract, (float *dst, const float *a, const float *b, ptrdiff_t count))                                           \
+    X(scale, (float *dst, const float *src, ptrdiff_t count, float factor))                                              \
+    X(has_nonfinite, (const float *restrict src, ptrdiff_t count, bool *restrict found))                                 \
+    /* sum = sum of src^2 in double, in an order that depends on count only */                                           \
+    X(square_sum, (const float *restrict src, ptrdiff_t count, double *restrict sum))                                    \
+    /* largest[r] = max of row r, dst = exp(src - largest); rows of c elements without gaps */                           \
+    X(exp_rows,                                                                                                          \
+      (float *restrict dst, float *restrict largest, const float *restrict src, ptrdiff_t rows, ptrdiff_t c))            \
+    /* Binary cross-entropy of each logit and (sigmoid(logit) - target) * factor */                                      \
+    X(logistic_loss, (float *restrict loss, float *restrict diff, const float *restrict logits,                          \
+                      const float *restrict targets, ptrdiff_t count, float factor))                                     \
+    /* `first` is the index of element 0 in the batch, a multiple of 4; in place if wished */                            \
+    X(dropout, (float *dst, const float *src, ptrdiff_t count, uint64_t first, const cnn_dropout_draw *draw))            \
+    /* The gradient of pool_2x2: two rows [2*pooled][c], all of them written */                                          \
+    X(unpool_2x2, (float *restrict top, float *restrict bottom, const float *restrict diff_dst,                          \
+                   const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c))                                       \
+    /* Row oh of the pooled image; src, diff_src are whole samples; *_unpool_row adds to diff_src */                     \
+    X(max_pool_row, (float *restrict dst, uint8_t *restrict argmax, const float *restrict src,                           \
+                     const cnn_pool2d_geometry *geometry, ptrdiff_t oh))                                                 \
+    X(max_unpool_row, (float *restrict diff_src, const float *restrict diff_dst, const uint8_t *restrict argmax,         \
+                       const cnn_pool2d_geometry *geometry, ptrdiff_t oh))                                               \
+    X(avg_pool_row,                                                                                                      \
+      (float *restrict dst, const float *restrict src, const cnn_pool2d_geometry *geometry, ptrdiff_t oh))               \
+    X(avg_unpool_row,                                                                                                    \
+      (float *restrict diff_src, const float *restrict diff_dst, const cnn_pool2d_geometry *geometry, ptrdiff_t oh))     \
+    /* dst[j*dst_stride + i] = src[i*src_stride + j], i < rows, j < columns */                                           \
+    X(transpose, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,                     \
+                  ptrdiff_t dst_stride, ptrdiff_t src_stride))                                                           \
+    /* Batch normalisation by column, see bodies/norm.h; sums are added to, in double */                                 \
+    X(column_sums,                                                                                                       \
+      (double *restrict sum, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))            \
+    X(deviation_sums, (double *restrict sum, double *restrict squares, const float *restrict src,                        \
+                       const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                 \
+    X(gradient_sums,                                                                                                     \
+      (double *restrict sum, double *restrict products, const float *restrict diff_dst, const float *restrict src,       \
+       const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                                 \
+    X(normalize,                                                                                                         \
+      (float *restrict dst, const float *restrict src, const float *restrict mean, const float *restrict factor,         \
+       const float *restrict shift, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                                \
+    X(normalize_backward, (float *restrict diff_src, const float *restrict diff_dst, const float *restrict src,          \
+                           const float *restrict mean, const float *restrict factor, const float *restrict slope,        \
+                           const float *restrict shift, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))            \
+    X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
+                     ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \
+    X(sgd_plain, (float *restrict parameters, const float *restrict gradients, ptrdiff_t count,                          \
+                  const cnn_sgd_step *restrict step))                                                                    \
+    X(adam, (float *restrict parameters, float *restrict first_moment, float *restrict second_moment,                    \
+             const float *restrict gradients, ptrdiff_t count, const cnn_adam_step *restrict step))
 
 struct cnn_kernels {
     const char *isa;

@@ -4,8 +4,14 @@
 #define CNN_ARCH_BODIES_H
 
 #include "bodies/activation.h"
+#include "bodies/dropout.h"
 #include "bodies/gemm_tile.h"
+#include "bodies/layout.h"
+#include "bodies/loss.h"
+#include "bodies/norm.h"
+#include "bodies/optimizer.h"
 #include "bodies/pool.h"
+#include "bodies/softmax.h"
 #include "bodies/sums.h"
 
 #define CNN_KERNEL_ENTRY(name, parameters) .name = name,

@@ -20,6 +20,7 @@ static inline simd_float simd_add(simd_float a, simd_float b) { return _mm256_ad
 /* NaN in b wins: maxps returns its second operand when either is NaN. */
 static inline simd_float simd_max(simd_float a, simd_float b) { return _mm256_max_ps(a, b); }
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return _mm256_fmadd_ps(a, b, c); }
+static inline simd_float simd_sqrt(simd_float a) { return _mm256_sqrt_ps(a); }
 
 /* The first `count` lanes; 0 <= count, lanes from SIMD_WIDTH up are ignored. */
 static inline __m256i simd_lanes(ptrdiff_t count)

@@ -20,6 +20,7 @@ static inline simd_float simd_add(simd_float a, simd_float b) { return _mm512_ad
 /* NaN in b wins: maxps returns its second operand when either is NaN. */
 static inline simd_float simd_max(simd_float a, simd_float b) { return _mm512_max_ps(a, b); }
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return _mm512_fmadd_ps(a, b, c); }
+static inline simd_float simd_sqrt(simd_float a) { return _mm512_sqrt_ps(a); }
 
 /* The first `count` lanes; 0 <= count, lanes from SIMD_WIDTH up are ignored. */
 static inline __mmask16 simd_lanes(ptrdiff_t count)

@@ -20,6 +20,7 @@ static inline simd_float simd_add(simd_float a, simd_float b) { return vaddq_f32
 /* NaN on either side wins. */
 static inline simd_float simd_max(simd_float a, simd_float b) { return vmaxq_f32(a, b); }
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return vfmaq_f32(c, a, b); }
+static inline simd_float simd_sqrt(simd_float a) { return vsqrtq_f32(a); }
 static inline simd_float simd_load_part(const float *p, ptrdiff_t count)
 {
     float lanes[SIMD_WIDTH] = {0};

@@ -31,6 +31,12 @@ static inline simd_float simd_max(simd_float a, simd_float b)
     return v;
 }
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return a * b + c; }
+static inline simd_float simd_sqrt(simd_float a)
+{
+    simd_float v;
+    for (int i = 0; i < SIMD_WIDTH; i++) v[i] = __builtin_sqrtf(a[i]);
+    return v;
+}
 static inline simd_float simd_load_part(const float *p, ptrdiff_t count)
 {
     simd_float v = simd_zero();

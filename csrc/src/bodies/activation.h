@@ -1,7 +1,8 @@
-/* Elementwise activations: plain loops without branches, vectorised by the compiler. Count in elements. */
+/* Elementwise loops: activations, their gradients, sums. Without branches, vectorised by the compiler. */
 #ifndef CNN_BODY_ACTIVATION_H
 #define CNN_BODY_ACTIVATION_H
 
+#include "bodies/math.h"
 #include "kernels.h"
 
 /* NaN passes through: a comparison with NaN is false. */
@@ -14,6 +15,56 @@ static void relu(float *dst, const float *src, ptrdiff_t count)
 static void relu_backward(float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count)
 {
     for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = dst[i] <= 0.0f ? 0.0f : diff_dst[i];
+}
+
+static void leaky_relu(float *dst, const float *src, ptrdiff_t count, float slope)
+{
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = src[i] < 0.0f ? src[i] * slope : src[i];
+}
+
+/* At 0 the slope is that of the negative side (PyTorch's choice). */
+static void leaky_relu_backward(float *diff_src, const float *diff_dst, const float *src, ptrdiff_t count, float slope)
+{
+    for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = diff_dst[i] * (src[i] <= 0.0f ? slope : 1.0f);
+}
+
+static void sigmoid(float *dst, const float *src, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = math_sigmoid(src[i]);
+}
+
+static void sigmoid_backward(float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = diff_dst[i] * (dst[i] * (1.0f - dst[i]));
+}
+
+static void hyperbolic_tangent(float *dst, const float *src, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = math_tanh(src[i]);
+}
+
+static void hyperbolic_tangent_backward(float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = diff_dst[i] * (1.0f - dst[i] * dst[i]);
+}
+
+static void add(float *dst, const float *a, const float *b, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = a[i] + b[i];
+}
+
+static void scale(float *dst, const float *src, ptrdiff_t count, float factor)
+{
+    for (ptrdiff_t i = 0; i < count; i++) dst[i] = src[i] * factor;
+}
+
+/* NaN and infinity are the numbers whose exponent bits are all set. */
+static void has_nonfinite(const float *restrict src, ptrdiff_t count, bool *restrict found)
+{
+    const uint32_t exponent = 0x7f800000u;
+    uint32_t bad = 0;
+    for (ptrdiff_t i = 0; i < count; i++) bad |= (math_bits(src[i]) & exponent) == exponent ? 1u : 0u;
+    *found = bad != 0;
 }
 
 #endif
