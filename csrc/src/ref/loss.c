@@ -14,7 +14,7 @@ static void finish(const cnn_call *call, double loss)
 static double log_sum_exp(const float *logits, ptrdiff_t classes)
 {
     double largest = logits[0], sum = 0.0;
-    for (ptrdiff_t c = 1; c < classes; c++) largest = fmax(largest, logits[c]);
+    for (ptrdiff_t c = 1; c < classes; c++) largest = logits[c] > largest ? logits[c] : largest;
     for (ptrdiff_t c = 0; c < classes; c++) sum += exp(logits[c] - largest);
     return largest + log(sum);
 }

@@ -9,7 +9,7 @@ void cnn_ref_softmax_forward(const cnn_call *call, const cnn_worker *worker)
         float *dst = (float *)call->operands[0] + row * g->c;
         const float *src = (const float *)call->operands[1] + row * g->c;
         double largest = src[0], sum = 0.0;
-        for (ptrdiff_t c = 1; c < g->c; c++) largest = fmax(largest, src[c]);
+        for (ptrdiff_t c = 1; c < g->c; c++) largest = src[c] > largest ? src[c] : largest;
         for (ptrdiff_t c = 0; c < g->c; c++) sum += exp(src[c] - largest);
         for (ptrdiff_t c = 0; c < g->c; c++) dst[c] = (float)(exp(src[c] - largest) / sum);
     }
