@@ -115,9 +115,7 @@ def test_mixup_repeats_with_its_generator_and_refuses_hard_labels():
     with pytest.raises(UserError, match="classes"):
         augment.mixup(np.zeros((2, 1), np.float32), np.zeros(2, np.float32), 0.2, np.random.default_rng(0))
     with pytest.raises(UserError, match="alpha"):
-        augment.mixup(
-            np.zeros((2, 1), np.float32), np.eye(2, dtype=np.float32), 0.0, np.random.default_rng(0)
-        )
+        augment.mixup(np.zeros((2, 1), np.float32), np.eye(2, dtype=np.float32), 0.0, np.random.default_rng(0))
 
 
 def test_digits5k_are_500_of_each():
@@ -170,3 +168,12 @@ def test_the_first_draw_is_pinned():
 def test_sheets_that_cannot_be_made_are_refused(keywords, message):
     with pytest.raises(UserError, match=message):
         digits.digits_on_sheets(**keywords)
+
+
+def test_mixup_of_batches_takes_integer_labels():
+    images = np.arange(8, dtype=np.float32).reshape(4, 2)
+    labels = np.array([0, 1, 1, 2])
+    mixed = augment.Mixup(0.4, classes=3)(images, labels, np.random.default_rng(1))
+    expected = augment.mixup(images, np.eye(3, dtype=np.float32)[labels], 0.4, np.random.default_rng(1))
+    for one, two in zip(mixed, expected):
+        np.testing.assert_array_equal(one, two)

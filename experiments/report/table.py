@@ -1,0 +1,96 @@
+"""A report as pure data: what a study's table says, before anything is formatted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from experiments.config import Row, Study
+from experiments.stats import Estimate, estimate
+from experiments.store import Result
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `key` names it in files, `title` on paper; `digits` after the point where it holds floats."""
+
+    key: str
+    title: str
+    kind: Literal["text", "number"] = "number"
+    digits: int = 0
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A value with the mark of a note below the table."""
+
+    value: float
+    mark: str
+
+
+Cell = str | int | float | Estimate | Marked | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells by row in the order of the columns, and the notes that belong below them."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def study_table(study: Study, results: Sequence[Result]) -> Table:
+    """The table of a study: one line per row, averaged over the seeds that finished.
+
+    `results` may be incomplete: a row without any has empty cells. A diverged run does not enter the mean; the column
+    "runs" then shows how many of how many did.
+    """
+    columns = (
+        Column("row", "row", "text"),
+        Column("learning_rate", "lr", digits=4),
+        Column("published", study.published.title, digits=4),
+        Column("val_macro_f1", "val macro-F1", digits=4),
+        Column("runs", "runs", "text"),
+        Column("parameters", "parameters"),
+        Column("seconds", "s per run", digits=1),
+    )
+    marks = _footnote_marks(study.rows)
+    lines = tuple(_line(row, [each for each in results if each.row == row.name], marks) for row in study.rows)
+    return Table(study.name, study.title, columns, lines, _notes(study, results, marks))
+
+
+def _line(row: Row, results: Sequence[Result], marks: dict[str, str]) -> tuple[Cell, ...]:
+    finished = [each for each in results if each.status == "finished"]
+    published = row.published
+    shown: Cell = None
+    if published is not None:
+        shown = published.value
+        if published.note:
+            shown = Marked(published.value, marks[published.note])
+    seconds = estimate([each.seconds for each in finished])
+    return (
+        row.name,
+        row.settings.learning_rate,
+        shown,
+        estimate([each.score for each in finished]),
+        f"{len(finished)}/{len(results)}",
+        results[0].parameters if results else None,
+        seconds.mean if seconds else None,
+    )
+
+
+def _footnote_marks(rows: Sequence[Row]) -> dict[str, str]:
+    """A mark (a), (b), ... for each distinct note of a published value, in order of appearance."""
+    notes = dict.fromkeys(row.published.note for row in rows if row.published and row.published.note)
+    return {note: f"({chr(ord('a') + place)})" for place, note in enumerate(notes)}
+
+
+def _notes(study: Study, results: Sequence[Result], marks: dict[str, str]) -> tuple[str, ...]:
+    published = (f"{study.published.title}: {study.published.source}",) if study.published.source else ()
+    footnotes = tuple(f"{mark} {note}" for note, mark in marks.items())
+    failures = tuple(f"{each.row}, seed {each.seed}: {each.error}" for each in results if each.status != "finished")
+    return published + footnotes + tuple(f"Assumption: {text}" for text in study.assumptions) + failures

@@ -1,0 +1,95 @@
+"""Reading studies: what is accepted, what is refused and in which words."""
+
+import textwrap
+
+import pytest
+
+from engine.errors import UserError
+from experiments import config
+
+STUDY = """
+    name: small
+    title: A small study
+    seeds: [0, 1]
+    base: {model: lenet, input_shape: [3, 28, 28], epochs: 2, learning_rate: 0.01, data: {count: 100}}
+    rows:
+      - {name: raw, changes: {}}
+      - {name: reverse, changes: {steps: [reverse], data: {seed: 4}}, published: {value: 0.5}}
+"""
+
+
+def parse(text: str = STUDY, overrides: tuple[str, ...] = ()) -> config.Study:
+    return config.parse_study(textwrap.dedent(text), "small.yaml", overrides)
+
+
+def test_rows_are_the_base_with_their_changes():
+    raw, reverse = parse().rows
+    assert raw.settings.steps == () and raw.settings.data == config.DataSettings(count=100)
+    assert reverse.settings.steps == ("reverse",)
+    assert reverse.settings.data == config.DataSettings(seed=4, count=100)
+    assert raw.published is None and reverse.published == config.PublishedValue(0.5)
+
+
+def test_overrides_lie_over_every_row():
+    study = parse(overrides=("epochs=7", "data.seed=9", "learning_rate=1e-3"))
+    assert [row.settings.epochs for row in study.rows] == [7, 7]
+    assert [row.settings.data.seed for row in study.rows] == [9, 9]
+    assert {row.settings.learning_rate for row in study.rows} == {0.001}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title:", "titel:", "'titel'.*did you mean 'title'"),
+        ("epochs: 2", "epoch: 2", "row 'raw'.*'epoch'.*did you mean 'epochs'"),
+        ("epochs: 2,", "", "row 'raw'.*'epochs' is missing"),
+        ("epochs: 2", "epochs: two", "epochs: expected int, got str 'two'"),
+        ("epochs: 2", "epochs: true", "epochs: expected int, got bool"),
+        ("epochs: 2", "epochs: 0", "epochs must be above 0"),
+        ("learning_rate: 0.01", "learning_rate: fast", "expected float"),
+        ("[3, 28, 28]", "[28, 28]", "expected 3 values, got 2"),
+        ("[3, 28, 28]", "28", "expected a list"),
+        ("steps: [reverse]", "steps: [revers]", "row 'reverse'.*did you mean 'reverse'"),
+        ("{count: 100}", "100", "expected a mapping"),
+        ("name: reverse", "name: raw", "row 'raw' stands there twice"),
+        ("[0, 1]", "[0, 0]", "seed '0' stands there twice"),
+        ("[0, 1]", "[]", "at least one row and one seed"),
+        ("{count: 100}", "{count: 100}, validation: 1.5", "share between 0 and 1"),
+        ("{count: 100}", "{count: 100}, mixup: -1", "mixup must not be negative"),
+        ("seeds: [0, 1]", "seeds: [0, 1", "not valid YAML"),
+    ],
+)
+def test_a_bad_study_is_refused_in_words(old, new, message):
+    assert old in STUDY
+    with pytest.raises(UserError, match=message) as caught:
+        parse(STUDY.replace(old, new))
+    assert str(caught.value).startswith("small.yaml")
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[", "epoch=3"])
+def test_a_bad_override_is_refused(override):
+    with pytest.raises(UserError, match="epoch|key=value"):
+        parse(overrides=(override,))
+
+
+def test_the_packaged_studies_are_valid_and_carry_their_names():
+    assert config.DEFAULT_STUDY in config.study_names()
+    for name in config.study_names():
+        study = config.load_study(name)
+        assert study.name == name and study.assumptions
+
+
+def test_quickstart_has_the_published_lenet_rows():
+    study = config.load_study("quickstart")
+    own = {row.published.value for row in study.rows if row.published and not row.published.note}
+    assert own == {0.8858, 0.8837, 0.7353, 0.9598, 0.9202}
+    assert len(study.rows) == 8 and len(study.seeds) == 3
+
+
+def test_select_keeps_the_order_of_the_study():
+    study = config.select(parse(), ["reverse", "raw"], [7])
+    assert [row.name for row in study.rows] == ["raw", "reverse"] and study.seeds == (7,)
+    with pytest.raises(UserError, match="did you mean 'reverse'"):
+        config.select(parse(), ["revers"])
+    with pytest.raises(UserError, match="unknown study.*did you mean 'quickstart'"):
+        config.load_study("quickstar")
