@@ -6,9 +6,9 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,43 +107,17 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches from `start` on; a thread keeps `prefetch` of them ready. An error there is raised here."""
         order = epoch_order(len(self.dataset), self.seed, epoch)
-        batches = (self.batch(order, epoch, index) for index in range(start, len(self)))
-        return _ahead(batches, self.prefetch) if self.prefetch else batches
-
-
-def _ahead(source: Iterator[Batch], depth: int) -> Iterator[Batch]:
-    """Run `source` on a thread, at most `depth` items ahead; the thread ends with this iterator."""
-    ready: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(item: tuple[Batch | None, BaseException | None]) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
+        if not self.prefetch:
+            yield from (self.batch(order, epoch, index) for index in range(start, len(self)))
+            return
+        pool = ThreadPoolExecutor(1, "cnn-loader")
         try:
-            for batch in source:
-                if not put((batch, None)):
-                    return
-            put((None, None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, name="cnn-loader", daemon=True)
-    thread.start()
-    try:
-        while True:
-            batch, error = ready.get()
-            if error is not None:
-                raise error
-            if batch is None:
-                return
-            yield batch
-    finally:
-        stop.set()
-        thread.join()
+            ahead: deque[Future[Batch]] = deque()
+            for index in range(start, len(self)):
+                ahead.append(pool.submit(self.batch, order, epoch, index))
+                if len(ahead) > self.prefetch:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,130 @@
+"""Strict reading of YAML into dataclasses: every mistake is named with the place where it stands."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.errors import UserError, unknown
+
+Schema = TypeVar("Schema")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; UserError where the file is missing, is not YAML or holds something else."""
+    import yaml
+
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: expected a mapping of keys to values, got {_kind(given)}")
+    return given
+
+
+def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
+    """Build the dataclass `schema` from a mapping.
+
+    UserError for an unknown key (it names the nearest valid one), a missing key or a value of the wrong type; `where`
+    begins the message: the file, then the keys down to the place.
+    """
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}: expected a mapping of keys to values, got {_kind(given)}")
+    fields = {each.name: each for each in dataclasses.fields(schema) if each.init}  # type: ignore[arg-type]
+    for key in given:
+        if key not in fields:
+            raise UserError(f"{where}: {unknown('key', key, fields)}")
+    for name, each in fields.items():
+        required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        if required and name not in given:
+            raise UserError(f"{where}: the key {name!r} is missing")
+    hints = typing.get_type_hints(schema)
+    values = {key: _read_value(hints[key], value, f"{where}: {key}") for key, value in given.items()}
+    try:
+        return schema(**values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _read_value(hint: Any, value: object, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(each for each in arguments if each is not type(None))
+        return None if value is None else _read_value(inner, value, where)
+    if dataclasses.is_dataclass(hint):
+        return read_mapping(typing.cast(type, hint), value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise UserError(f"{where}: {unknown('value', value, map(str, arguments))}")
+        return value
+    if hint is Any:
+        return value
+    if origin is tuple or origin in (list, Sequence):
+        return _read_tuple(arguments, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where}: expected a mapping of keys to values, got {_kind(value)}")
+        return dict(value)
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-3 as text; a number it is.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise UserError(f"{where}: expected {hint.__name__}, got {_kind(value)}")
+    return value
+
+
+def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise UserError(f"{where}: expected a list, got {_kind(value)}")
+    if len(arguments) == 1 or arguments[-1] is Ellipsis:
+        arguments = arguments[:1] * len(value)
+    elif len(arguments) != len(value):
+        raise UserError(f"{where}: expected {len(arguments)} values, got {len(value)}")
+    return tuple(
+        _read_value(hint, each, f"{where}[{place}]")
+        for place, (hint, each) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"{type(value).__name__} {value!r}"
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top; mappings within are merged key by key, anything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`data.count=500` as {"data": {"count": 500}}; the value is read as YAML."""
+    import yaml
+
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise UserError(f"an override must read key=value, got {text!r}")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"{text!r}: the value is not valid YAML") from None
+    for key in reversed(path.split(".")):
+        nested = {key: nested}
+    return typing.cast(dict[str, Any], nested)
