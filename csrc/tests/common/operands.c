@@ -1,0 +1,274 @@
+#define _POSIX_C_SOURCE 200112L
+#include "common/operands.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool starts(const char *name, const char *with) { return strncmp(name, with, strlen(with)) == 0; }
+static bool is(const char *name, const char *other) { return strcmp(name, other) == 0; }
+
+static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / CNN_PANEL * CNN_PANEL; }
+
+/* ---- sizes --------------------------------------------------------------------------------------------------- */
+
+static ptrdiff_t conv2d_count(const cnn_conv2d_geometry *g, ptrdiff_t batch, const char *name)
+{
+    const ptrdiff_t depth = g->kh * g->kw * (g->ic / g->groups);
+    if (is(name, "src") || is(name, "diff_src")) return batch * g->h * g->w * g->ic;
+    if (is(name, "weights") || is(name, "diff_weights")) return g->groups * padded(g->oc / g->groups) * depth;
+    if (is(name, "bias") || is(name, "diff_bias")) return g->oc;
+    if (is(name, "diff_dst") || !g->pool) return batch * g->oh * g->ow * g->oc;
+    return batch * (g->oh / 2) * (g->ow / 2) * g->oc;
+}
+
+static ptrdiff_t linear_count(const cnn_linear_geometry *g, ptrdiff_t batch, const char *name)
+{
+    if (is(name, "src") || is(name, "diff_src")) return batch * g->k;
+    if (is(name, "weights") || is(name, "diff_weights")) return padded(g->n) * g->k;
+    if (is(name, "bias") || is(name, "diff_bias")) return g->n;
+    return batch * g->n;
+}
+
+static ptrdiff_t norm_count(const cnn_norm_geometry *g, ptrdiff_t batch, const char *name)
+{
+    const bool map = is(name, "src") || is(name, "dst") || is(name, "diff_src") || is(name, "diff_dst");
+    return map ? batch * g->rows * g->c : g->c;
+}
+
+static ptrdiff_t count_of(const char *kind, const cnn_geometry *g, ptrdiff_t batch, const char *name)
+{
+    if (is(kind, "conv2d")) return conv2d_count(&g->conv2d, batch, name);
+    if (is(kind, "linear")) return linear_count(&g->linear, batch, name);
+    if (is(kind, "norm")) return norm_count(&g->norm, batch, name);
+    if (is(kind, "pool2d")) {
+        const bool image = is(name, "src") || is(name, "diff_src");
+        return batch * g->pool2d.c * (image ? g->pool2d.h * g->pool2d.w : g->pool2d.oh * g->pool2d.ow);
+    }
+    if (is(kind, "elementwise")) return batch * g->elementwise.count;
+    if (is(kind, "image")) return batch * g->image.h * g->image.w * g->image.c;
+    if (is(kind, "softmax")) return batch * g->softmax.rows * g->softmax.c;
+    if (is(kind, "dropout")) return batch * g->dropout.count;
+    if (is(kind, "slice")) return batch * g->slice.rows * (is(name, "dst") ? g->slice.dst_stride : g->slice.src_stride);
+    if (is(kind, "loss")) return is(name, "labels") ? batch : batch * g->loss.classes;
+    return is(name, "segments") ? g->optimizer.segments : g->optimizer.count;
+}
+
+static bool is_output(int op, int index, const char *name)
+{
+    if (starts(name, "diff_")) return !is(name, "diff_dst");
+    if (starts(name, "save_")) return op == CNN_OP_batchnorm_forward_training;
+    if (is(name, "argmax")) return op != CNN_OP_maxpool2d_backward;
+    return is(name, "dst") && index == 0;
+}
+
+static size_t element_bytes(operand_type type)
+{
+    switch (type) {
+    case OPERAND_U8: return 1;
+    case OPERAND_I64: return sizeof(int64_t);
+    case OPERAND_SEGMENTS: return sizeof(cnn_segment);
+    default: return sizeof(float);
+    }
+}
+
+operand_set operands_describe(int op, const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_op_info *info = cnn_op_find(op);
+    operand_set set = {.op = op};
+    const char *text = info->operands;
+    while (*text) {
+        operand *o = &set.operands[set.count];
+        const size_t word = strcspn(text, " "), length = strcspn(text, " :?");
+        snprintf(o->name, sizeof o->name, "%.*s", (int)length, text);
+        for (const char *mark = text + length; mark < text + word; mark++) {
+            o->optional |= *mark == '?';
+            if (starts(mark, ":u8")) o->type = OPERAND_U8;
+            if (starts(mark, ":i64")) o->type = OPERAND_I64;
+            if (starts(mark, ":seg")) o->type = OPERAND_SEGMENTS;
+        }
+        o->output = is_output(op, set.count, o->name);
+        o->count = count_of(info->geometry, geometry, batch, o->name);
+        o->bytes = (size_t)o->count * element_bytes(o->type);
+        set.count++;
+        text += word + (text[word] == ' ');
+    }
+    return set;
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+
+static void *exact(size_t bytes)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, CNN_ALIGNMENT, bytes ? bytes : 1) != 0) {
+        fputs("error: out of memory\n", stderr);
+        exit(2);
+    }
+    return memory;
+}
+
+void operands_allocate(operand_set *set)
+{
+    for (int i = 0; i < set->count; i++) set->operands[i].data = exact(set->operands[i].bytes);
+}
+
+/* The first operand with the same memory; i itself when there is none before. */
+static int owner(const operand_set *set, int i)
+{
+    for (int other = 0; other < i; other++)
+        if (set->operands[other].data == set->operands[i].data) return other;
+    return i;
+}
+
+void operands_free(operand_set *set)
+{
+    for (int i = set->count - 1; i >= 0; i--)
+        if (owner(set, i) == i) free(set->operands[i].data);
+    for (int i = 0; i < set->count; i++) set->operands[i].data = NULL;
+}
+
+operand_set operands_copy(const operand_set *set)
+{
+    operand_set copy = *set;
+    for (int i = 0; i < set->count; i++) {
+        const operand *from = &set->operands[i];
+        if (!from->data) continue;
+        if (owner(set, i) != i) {
+            copy.operands[i].data = copy.operands[owner(set, i)].data;
+            continue;
+        }
+        copy.operands[i].data = exact(from->bytes);
+        memcpy(copy.operands[i].data, from->data, from->bytes);
+    }
+    return copy;
+}
+
+/* ---- values -------------------------------------------------------------------------------------------------- */
+
+double random_uniform(uint64_t seed, uint32_t stream, uint64_t index)
+{
+    const uint64_t block = index / 4;
+    const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, 0x7e57u};
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    uint32_t draws[4];
+    cnn_philox4x32(counter, key, draws);
+    return (draws[index % 4] >> 8) * 0x1p-24;
+}
+
+static float value_of(operand_values values, double uniform)
+{
+    if (values == VALUES_INTEGER) return (float)floor(uniform * 7.0) - 3.0f;
+    return (float)((2.0 * uniform - 1.0) * (values == VALUES_WIDE ? 12.0 : 1.0));
+}
+
+static void fill_floats(operand *o, operand_values values, uint64_t seed, uint32_t stream)
+{
+    const bool positive = is(o->name, "running_var") || is(o->name, "save_inv_std") || is(o->name, "second_moment");
+    float *data = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++) {
+        const double uniform = random_uniform(seed, stream, (uint64_t)i);
+        data[i] = positive ? (float)(0.25 + uniform) : value_of(values, uniform);
+    }
+}
+
+/* Columns that do not exist are zero in a panel. */
+static void clear_missing_columns(float *weights, ptrdiff_t groups, ptrdiff_t columns, ptrdiff_t depth)
+{
+    const ptrdiff_t panels = padded(columns) / CNN_PANEL;
+    for (ptrdiff_t row = 0; row < groups * panels * depth; row++)
+        for (ptrdiff_t j = 0; j < CNN_PANEL; j++)
+            if (row / depth % panels * CNN_PANEL + j >= columns) weights[row * CNN_PANEL + j] = 0.0f;
+}
+
+/* Any tap that lies inside the image, or none (255). */
+static void fill_argmax(operand *o, const cnn_pool2d_geometry *g, uint64_t seed, uint32_t stream)
+{
+    uint8_t *data = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++) {
+        const ptrdiff_t ow = i / g->c % g->ow, oh = i / g->c / g->ow % g->oh, taps = g->kh * g->kw;
+        const double uniform = random_uniform(seed, stream, (uint64_t)i);
+        data[i] = 255;
+        if (uniform > 0.9) continue;
+        for (ptrdiff_t step = 0; step < taps && data[i] == 255; step++) {
+            const ptrdiff_t tap = ((ptrdiff_t)(uniform * (double)taps) + step) % taps;
+            const ptrdiff_t h = oh * g->stride_h - g->pad_top + tap / g->kw;
+            const ptrdiff_t w = ow * g->stride_w - g->pad_left + tap % g->kw;
+            if (h >= 0 && h < g->h && w >= 0 && w < g->w) data[i] = (uint8_t)tap;
+        }
+    }
+}
+
+/* Runs with gaps of up to three elements between them; the second is frozen. */
+static void fill_segments(operand *o, const cnn_optimizer_geometry *g)
+{
+    cnn_segment *segments = o->data;
+    for (ptrdiff_t s = 0; s < o->count; s++) {
+        const ptrdiff_t first = g->count * s / o->count, last = g->count * (s + 1) / o->count;
+        const ptrdiff_t gap = o->count > 1 && last - first > 3 ? 3 : 0;
+        segments[s] = (cnn_segment){.offset = first,
+                                    .count = last - first - gap,
+                                    .l2 = s % 2 ? 0.0f : 0.01f,
+                                    .weight_decay = s % 3 == 2 ? 0.1f : 0.0f,
+                                    .lr_scale = s == 1 ? 0.0f : 1.0f / (float)(1 + s)};
+    }
+}
+
+static void fill_targets(operand *o, ptrdiff_t classes, uint64_t seed, uint32_t stream, bool normalised)
+{
+    float *data = o->data;
+    for (ptrdiff_t row = 0; row < o->count / classes; row++) {
+        double sum = 0.0;
+        for (ptrdiff_t c = 0; c < classes; c++) sum += random_uniform(seed, stream, (uint64_t)(row * classes + c));
+        for (ptrdiff_t c = 0; c < classes; c++) {
+            const double uniform = random_uniform(seed, stream, (uint64_t)(row * classes + c));
+            data[row * classes + c] = (float)(normalised && sum > 0.0 ? uniform / sum : uniform);
+        }
+    }
+}
+
+static void fill_labels(operand *o, ptrdiff_t classes, uint64_t seed, uint32_t stream)
+{
+    int64_t *labels = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++)
+        labels[i] = (int64_t)(random_uniform(seed, stream, (uint64_t)i) * (double)classes);
+}
+
+static void poison(operand *o)
+{
+    if (o->type != OPERAND_F32) {
+        memset(o->data, 0xA5, o->bytes);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < o->count; i++) ((float *)o->data)[i] = NAN;
+}
+
+static void fill_input(operand *o, const char *kind, const cnn_geometry *g, operand_values values, uint64_t seed,
+                       uint32_t stream, int op)
+{
+    if (is(o->name, "argmax"))
+        fill_argmax(o, &g->pool2d, seed, stream);
+    else if (is(o->name, "segments"))
+        fill_segments(o, &g->optimizer);
+    else if (is(o->name, "labels"))
+        fill_labels(o, g->loss.classes, seed, stream);
+    else if (is(o->name, "targets"))
+        fill_targets(o, g->loss.classes, seed, stream, op == CNN_OP_cross_entropy_soft);
+    else
+        fill_floats(o, values, seed, stream);
+    if (!is(o->name, "weights")) return;
+    if (is(kind, "linear")) clear_missing_columns(o->data, 1, g->linear.n, g->linear.k);
+    if (is(kind, "conv2d"))
+        clear_missing_columns(o->data, g->conv2d.groups, g->conv2d.oc / g->conv2d.groups,
+                              g->conv2d.kh * g->conv2d.kw * (g->conv2d.ic / g->conv2d.groups));
+}
+
+void operands_fill(operand_set *set, const cnn_geometry *geometry, operand_values values, uint64_t seed)
+{
+    for (int i = 0; i < set->count; i++)
+        if (set->operands[i].data && set->operands[i].output) poison(&set->operands[i]);
+    for (int i = 0; i < set->count; i++)
+        if (set->operands[i].data && !set->operands[i].output)
+            fill_input(&set->operands[i], cnn_op_find(set->op)->geometry, geometry, values, seed, (uint32_t)i, set->op);
+}

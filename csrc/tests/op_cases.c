@@ -1,0 +1,451 @@
+#include "op_cases.h"
+
+#include <math.h>
+
+#include "common/geometry.h"
+
+typedef void visitor(const op_case *);
+
+/* ---- convolution: one shape serves the three passes ----------------------------------------------------------- */
+
+typedef struct conv_shape {
+    ptrdiff_t batch;
+    cnn_conv2d_geometry geometry; /* zeros stand for ones, OH and OW follow: geometry_complete() */
+} conv_shape;
+
+static const conv_shape conv_shapes[] = {
+    {1, {.h = 1, .w = 1, .ic = 1, .oc = 1, .kh = 1, .kw = 1}},
+    {2, {.h = 9, .w = 7, .ic = 1, .oc = 17, .kh = 3, .kw = 3}},
+    {3,
+     {.h = 9,
+      .w = 7,
+      .ic = 3,
+      .oc = 5,
+      .kh = 3,
+      .kw = 3,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {2,
+     {.h = 9,
+      .w = 7,
+      .ic = 17,
+      .oc = 33,
+      .kh = 3,
+      .kw = 3,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {2,
+     {.h = 8,
+      .w = 13,
+      .ic = 2,
+      .oc = 16,
+      .kh = 5,
+      .kw = 5,
+      .pad_top = 2,
+      .pad_left = 2,
+      .pad_bottom = 2,
+      .pad_right = 2}},
+    {3, {.h = 7, .w = 9, .ic = 6, .oc = 6, .kh = 1, .kw = 1}},
+    {2, {.h = 7, .w = 9, .ic = 6, .oc = 9, .kh = 1, .kw = 1, .stride_h = 2, .stride_w = 3}},
+    {2,
+     {.h = 9,
+      .w = 7,
+      .ic = 4,
+      .oc = 10,
+      .kh = 3,
+      .kw = 3,
+      .stride_h = 2,
+      .stride_w = 2,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {2, {.h = 11, .w = 9, .ic = 3, .oc = 4, .kh = 2, .kw = 3, .stride_h = 3, .stride_w = 1, .pad_left = 2}},
+    {2,
+     {.h = 9,
+      .w = 11,
+      .ic = 5,
+      .oc = 7,
+      .kh = 4,
+      .kw = 2,
+      .pad_top = 1,
+      .pad_left = 0,
+      .pad_bottom = 2,
+      .pad_right = 1}},
+    {2,
+     {.h = 10,
+      .w = 11,
+      .ic = 3,
+      .oc = 8,
+      .kh = 3,
+      .kw = 3,
+      .dilation_h = 2,
+      .dilation_w = 3,
+      .pad_top = 2,
+      .pad_left = 3,
+      .pad_bottom = 2,
+      .pad_right = 3}},
+    {1,
+     {.h = 12,
+      .w = 10,
+      .ic = 2,
+      .oc = 3,
+      .kh = 3,
+      .kw = 2,
+      .stride_h = 2,
+      .stride_w = 3,
+      .dilation_h = 2,
+      .dilation_w = 2,
+      .pad_top = 3,
+      .pad_left = 1,
+      .pad_bottom = 0,
+      .pad_right = 2}},
+    {2,
+     {.h = 9,
+      .w = 7,
+      .ic = 6,
+      .oc = 9,
+      .kh = 3,
+      .kw = 3,
+      .groups = 3,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {2, {.h = 6, .w = 7, .ic = 34, .oc = 36, .kh = 3, .kw = 3, .groups = 2}},
+    {2,
+     {.h = 9,
+      .w = 7,
+      .ic = 11,
+      .oc = 11,
+      .kh = 3,
+      .kw = 3,
+      .groups = 11,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {2,
+     {.h = 8,
+      .w = 7,
+      .ic = 4,
+      .oc = 12,
+      .kh = 5,
+      .kw = 3,
+      .groups = 4,
+      .stride_h = 2,
+      .stride_w = 2,
+      .pad_top = 2,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 0}},
+    {1, {.h = 3, .w = 3, .ic = 4, .oc = 5, .kh = 3, .kw = 3}},
+    {1,
+     {.h = 2,
+      .w = 2,
+      .ic = 3,
+      .oc = 4,
+      .kh = 5,
+      .kw = 5,
+      .pad_top = 2,
+      .pad_left = 2,
+      .pad_bottom = 2,
+      .pad_right = 2}},
+    {1, {.h = 1, .w = 19, .ic = 3, .oc = 2, .kh = 1, .kw = 7, .pad_left = 3, .pad_right = 3}},
+    {1, {.h = 5, .w = 6, .ic = 2, .oc = 3, .kh = 2, .kw = 2, .stride_h = 4, .stride_w = 3}},
+    {37,
+     {.h = 5,
+      .w = 4,
+      .ic = 2,
+      .oc = 3,
+      .kh = 3,
+      .kw = 3,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {5,
+     {.h = 13,
+      .w = 12,
+      .ic = 8,
+      .oc = 48,
+      .kh = 3,
+      .kw = 3,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+    {1, {.h = 28, .w = 28, .ic = 3, .oc = 6, .kh = 5, .kw = 5}},
+    {1,
+     {.h = 40,
+      .w = 33,
+      .ic = 3,
+      .oc = 16,
+      .kh = 3,
+      .kw = 3,
+      .pad_top = 1,
+      .pad_left = 1,
+      .pad_bottom = 1,
+      .pad_right = 1}},
+};
+
+static void conv_cases(visitor *visit)
+{
+    for (size_t i = 0; i < sizeof conv_shapes / sizeof conv_shapes[0]; i++) {
+        op_case one = {.batch = conv_shapes[i].batch, .geometry.conv2d = conv_shapes[i].geometry};
+        geometry_complete("conv2d", &one.geometry);
+        one.op = CNN_OP_conv2d_forward, one.absent = 1u << 1;
+        visit(&one);
+        one.geometry.conv2d.activation = CNN_ACTIVATION_RELU, one.absent |= 1u << 4;
+        visit(&one);
+        one.geometry.conv2d.activation = CNN_ACTIVATION_NONE;
+        one.op = CNN_OP_conv2d_backward_data, one.absent = 0;
+        visit(&one);
+        one.op = CNN_OP_conv2d_backward_weights;
+        visit(&one);
+        one.absent = 1u << 1;
+        visit(&one);
+        if (one.geometry.conv2d.oh < 2 || one.geometry.conv2d.ow < 2) continue;
+        one.op = CNN_OP_conv2d_forward, one.absent = 0, one.geometry.conv2d.pool = 2, one.values = VALUES_INTEGER;
+        visit(&one);
+        one.geometry.conv2d.activation = CNN_ACTIVATION_RELU;
+        visit(&one);
+        one.absent = 1u << 4;
+        visit(&one);
+    }
+}
+
+static const struct {
+    ptrdiff_t batch, k, n;
+} linear_shapes[] = {{1, 1, 1},    {1, 37, 10},  {3, 17, 33},    {5, 9, 16},
+                     {64, 84, 10}, {7, 130, 65}, {13, 256, 120}, {33, 31, 47}};
+
+static void linear_cases(visitor *visit)
+{
+    for (size_t i = 0; i < sizeof linear_shapes / sizeof linear_shapes[0]; i++) {
+        op_case one = {.op = CNN_OP_linear_forward, .batch = linear_shapes[i].batch};
+        one.geometry.linear = (cnn_linear_geometry){.k = linear_shapes[i].k, .n = linear_shapes[i].n};
+        visit(&one);
+        one.geometry.linear.activation = CNN_ACTIVATION_RELU, one.absent = 1u << 3;
+        visit(&one);
+        one.geometry.linear.activation = CNN_ACTIVATION_NONE;
+        one.op = CNN_OP_linear_backward_data, one.absent = 0;
+        visit(&one);
+        one.op = CNN_OP_linear_backward_weights;
+        visit(&one);
+        one.absent = 1u << 1;
+        visit(&one);
+    }
+}
+
+/* ---- pooling: windows always hold an element of the image ------------------------------------------------------ */
+
+static const struct {
+    ptrdiff_t batch;
+    cnn_pool2d_geometry geometry;
+} pool_shapes[] = {
+    {1, {.h = 1, .w = 1, .c = 1, .kh = 1, .kw = 1}},
+    {2, {.h = 8, .w = 6, .c = 5, .kh = 2, .kw = 2, .stride_h = 2, .stride_w = 2}},
+    {3, {.h = 9, .w = 7, .c = 17, .kh = 2, .kw = 2, .stride_h = 2, .stride_w = 2}},
+    {2, {.h = 9, .w = 7, .c = 3, .kh = 2, .kw = 2, .stride_h = 2, .stride_w = 2, .oh = 5, .ow = 4}}, /* ceil mode */
+    {2, {.h = 9, .w = 7, .c = 4, .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2, .pad_top = 1, .pad_left = 1}},
+    {2, {.h = 9, .w = 7, .c = 33, .kh = 3, .kw = 2, .stride_h = 1, .stride_w = 1, .pad_top = 1, .pad_left = 1}},
+    {1, {.h = 10, .w = 11, .c = 2, .kh = 2, .kw = 3, .stride_h = 3, .stride_w = 4}},
+    {2, {.h = 7, .w = 5, .c = 6, .kh = 7, .kw = 5}},
+    {1,
+     {.h = 13,
+      .w = 11,
+      .c = 1,
+      .kh = 5,
+      .kw = 5,
+      .stride_h = 3,
+      .stride_w = 2,
+      .pad_top = 2,
+      .pad_left = 2,
+      .oh = 5,
+      .ow = 6}},
+    {29, {.h = 4, .w = 4, .c = 3, .kh = 2, .kw = 2, .stride_h = 2, .stride_w = 2}},
+};
+
+static void pool_cases(visitor *visit)
+{
+    for (size_t i = 0; i < sizeof pool_shapes / sizeof pool_shapes[0]; i++) {
+        op_case one = {.batch = pool_shapes[i].batch, .geometry.pool2d = pool_shapes[i].geometry};
+        geometry_complete("pool2d", &one.geometry);
+        one.op = CNN_OP_maxpool2d_forward, one.values = VALUES_INTEGER;
+        visit(&one);
+        one.values = VALUES_UNIFORM;
+        visit(&one);
+        one.absent = 1u << 1;
+        visit(&one);
+        one.absent = 0, one.op = CNN_OP_maxpool2d_backward;
+        visit(&one);
+        for (ptrdiff_t include = 0; include < 2; include++) {
+            one.geometry.pool2d.count_include_pad = include;
+            one.op = CNN_OP_avgpool2d_forward;
+            visit(&one);
+            one.op = CNN_OP_avgpool2d_backward;
+            visit(&one);
+        }
+    }
+}
+
+/* ---- elementwise and row-wise ops ------------------------------------------------------------------------------ */
+
+static const struct {
+    int op, inputs;
+} elementwise_ops[] = {
+    {CNN_OP_relu_forward, 1},        {CNN_OP_relu_backward, 2},   {CNN_OP_leaky_relu_forward, 1},
+    {CNN_OP_leaky_relu_backward, 2}, {CNN_OP_sigmoid_forward, 1}, {CNN_OP_sigmoid_backward, 2},
+    {CNN_OP_tanh_forward, 1},        {CNN_OP_tanh_backward, 2},   {CNN_OP_add, 2},
+};
+
+static void elementwise_cases(visitor *visit)
+{
+    static const ptrdiff_t counts[] = {1, 63, 4099};
+    for (size_t i = 0; i < sizeof elementwise_ops / sizeof elementwise_ops[0]; i++)
+        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
+            for (int alias = 0; alias <= elementwise_ops[i].inputs; alias++) {
+                op_case one = {.op = elementwise_ops[i].op, .batch = 3, .alias = alias};
+                one.geometry.elementwise = (cnn_elementwise_geometry){.count = counts[j], .slope = 0.01f};
+                visit(&one);
+                one.values = VALUES_WIDE;
+                visit(&one);
+                one.values = VALUES_INTEGER;
+                visit(&one);
+            }
+}
+
+static void dropout_cases(visitor *visit)
+{
+    static const float rates[] = {0.0f, 0.2f, 0.5f, 0.9f};
+    static const ptrdiff_t counts[] = {1, 7, 4101};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
+        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
+            for (int alias = 0; alias <= 1; alias++) {
+                op_case one = {.op = CNN_OP_dropout, .batch = 3, .alias = alias};
+                one.geometry.dropout =
+                    (cnn_dropout_geometry){.count = counts[j], .stream = (ptrdiff_t)(2 + i), .rate = rates[i]};
+                visit(&one);
+            }
+}
+
+static void row_cases(visitor *visit)
+{
+    static const ptrdiff_t columns[] = {1, 2, 10, 17, 33, 100};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        op_case one = {.batch = 5, .geometry.softmax = {.rows = 3, .c = columns[i]}};
+        one.op = CNN_OP_softmax_backward;
+        visit(&one);
+        one.op = CNN_OP_softmax_forward;
+        visit(&one);
+        one.values = VALUES_WIDE;
+        visit(&one);
+        op_case norm = {.batch = 5};
+        for (ptrdiff_t rows = 1; rows <= 63; rows += 62) {
+            norm.geometry.norm = (cnn_norm_geometry){.rows = rows, .c = columns[i], .eps = 1e-5f, .momentum = 0.1f};
+            norm.op = CNN_OP_batchnorm_forward_training;
+            visit(&norm);
+            norm.op = CNN_OP_batchnorm_forward_inference;
+            visit(&norm);
+            norm.op = CNN_OP_batchnorm_backward;
+            visit(&norm);
+        }
+    }
+    op_case big = {.op = CNN_OP_batchnorm_forward_training, .batch = 41};
+    big.geometry.norm = (cnn_norm_geometry){.rows = 121, .c = 19, .eps = 1e-3f, .momentum = 0.01f};
+    visit(&big);
+    big.op = CNN_OP_batchnorm_backward;
+    visit(&big);
+}
+
+static void layout_cases(visitor *visit)
+{
+    static const cnn_image_geometry images[] = {{1, 1, 1}, {9, 7, 1}, {9, 7, 3}, {8, 8, 17}, {33, 5, 33}};
+    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++) {
+        op_case one = {.op = CNN_OP_nchw_to_nhwc, .batch = 3, .geometry.image = images[i]};
+        visit(&one);
+        one.op = CNN_OP_nhwc_to_nchw;
+        visit(&one);
+    }
+    static const cnn_slice_geometry slices[] = {
+        {63, 5, 5, 0, 22, 17}, {63, 17, 22, 0, 17, 0}, {1, 1, 1, 0, 3, 1}, {7, 16, 40, 8, 33, 16}};
+    for (size_t i = 0; i < sizeof slices / sizeof slices[0]; i++)
+        visit(&(op_case){.op = CNN_OP_copy_channels, .batch = 3, .geometry.slice = slices[i]});
+}
+
+/* ---- losses, checks, optimisers -------------------------------------------------------------------------------- */
+
+static void loss_cases(visitor *visit)
+{
+    static const int ops[] = {CNN_OP_cross_entropy, CNN_OP_cross_entropy_soft, CNN_OP_mean_squared_error,
+                              CNN_OP_binary_cross_entropy, CNN_OP_check_labels};
+    static const ptrdiff_t classes[] = {1, 2, 10, 33};
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
+        for (size_t j = 0; j < sizeof classes / sizeof classes[0]; j++)
+            for (ptrdiff_t batch = 1; batch <= 70; batch += 23)
+                for (int smooth = 0; smooth < 2; smooth++) {
+                    const bool entropy = i < 2;
+                    if (smooth && !entropy) continue;
+                    op_case one = {.op = ops[i], .batch = batch};
+                    one.geometry.loss = (cnn_loss_geometry){classes[j], smooth ? 0.1f : 0.0f};
+                    visit(&one);
+                    one.values = VALUES_WIDE;
+                    visit(&one);
+                    if (ops[i] == CNN_OP_check_labels) continue;
+                    one.absent = 1;
+                    visit(&one);
+                }
+}
+
+static void optimizer_cases(visitor *visit)
+{
+    static const ptrdiff_t counts[] = {1, 17, 1000, 20011};
+    static const struct {
+        float momentum, nesterov;
+    } settings[] = {{0.0f, 0.0f}, {0.9f, 0.0f}, {0.9f, 1.0f}};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        for (ptrdiff_t segments = 1; segments <= 5; segments += 4) {
+            if (counts[i] < segments) continue;
+            op_case one = {.batch = 2};
+            cnn_optimizer_geometry *g = &one.geometry.optimizer;
+            *g = (cnn_optimizer_geometry){.count = counts[i],
+                                          .segments = segments,
+                                          .beta1 = 0.9f,
+                                          .beta2 = 0.999f,
+                                          .eps = 1e-8f,
+                                          .max_norm = 2.0f};
+            one.op = CNN_OP_adam;
+            visit(&one);
+            one.op = CNN_OP_check_gradients;
+            visit(&one);
+            one.op = CNN_OP_clip_gradients;
+            visit(&one);
+            g->max_norm = 1e6f;
+            visit(&one);
+            one.op = CNN_OP_sgd;
+            for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
+                g->momentum = settings[s].momentum, g->nesterov = settings[s].nesterov;
+                one.absent = g->momentum == 0.0f ? 1u << 1 : 0u;
+                visit(&one);
+            }
+        }
+}
+
+void each_op_case(visitor *visit)
+{
+    conv_cases(visit);
+    linear_cases(visit);
+    pool_cases(visit);
+    elementwise_cases(visit);
+    dropout_cases(visit);
+    row_cases(visit);
+    layout_cases(visit);
+    loss_cases(visit);
+    optimizer_cases(visit);
+    visit(&(op_case){.op = CNN_OP_check_finite, .batch = 3, .geometry.elementwise = {.count = 5001}});
+}

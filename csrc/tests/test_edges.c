@@ -1,0 +1,220 @@
+/* What random numbers do not reach: NaN and infinity, ties, extreme logits, values known by hand. */
+#include <math.h>
+#include <string.h>
+
+#include "test.h"
+
+typedef struct call {
+    int op;
+    cnn_geometry geometry;
+    ptrdiff_t batch;
+    void *operands[CNN_MAX_OPERANDS];
+} call;
+
+static cnn_run run; /* of the last call */
+
+static cnn_status run_call(const call *c, bool reference)
+{
+    run = (cnn_run){.batch = c->batch, .learning_rate = 0.1, .detail = -1};
+    return cnn_op_run(c->op, &c->geometry, c->operands, &run, 2, reference);
+}
+
+static const char *side(int reference) { return reference ? "twin" : "op"; }
+
+static void relu_lets_nan_pass(bool reference)
+{
+    const float src[5] = {NAN, -1.0f, 0.0f, 2.0f, -INFINITY};
+    float dst[5];
+    test_begin("%s: relu lets NaN pass", side(reference));
+    run_call(&(call){CNN_OP_relu_forward, {.elementwise = {.count = 5}}, 1, {dst, (void *)src}}, reference);
+    test_expect(isnan(dst[0]) && dst[1] == 0.0f && dst[2] == 0.0f && dst[3] == 2.0f && dst[4] == 0.0f, "%g %g %g %g %g",
+                dst[0], dst[1], dst[2], dst[3], dst[4]);
+    test_end();
+}
+
+static void maxpool_with_nan_and_ties(bool reference)
+{
+    /* three windows side by side: a tie, a NaN, nothing above -inf */
+    const float src[2 * 6] = {1.0f, 1.0f, 5.0f, NAN,  -INFINITY, -INFINITY,
+                              0.0f, 1.0f, 9.0f, 2.0f, -INFINITY, -INFINITY};
+    float dst[3];
+    uint8_t argmax[3];
+    test_begin("%s: maxpool2d takes the first of equals, NaN wins", side(reference));
+    const cnn_pool2d_geometry g = {
+        .h = 2, .w = 6, .c = 1, .kh = 2, .kw = 2, .oh = 1, .ow = 3, .stride_h = 2, .stride_w = 2};
+    run_call(&(call){CNN_OP_maxpool2d_forward, {.pool2d = g}, 1, {dst, argmax, (void *)src}}, reference);
+    test_expect(dst[0] == 1.0f && argmax[0] == 0, "tie: %g at %d", dst[0], argmax[0]);
+    test_expect(isnan(dst[1]) && argmax[1] == 1, "NaN: %g at %d", dst[1], argmax[1]);
+    test_expect(dst[2] == -INFINITY, "all -inf: %g", dst[2]);
+    test_end();
+}
+
+static void conv_relu_and_pool_with_nan(bool reference)
+{
+    /* 1x1 convolution, weight 1: the windows hold a NaN, only values below zero, a tie */
+    const float src[2 * 6] = {1.0f, NAN, -1.0f, -2.0f, 3.0f, 3.0f, 0.0f, 1.0f, -3.0f, -4.0f, 3.0f, 2.0f};
+    float weights[CNN_PANEL] = {1.0f}, dst[3], plain[12];
+    uint8_t argmax[3];
+    cnn_conv2d_geometry g = {.h = 2,
+                             .w = 6,
+                             .ic = 1,
+                             .oc = 1,
+                             .kh = 1,
+                             .kw = 1,
+                             .oh = 2,
+                             .ow = 6,
+                             .stride_h = 1,
+                             .stride_w = 1,
+                             .dilation_h = 1,
+                             .dilation_w = 1,
+                             .groups = 1,
+                             .activation = CNN_ACTIVATION_RELU,
+                             .pool = 2};
+    test_begin("%s: conv2d with ReLU and pooling", side(reference));
+    run_call(&(call){CNN_OP_conv2d_forward, {.conv2d = g}, 1, {dst, argmax, (void *)src, weights, NULL}}, reference);
+    test_expect(isnan(dst[0]) && argmax[0] == 1, "NaN: %g at %d", dst[0], argmax[0]);
+    test_expect(dst[1] == 0.0f && argmax[1] == 255, "off: %g at %d", dst[1], argmax[1]);
+    test_expect(dst[2] == 3.0f && argmax[2] == 0, "tie: %g at %d", dst[2], argmax[2]);
+    g.activation = CNN_ACTIVATION_NONE;
+    run_call(&(call){CNN_OP_conv2d_forward, {.conv2d = g}, 1, {dst, argmax, (void *)src, weights, NULL}}, reference);
+    test_expect(dst[1] == -1.0f && argmax[1] == 0, "no activation: %g at %d", dst[1], argmax[1]);
+    g.pool = 0, g.activation = CNN_ACTIVATION_RELU;
+    run_call(&(call){CNN_OP_conv2d_forward, {.conv2d = g}, 1, {plain, NULL, (void *)src, weights, NULL}}, reference);
+    test_expect(isnan(plain[1]) && plain[2] == 0.0f && plain[4] == 3.0f, "ReLU: %g %g %g", plain[1], plain[2],
+                plain[4]);
+    test_end();
+}
+
+static void checks_name_the_first_offender(bool reference)
+{
+    float values[10] = {0.0f};
+    int64_t labels[4] = {0, 2, 3, -1};
+    values[7] = NAN, values[4] = -INFINITY;
+    test_begin("%s: checks stop at the first offender", side(reference));
+    cnn_status status = run_call(&(call){CNN_OP_check_finite, {.elementwise = {.count = 5}}, 2, {values}}, reference);
+    test_expect(status == CNN_NONFINITE_INPUT && run.detail == 4, "input: status %d detail %td", status, run.detail);
+    status = run_call(&(call){CNN_OP_check_gradients, {.optimizer = {.count = 10}}, 1, {values}}, reference);
+    test_expect(status == CNN_NONFINITE_GRADIENT && run.detail == 4, "gradient: status %d detail %td", status,
+                run.detail);
+    status = run_call(&(call){CNN_OP_check_labels, {.loss = {.classes = 3}}, 4, {labels}}, reference);
+    test_expect(status == CNN_LABEL_OUT_OF_RANGE && run.detail == 2, "label: status %d detail %td", status, run.detail);
+    status = run_call(&(call){CNN_OP_check_labels, {.loss = {.classes = 3}}, 2, {labels}}, reference);
+    test_expect(status == CNN_OK, "two good labels: status %d", status);
+    test_end();
+}
+
+static void losses_of_extreme_logits(bool reference)
+{
+    float logits[6] = {1000.0f, -1000.0f, 0.0f, -1000.0f, -1000.0f, -1000.0f}, diff[6];
+    const int64_t labels[2] = {0, 1};
+    test_begin("%s: losses of extreme logits stay finite", side(reference));
+    const cnn_geometry g = {.loss = {.classes = 3}};
+    cnn_status status = run_call(&(call){CNN_OP_cross_entropy, g, 2, {diff, logits, (void *)labels}}, reference);
+    test_expect(status == CNN_OK && fabs(run.loss - log(3.0) / 2.0) < 1e-6, "loss %.9g status %d", run.loss, status);
+    test_expect(fabs(diff[0]) < 1e-6 && fabs(diff[4] + 1.0 / 3.0) < 1e-6, "gradient %g %g", diff[0], diff[4]);
+    const float targets[6] = {1.0f, 0.0f, 0.5f, 0.0f, 0.0f, 0.0f};
+    status = run_call(&(call){CNN_OP_binary_cross_entropy, g, 2, {diff, logits, (void *)targets}}, reference);
+    test_expect(status == CNN_OK && fabs(run.loss - log(2.0) / 6.0) < 1e-6, "binary loss %.9g status %d", run.loss,
+                status);
+    test_end();
+
+    test_begin("%s: a loss that is not finite stops the program", side(reference));
+    logits[2] = NAN;
+    status = run_call(&(call){CNN_OP_cross_entropy, g, 2, {diff, logits, (void *)labels}}, reference);
+    test_expect(status == CNN_NONFINITE_LOSS, "NaN: status %d", status);
+    status = run_call(&(call){CNN_OP_cross_entropy_soft, g, 2, {NULL, logits, (void *)targets}}, reference);
+    test_expect(status == CNN_NONFINITE_LOSS, "NaN, soft: status %d", status);
+    status = run_call(&(call){CNN_OP_binary_cross_entropy, g, 2, {diff, logits, (void *)targets}}, reference);
+    test_expect(status == CNN_NONFINITE_LOSS, "NaN, binary: status %d", status);
+    logits[2] = INFINITY;
+    status = run_call(&(call){CNN_OP_mean_squared_error, g, 2, {diff, logits, (void *)targets}}, reference);
+    test_expect(status == CNN_NONFINITE_LOSS, "infinite: status %d", status);
+    test_end();
+}
+
+static void saturated_activations(bool reference)
+{
+    const float src[4] = {-200.0f, 200.0f, 0.0f, NAN};
+    float s[4], t[4], p[4];
+    const cnn_geometry g = {.elementwise = {.count = 4}};
+    test_begin("%s: sigmoid, tanh and softmax of extreme inputs", side(reference));
+    run_call(&(call){CNN_OP_sigmoid_forward, g, 1, {s, (void *)src}}, reference);
+    test_expect(s[0] >= 0.0f && s[0] < 1e-30f && s[1] == 1.0f && s[2] == 0.5f && isnan(s[3]), "sigmoid %g %g %g %g",
+                s[0], s[1], s[2], s[3]);
+    run_call(&(call){CNN_OP_tanh_forward, g, 1, {t, (void *)src}}, reference);
+    test_expect(t[0] == -1.0f && t[1] == 1.0f && t[2] == 0.0f && isnan(t[3]), "tanh %g %g %g %g", t[0], t[1], t[2],
+                t[3]);
+    run_call(&(call){CNN_OP_softmax_forward, {.softmax = {.rows = 1, .c = 3}}, 1, {p, (void *)src}}, reference);
+    test_expect(p[0] < 1e-30f && p[1] == 1.0f && p[2] < 1e-30f, "softmax %g %g %g", p[0], p[1], p[2]);
+    test_end();
+}
+
+static void optimisers_by_hand(bool reference)
+{
+    const float gradient[2] = {0.5f, 0.5f};
+    cnn_segment segments[2] = {{.offset = 0, .count = 1, .lr_scale = 1.0f},
+                               {.offset = 1, .count = 1, .lr_scale = 0.0f}};
+    float p[2] = {1.0f, 1.0f}, v[2] = {1.0f, 1.0f}, m[2] = {0}, s[2] = {0};
+    cnn_geometry g = {
+        .optimizer = {.count = 2, .segments = 2, .momentum = 0.9f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f}};
+    test_begin("%s: optimiser steps worked out by hand; a frozen segment stays", side(reference));
+    run_call(&(call){CNN_OP_sgd, g, 1, {p, v, (void *)gradient, segments}}, reference);
+    test_expect(fabs(v[0] - 1.4) < 1e-6 && fabs(p[0] - 0.86) < 1e-6, "sgd: v %.9g p %.9g", v[0], p[0]);
+    test_expect(v[1] == 1.0f && p[1] == 1.0f, "frozen: v %.9g p %.9g", v[1], p[1]);
+    p[0] = 1.0f;
+    run_call(&(call){CNN_OP_adam, g, 1, {p, m, s, (void *)gradient, segments}}, reference);
+    test_expect(fabs(p[0] - 0.9) < 1e-6, "adam: first step is lr * sign: p %.9g", p[0]);
+    test_expect(fabs(m[0] - 0.05) < 1e-6 && fabs(s[0] - 0.00025) < 1e-8, "adam: m %.9g v %.9g", m[0], s[0]);
+    test_expect(p[1] == 1.0f && m[1] == 0.0f && s[1] == 0.0f, "frozen: p %.9g m %.9g v %.9g", p[1], m[1], s[1]);
+    segments[0].weight_decay = 0.5f;
+    p[0] = 1.0f, m[0] = s[0] = 0.0f;
+    run_call(&(call){CNN_OP_adam, g, 1, {p, m, s, (void *)gradient, segments}}, reference);
+    test_expect(fabs(p[0] - 0.85) < 1e-6, "decoupled decay: p %.9g", p[0]);
+    test_end();
+
+    float long_gradient[2] = {3.0f, 4.0f};
+    g.optimizer.max_norm = 1.0f;
+    test_begin("%s: clip_gradients scales (3, 4) to norm 1", side(reference));
+    run_call(&(call){CNN_OP_clip_gradients, g, 1, {long_gradient}}, reference);
+    test_expect(run.gradient_norm == 5.0 && fabs(long_gradient[0] - 0.6) < 1e-6 && fabs(long_gradient[1] - 0.8) < 1e-6,
+                "norm %.9g, gradient %.9g %.9g", run.gradient_norm, long_gradient[0], long_gradient[1]);
+    test_end();
+}
+
+static void dropout_keeps_its_share(bool reference)
+{
+    enum { COUNT = 40000 };
+    static float src[COUNT], dst[COUNT], again[COUNT], other[COUNT];
+    for (int i = 0; i < COUNT; i++) src[i] = 1.0f;
+    cnn_geometry g = {.dropout = {.count = COUNT, .stream = 1, .rate = 0.3f}};
+    test_begin("%s: dropout keeps 70 %%, repeats its draw, differs between streams", side(reference));
+    run_call(&(call){CNN_OP_dropout, g, 1, {dst, src}}, reference);
+    run_call(&(call){CNN_OP_dropout, g, 1, {again, src}}, reference);
+    g.dropout.stream = 2;
+    run_call(&(call){CNN_OP_dropout, g, 1, {other, src}}, reference);
+    int kept = 0, wrong = 0, same = 0;
+    for (int i = 0; i < COUNT; i++) {
+        kept += dst[i] != 0.0f;
+        wrong += dst[i] != 0.0f && dst[i] != 1.0f / (1.0f - 0.3f);
+        same += dst[i] == other[i];
+    }
+    test_expect(kept > 0.69 * COUNT && kept < 0.71 * COUNT, "kept %d of %d", kept, COUNT);
+    test_expect(wrong == 0, "%d kept elements have another value", wrong);
+    test_expect(memcmp(dst, again, sizeof dst) == 0, "the second draw differs");
+    test_expect(same < 0.62 * COUNT, "two streams agree on %d of %d", same, COUNT);
+    test_end();
+}
+
+void suite_edges(void)
+{
+    for (int reference = 0; reference < 2; reference++) {
+        relu_lets_nan_pass(reference);
+        maxpool_with_nan_and_ties(reference);
+        conv_relu_and_pool_with_nan(reference);
+        checks_name_the_first_offender(reference);
+        losses_of_extreme_logits(reference);
+        saturated_activations(reference);
+        optimisers_by_hand(reference);
+        dropout_keeps_its_share(reference);
+    }
+}
