@@ -1,12 +1,18 @@
 /* Elementwise activations and their gradients, split in spans of CNN_SPAN elements. All may run in place. */
 #include "internal.h"
 
+static void share_batch(const cnn_call *call, const cnn_worker *worker, ptrdiff_t *first, ptrdiff_t *last)
+{
+    assert(call->batch >= 1 && call->geometry->elementwise.count >= 0);
+    cnn_share_elements(worker, call->batch * call->geometry->elementwise.count, first, last);
+}
+
 void cnn_relu_forward(const cnn_call *call, const cnn_worker *worker)
 {
     float *dst = call->operands[0];
     const float *src = call->operands[1];
     ptrdiff_t first, last;
-    cnn_share_elements(worker, call->batch * call->geometry->elementwise.count, &first, &last);
+    share_batch(call, worker, &first, &last);
     worker->kernels->relu(dst + first, src + first, last - first);
 }
 
@@ -15,6 +21,61 @@ void cnn_relu_backward(const cnn_call *call, const cnn_worker *worker)
     float *diff_src = call->operands[0];
     const float *diff_dst = call->operands[1], *dst = call->operands[2];
     ptrdiff_t first, last;
-    cnn_share_elements(worker, call->batch * call->geometry->elementwise.count, &first, &last);
+    share_batch(call, worker, &first, &last);
     worker->kernels->relu_backward(diff_src + first, diff_dst + first, dst + first, last - first);
+}
+
+void cnn_leaky_relu_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    ptrdiff_t first, last;
+    share_batch(call, worker, &first, &last);
+    worker->kernels->leaky_relu(dst + first, src + first, last - first, call->geometry->elementwise.slope);
+}
+
+void cnn_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *src = call->operands[2];
+    ptrdiff_t first, last;
+    share_batch(call, worker, &first, &last);
+    worker->kernels->leaky_relu_backward(diff_src + first, diff_dst + first, src + first, last - first,
+                                         call->geometry->elementwise.slope);
+}
+
+void cnn_sigmoid_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    ptrdiff_t first, last;
+    share_batch(call, worker, &first, &last);
+    worker->kernels->sigmoid(dst + first, src + first, last - first);
+}
+
+void cnn_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    ptrdiff_t first, last;
+    share_batch(call, worker, &first, &last);
+    worker->kernels->sigmoid_backward(diff_src + first, diff_dst + first, dst + first, last - first);
+}
+
+void cnn_tanh_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *dst = call->operands[0];
+    const float *src = call->operands[1];
+    ptrdiff_t first, last;
+    share_batch(call, worker, &first, &last);
+    worker->kernels->hyperbolic_tangent(dst + first, src + first, last - first);
+}
+
+void cnn_tanh_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *diff_src = call->operands[0];
+    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    ptrdiff_t first, last;
+    share_batch(call, worker, &first, &last);
+    worker->kernels->hyperbolic_tangent_backward(diff_src + first, diff_dst + first, dst + first, last - first);
 }
