@@ -1,8 +1,7 @@
 """Records of runs on disk: one folder per run, keyed by the content of its configuration.
 
-    OUT/runs/ROW-seedN-KEY/config.json   what the run depends on
-                           log.jsonl     one line per epoch, as the trainer writes it
-                           result.json   written last: where it stands, the run is finished and never repeated
+    OUT/runs/ROW-seedN-KEY/   config.yaml, log.jsonl, log.csv and checkpoints, as the trainer writes them
+                              result.json, written last: where it stands, the run is finished and never repeated
 
 The key is the SHA-256 of the configuration as canonical JSON, so that a changed setting is another run and a renamed
 row is not.
@@ -17,8 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.checkpoint import write_atomically
 from engine.errors import UserError
+from engine.files import write_atomically
 from experiments.config import Settings
 
 RECORD_VERSION = 1
@@ -95,24 +94,13 @@ class Store:
             raise UserError(f"{path}: not the result of this run; remove the folder to run it again")
         return Result(**{**content, "row": run.row})
 
-    def begin(self, run: Run) -> Path:
-        """Make the run's folder and write its configuration; returns the folder."""
-        folder = self.folder(run)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._write(folder / "config.json", {"row": run.row, **run.content()})
-        return folder
-
     def finish(self, run: Run, result: Result) -> None:
         """Write the result: from now on the run counts as finished."""
-        self._write(self.folder(run) / "result.json", asdict(result))
+        text = json.dumps(asdict(result), indent=2) + "\n"
+        write_atomically(self.folder(run) / "result.json", text.encode())
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the study beside its runs; returns its path."""
         path = self.root / name
-        self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
         return path
-
-    @staticmethod
-    def _write(path: Path, content: Any) -> None:
-        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

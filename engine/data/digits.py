@@ -77,9 +77,7 @@ def digits_on_sheets(
     """
     for name, (low, high) in (("sheet_sides", sheet_sides), ("digit_sides", digit_sides)):
         if not 1 <= low <= high:
-            raise UserError(
-                f"{name} must be a smallest and a largest side of at least 1, got {low} and {high}"
-            )
+            raise UserError(f"{name} must be a smallest and a largest side of at least 1, got {low} and {high}")
     if digit_sides[1] > sheet_sides[0]:
         raise UserError(
             f"the largest digit ({digit_sides[1]} pixels) must fit on the smallest sheet ({sheet_sides[0]} pixels)"
@@ -87,8 +85,7 @@ def digits_on_sheets(
     digits, labels = digits5k()
     picked = _spread(labels, count)
     sheets = [
-        set_on_sheet(digits[sample], sample_words(seed, int(sample)), sheet_sides, digit_sides)
-        for sample in picked
+        set_on_sheet(digits[sample], sample_words(seed, int(sample)), sheet_sides, digit_sides) for sample in picked
     ]
     return sheets, labels[picked]
 

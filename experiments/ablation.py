@@ -1,0 +1,80 @@
+"""Run an ablation study and print its table: `python -m experiments.ablation`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from engine.cli import run
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.ablation",
+        description="Train every row of a study over its seeds, print the table, and keep every run on record: "
+        "the same command again runs only what is missing.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings for all rows, such as epochs=3")
+    parser.add_argument("--study", default="quickstart", metavar="NAME", help="which study (default: quickstart)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NAME)")
+    parser.add_argument("--rows", metavar="A,B", help="only these rows, separated by commas")
+    parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the study's, separated by commas")
+    parser.add_argument("--list", action="store_true", help="list the studies, their rows and seeds, and stop")
+    return parser.parse_intermixed_args(arguments)
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """`0,1,2` as numbers; UserError for anything else."""
+    from engine.errors import UserError
+
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"--seeds takes whole numbers separated by commas, got {text!r}")
+    return tuple(map(int, parts))
+
+
+def list_studies() -> None:
+    """Print the studies that come with the package."""
+    from experiments.config import load_study, study_names
+
+    for name in study_names():
+        study = load_study(name)
+        print(f"{study.name}: {study.title}")
+        print(f"  seeds {', '.join(map(str, study.seeds))}; rows:")
+        for row in study.rows:
+            print(f"  {row.name}")
+
+
+def run_ablation(options: argparse.Namespace) -> None:
+    """Run the study that the options describe, print its table and write it beside the runs."""
+    from experiments.config import load_study, select
+    from experiments.progress import progress_for
+    from experiments.report.render import csv_text, markdown, terminal
+    from experiments.report.table import study_table
+    from experiments.runner import planned_runs, run_study
+    from experiments.store import Store
+
+    rows = [name.strip() for name in options.rows.split(",")] if options.rows else []
+    study = select(load_study(options.study, options.overrides), rows, parse_seeds(options.seeds))
+    store = Store(options.out or Path("runs") / study.name)
+    with closing(progress_for(planned_runs(study))) as progress:
+        results = run_study(study, store, progress)
+    table = study_table(study, results)
+    print(terminal(table))
+    written = [store.write_text("table.md", markdown(table)), store.write_text("table.csv", csv_text(table))]
+    print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
+
+
+def main() -> None:
+    options = parse_arguments()
+    if options.list:
+        list_studies()
+    else:
+        run_ablation(options)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
