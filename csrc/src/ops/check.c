@@ -29,11 +29,6 @@ static ptrdiff_t find_nonfinite(const cnn_kernels *kernels, const float *src, pt
     return -1;
 }
 
-ptrdiff_t cnn_find_nonfinite(const float *src, ptrdiff_t count)
-{
-    return find_nonfinite(&cnn_kernels_portable, src, 0, count);
-}
-
 /* Each worker looks through its share; the first worker takes the smallest index and stops the program. */
 static void check(const cnn_call *call, const cnn_worker *worker, const float *src, ptrdiff_t count, cnn_status status)
 {
