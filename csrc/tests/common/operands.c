@@ -19,6 +19,7 @@ static ptrdiff_t conv2d_count(const cnn_conv2d_geometry *g, ptrdiff_t batch, con
     if (is(name, "src") || is(name, "diff_src")) return batch * g->h * g->w * g->ic;
     if (is(name, "weights") || is(name, "diff_weights")) return g->groups * padded(g->oc / g->groups) * depth;
     if (is(name, "bias") || is(name, "diff_bias")) return g->oc;
+    if (is(name, "argmax") && !g->pool) return 0;
     if (is(name, "diff_dst") || !g->pool) return batch * g->oh * g->ow * g->oc;
     return batch * (g->oh / 2) * (g->ow / 2) * g->oc;
 }
@@ -111,7 +112,8 @@ static void *exact(size_t bytes)
 
 void operands_allocate(operand_set *set)
 {
-    for (int i = 0; i < set->count; i++) set->operands[i].data = exact(set->operands[i].bytes);
+    for (int i = 0; i < set->count; i++)
+        if (set->operands[i].count > 0) set->operands[i].data = exact(set->operands[i].bytes);
 }
 
 /* The first operand with the same memory; i itself when there is none before. */

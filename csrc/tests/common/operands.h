@@ -27,7 +27,8 @@ typedef enum operand_values { VALUES_UNIFORM, VALUES_WIDE, VALUES_INTEGER } oper
 /* Names, types and sizes of an op's operands; no data yet. */
 operand_set operands_describe(int op, const cnn_geometry *geometry, ptrdiff_t batch);
 
-/* Allocates every operand to its exact size, on CNN_ALIGNMENT bytes: one element too far is found by AddressSanitizer. */
+/* Allocates every operand to its exact size, on CNN_ALIGNMENT bytes: AddressSanitizer finds one element too far. An
+ * operand without elements (argmax of a convolution without pooling) stays absent. */
 void operands_allocate(operand_set *set);
 void operands_free(operand_set *set);
 
