@@ -1,0 +1,62 @@
+"""The layers, in the words of the reports. `LAYERS` maps every public name to its class."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+from engine.errors import UserError
+from engine.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from engine.layers.base import Layer, ParameterSpec, Shape
+from engine.layers.convolution import Conv2D
+from engine.layers.linear import Linear
+from engine.layers.normalization import BatchNorm
+from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from engine.layers.regularization import Dropout
+from engine.layers.structure import Add, Concat, Flatten
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.__name__: layer
+    for layer in (
+        Conv2D,
+        MaxPool2D,
+        AvgPool2D,
+        GlobalAvgPool2D,
+        Linear,
+        BatchNorm,
+        Dropout,
+        ReLU,
+        LeakyReLU,
+        Sigmoid,
+        Tanh,
+        Softmax,
+        Flatten,
+        Add,
+        Concat,
+    )
+}
+
+__all__ = [*LAYERS, "LAYERS", "Layer", "ParameterSpec", "Shape", "make_layer"]
+
+
+def make_layer(name: str, arguments: dict[str, Any]) -> Layer:
+    """The layer of this public name; UserError for an unknown name or argument. Runs nothing but the constructor."""
+    layer = LAYERS.get(name) if isinstance(name, str) else None
+    if layer is None:
+        near = difflib.get_close_matches(str(name), LAYERS, n=1, cutoff=0.0)[0]
+        raise UserError(f"there is no layer {name!r}; the nearest name is {near!r}")
+    if not isinstance(arguments, dict):
+        raise UserError(f"layer {name}: its arguments must be a mapping, not {arguments!r}")
+    known = layer.__dataclass_fields__
+    for argument in arguments:
+        if argument not in known:
+            raise UserError(f"layer {name} has no argument {argument!r}; it has {', '.join(known) or 'none'}")
+    missing = [argument for argument in _required(layer) if argument not in arguments]
+    if missing:
+        raise UserError(f"layer {name} lacks its argument {missing[0]!r}")
+    return layer(**arguments)
+
+
+def _required(layer: type[Layer]) -> list[str]:
+    return [field.name for field in dataclasses.fields(layer) if field.default is dataclasses.MISSING]

@@ -1,0 +1,73 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engine.errors import UserError
+from engine.layers.base import Layer, ParameterSpec, Shape, assign, integer, number, spatial
+
+if TYPE_CHECKING:
+    from engine.plan.ir import Builder, Tensor
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalise every channel over the batch (Ioffe & Szegedy 2015, Algorithm 1), after a Conv2D or a Linear.
+
+    Training: the batch's mean and biased variance; running = (1 - momentum) * running + momentum * batch, with the
+    unbiased variance (PyTorch's form). Inference: the running statistics. Parameters weights and bias, buffers
+    running_mean and running_var, all (channels,).
+    """
+
+    channels: int
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+    kind: ClassVar[str] = "norm"
+
+    def __post_init__(self) -> None:
+        assign(
+            self,
+            channels=integer("BatchNorm", "channels", self.channels, 1),
+            eps=number("BatchNorm", "eps", self.eps, 0.0, float("inf")),
+            momentum=number("BatchNorm", "momentum", self.momentum, 0.0, 1.0),
+        )
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        if shape[0] != self.channels:
+            raise UserError(f"BatchNorm has channels = {self.channels}, but its input has {shape[0]} channels")
+        return shape
+
+    def parameters(self) -> tuple[ParameterSpec, ...]:
+        shape = (self.channels,)
+        return ParameterSpec("weights", shape, "scale"), ParameterSpec("bias", shape, "bias")
+
+    def buffers(self) -> tuple[ParameterSpec, ...]:
+        shape = (self.channels,)
+        return ParameterSpec("running_mean", shape, "mean"), ParameterSpec("running_var", shape, "variance")
+
+    def geometry(self, shape: Shape) -> dict[str, Any]:
+        """The fields of cnn_norm_geometry."""
+        return {"rows": spatial(shape), "c": self.channels, "eps": self.eps, "momentum": self.momentum}
+
+    def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
+        (source,) = inputs
+        output = builder.tensor(source.shape)
+        operands = {
+            "dst": output,
+            "src": source,
+            "weights": builder.parameter("weights"),
+            "bias": builder.parameter("bias"),
+            "running_mean": builder.buffer("running_mean"),
+            "running_var": builder.buffer("running_var"),
+        }
+        if not builder.training:
+            builder.emit("batchnorm_forward_inference", self.geometry(source.shape), **operands)
+            return output
+        saved = {"save_mean": builder.vector(self.channels), "save_inv_std": builder.vector(self.channels)}
+        builder.emit("batchnorm_forward_training", self.geometry(source.shape), **operands, **saved)
+        return output

@@ -1,0 +1,73 @@
+"""Losses: which op computes them, from what, and which last layer they take over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from engine.errors import UserError
+from engine.layers import Layer, Shape, Sigmoid, Softmax
+from engine.layers.base import elements, number
+
+LABELS, TARGETS = "labels", "targets"  # int64 (n,) or float32 (n, ...): also the names of the ops' operands
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Base of the losses; each is the mean over the batch.
+
+    `absorbs` is the layer that the loss includes: a network that ends in it is trained on its input (the logits).
+    `ops` maps the kind of target to the op that computes the loss and its gradient.
+    """
+
+    absorbs: ClassVar[type[Layer] | None] = None
+    ops: ClassVar[dict[str, str]] = {}
+    source: ClassVar[str] = "logits"
+
+    def check_output(self, shape: Shape) -> None:
+        """UserError where outputs of this shape cannot be trained with this loss."""
+
+    def target_shape(self, kind: str, shape: Shape) -> Shape:
+        """Per-sample shape of the targets for outputs of this shape."""
+        return () if kind == LABELS else shape
+
+    def geometry(self, shape: Shape) -> dict[str, float | int]:
+        """The fields of cnn_loss_geometry."""
+        return {"classes": elements(shape), "label_smoothing": getattr(self, "label_smoothing", 0.0)}
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Softmax and negative log-likelihood, from logits (n, classes), by log-sum-exp.
+
+    Targets are int labels (n,) or float probabilities (n, classes). `label_smoothing` moves that share of every
+    label evenly to all classes (Szegedy et al. 2016, equation 12).
+    """
+
+    label_smoothing: float = 0.0
+
+    absorbs: ClassVar[type[Layer] | None] = Softmax
+    ops: ClassVar[dict[str, str]] = {LABELS: "cross_entropy", TARGETS: "cross_entropy_soft"}
+
+    def __post_init__(self) -> None:
+        number("CrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
+
+    def check_output(self, shape: Shape) -> None:
+        if len(shape) != 1:
+            raise UserError(f"CrossEntropy needs outputs of shape (classes,), but the network gives {shape}")
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """Mean of (output - target)^2 over batch and elements; targets are float32 in the shape of the outputs."""
+
+    ops: ClassVar[dict[str, str]] = {TARGETS: "mean_squared_error"}
+    source: ClassVar[str] = "src"
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Sigmoid and binary cross-entropy, from logits; mean over batch and elements; float32 targets in 0 ... 1."""
+
+    absorbs: ClassVar[type[Layer] | None] = Sigmoid
+    ops: ClassVar[dict[str, str]] = {TARGETS: "binary_cross_entropy"}

@@ -1,0 +1,139 @@
+"""The planner: from a network and a request to a flat program for the C core.
+
+`make_plan` is the pipeline, one pure function after the other: lower → fold batch normalisation (inference) → fuse
+ReLU → fuse max-pool → differentiate and append the update (training) → choose algorithms → place values in the arena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.plan import cost
+from engine.plan.fuse import Fold, fold_batchnorm, fuse_maxpool, fuse_relu
+from engine.plan.gradients import differentiate
+from engine.plan.ir import ARENA, CONSTANTS, Code, Instruction
+from engine.plan.layout import Slot
+from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
+from engine.plan.memory import Arena, plan_arena
+from engine.plan.update import Segment, append_update, check_gradients, make_segments
+from engine.topology import Topology
+
+__all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Plan", "Request", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A finished plan. `print(plan)` shows it; `program_tables` is what cnncore.Program takes."""
+
+    request: Request
+    code: Code
+    arena: Arena
+    isa: str
+    segments: tuple[Segment, ...]
+    folds: tuple[Fold, ...]
+    parameter_count: int
+    absorbed: str | None
+
+    @property
+    def batch(self) -> int:
+        return self.request.batch
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        return self.code.instructions
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.arena.bytes
+
+    @property
+    def constant_bytes(self) -> int:
+        batch = self.request.batch
+        ends = [v.offset + v.bytes(batch) for v in self.code.values if v.space == CONSTANTS]
+        return max(ends, default=0)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one run at the largest batch."""
+        return sum(cost.flops(instruction, self.batch) for instruction in self.instructions)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What a checkpoint stores of the plan, JSON-able: the instruction set and the algorithm of every conv."""
+        algorithms: dict[str, dict[str, str]] = {}
+        for instruction in self.instructions:
+            if instruction.algorithm:
+                layer = instruction.layer.split("+")[0]
+                direction = instruction.op.removeprefix("conv2d_")
+                algorithms.setdefault(layer, {})[direction] = instruction.algorithm
+        return {"isa": self.isa, "batch": self.batch, "mode": self.request.mode, "convolutions": algorithms}
+
+    def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
+        """Instructions and operands as cnncore.Program takes them."""
+        used = sorted({value for instruction in self.instructions for value in instruction.operands.values()})
+        number = {value: position for position, value in enumerate(used)}
+        operands = []
+        for index in used:
+            value = self.code.values[index]
+            offset = self.arena.offsets[index] if value.space == ARENA else value.offset
+            operands.append((value.space, offset, value.bytes(self.batch)))
+        instructions = [
+            (i.op, {name: number[value] for name, value in i.operands.items()}, dict(i.geometry))
+            for i in self.instructions
+        ]
+        return instructions, operands
+
+    def __str__(self) -> str:
+        from engine.plan.describe import describe
+
+        return describe(self)
+
+
+def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mapping[str, Slot], request: Request,
+              isa: str) -> Plan:  # fmt: skip
+    """The plan of a network for a request, on the instruction set `isa`."""
+    code = lower(topology, {**parameters, **buffers}, request)
+    folds: tuple[Fold, ...] = ()
+    if not request.trains:
+        code, folds = fold_batchnorm(code, parameters, start=0)
+    code = fuse_maxpool(fuse_relu(code))
+    segments: tuple[Segment, ...] = ()
+    if request.trains:
+        code = check_gradients(differentiate(code), parameters)
+    if request.mode == TRAINING:
+        assert request.optimizer is not None
+        segments = make_segments(parameters, request.optimizer)
+        code = append_update(code, parameters, request.optimizer, request.max_norm)
+    code = choose_algorithms(code, request.batch, isa)
+    absorbed = absorbed_layer(topology, request.loss)
+    return Plan(
+        request,
+        code,
+        plan_arena(code, request.batch),
+        isa,
+        segments,
+        folds,
+        parameter_count=sum(_public_count(slot) for slot in parameters.values()),
+        absorbed=absorbed.name if absorbed else None,
+    )
+
+
+def choose_algorithms(code: Code, batch: int, isa: str) -> Code:
+    """Write the chosen algorithm on every convolution."""
+    return code.with_instructions(
+        [
+            replace(i, algorithm=cost.choose_algorithm(i.op, i.geometry, batch, isa))
+            if i.op.startswith("conv2d_")
+            else i
+            for i in code.instructions
+        ]
+    )
+
+
+def _public_count(slot: Slot) -> int:
+    count = 1
+    for extent in slot.spec.shape:
+        count *= extent
+    return count

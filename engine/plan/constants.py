@@ -1,0 +1,47 @@
+"""Constants of a program: the optimiser's segment table, or weights with a folded batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.plan.fuse import Fold
+from engine.plan.layout import Slot, column_scale
+from engine.plan.update import Segment
+
+Array = NDArray[np.float32]
+
+
+def write_segments(constants: Array, segments: Sequence[Segment], dtype: np.dtype[Any]) -> None:
+    """Put the table of cnn_segment at the start of the constants."""
+    rows = [(s.offset, s.count, s.l2, s.weight_decay, s.lr_scale, 0.0) for s in segments]
+    table = np.array(rows, dtype).view(np.float32)
+    constants[: table.size] = table
+
+
+def write_fold(
+    constants: Array,
+    fold: Fold,
+    parameters: Mapping[str, Slot],
+    buffers: Mapping[str, Slot],
+    parameter_data: Array,
+    buffer_data: Array,
+) -> None:
+    """Fold the running statistics into weights and bias, in double precision, rounded once."""
+    gamma, beta = (_read(parameters[f"{fold.norm}.{name}"], parameter_data) for name in ("weights", "bias"))
+    mean, variance = (_read(buffers[f"{fold.norm}.{name}"], buffer_data) for name in ("running_mean", "running_var"))
+    scale = gamma / np.sqrt(variance + fold.eps)
+    slot = parameters[fold.weights]
+    panels = _read(slot, parameter_data).reshape(slot.groups, -1, slot.rows, column_scale(slot, scale).shape[-1])
+    start = fold.weights_offset // 4
+    constants[start : start + slot.count] = (panels * column_scale(slot, scale)).reshape(-1)
+    bias = _read(parameters[fold.bias], parameter_data) if fold.bias else 0.0
+    start = fold.bias_offset // 4
+    constants[start : start + scale.size] = (bias - mean) * scale + beta
+
+
+def _read(slot: Slot, data: Array) -> NDArray[np.float64]:
+    return data[slot.offset : slot.offset + slot.count].astype(np.float64)

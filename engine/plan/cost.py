@@ -1,0 +1,114 @@
+"""What an instruction costs: floating-point operations and bytes of its operands. Pure functions of the plan.
+
+A multiply-add counts as two operations; padding is counted as if it were image. Both are for a whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from engine.plan.ir import Instruction, Value
+
+Geometry = Mapping[str, Any]
+
+DIRECT = "direct"
+
+
+def _conv2d(g: Geometry) -> int:
+    macs = g["oh"] * g["ow"] * g["oc"] * g["kh"] * g["kw"] * (g["ic"] // g["groups"])
+    return 2 * macs
+
+
+def _conv2d_forward(g: Geometry) -> int:
+    outputs = g["oh"] * g["ow"] * g["oc"]
+    return _conv2d(g) + outputs * (1 + bool(g["activation"]) + bool(g["pool"]))
+
+
+def _linear(g: Geometry) -> int:
+    return 2 * g["k"] * g["n"]
+
+
+def _linear_forward(g: Geometry) -> int:
+    return _linear(g) + g["n"] * (1 + bool(g["activation"]))
+
+
+def _windows(g: Geometry) -> int:
+    return g["oh"] * g["ow"] * g["c"] * g["kh"] * g["kw"]
+
+
+def _per_element(operations: int) -> Callable[[Geometry], int]:
+    return lambda g: operations * g["count"]
+
+
+def _per_channel(operations: int) -> Callable[[Geometry], int]:
+    return lambda g: operations * g["rows"] * g["c"]
+
+
+def _nothing(_: Geometry) -> int:
+    return 0
+
+
+PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
+    "check_finite": _nothing,
+    "check_labels": _nothing,
+    "nchw_to_nhwc": _nothing,
+    "nhwc_to_nchw": _nothing,
+    "copy_channels": _nothing,
+    "conv2d_forward": _conv2d_forward,
+    "conv2d_backward_data": _conv2d,
+    "conv2d_backward_weights": _conv2d,
+    "linear_forward": _linear_forward,
+    "linear_backward_data": _linear,
+    "linear_backward_weights": _linear,
+    "maxpool2d_forward": _windows,
+    "maxpool2d_backward": _windows,
+    "avgpool2d_forward": _windows,
+    "avgpool2d_backward": _windows,
+    "softmax_forward": _per_channel(5),
+    "softmax_backward": _per_channel(4),
+    "batchnorm_forward_training": _per_channel(7),
+    "batchnorm_forward_inference": _per_channel(2),
+    "batchnorm_backward": _per_channel(9),
+    "dropout": _per_element(2),
+    "add": _per_element(1),
+    "relu_forward": _per_element(1),
+    "relu_backward": _per_element(1),
+    "leaky_relu_forward": _per_element(2),
+    "leaky_relu_backward": _per_element(2),
+    "sigmoid_forward": _per_element(4),
+    "sigmoid_backward": _per_element(3),
+    "tanh_forward": _per_element(4),
+    "tanh_backward": _per_element(3),
+    "cross_entropy": lambda g: 5 * g["classes"],
+    "cross_entropy_soft": lambda g: 6 * g["classes"],
+    "mean_squared_error": lambda g: 3 * g["classes"],
+    "binary_cross_entropy": lambda g: 8 * g["classes"],
+}
+"""Operations per sample; transcendental functions count as one each."""
+
+PER_RUN: dict[str, Callable[[Geometry], int]] = {
+    "check_gradients": _nothing,
+    "clip_gradients": _per_element(3),
+    "sgd": _per_element(6),
+    "adam": _per_element(14),
+}
+"""Operations of an op whose extent does not depend on the batch."""
+
+
+def flops(instruction: Instruction, batch: int) -> int:
+    """Floating-point operations of one run at this batch."""
+    if instruction.op in PER_RUN:
+        return PER_RUN[instruction.op](instruction.geometry)
+    return PER_SAMPLE[instruction.op](instruction.geometry) * batch
+
+
+def bytes_touched(instruction: Instruction, values: Sequence[Value], batch: int) -> int:
+    """Bytes of all operands at this batch: the least traffic that the op can have."""
+    return sum(values[value].bytes(batch) for value in instruction.operands.values())
+
+
+def choose_algorithm(op: str, geometry: Geometry, batch: int, isa: str) -> str:
+    """Name of the algorithm for a convolution: a function of shape, batch and instruction set, never of a timing."""
+    assert op.startswith("conv2d_") and geometry["oc"] > 0 and batch > 0 and isa
+    return DIRECT

@@ -1,0 +1,104 @@
+"""A plan as a table for people: one line per instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.plan import cost
+from engine.plan.ir import ARENA, EXTERNAL, Instruction, Value
+
+if TYPE_CHECKING:
+    from engine.plan import Plan
+
+HEADINGS = ("#", "op", "layer", "algorithm", "shapes", "bytes", "FLOPs", "at")
+EXTERNAL_NAMES = ("input", "targets", "output")
+
+
+def describe(plan: Plan) -> str:
+    """Header, table and totals. Shapes are per sample as stored (H x W x C); bytes and FLOPs are for the batch."""
+    rows = [_row(plan, index, instruction) for index, instruction in enumerate(plan.instructions)]
+    touched = sum(cost.bytes_touched(i, plan.code.values, plan.batch) for i in plan.instructions)
+    total = ("", "total", "", "", "", quantity(touched), quantity(plan.flops), "")
+    return "\n".join([*_header(plan), "", *_table([HEADINGS, *rows, total])])
+
+
+def quantity(number: float) -> str:
+    """12.3 M and the like: three figures and a decimal unit."""
+    for unit in ("", " k", " M", " G", " T"):
+        if number < 999.5 or unit == " T":
+            return f"{number:.0f}{unit}" if unit == "" or number >= 99.95 else f"{number:.3g}{unit}"
+        number /= 1000
+    raise AssertionError("unreachable")
+
+
+def _header(plan: Plan) -> list[str]:
+    request = plan.request
+    lines = [
+        f"plan: {request.mode}, batch up to {plan.batch}, instruction set {plan.isa}",
+        f"arena {quantity(plan.arena_bytes)}B, constants {quantity(plan.constant_bytes)}B, "
+        f"{plan.parameter_count:,} trainable parameters",
+    ]
+    if request.loss is not None:
+        taken = f", computed from the input of layer {plan.absorbed!r} (the logits)" if plan.absorbed else ""
+        lines.append(f"loss: {request.loss}{taken}")
+    if request.optimizer is not None:
+        clipped = f", gradient norm at most {request.max_norm}" if request.max_norm is not None else ""
+        lines.append(f"optimizer: {request.optimizer}{clipped}")
+    if plan.folds:
+        lines.append("batch normalisation folded into weights: " + ", ".join(fold.norm for fold in plan.folds))
+    return lines
+
+
+def _row(plan: Plan, index: int, instruction: Instruction) -> tuple[str, ...]:
+    values = plan.code.values
+    inputs = [_shape(values[value]) for value in instruction.sources() if _is_data(values[value])]
+    outputs = [_shape(values[value]) for value in instruction.outputs() if _is_data(values[value])]
+    return (
+        str(index),
+        instruction.op,
+        instruction.layer,
+        _variant(instruction),
+        " ".join([*inputs[:2], "->", *outputs[:1]]) if outputs else " ".join(inputs[:2]),
+        quantity(cost.bytes_touched(instruction, values, plan.batch)),
+        quantity(cost.flops(instruction, plan.batch)),
+        _place(plan, instruction),
+    )
+
+
+def _variant(instruction: Instruction) -> str:
+    parts = [instruction.algorithm] if instruction.algorithm else []
+    parts += ["relu"] if instruction.geometry.get("activation") else []
+    parts += ["maxpool"] if instruction.geometry.get("pool") else []
+    return "+".join(parts)
+
+
+def _is_data(value: Value) -> bool:
+    return value.space in (ARENA, EXTERNAL) and value.dtype == "float32" and value.per_sample
+
+
+def _shape(value: Value) -> str:
+    return "x".join(map(str, value.shape)) or "1"
+
+
+def _place(plan: Plan, instruction: Instruction) -> str:
+    """Where the first output lies: an arena offset in bytes, or the name of the space."""
+    outputs = instruction.outputs()
+    if not outputs:
+        return ""
+    value = plan.code.values[outputs[0]]
+    if value.space == ARENA:
+        return f"{plan.arena.offsets[outputs[0]]:#x}"
+    return EXTERNAL_NAMES[value.offset] if value.space == EXTERNAL else value.space
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    numeric = {0, 5, 6, 7}
+    return [
+        "  ".join(
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,124 @@
+"""Fusion: fewer, larger ops. Every pass takes code and gives code that computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from engine.plan.ir import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, consumers
+from engine.plan.layout import Slot, padded
+
+FUSIBLE = ("conv2d_forward", "linear_forward")
+
+Rule = Callable[[Instruction, Instruction], Instruction | None]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One batch normalisation folded into the weights of the layer before it (inference only).
+
+    Keys name the parameters; the offsets (bytes in the constants) are where the folded weights and bias go.
+    """
+
+    weights: str
+    bias: str | None
+    norm: str
+    eps: float
+    weights_offset: int
+    bias_offset: int
+
+
+def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[Code, tuple[Fold, ...]]:
+    """Drop a BatchNorm that directly follows a convolution or linear layer, whose weights then come from constants.
+
+    With s = gamma / sqrt(var + eps): weights * s, and (bias - mean) * s + beta. `start` is the first free byte of
+    the constants.
+    """
+    values = list(code.values)
+    folds: list[Fold] = []
+
+    def rule(first: Instruction, second: Instruction) -> Instruction | None:
+        nonlocal start
+        if second.op != "batchnorm_forward_inference" or first.op not in FUSIBLE or first.geometry["activation"]:
+            return None
+        if second.operands["src"] != first.operands["dst"]:
+            return None
+        slot = slots[f"{first.layer}.weights"]
+        columns = slots[f"{second.layer}.weights"].count
+        weights_offset, bias_offset = start, start + padded(slot.count) * ITEM_BYTES["float32"]
+        start = bias_offset + padded(columns) * ITEM_BYTES["float32"]
+        values.append(Value((slot.count,), CONSTANTS, weights_offset, per_sample=False))
+        values.append(Value((columns,), CONSTANTS, bias_offset, per_sample=False))
+        bias = f"{first.layer}.bias" if "bias" in first.operands else None
+        folds.append(Fold(slot.key, bias, second.layer, second.geometry["eps"], weights_offset, bias_offset))
+        replaced = {"dst": second.operands["dst"], "weights": len(values) - 2, "bias": len(values) - 1}
+        return replace(first, operands={**first.operands, **replaced})
+
+    fused = _fuse_pairs(code, rule)
+    return replace(fused, values=tuple(values)), tuple(folds)
+
+
+def fuse_relu(code: Code) -> Code:
+    """conv2d or linear, then ReLU: the activation moves into the geometry."""
+
+    def rule(first: Instruction, second: Instruction) -> Instruction | None:
+        if first.op not in FUSIBLE or second.op != "relu_forward":
+            return None
+        if first.geometry["activation"] or first.geometry.get("pool"):
+            return None
+        return replace(
+            first,
+            operands={**first.operands, "dst": second.operands["dst"]},
+            geometry={**first.geometry, "activation": 1},
+        )
+
+    return _fuse_pairs(code, rule)
+
+
+def fuse_maxpool(code: Code) -> Code:
+    """conv2d (with ReLU), then a 2x2 max-pool of stride 2 without padding and not rounded up: one op."""
+    values = list(code.values)
+
+    def rule(first: Instruction, second: Instruction) -> Instruction | None:
+        if first.op != "conv2d_forward" or second.op != "maxpool2d_forward":
+            return None
+        if not first.geometry["activation"] or first.geometry["pool"] or not _halves(second.geometry):
+            return None
+        argmax = second.operands.get("argmax")
+        if argmax is None:
+            values.append(replace(code.values[second.operands["dst"]], space="arena", offset=0, dtype="uint8"))
+            argmax = len(values) - 1
+        return replace(
+            first,
+            operands={**first.operands, "dst": second.operands["dst"], "argmax": argmax},
+            geometry={**first.geometry, "pool": 2},
+        )
+
+    fused = _fuse_pairs(code, rule)
+    return replace(fused, values=tuple(values))
+
+
+def _halves(pool: Mapping[str, int]) -> bool:
+    """Whether a pool is the 2x2, stride 2 one that the convolution can do by itself."""
+    windows = (pool["kh"], pool["kw"], pool["stride_h"], pool["stride_w"]) == (2, 2, 2, 2)
+    unpadded = pool["pad_top"] == pool["pad_left"] == 0
+    return windows and unpadded and pool["oh"] == pool["h"] // 2 and pool["ow"] == pool["w"] // 2
+
+
+def _fuse_pairs(code: Code, rule: Rule) -> Code:
+    """Apply `rule` to every (instruction, the only reader of its dst); the pair becomes what the rule returns."""
+    readers = consumers(code)
+    merged: dict[int, Instruction] = {}
+    dropped: set[int] = set()
+    for index, first in enumerate(code.instructions):
+        dst = first.operands.get("dst")
+        if dst is None or dst == code.output or len(readers.get(dst, ())) != 1:
+            continue
+        (reader,) = readers[dst]
+        second = code.instructions[reader]
+        result = rule(first, second)
+        if result is not None:
+            merged[index] = replace(result, layer=f"{first.layer}+{second.layer}")
+            dropped.add(reader)
+    kept = [merged.get(i, instruction) for i, instruction in enumerate(code.instructions) if i not in dropped]
+    return code.with_instructions(kept)

@@ -1,0 +1,241 @@
+"""Reverse mode at the level of ops: a table from each forward op to the rule that emits its backward ops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine.plan.ir import GRADIENTS, PARAMETERS, Code, Instruction, Value
+
+LOSS_SOURCES = {
+    "cross_entropy": ("logits", "diff_logits"),
+    "cross_entropy_soft": ("logits", "diff_logits"),
+    "binary_cross_entropy": ("logits", "diff_logits"),
+    "mean_squared_error": ("src", "diff_src"),
+}
+
+
+def differentiate(code: Code) -> Code:
+    """Add the gradient to the loss op and append the backward pass, in reverse order of the forward one.
+
+    The gradient of a value that several ops read is the sum of their contributions (op `add`). Only values that
+    depend on a parameter get a gradient: none is computed for the network's input.
+    """
+    tape = _Tape(list(code.values), _dependent_on_parameters(code))
+    forward: list[Instruction] = []
+    for instruction in code.instructions:
+        if instruction.op in LOSS_SOURCES:
+            source, difference = LOSS_SOURCES[instruction.op]
+            value = instruction.operands[source]
+            if value in tape.dependent:
+                diff = tape.new_like(value)
+                tape.contribute(value, diff)
+                instruction = replace(instruction, operands={difference: diff, **instruction.operands})
+        forward.append(instruction)
+    for instruction in reversed(code.instructions):
+        rule = RULES.get(instruction.op)
+        if rule is None:
+            continue
+        dst = instruction.operands["dst"]
+        if dst in tape.dependent and dst in tape.contributions:
+            tape.layer = instruction.layer
+            rule(tape, instruction, tape.gradient(dst))
+    return replace(code, values=tuple(tape.values), instructions=(*forward, *tape.instructions))
+
+
+@dataclass
+class _Tape:
+    """What the rules write to: backward instructions, and for every value the gradients that reach it."""
+
+    values: list[Value]
+    dependent: frozenset[int]
+    instructions: list[Instruction] = field(default_factory=list)
+    contributions: dict[int, list[int]] = field(default_factory=dict)
+    layer: str = ""
+
+    def emit(self, op: str, geometry: Mapping[str, Any], **operands: int) -> None:
+        self.instructions.append(Instruction(op, operands, dict(geometry), self.layer))
+
+    def new_like(self, value: int, shape: tuple[int, ...] | None = None) -> int:
+        """A new arena value with the extents of `value` (or `shape`)."""
+        self.values.append(Value(shape or self.values[value].shape))
+        return len(self.values) - 1
+
+    def gradient_of_parameter(self, value: int) -> int:
+        self.values.append(replace(self.values[value], space=GRADIENTS))
+        return len(self.values) - 1
+
+    def contribute(self, value: int, diff: int) -> None:
+        if value in self.dependent:
+            self.contributions.setdefault(value, []).append(diff)
+
+    def gradient(self, value: int) -> int:
+        """The sum of all contributions to the gradient of `value`; computed once."""
+        terms = self.contributions[value]
+        total = terms[0]
+        for term in terms[1:]:
+            summed = self.new_like(total)
+            count = _count(self.values[total])
+            self.emit("add", {"count": count, "slope": 0.0}, dst=summed, a=total, b=term)
+            total = summed
+        self.contributions[value] = [total]
+        return total
+
+    def back(self, source: int) -> int | None:
+        """A new value for the gradient of `source`, or None where no parameter lies before it."""
+        if source not in self.dependent:
+            return None
+        diff = self.new_like(source)
+        self.contribute(source, diff)
+        return diff
+
+
+Rule = Callable[[_Tape, Instruction, int], None]
+
+
+def _dependent_on_parameters(code: Code) -> frozenset[int]:
+    dependent = {number for number, value in enumerate(code.values) if value.space == PARAMETERS}
+    for instruction in code.instructions:
+        if any(source in dependent for source in instruction.sources()):
+            dependent.update(instruction.outputs())
+    return frozenset(dependent)
+
+
+def _count(value: Value) -> int:
+    return math.prod(value.shape)
+
+
+def _conv2d(tape: _Tape, forward: Instruction, diff: int) -> None:
+    plain = {**forward.geometry, "activation": 0, "pool": 0}
+    if forward.geometry["pool"]:
+        diff = _unpool(tape, forward, diff)
+    elif forward.geometry["activation"]:
+        diff = _through_relu(tape, forward.operands["dst"], diff)
+    _weights_and_data(tape, "conv2d", forward, plain, diff)
+
+
+def _linear(tape: _Tape, forward: Instruction, diff: int) -> None:
+    if forward.geometry["activation"]:
+        diff = _through_relu(tape, forward.operands["dst"], diff)
+    _weights_and_data(tape, "linear", forward, {**forward.geometry, "activation": 0}, diff)
+
+
+def _weights_and_data(tape: _Tape, op: str, forward: Instruction, geometry: Mapping[str, Any], diff: int) -> None:
+    weights, source = forward.operands["weights"], forward.operands["src"]
+    gradients = {"diff_weights": tape.gradient_of_parameter(weights)}
+    if "bias" in forward.operands:
+        gradients["diff_bias"] = tape.gradient_of_parameter(forward.operands["bias"])
+    tape.emit(f"{op}_backward_weights", geometry, **gradients, src=source, diff_dst=diff)
+    diff_source = tape.back(source)
+    if diff_source is not None:
+        tape.emit(f"{op}_backward_data", geometry, diff_src=diff_source, diff_dst=diff, weights=weights)
+
+
+def _unpool(tape: _Tape, forward: Instruction, diff: int) -> int:
+    """Through the pool (and the activation: argmax 255) that a convolution has fused."""
+    conv = forward.geometry
+    whole = tape.new_like(diff, (conv["oh"], conv["ow"], conv["oc"]))
+    geometry = {
+        "h": conv["oh"],
+        "w": conv["ow"],
+        "c": conv["oc"],
+        "kh": 2,
+        "kw": 2,
+        "oh": conv["oh"] // 2,
+        "ow": conv["ow"] // 2,
+        "stride_h": 2,
+        "stride_w": 2,
+        "pad_top": 0,
+        "pad_left": 0,
+        "count_include_pad": 1,
+    }
+    tape.emit("maxpool2d_backward", geometry, diff_src=whole, diff_dst=diff, argmax=forward.operands["argmax"])
+    return whole
+
+
+def _through_relu(tape: _Tape, output: int, diff: int) -> int:
+    masked = tape.new_like(diff)
+    geometry = {"count": _count(tape.values[output]), "slope": 0.0}
+    tape.emit("relu_backward", geometry, diff_src=masked, diff_dst=diff, dst=output)
+    return masked
+
+
+def _reads(operand: str) -> Rule:
+    """The rule of an op whose backward is `<op>_backward` and reads, besides diff_dst, one saved operand."""
+
+    def rule(tape: _Tape, forward: Instruction, diff: int) -> None:
+        diff_source = tape.back(forward.operands["src"])
+        if diff_source is None:
+            return
+        op = forward.op.removesuffix("_forward") + "_backward"
+        saved = {operand: forward.operands[operand]} if operand else {}
+        tape.emit(op, forward.geometry, diff_src=diff_source, diff_dst=diff, **saved)
+
+    return rule
+
+
+def _transposed(op: str) -> Rule:
+    def rule(tape: _Tape, forward: Instruction, diff: int) -> None:
+        diff_source = tape.back(forward.operands["src"])
+        if diff_source is not None:
+            tape.emit(op, forward.geometry, dst=diff_source, src=diff)
+
+    return rule
+
+
+def _batchnorm(tape: _Tape, forward: Instruction, diff: int) -> None:
+    source = forward.operands["src"]
+    diff_source = tape.back(source)
+    tape.emit(
+        "batchnorm_backward",
+        forward.geometry,
+        diff_src=tape.new_like(source) if diff_source is None else diff_source,
+        diff_weights=tape.gradient_of_parameter(forward.operands["weights"]),
+        diff_bias=tape.gradient_of_parameter(forward.operands["bias"]),
+        src=source,
+        diff_dst=diff,
+        weights=forward.operands["weights"],
+        save_mean=forward.operands["save_mean"],
+        save_inv_std=forward.operands["save_inv_std"],
+    )
+
+
+def _add(tape: _Tape, forward: Instruction, diff: int) -> None:
+    tape.contribute(forward.operands["a"], diff)
+    tape.contribute(forward.operands["b"], diff)
+
+
+def _copy_channels(tape: _Tape, forward: Instruction, diff: int) -> None:
+    diff_source = tape.back(forward.operands["src"])
+    if diff_source is None:
+        return
+    there = forward.geometry
+    back = {
+        **there,
+        "src_stride": there["dst_stride"],
+        "src_offset": there["dst_offset"],
+        "dst_stride": there["src_stride"],
+        "dst_offset": there["src_offset"],
+    }
+    tape.emit("copy_channels", back, dst=diff_source, src=diff)
+
+
+RULES: dict[str, Rule] = {
+    "conv2d_forward": _conv2d,
+    "linear_forward": _linear,
+    "maxpool2d_forward": _reads("argmax"),
+    "avgpool2d_forward": _reads(""),
+    "relu_forward": _reads("dst"),
+    "leaky_relu_forward": _reads("src"),
+    "sigmoid_forward": _reads("dst"),
+    "tanh_forward": _reads("dst"),
+    "softmax_forward": _reads("dst"),
+    "batchnorm_forward_training": _batchnorm,
+    "dropout": _transposed("dropout"),
+    "nhwc_to_nchw": _transposed("nchw_to_nhwc"),
+    "nchw_to_nhwc": _transposed("nhwc_to_nchw"),
+    "add": _add,
+    "copy_channels": _copy_channels,
+}

@@ -1,0 +1,142 @@
+"""From layers to ops: the forward pass of a network, its checks and its loss, one instruction at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from engine.errors import UserError
+from engine.layers.base import Shape, elements
+from engine.layers.structure import needs_transpose
+from engine.losses import LABELS, Loss
+from engine.optim import Optimizer
+from engine.plan.ir import (
+    ARENA,
+    EXTERNAL,
+    INPUT_EXTERNAL,
+    OUTPUT_EXTERNAL,
+    TARGETS_EXTERNAL,
+    Builder,
+    Code,
+    Tensor,
+    Value,
+)
+from engine.plan.layout import Slot, flattened_maps
+from engine.topology import INPUT, Node, Topology
+
+INFERENCE, EVALUATION, GRADIENTS, TRAINING = "inference", "evaluation", "gradients", "training"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a plan is for. `batch` is the largest batch; `targets` the kind of target, "labels" or "targets".
+
+    Modes: "inference" (input → output), "evaluation" (with the loss), "gradients" (forward in training mode, loss,
+    backward), "training" (and the update). `max_norm` clips the gradient's Euclidean norm.
+    """
+
+    mode: str
+    batch: int
+    loss: Loss | None = None
+    targets: str = LABELS
+    optimizer: Optimizer | None = None
+    max_norm: float | None = None
+
+    @property
+    def trains(self) -> bool:
+        return self.mode in (GRADIENTS, TRAINING)
+
+
+def absorbed_layer(topology: Topology, loss: Loss | None) -> Node | None:
+    """The last layer, where the loss includes it and works on its input (the logits) instead."""
+    if loss is None or loss.absorbs is None:
+        return None
+    last = topology.node(topology.output)
+    return last if isinstance(last.layer, loss.absorbs) else None
+
+
+def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Code:
+    """Forward instructions over numbered values, unfused, with the loss op (still without its gradient) last.
+
+    In training the code ends at the logits; otherwise its output is external 2, in the public order.
+    """
+    builder = Builder(request.trains, slots, layer=INPUT)
+    targets = _emit_checks(builder, topology, request)
+    tensors = {INPUT: _emit_input(builder, topology.input_shape)}
+    absorbed = absorbed_layer(topology, request.loss)
+    skipped = absorbed if request.trains else None
+    free, _ = flattened_maps(topology)
+    for node in topology.nodes:
+        if node is not skipped:
+            builder.layer = node.name
+            builder.flatten_is_alias = node.name in free
+            tensors[node.name] = node.layer.lower(builder, [tensors[name] for name in node.inputs])
+    builder.layer = "output"
+    scores = tensors[absorbed.inputs[0] if absorbed else topology.output]
+    if request.trains:
+        scores = _public(builder, scores)
+        output = scores
+    else:
+        output = _emit_output(builder, tensors[topology.output])
+        scores = output if absorbed is None else _public(builder, scores)
+    if request.loss is not None:
+        assert targets is not None
+        _emit_loss(builder, request.loss, request.targets, scores, targets)
+    return Code(tuple(builder.values), tuple(builder.instructions), output.value)
+
+
+def _emit_checks(builder: Builder, topology: Topology, request: Request) -> int | None:
+    """Values of the input (always number 0) and the targets, and the ops that look for bad ones."""
+    source = builder.new(Value(topology.input_shape, EXTERNAL, INPUT_EXTERNAL))
+    builder.emit("check_finite", {"count": elements(topology.input_shape), "slope": 0.0}, src=source)
+    loss = request.loss
+    if loss is None:
+        return None
+    absorbed = absorbed_layer(topology, loss)
+    shape = topology.shape_of(absorbed.inputs[0]) if absorbed else topology.output_shape
+    loss.check_output(shape)
+    if request.targets not in loss.ops:
+        raise UserError(f"{type(loss).__name__} takes float32 targets of shape (n, ...), not integer labels")
+    if request.targets == LABELS:
+        targets = builder.new(Value((), EXTERNAL, TARGETS_EXTERNAL, "int64"))
+        builder.emit("check_labels", {"classes": elements(shape), "label_smoothing": 0.0}, labels=targets)
+        return targets
+    targets = builder.new(Value(loss.target_shape(request.targets, shape), EXTERNAL, TARGETS_EXTERNAL))
+    builder.emit("check_finite", {"count": elements(shape), "slope": 0.0}, src=targets)
+    return targets
+
+
+def _emit_input(builder: Builder, shape: Shape) -> Tensor:
+    source = Tensor(0, shape)
+    return builder.to_stored(source) if needs_transpose(shape) else source
+
+
+def _public(builder: Builder, tensor: Tensor) -> Tensor:
+    return builder.to_public(tensor, tensor.shape) if needs_transpose(tensor.shape) else tensor
+
+
+def _emit_output(builder: Builder, tensor: Tensor) -> Tensor:
+    """Let the last op write into the caller's array; add an op where the last value is not ready for that."""
+    public = _public(builder, tensor)
+    value = builder.values[public.value]
+    if value.space == ARENA:
+        builder.values[public.value] = replace(value, space=EXTERNAL, offset=OUTPUT_EXTERNAL)
+        return public
+    count = elements(tensor.shape)
+    output = Tensor(builder.new(Value(tensor.shape, EXTERNAL, OUTPUT_EXTERNAL)), tensor.shape)
+    geometry = {
+        "rows": 1,
+        "channels": count,
+        "src_stride": count,
+        "src_offset": 0,
+        "dst_stride": count,
+        "dst_offset": 0,
+    }
+    builder.emit("copy_channels", geometry, dst=output, src=public)
+    return output
+
+
+def _emit_loss(builder: Builder, loss: Loss, kind: str, scores: Tensor, targets: int) -> None:
+    builder.layer = "loss"
+    operands = {loss.source: scores, kind: targets}
+    builder.emit(loss.ops[kind], loss.geometry(scores.shape), **operands)

@@ -1,0 +1,88 @@
+"""The end of a training program: check the gradients, clip them, update all parameters in one op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.optim import Optimizer
+from engine.plan.ir import CONSTANTS, GRADIENTS, ITEM_BYTES, PARAMETERS, STATES, Code, Instruction, Value
+from engine.plan.layout import Slot, padded, total_floats
+
+OPTIMIZER_FIELDS = (
+    "count",
+    "segments",
+    "momentum",
+    "nesterov",
+    "beta1",
+    "beta2",
+    "eps",
+    "max_norm",
+)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of parameters (elements, gaps included) with one setting: an entry of cnn_segment."""
+
+    offset: int
+    count: int
+    l2: float
+    weight_decay: float
+    lr_scale: float = 1.0
+
+
+def make_segments(slots: Mapping[str, Slot], optimizer: Optimizer) -> tuple[Segment, ...]:
+    """Segments that cover every element once, in order; neighbours with the same settings are joined."""
+    segments: list[Segment] = []
+    for slot in slots.values():
+        l2, weight_decay = optimizer.decay(slot.kind, slot.spec.role)
+        segment = Segment(slot.offset, padded(slot.count), l2, weight_decay)
+        last = segments[-1] if segments else None
+        if last and (last.l2, last.weight_decay, last.lr_scale) == (l2, weight_decay, segment.lr_scale):
+            segments[-1] = replace(last, count=last.count + segment.count)
+        else:
+            segments.append(segment)
+    return tuple(segments)
+
+
+def check_gradients(code: Code, slots: Mapping[str, Slot]) -> Code:
+    """Stop before anything is updated when a gradient is NaN or infinite."""
+    count = total_floats(slots.values())
+    if count == 0:
+        return code
+    gradients = Value((count,), GRADIENTS, per_sample=False)
+    check = Instruction("check_gradients", {"gradients": len(code.values)}, _geometry(count), "update")
+    return replace(code, values=(*code.values, gradients), instructions=(*code.instructions, check))
+
+
+def append_update(code: Code, slots: Mapping[str, Slot], optimizer: Optimizer, max_norm: float | None) -> Code:
+    """Clip the gradients (where `max_norm` is given) and let the optimiser step."""
+    count = total_floats(slots.values())
+    if count == 0:
+        return code
+    segments = make_segments(slots, optimizer)
+    table = Value((len(segments),), CONSTANTS, dtype="segment", per_sample=False)
+    named = {
+        "parameters": Value((count,), PARAMETERS, per_sample=False),
+        **{
+            name: Value((count,), STATES, position * count * ITEM_BYTES["float32"], per_sample=False)
+            for position, name in enumerate(optimizer.states)
+        },
+        "gradients": Value((count,), GRADIENTS, per_sample=False),
+        "segments": table,
+    }
+    first = len(code.values)
+    operands = {name: first + position for position, name in enumerate(named)}
+    instructions = list(code.instructions)
+    if max_norm is not None:
+        clip = {"gradients": operands["gradients"]}
+        instructions.append(Instruction("clip_gradients", clip, _geometry(count, max_norm=max_norm), "update"))
+    geometry = _geometry(count, segments=len(segments), **optimizer.settings())
+    instructions.append(Instruction(optimizer.op, operands, geometry, "update"))
+    return replace(code, values=(*code.values, *named.values()), instructions=tuple(instructions))
+
+
+def _geometry(count: int, **fields: Any) -> dict[str, Any]:
+    return dict.fromkeys(OPTIMIZER_FIELDS, 0) | {"count": count} | fields
