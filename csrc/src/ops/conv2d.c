@@ -5,7 +5,7 @@
  */
 #include "ops/pixels.h"
 
-static bool fits(const cnn_conv2d_geometry *g)
+static inline bool fits(const cnn_conv2d_geometry *g)
 {
     return g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 &&
            g->oh == (g->h + g->pad_top + g->pad_bottom - g->dilation_h * (g->kh - 1) - 1) / g->stride_h + 1 &&
