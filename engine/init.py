@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import UserError
+from engine.errors import UserError, unknown
 from engine.layers.base import ParameterSpec
 
 Array = NDArray[np.float32]
@@ -50,8 +50,8 @@ def checked_initializer(initializer: Any) -> str | dict[str, str]:
     for kind, name in names.items():
         if kind not in ("conv", "linear"):
             raise UserError(f"initializer: layer kinds are conv and linear, not {kind!r}")
-        if name not in INITIALIZERS:
-            raise UserError(f"there is no initializer {name!r}; known are {', '.join(INITIALIZERS)}")
+        if not isinstance(name, str) or name not in INITIALIZERS:
+            raise unknown("initializer", name, INITIALIZERS)
     return dict(initializer) if isinstance(initializer, Mapping) else initializer
 
 

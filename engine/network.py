@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -43,7 +43,12 @@ class Network:
     """Base of Sequential and Graph; also what `engine.graph.from_config` and `engine.load` give.
 
     topology      the graph; seed and initializer decide the first weights (see engine.init)
+    preprocess    how a photograph becomes an input (engine.data.preprocess, as a dict), or None: a checkpoint's
+    class_names   by label, or empty: a checkpoint's
     """
+
+    preprocess: dict[str, Any] | None = None
+    class_names: Sequence[str] = ()
 
     def __init__(self, topology: Topology, *, seed: int = 0, initializer: str | Mapping[str, str] = "he_normal"):
         self.seed = integer("network", "seed", seed, 0)
@@ -141,7 +146,7 @@ class Network:
         """Write a checkpoint of graph and weights, which `engine.load` reads."""
         from engine.checkpoint import save
 
-        save(path, self)
+        save(self, path)
 
     # ---- running it -------------------------------------------------------------------------------------------
 

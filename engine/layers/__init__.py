@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from typing import Any
 
-from engine.errors import UserError
+from engine.errors import UserError, unknown
 from engine.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from engine.layers.base import Layer, ParameterSpec, Shape
 from engine.layers.convolution import Conv2D
@@ -44,14 +43,13 @@ def make_layer(name: str, arguments: dict[str, Any]) -> Layer:
     """The layer of this public name; UserError for an unknown name or argument. Runs nothing but the constructor."""
     layer = LAYERS.get(name) if isinstance(name, str) else None
     if layer is None:
-        near = difflib.get_close_matches(str(name), LAYERS, n=1, cutoff=0.0)[0]
-        raise UserError(f"there is no layer {name!r}; the nearest name is {near!r}")
+        raise unknown("layer", name, LAYERS)
     if not isinstance(arguments, dict):
         raise UserError(f"layer {name}: its arguments must be a mapping, not {arguments!r}")
     known = layer.__dataclass_fields__
     for argument in arguments:
         if argument not in known:
-            raise UserError(f"layer {name} has no argument {argument!r}; it has {', '.join(known) or 'none'}")
+            raise unknown(f"argument of layer {name}:", argument, known)
     missing = [argument for argument in _required(layer) if argument not in arguments]
     if missing:
         raise UserError(f"layer {name} lacks its argument {missing[0]!r}")
