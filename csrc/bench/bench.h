@@ -1,4 +1,4 @@
-/* Rows of the benchmark: one op on one shape, with its operands and a program of that one instruction. */
+/* Rows of the benchmark: one op on one shape, with its operands and a program of that instruction. */
 #ifndef CNN_BENCH_H
 #define CNN_BENCH_H
 
@@ -13,7 +13,7 @@ typedef struct bench_row {
     cnn_geometry geometry;
     operand_set operands;
     cnn_program *program;
-    int repeats; /* runs per measurement, so that one lasts long enough for the clock */
+    int repeats; /* how often the program holds the instruction, so that a run lasts long enough for the clock */
     double seconds[BENCH_ROUNDS];
 } bench_row;
 
@@ -29,7 +29,7 @@ bool bench_read(const char *path, bench_table *table);
 /* Operands and program of a row, and how often to repeat it; false when the core refuses it. */
 bool bench_prepare(bench_row *row);
 
-/* Seconds of one run, the mean over row->repeats runs. */
+/* Seconds of the op, the mean over the repeats of one run. */
 double bench_measure(bench_row *row);
 
 void bench_free(bench_table *table);

@@ -60,6 +60,10 @@ static bool wanted(const char *name, int count, char **names)
 
 int main(int argc, char **argv)
 {
+    if (!cnn_get_isa()) {
+        fprintf(stderr, "error: CNN_ISA=%s names an instruction set that is not to be had\n", cnn_requested_isa());
+        return 2;
+    }
     for (int i = 0; i < SUITES; i++) {
         if (!wanted(suites[i].name, argc - 1, argv + 1)) continue;
         const int before = state.passed;
