@@ -68,10 +68,11 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
         return value
     if origin is tuple or origin in (list, Sequence):
         return _read_tuple(arguments, value, where)
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: expected a mapping of keys to values, got {_kind(value)}")
-        return dict(value)
+        inner = arguments[1] if arguments else Any
+        return {key: _read_value(inner, each, f"{where}.{key}") for key, each in value.items()}
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as text; a number it is.
         try:

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -267,6 +268,7 @@ class _Run:
         self.history = History(self.metric)
         self.position = _Position()
         self.best: Checkpoint | None = None
+        self.plan_choices: Record = {}
         self._check_data()
         self._check_metrics()
 
@@ -331,12 +333,7 @@ class _Run:
         trainer = self.trainer
         trainer.epoch = 0
         last = None
-        if self.out and (self.out / LAST).exists():
-            if not resume:
-                raise UserError(
-                    f"{self.out}: this folder holds a run already; go on with it (--resume), "
-                    "or choose another folder (--out)"
-                )
+        if self.out and holds_run(self.out, resume):
             last = checkpoint.read(self.out / LAST)
             self._check_same_run(last)
         trainer._open_session(min(self.loader.batch_size, len(self.loader.dataset)))
@@ -434,12 +431,15 @@ class _Run:
         own: Record = {
             "batch_size": self.loader.batch_size,
             "drop_last": self.loader.drop_last,
+            "augmentation": self.loader.description,
             "early_stopping": self.early_stopping and asdict(self.early_stopping),
             "train_metrics": self.train_metrics,
         }
         return _plain({**self.trainer.settings(), **own})
 
+    @cached_property
     def _data_hash(self) -> str:
+        """SHA-256 of images and labels; only runs with a folder need it."""
         digest = hashlib.sha256()
         for dataset in (self.loader.dataset, self.validation):
             if dataset is not None:
@@ -453,7 +453,7 @@ class _Run:
         position.step = trainer.steps
         position.history = asdict(self.history)
         position.schedule = trainer.schedule.state_dict()
-        training = {"settings": self._settings(), "data": self.data_hash, "position": asdict(position)}
+        training = {"settings": self._settings(), "data": self._data_hash, "position": asdict(position)}
         content = Checkpoint.of(
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer._session.state(), training=training
         )
@@ -488,7 +488,7 @@ class _Run:
         for key in now:
             if stored.get(key) != now[key]:
                 raise UserError(f"{path}: the run was started with {key} = {stored.get(key)}, now it is {now[key]}")
-        if last.training["data"] != self.data_hash:
+        if last.training["data"] != self._data_hash:
             raise UserError(f"{path}: the run was started with other data")
 
     def _restore(self, last: Checkpoint) -> None:
@@ -507,12 +507,15 @@ class _Run:
                 stacklevel=2,
             )
 
-    @property
-    def data_hash(self) -> str:
-        """SHA-256 of the data, computed once and only when a run folder needs it."""
-        if not hasattr(self, "_hash"):
-            self._hash = self._data_hash()
-        return self._hash
+
+def holds_run(folder: Path, resume: bool) -> bool:
+    """Whether the folder holds a run to go on with; UserError where it does and `resume` is not wished."""
+    found = (folder / LAST).exists()
+    if found and not resume:
+        raise UserError(
+            f"{folder}: this folder holds a run already; go on with it (--resume), or choose another folder (--out)"
+        )
+    return found
 
 
 def as_dataset(data: Data, name: str = "data") -> Dataset:

@@ -7,13 +7,15 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.augment import mixup
 from engine.data.dataset import Dataset
 from engine.errors import UserError
 
@@ -48,11 +50,28 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.argsort(words, kind="stable")
 
 
+@dataclass(frozen=True)
+class Mixup:
+    """The batch transform of `engine.data.augment.mixup`; class labels become one-hot first."""
+
+    alpha: float
+    classes: int
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 0 or self.classes < 2:
+            raise UserError(f"mixup needs alpha > 0 and 2 or more classes, got {self.alpha} and {self.classes}")
+
+    def __call__(self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator) -> Batch:
+        soft = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]
+        return mixup(images, soft, self.alpha, rng)
+
+
 class Loader:
     """Feeds the batches of a Dataset, shuffled anew each epoch.
 
     drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image before it is
-    normalised, `batch_transform` on the normalised batch.
+    normalised, `batch_transform` on the normalised batch; `description` says in JSON's own types what they do: a run
+    is only resumed with the same one. `prefetch` batches are prepared ahead (0: none, no thread).
     """
 
     def __init__(
@@ -64,6 +83,7 @@ class Loader:
         drop_last: bool = False,
         sample_transforms: tuple[SampleTransform, ...] = (),
         batch_transform: BatchTransform | None = None,
+        description: Mapping[str, Any] | None = None,
         prefetch: int = 4,
     ):
         if batch_size < 1:
@@ -78,6 +98,7 @@ class Loader:
         self.drop_last = drop_last
         self.sample_transforms = sample_transforms
         self.batch_transform = batch_transform
+        self.description = dict(description or {})
         self.prefetch = prefetch
 
     def __len__(self) -> int:

@@ -1,0 +1,238 @@
+"""The configuration of a training run: its keys, how a YAML file becomes one, and how its sections become objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError, unknown
+from engine.schedules import SCHEDULES, Constant, Schedule
+from engine.schema import merge, parse_override, read_mapping, read_yaml
+
+if TYPE_CHECKING:
+    from engine.losses import Loss
+    from engine.network import Network
+    from engine.optim import Optimizer
+    from engine.trainer import EarlyStopping
+
+Built = TypeVar("Built")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """name: a reader of `engine.data.readers`; train, test: options of that reader for either part.
+
+    test: false for none. subset: train on that many samples, drawn with the split's seed (null: all).
+    """
+
+    name: str
+    train: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] | None = None
+    subset: int | None = None
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Where the validation samples come from.
+
+    fraction   that share of the training samples, stratified
+    folds      fold number `fold` (from 0) of `folds` stratified ones
+    test       the test part is the validation set too
+    none       no validation
+    stratify: "label" and columns of the data set, together.
+    """
+
+    kind: Literal["fraction", "folds", "test", "none"] = "fraction"
+    fraction: float = 0.2
+    folds: int = 5
+    fold: int = 0
+    stratify: tuple[str, ...] = ("label",)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A named network (`name` and its `arguments`), or `layers` with `input_shape` (C, H, W) and `initializer`.
+
+    A layer is its name, or its name with a list or mapping of arguments: `- Conv2D: [1, 32, 3]`, `- ReLU`.
+    """
+
+    name: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[Any, ...] | None = None
+    input_shape: tuple[int, ...] | None = None
+    initializer: str = "he_normal"
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes while training. mixup: alpha of its Beta distribution, 0 for none."""
+
+    mixup: float = 0.0
+
+
+@dataclass(frozen=True)
+class EarlyStoppingConfig:
+    """Stop after `patience` epochs without a better metric (null: the run's metric)."""
+
+    patience: int
+    metric: str | None = None
+    mode: str | None = None
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All keys of a configuration file; only `dataset` and `model` have no default.
+
+    optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
+    metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
+    threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
+    checkpoint_every: steps between checkpoints within an epoch (null: at the end of epochs only).
+    checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
+    """
+
+    dataset: DatasetConfig
+    model: ModelConfig
+    data_root: str | None = None
+    preprocess: Preprocess = Preprocess()
+    augment: AugmentConfig = AugmentConfig()
+    split: SplitConfig = SplitConfig()
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
+    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
+    loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
+    max_norm: float | None = None
+    batch_size: int = 64
+    drop_last: bool = False
+    epochs: int = 10
+    early_stopping: EarlyStoppingConfig | None = None
+    metric: str | None = None
+    mode: str | None = None
+    train_metrics: bool = False
+    seed: int = 0
+    threads: int = 0
+    out: str | None = None
+    checkpoint_every: int | None = None
+    checkpoint_path: str | None = None
+    gt_csv: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration with all defaults, as it would stand in a file."""
+        return {**dataclasses.asdict(self), "preprocess": self.preprocess.to_dict()}
+
+
+# These keys take `false` for "none", as the script of the NumtaDB report has it.
+FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a YAML file and the `key=value` overrides on top; UserError names the file and the key of any mistake."""
+    given = read_yaml(path)
+    for text in overrides:
+        given = merge(given, parse_override(text))
+    return read_config(given, str(path))
+
+
+def read_config(given: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
+    """A mapping, as YAML gives it, to a TrainConfig."""
+    given = {key: None if value is False and key in FALSE_IS_NONE else value for key, value in given.items()}
+    dataset = given.get("dataset")
+    if isinstance(dataset, str):
+        given["dataset"] = {"name": dataset}
+    elif isinstance(dataset, Mapping) and dataset.get("test") is False:
+        given["dataset"] = {**dataset, "test": None}
+    return read_mapping(TrainConfig, given, where)
+
+
+def build_optimizer(section: Mapping[str, Any]) -> Optimizer:
+    """The optimiser that the section describes."""
+    from engine import optim
+
+    known = {each.__name__: each for each in (optim.SGD, optim.Adam, optim.AdamW)}
+    return _build(known, section, "optimizer")
+
+
+def build_loss(section: Mapping[str, Any]) -> Loss:
+    """The loss that the section describes."""
+    from engine import losses
+
+    known = {each.__name__: each for each in (losses.CrossEntropy, losses.MeanSquaredError, losses.BinaryCrossEntropy)}
+    return _build(known, section, "loss")
+
+
+def build_schedule(section: Mapping[str, Any]) -> Schedule:
+    """The schedule that the section describes; `schedule: {}` is the constant one."""
+    return _build(SCHEDULES, section, "schedule") if section else Constant()
+
+
+def build_early_stopping(section: EarlyStoppingConfig | None) -> EarlyStopping | None:
+    """The stopping rule that the section describes, or None."""
+    from engine.trainer import EarlyStopping
+
+    return None if section is None else EarlyStopping(**dataclasses.asdict(section))
+
+
+def build_network(section: ModelConfig, seed: int) -> Network:
+    """The network that the section describes, initialised from `seed`."""
+    from engine import models
+    from engine.graph import Sequential
+
+    if (section.name is None) == (section.layers is None):
+        raise UserError("model: give either name (and arguments) or layers (and input_shape)")
+    if section.name is not None:
+        return _call(models.MODELS, section.name, {"seed": seed, **section.arguments})
+    if section.input_shape is None:
+        raise UserError("model: layers need input_shape, (C, H, W)")
+    layers = [_build_layer(entry) for entry in section.layers or ()]
+    return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+
+
+def _build_layer(entry: Any) -> Any:
+    from engine.layers import LAYERS, make_layer
+
+    name, arguments = (entry, {}) if isinstance(entry, str) else (None, None)
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        name, arguments = next(iter(entry.items()))
+    if name is None:
+        raise UserError(f"model.layers: expected a layer's name, or one name with its arguments, got {entry!r}")
+    if name not in LAYERS:
+        raise unknown("layer", name, LAYERS)
+    if not isinstance(arguments, Mapping):
+        values = arguments if isinstance(arguments, list) else [arguments]
+        names = [each.name for each in dataclasses.fields(LAYERS[name])]
+        if len(values) > len(names):
+            raise UserError(f"model.layers: {name} takes {len(names)} arguments, got {len(values)}")
+        arguments = dict(zip(names, values, strict=False))
+    return make_layer(name, dict(arguments))
+
+
+def _build(known: Mapping[str, type[Built]], section: Mapping[str, Any], where: str) -> Built:
+    """The dataclass that the section's `name` stands for, from the section's other keys."""
+    if "name" not in section:
+        raise UserError(f"{where}: the key 'name' is missing; known: {', '.join(known)}")
+    rest = {key: value for key, value in section.items() if key != "name"}
+    # Names are taken in any case: sgd, SGD.
+    names = {name.lower(): name for name in known}
+    name = names.get(str(section["name"]).lower())
+    if name is None:
+        raise unknown(where, section["name"], known)
+    return read_mapping(known[name], rest, where)
+
+
+def _call(known: Mapping[str, Any], name: str, arguments: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise unknown("model", name, known)
+    parameters = inspect.signature(known[name]).parameters
+    for argument in arguments:
+        if argument not in parameters:
+            raise unknown(f"argument of model {name!r}:", argument, parameters)
+    try:
+        inspect.signature(known[name]).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"model {name!r}: {error}") from None
+    return known[name](**arguments)

@@ -1,0 +1,193 @@
+"""Train a network from a configuration file: `python -m engine.train CONFIG.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.cli import run
+
+if TYPE_CHECKING:
+    from engine.config import SplitConfig, TrainConfig
+    from engine.data.dataset import Dataset, RawDataset
+    from engine.data.loader import Loader
+    from engine.data.splits import Indices
+    from engine.trainer import Trainer
+
+RESULT = "result.json"
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.train",
+        description="Train a network as a configuration file says. The run folder gets checkpoints (best, last), "
+        "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run is never overwritten.",
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in the folder, or begin if there is none"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/ and the config's name)")
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="folder that holds the data sets (default: CNN_DATA)"
+    )
+    return parser.parse_intermixed_args(arguments)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    from engine.config import load_config
+    from engine.trainer import holds_run
+
+    config = load_config(options.config, options.overrides)
+    out = options.out or Path(config.out or Path("runs") / options.config.stem)
+    holds_run(out, options.resume)
+    run_config(config, out, data_root(options.data_root, config.data_root), resume=options.resume)
+
+
+def run_config(config: TrainConfig, out: Path, root: Path | None, *, resume: bool = False) -> None:
+    """Train as the configuration says, then evaluate on the test part if there is one.
+
+    The test uses the best epoch where a validation set picked it, otherwise the last weights.
+    """
+    import json
+
+    from engine import set_num_threads
+    from engine.config import build_early_stopping
+    from engine.files import write_atomically
+
+    if config.threads:
+        set_num_threads(config.threads)
+    train_set, validation, test = load_data(config, root)
+    trainer = make_trainer(config, out)
+    history = trainer.fit(
+        make_loader(config, train_set),
+        validation,
+        epochs=config.epochs,
+        early_stopping=build_early_stopping(config.early_stopping),
+        resume=resume,
+        checkpoint_every=config.checkpoint_every,
+        train_metrics=config.train_metrics,
+        restore_best=validation is not None,
+    )
+    result = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
+    print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
+    if test is not None:
+        measured = trainer.evaluate(test)
+        result |= {f"test_{name}": value for name, value in measured.items()}
+        print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in measured.items()))
+    write_atomically(out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    print(f"written: {out}")
+
+
+def make_trainer(config: TrainConfig, out: Path) -> Trainer:
+    """Network, optimiser, loss and schedule of the configuration, ready to fit."""
+    from engine.config import build_loss, build_network, build_optimizer, build_schedule
+    from engine.trainer import Trainer
+
+    return Trainer(
+        build_network(config.model, config.seed),
+        build_optimizer(config.optimizer),
+        build_loss(config.loss),
+        build_schedule(config.schedule),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        out=out,
+        metric=config.metric,
+        mode=config.mode,
+        max_norm=config.max_norm,
+        config=config.to_dict(),
+    )
+
+
+def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
+    """The loader of the training set, with the configuration's augmentation."""
+    from dataclasses import asdict
+
+    from engine.data.loader import Loader, Mixup
+
+    return Loader(
+        dataset,
+        config.batch_size,
+        seed=config.seed,
+        drop_last=config.drop_last,
+        batch_transform=Mixup(config.augment.mixup, len(dataset.class_names)) if config.augment.mixup else None,
+        description=asdict(config.augment),
+    )
+
+
+def load_data(config: TrainConfig, root: Path | None) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """Training, validation and test samples, preprocessed; None for a part that the configuration does without."""
+    from engine.data.dataset import prepare
+    from engine.data.readers import read_dataset
+    from engine.errors import UserError
+
+    section = config.dataset
+    if config.split.kind == "test" and section.test is None:
+        raise UserError("split.kind is test, but dataset.test is not given")
+    raw = read_dataset(section.name, root, section.train)
+    if section.subset is not None:
+        raw = draw_subset(raw, section.subset, config.split.seed)
+    indices = split_indices(raw, config.split)
+    whole = prepare(raw, config.preprocess)
+    test = None
+    if section.test is not None:
+        test = prepare(read_dataset(section.name, root, section.test), config.preprocess)
+    if indices is None:
+        return whole, test if config.split.kind == "test" else None, test
+    train_indices, validation_indices = indices
+    return whole.subset(train_indices), whole.subset(validation_indices), test
+
+
+def draw_subset(raw: RawDataset, count: int, seed: int) -> RawDataset:
+    """`count` samples drawn without replacement, in the set's order."""
+    import numpy as np
+
+    from engine.data.loader import epoch_order
+    from engine.errors import UserError
+
+    if not 1 <= count <= len(raw):
+        raise UserError(f"dataset.subset must be in 1..{len(raw)}, got {count}")
+    return raw.subset(np.sort(epoch_order(len(raw), seed, 0)[:count]))
+
+
+def split_indices(raw: RawDataset, split: SplitConfig) -> tuple[Indices, Indices] | None:
+    """(train, validation) indices, or None where the split takes nothing from the training samples."""
+    from engine.data.splits import combine, stratified_folds, stratified_split
+    from engine.errors import UserError, unknown
+
+    if split.kind in ("test", "none"):
+        return None
+    columns = {"label": raw.labels, **raw.columns}
+    for name in split.stratify:
+        if name not in columns:
+            raise unknown("column in split.stratify:", name, columns)
+    strata = combine([columns[name] for name in split.stratify])
+    if split.kind == "fraction":
+        return stratified_split(strata, split.fraction, split.seed)
+    if not 0 <= split.fold < split.folds:
+        raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
+    return stratified_folds(strata, split.folds, split.seed)[split.fold]
+
+
+def data_root(given: Path | None, configured: str | None) -> Path | None:
+    """Where the data sets lie: the option, the configuration's key, or the variable CNN_DATA."""
+    if given is not None:
+        return given
+    place = configured or os.environ.get("CNN_DATA")
+    return Path(place) if place else None
+
+
+def main() -> None:
+    train(parse_arguments())
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
