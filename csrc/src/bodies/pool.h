@@ -2,61 +2,96 @@
 #ifndef CNN_BODY_POOL_H
 #define CNN_BODY_POOL_H
 
+#include <string.h>
+
 #include "bodies/sums.h"
 #include "kernels.h"
 
-/* The first of equals wins; a NaN wins over everything before it. */
+typedef int32_t simd_int __attribute__((vector_size(SIMD_WIDTH * sizeof(int32_t))));
+typedef uint8_t simd_bytes __attribute__((vector_size(SIMD_WIDTH)));
+
+static inline simd_float pool_select(simd_int mask, simd_float yes, simd_float no)
+{
+    return (simd_float)((mask & (simd_int)yes) | (~mask & (simd_int)no));
+}
+
+/* Makes `next` the best where it is larger or NaN, and remembers its tap. */
+static inline void pool_challenge(simd_float *best, simd_int *index, simd_float next, int32_t tap)
+{
+    const simd_int wins = (simd_int)(next > *best) | (simd_int)(next != next);
+    *best = pool_select(wins, next, *best);
+    *index = (wins & tap) | (~wins & *index);
+}
+
+/* One vector of pooled outputs. The four taps are c elements apart; `left` elements may be read and written. */
+static inline __attribute__((always_inline)) void pool_2x2_lanes(float *dst, uint8_t *argmax, const float *top,
+                                                                 const float *bottom, ptrdiff_t c, bool relu,
+                                                                 bool whole, ptrdiff_t left)
+{
+    const float *taps[4] = {top, top + c, bottom, bottom + c};
+    simd_float best = whole ? simd_load(taps[0]) : simd_load_part(taps[0], left);
+    simd_int index = (simd_int)simd_zero();
+#pragma GCC unroll 3
+    for (int tap = 1; tap < 4; tap++)
+        pool_challenge(&best, &index, whole ? simd_load(taps[tap]) : simd_load_part(taps[tap], left), tap);
+    if (relu) {
+        const simd_int off = (simd_int)(best <= simd_zero());
+        best = pool_select(off, simd_zero(), best);
+        index |= off; /* all bits: 255 as a byte */
+    }
+    const simd_bytes where = __builtin_convertvector(index, simd_bytes);
+    if (whole)
+        simd_store(dst, best);
+    else
+        simd_store_part(dst, best, left);
+    if (argmax) memcpy(argmax, &where, whole ? sizeof where : (size_t)left);
+}
+
+/* The first of equals wins; a NaN wins over everything before it. Outputs are written from left to right, a whole
+ * vector at a time: what runs over the channels of one pixel is written again with the next. */
 static void pool_2x2(float *restrict dst, uint8_t *restrict argmax, const float *restrict top,
                      const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu)
 {
-    for (ptrdiff_t p = 0; p < pooled; p++) {
-        const float *restrict a = top + 2 * p * c, *restrict b = a + c;
-        const float *restrict d = bottom + 2 * p * c, *restrict e = d + c;
-        float *restrict out = dst + p * c;
-        if (!argmax) {
-            for (ptrdiff_t i = 0; i < c; i++) {
-                float best = a[i];
-                best = b[i] > best || b[i] != b[i] ? b[i] : best;
-                best = d[i] > best || d[i] != d[i] ? d[i] : best;
-                best = e[i] > best || e[i] != e[i] ? e[i] : best;
-                out[i] = relu && best <= 0.0f ? 0.0f : best;
-            }
-            continue;
+    for (ptrdiff_t p = 0; p < pooled; p++)
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const ptrdiff_t at = p * c + i, from = 2 * p * c + i;
+            uint8_t *where = argmax ? argmax + at : NULL;
+            if (pooled * c - at >= SIMD_WIDTH)
+                pool_2x2_lanes(dst + at, where, top + from, bottom + from, c, relu, true, SIMD_WIDTH);
+            else
+                pool_2x2_lanes(dst + at, where, top + from, bottom + from, c, relu, false,
+                               c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH);
         }
-        uint8_t *restrict where = argmax + p * c;
-        for (ptrdiff_t i = 0; i < c; i++) {
-            float best = a[i];
-            int32_t index = 0;
-            index = b[i] > best || b[i] != b[i] ? 1 : index;
-            best = b[i] > best || b[i] != b[i] ? b[i] : best;
-            index = d[i] > best || d[i] != d[i] ? 2 : index;
-            best = d[i] > best || d[i] != d[i] ? d[i] : best;
-            index = e[i] > best || e[i] != e[i] ? 3 : index;
-            best = e[i] > best || e[i] != e[i] ? e[i] : best;
-            const bool off = relu && best <= 0.0f;
-            out[i] = off ? 0.0f : best;
-            where[i] = (uint8_t)(off ? 255 : index);
+}
+
+/* The gradient of one row of the source, [2*pooled][c]; its taps are first_tap and first_tap + 1. */
+static inline void unpool_2x2_row(float *restrict row, const float *restrict diff_dst,
+                                  const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c, int32_t first_tap)
+{
+    for (ptrdiff_t q = 0; q < 2 * pooled; q++)
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const ptrdiff_t at = q / 2 * c + i;
+            const int32_t tap = first_tap + (int32_t)(q % 2);
+            const bool whole = pooled * c - at >= SIMD_WIDTH && 2 * pooled * c - (q * c + i) >= SIMD_WIDTH;
+            const ptrdiff_t left = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH;
+            simd_bytes where = {0};
+            memcpy(&where, argmax + at, whole ? sizeof where : (size_t)left);
+            const simd_int here = (simd_int)(__builtin_convertvector(where, simd_int) == tap);
+            const simd_float diff = whole ? simd_load(diff_dst + at) : simd_load_part(diff_dst + at, left);
+            const simd_float out = (simd_float)(here & (simd_int)diff);
+            if (whole)
+                simd_store(row + q * c + i, out);
+            else
+                simd_store_part(row + q * c + i, out, left);
         }
-    }
 }
 
 /* The gradient of pool_2x2: two rows [2*pooled][c], every element written. */
 static void unpool_2x2(float *restrict top, float *restrict bottom, const float *restrict diff_dst,
                        const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c)
 {
-    for (ptrdiff_t p = 0; p < pooled; p++) {
-        float *restrict a = top + 2 * p * c, *restrict b = a + c;
-        float *restrict d = bottom + 2 * p * c, *restrict e = d + c;
-        const float *restrict dy = diff_dst + p * c;
-        const uint8_t *restrict where = argmax + p * c;
-        for (ptrdiff_t i = 0; i < c; i++) {
-            const int32_t index = where[i];
-            a[i] = index == 0 ? dy[i] : 0.0f;
-            b[i] = index == 1 ? dy[i] : 0.0f;
-            d[i] = index == 2 ? dy[i] : 0.0f;
-            e[i] = index == 3 ? dy[i] : 0.0f;
-        }
-    }
+    unpool_2x2_row(top, diff_dst, argmax, pooled, c, 0);
+    unpool_2x2_row(bottom, diff_dst, argmax, pooled, c, 2);
 }
 
 /* The part of a window inside the image: taps [first, last) of `taps`, tap 0 at position `start` of `extent`. */
