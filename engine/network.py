@@ -12,6 +12,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.build import require_matching_core
 from engine.errors import DivergedError, UserError
 from engine.init import checked_initializer, draw
 from engine.inputs import checked_input, checked_targets, label_error, nonfinite_error
@@ -23,6 +24,8 @@ from engine.parameters import ParameterStore, read, write
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Plan, Request, make_plan
 from engine.plan.constants import write_fold, write_segments
 from engine.topology import Topology
+
+require_matching_core()
 
 Array = NDArray[np.float32]
 
