@@ -12,7 +12,7 @@
 #include "common/geometry.h"
 #include "internal.h"
 
-enum { FEWEST_ROUNDS = 3 };
+enum { FEWEST_ROUNDS = 3, WARM_UPS = 20 };
 
 typedef struct options {
     double seconds;
@@ -128,6 +128,7 @@ int main(int argc, char **argv)
     }
     o.threads = cnn_get_threads();
     bool good = true;
+    for (int i = 0; i < WARM_UPS; i++) measure_peak(o.threads);
     for (int i = 0; i < table.count && good; i++) good = bench_prepare(&table.rows[i]);
     if (good) print_table(&table, peaks, measure(&table, &o, peaks), o.threads);
     bench_free(&table);

@@ -76,6 +76,22 @@ static void expect_same_bits(const outcome *result, const outcome *expected, con
                 "%s: other norm on %d threads", what, threads);
 }
 
+/* A program reserves what its largest batch needs; every smaller batch must get by with that. */
+static void expect_growing_workspace(const op_case *c)
+{
+    enum { LARGEST = 130 };
+    const cnn_op_info *info = cnn_op_find(c->op);
+    cnn_workspace before = {0, 0};
+    for (ptrdiff_t batch = 1; batch <= LARGEST; batch++) {
+        const cnn_workspace need = info->workspace(&c->geometry, batch);
+        if (!test_expect(need.shared >= before.shared && need.scratch >= before.scratch,
+                         "batch %td needs %zu + %zu bytes, batch %td %zu + %zu", batch - 1, before.shared,
+                         before.scratch, batch, need.shared, need.scratch))
+            return;
+        before = need;
+    }
+}
+
 static void check(const op_case *c)
 {
     const cnn_op_info *info = cnn_op_find(c->op);
@@ -84,6 +100,7 @@ static void check(const op_case *c)
     test_begin("%s isa=%s batch=%td %s values=%d absent=%#x alias=%d", info->name, cnn_get_isa(), c->batch, text,
                c->values, c->absent, c->alias);
 
+    expect_growing_workspace(c);
     operand_set inputs = operands_describe(c->op, &c->geometry, c->batch);
     operands_allocate(&inputs);
     operands_fill(&inputs, &c->geometry, c->values, (uint64_t)c->op + 1);

@@ -232,6 +232,25 @@ static void agrees_with_the_twins(void)
     test_end();
 }
 
+/* Denormals are flushed while a program runs, and only then. */
+static void restores_the_floating_point_mode(void)
+{
+    network *net = make_network();
+    cnn_program *program;
+    ptrdiff_t detail;
+    test_begin("a run leaves the floating-point mode of the caller alone");
+    if (test_expect(cnn_program_create(&net->description, &program, &detail) == CNN_OK, "create failed")) {
+        cnn_run run = make_run(net, BATCH);
+        test_expect(cnn_program_run(program, &run) == CNN_OK, "run failed");
+        volatile float tiny = 1e-40f;
+        tiny = tiny * 0.5f;
+        test_expect(tiny != 0.0f, "denormals are flushed after the run");
+        cnn_program_destroy(program);
+    }
+    free(net);
+    test_end();
+}
+
 static void expect_stop(const char *what, network *net, bool check_outputs, ptrdiff_t batch, cnn_status expected,
                         ptrdiff_t detail)
 {
@@ -360,6 +379,7 @@ void suite_program(void)
 {
     trains_alike_on_any_team();
     agrees_with_the_twins();
+    restores_the_floating_point_mode();
     stops_before_the_update();
     refuses_bad_programs();
     thread_counts();
