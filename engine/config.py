@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,13 +178,13 @@ def build_early_stopping(section: EarlyStoppingConfig | None) -> EarlyStopping |
 
 def build_network(section: ModelConfig, seed: int) -> Network:
     """The network that the section describes, initialised from `seed`."""
-    from engine import models
     from engine.graph import Sequential
+    from engine.models import make_model
 
     if (section.name is None) == (section.layers is None):
         raise UserError("model: give either name (and arguments) or layers (and input_shape)")
     if section.name is not None:
-        return _call(models.MODELS, section.name, {"seed": seed, **section.arguments})
+        return make_model(section.name, **{"seed": seed, **section.arguments})
     if section.input_shape is None:
         raise UserError("model: layers need input_shape, (C, H, W)")
     layers = [_build_layer(entry) for entry in section.layers or ()]
@@ -222,17 +221,3 @@ def _build(known: Mapping[str, type[Built]], section: Mapping[str, Any], where: 
     if name is None:
         raise unknown(where, section["name"], known)
     return read_mapping(known[name], rest, where)
-
-
-def _call(known: Mapping[str, Any], name: str, arguments: Mapping[str, Any]) -> Any:
-    if name not in known:
-        raise unknown("model", name, known)
-    parameters = inspect.signature(known[name]).parameters
-    for argument in arguments:
-        if argument not in parameters:
-            raise unknown(f"argument of model {name!r}:", argument, parameters)
-    try:
-        inspect.signature(known[name]).bind(**arguments)
-    except TypeError as error:
-        raise UserError(f"model {name!r}: {error}") from None
-    return known[name](**arguments)

@@ -225,6 +225,15 @@ def read_dataset(name: str, root: Path | None, options: Mapping[str, Any]) -> Ra
         raise UserError(f"data set {name!r}: {error}") from None
 
 
+def csv_header(path: Path) -> list[str]:
+    """The column names of a CSV file, empty for an empty file."""
+    try:
+        with _file(path).open(newline="", encoding="utf-8-sig") as file:
+            return next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+
+
 def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header, each with its line number; UserError where a column or a value is missing."""
     try:

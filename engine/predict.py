@@ -1,0 +1,212 @@
+"""Classify images with a trained network: `python -m engine.predict IMAGES --checkpoint F`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.cli import run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engine.network import Network
+
+CHUNK = 256  # images decoded at a time
+# Column names that a table of true labels may use, in the order in which they are looked for.
+FILE_COLUMNS = ("filename", "file", "image")
+LABEL_COLUMNS = ("label", "digit")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one image; probability is that of the label, 0 … 1."""
+
+    path: Path
+    index: int
+    label: str
+    probability: float
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.predict",
+        description="Classify images with a trained network: what training did to its images is done to these. "
+        "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1 and the "
+        "confusion matrix.",
+    )
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGES", help="PNG or JPEG files, or folders of them"
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the trained network")
+    parser.add_argument(
+        "--config", type=Path, metavar="CONFIG.yaml", help="take the keys checkpoint_path and gt_csv from this file"
+    )
+    parser.add_argument(
+        "--gt", type=Path, metavar="CSV", help="true labels: columns filename and label (or digit)"
+    )
+    parser.add_argument("--out", type=Path, metavar="CSV", help="predictions (default: standard output)")
+    return parser.parse_args(arguments)
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Do what the command line asks for; on an error no output file is written or changed."""
+    from engine.checkpoint import load
+    from engine.data.images import find_images
+
+    checkpoint, truth_path = sources(options)
+    net = load(checkpoint)
+    paths = find_images(options.images)
+    truth = None if truth_path is None else read_truth(truth_path, paths, class_names(net))
+    predictions = list(classify(net, paths, checkpoint))
+    write_predictions(predictions, options.out)
+    if truth is not None:
+        # The table of predictions may be read by a program: the report goes beside it, not into it.
+        stream = sys.stdout if options.out else sys.stderr
+        print(report(truth, predictions, class_names(net)), file=stream)
+
+
+def sources(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Checkpoint and table of true labels: the command line's, else the configuration's."""
+    from engine.config import load_config
+    from engine.errors import UserError
+
+    config = load_config(options.config) if options.config else None
+    checkpoint = options.checkpoint or (config and config.checkpoint_path)
+    truth = options.gt or (config and config.gt_csv)
+    if not checkpoint:
+        place = f"{options.config} has no checkpoint_path; " if options.config else ""
+        raise UserError(f"{place}which network? Give --checkpoint FILE, or a configuration with checkpoint_path")
+    return Path(checkpoint), Path(truth) if truth else None
+
+
+def class_names(net: Network) -> list[str]:
+    """The network's class names, or their numbers where it has none."""
+    return list(net.class_names) or [str(index) for index in range(net.output_shape[0])]
+
+
+def classify(net: Network, paths: Sequence[Path], checkpoint: Path) -> Iterator[Prediction]:
+    """Predictions in the order of the paths. UserError for a network without preprocessing, or an unreadable image."""
+    import numpy as np
+
+    from engine.data.images import read_image
+    from engine.data.preprocess import Preprocess
+    from engine.errors import UserError
+
+    if net.preprocess is None:
+        raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")
+    if len(net.output_shape) != 1:
+        raise UserError(f"{checkpoint}: the network is no classifier, its output has shape {net.output_shape}")
+    names = class_names(net)
+    preprocess = Preprocess.from_dict(net.preprocess)
+    for start in range(0, len(paths), CHUNK):
+        part = paths[start : start + CHUNK]
+        prepared = [preprocess.prepare(read_image(path)) for path in part]
+        for path, image in zip(part, prepared, strict=True):
+            if image.shape != net.input_shape:
+                raise UserError(f"{path}: gives an input of shape {image.shape}, the network takes {net.input_shape}")
+        scores = probabilities(net, preprocess.normalise(np.stack(prepared)))
+        for path, row in zip(part, scores, strict=True):
+            index = int(row.argmax())
+            yield Prediction(path, index, names[index], float(row[index]))
+
+
+def probabilities(net: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs as probabilities (N, classes): softmax is applied here where the network does not end in one.
+
+    A network that ends in Sigmoid gives a probability per class already.
+    """
+    import numpy as np
+
+    from engine.layers import Sigmoid, Softmax
+
+    outputs = net.predict(images, batch_size=CHUNK)
+    if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
+        return outputs
+    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> None:
+    """CSV with the columns file, label, probability, to a file or to standard output."""
+    import csv
+    import io
+
+    from engine.files import write_atomically
+
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file", "label", "probability"])
+    table.writerows([each.path, each.label, f"{each.probability:.6f}"] for each in predictions)
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_atomically(out, text.getvalue().encode())
+
+
+def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDArray[np.int64]:
+    """The true label of each image, found by its file's name in a CSV table.
+
+    UserError for a missing column, a label that is no class, a file named twice with different labels, and an image
+    that the table does not have.
+    """
+    import numpy as np
+
+    from engine.data.readers import csv_header, read_csv
+    from engine.errors import UserError
+
+    header = csv_header(table)
+    file_column = _first(table, header, FILE_COLUMNS)
+    label_column = _first(table, header, LABEL_COLUMNS)
+    labels = {name: index for index, name in enumerate(names)}
+    known: dict[str, int] = {}
+    for line, row in read_csv(table, (file_column, label_column)):
+        label = row[label_column].strip()
+        if label not in labels:
+            raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {', '.join(names)}")
+        name = Path(row[file_column].strip()).name
+        if known.setdefault(name, labels[label]) != labels[label]:
+            raise UserError(f"{table}, line {line}: {name} has a second, different label")
+    missing = [path for path in paths if path.name not in known]
+    if missing:
+        raise UserError(f"{table}: no label for {missing[0].name} ({len(missing)} of {len(paths)} images are missing)")
+    return np.array([known[path.name] for path in paths], np.int64)
+
+
+def _first(table: Path, header: Sequence[str], wanted: Sequence[str]) -> str:
+    from engine.errors import UserError
+
+    for column in wanted:
+        if column in header:
+            return column
+    raise UserError(f"{table}: needs a column {' or '.join(wanted)}; it has {', '.join(header) or 'no header'}")
+
+
+def report(truth: NDArray[np.int64], predictions: Sequence[Prediction], names: Sequence[str]) -> str:
+    """Accuracy, macro-F1 and the confusion matrix as text."""
+    import numpy as np
+
+    from engine.metrics import accuracy, confusion_matrix, format_confusion, macro_f1
+
+    predicted: Any = np.array([each.index for each in predictions], np.int64)
+    return "\n".join(
+        [
+            f"accuracy {accuracy(truth, predicted):.4f}  macro-F1 {macro_f1(truth, predicted):.4f}  "
+            f"images {len(truth)}",
+            "confusion matrix (row: true class, column: predicted class)",
+            format_confusion(confusion_matrix(truth, predicted, len(names)), names),
+        ]
+    )
+
+
+def main() -> None:
+    predict(parse_arguments())
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
