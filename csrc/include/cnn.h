@@ -79,7 +79,8 @@ typedef struct cnn_conv2d_geometry {
 typedef struct cnn_pool2d_geometry {
     ptrdiff_t h, w, c, kh, kw, oh, ow;
     ptrdiff_t stride_h, stride_w, pad_top, pad_left;
-    ptrdiff_t count_include_pad; /* average pooling: divide by KH*KW (1) or by the elements inside the image (0) */
+    ptrdiff_t count_include_pad; /* average pooling: divide by the window's elements in the padded image (1; the padding
+                                    behind is as wide as before) or by those inside the image (0) */
 } cnn_pool2d_geometry;
 
 typedef struct cnn_linear_geometry {

@@ -158,11 +158,15 @@ static void max_unpool_row(float *restrict diff_src, const float *restrict diff_
     }
 }
 
-/* 1 / the number of elements that an average is taken over */
-static inline float pool_share(const cnn_pool2d_geometry *g, pool_range kh, pool_range kw)
+/* 1 / the number of elements that an average is taken over; a window that ceil mode lets reach past the padding is cut
+ * there. `top` and `left` are the image position of its first tap. */
+static inline float pool_share(const cnn_pool2d_geometry *g, ptrdiff_t top, ptrdiff_t left, pool_range kh,
+                               pool_range kw)
 {
+    const ptrdiff_t below = g->h + g->pad_top - top, beside = g->w + g->pad_left - left;
+    const ptrdiff_t padded = (g->kh < below ? g->kh : below) * (g->kw < beside ? g->kw : beside);
     const ptrdiff_t inside = (kh.last - kh.first) * (kw.last - kw.first);
-    return 1.0f / (float)(g->count_include_pad ? g->kh * g->kw : inside);
+    return 1.0f / (float)(g->count_include_pad ? padded : inside);
 }
 
 /* Sums run along a row of the window, then over its rows: two short chains instead of a long one. */
@@ -174,7 +178,7 @@ static void avg_pool_row(float *restrict dst, const float *restrict src, const c
     for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
-        const float share = pool_share(g, kh, kw);
+        const float share = pool_share(g, top, left, kh, kw);
         for (ptrdiff_t base = 0; base < c; base += POOL_CHANNELS) {
             const ptrdiff_t run = c - base < POOL_CHANNELS ? c - base : POOL_CHANNELS;
             for (ptrdiff_t i = 0; i < run; i++) total[i] = 0.0f;
@@ -197,7 +201,7 @@ static void avg_unpool_row(float *restrict diff_src, const float *restrict diff_
     for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
-        const float share = pool_share(g, kh, kw);
+        const float share = pool_share(g, top, left, kh, kw);
         const float *restrict dy = diff_dst + ow * c;
         for (ptrdiff_t y = kh.first; y < kh.last; y++)
             for (ptrdiff_t x = kw.first; x < kw.last; x++) {

@@ -18,7 +18,8 @@ static window window_at(const cnn_pool2d_geometry *g, ptrdiff_t oh, ptrdiff_t ow
 
 static double divisor(const cnn_pool2d_geometry *g, const window *at)
 {
-    if (g->count_include_pad) return (double)(g->kh * g->kw);
+    if (g->count_include_pad)
+        return (double)(cnn_min(g->kh, g->h + g->pad_top - at->h) * cnn_min(g->kw, g->w + g->pad_left - at->w));
     return (double)((at->last_h - at->first_h) * (at->last_w - at->first_w));
 }
 
