@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SIMD_WIDTH 8
 #define SIMD_TILE_ROWS 6
@@ -35,6 +36,41 @@ static inline simd_float simd_load_part(const float *p, ptrdiff_t count)
 static inline void simd_store_part(float *p, simd_float v, ptrdiff_t count)
 {
     _mm256_maskstore_ps(p, simd_lanes(count), v);
+}
+
+/* Lane i of the result is lane index[i] of a and b end to end; 0 <= index < 2 * SIMD_WIDTH */
+static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t index[SIMD_WIDTH])
+{
+    const __m256i lanes = _mm256_loadu_si256((const __m256i *)index);
+    const __m256 in_b = _mm256_castsi256_ps(_mm256_slli_epi32(lanes, 28)); /* 8 and above: the sign */
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, lanes), _mm256_permutevar8x32_ps(b, lanes), in_b);
+}
+/* The first `count` bytes as numbers, zero behind them, and back: numbers are whole, 0 to 255 */
+static inline simd_float simd_load_bytes(const uint8_t *p, ptrdiff_t count)
+{
+    uint64_t bytes = 0;
+    if (count >= SIMD_WIDTH)
+        memcpy(&bytes, p, sizeof bytes);
+    else
+        for (ptrdiff_t i = 0; i < count; i++) bytes |= (uint64_t)p[i] << (8 * i);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)bytes)));
+}
+static inline void simd_store_bytes(uint8_t *p, simd_float v, ptrdiff_t count)
+{
+    const __m256i whole = _mm256_cvtps_epi32(v);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+    if (count >= SIMD_WIDTH)
+        memcpy(p, &bytes, sizeof bytes);
+    else
+        for (ptrdiff_t i = 0; i < count; i++, bytes >>= 8) p[i] = (uint8_t)bytes;
+}
+
+/* Products of the low halves of 64-bit lanes */
+typedef uint64_t simd_long __attribute__((vector_size(32)));
+static inline simd_long simd_multiply_low(simd_long a, simd_long b)
+{
+    return (simd_long)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
 
 #endif

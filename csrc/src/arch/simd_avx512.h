@@ -36,4 +36,26 @@ static inline void simd_store_part(float *p, simd_float v, ptrdiff_t count)
     _mm512_mask_storeu_ps(p, simd_lanes(count), v);
 }
 
+/* Lane i of the result is lane index[i] of a and b end to end; 0 <= index < 2 * SIMD_WIDTH */
+static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t index[SIMD_WIDTH])
+{
+    return _mm512_permutex2var_ps(a, _mm512_loadu_si512(index), b);
+}
+/* The first `count` bytes as numbers, zero behind them, and back: numbers are whole, 0 to 255 */
+static inline simd_float simd_load_bytes(const uint8_t *p, ptrdiff_t count)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(simd_lanes(count), p)));
+}
+static inline void simd_store_bytes(uint8_t *p, simd_float v, ptrdiff_t count)
+{
+    _mm512_mask_cvtepi32_storeu_epi8(p, simd_lanes(count), _mm512_cvtps_epi32(v));
+}
+
+/* Products of the low halves of 64-bit lanes */
+typedef uint64_t simd_long __attribute__((vector_size(64)));
+static inline simd_long simd_multiply_low(simd_long a, simd_long b)
+{
+    return (simd_long)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+
 #endif

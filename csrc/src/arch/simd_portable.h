@@ -48,4 +48,31 @@ static inline void simd_store_part(float *p, simd_float v, ptrdiff_t count)
     for (ptrdiff_t i = 0; i < SIMD_WIDTH && i < count; i++) p[i] = v[i];
 }
 
+/* Lane i of the result is lane index[i] of a and b end to end; 0 <= index < 2 * SIMD_WIDTH */
+static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t index[SIMD_WIDTH])
+{
+    float both[2 * SIMD_WIDTH], lanes[SIMD_WIDTH];
+    simd_store(both, a);
+    simd_store(both + SIMD_WIDTH, b);
+    for (int i = 0; i < SIMD_WIDTH; i++) lanes[i] = both[index[i]];
+    return simd_load(lanes);
+}
+/* The first `count` bytes as numbers, zero behind them, and back: numbers are whole, 0 to 255 */
+static inline simd_float simd_load_bytes(const uint8_t *p, ptrdiff_t count)
+{
+    float lanes[SIMD_WIDTH] = {0};
+    for (ptrdiff_t i = 0; i < SIMD_WIDTH && i < count; i++) lanes[i] = (float)p[i];
+    return simd_load(lanes);
+}
+static inline void simd_store_bytes(uint8_t *p, simd_float v, ptrdiff_t count)
+{
+    float lanes[SIMD_WIDTH];
+    simd_store(lanes, v);
+    for (ptrdiff_t i = 0; i < SIMD_WIDTH && i < count; i++) p[i] = (uint8_t)lanes[i];
+}
+
+/* Products of the low halves of 64-bit lanes */
+typedef uint64_t simd_long __attribute__((vector_size(16)));
+static inline simd_long simd_multiply_low(simd_long a, simd_long b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+
 #endif

@@ -30,7 +30,9 @@ static void leaky_relu_backward(float *diff_src, const float *diff_dst, const fl
 
 static void sigmoid(float *dst, const float *src, ptrdiff_t count)
 {
-    for (ptrdiff_t i = 0; i < count; i++) dst[i] = math_sigmoid(src[i]);
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) simd_store(dst + i, math_sigmoid(simd_load(src + i)));
+    if (i < count) simd_store_part(dst + i, math_sigmoid(simd_load_part(src + i, count - i)), count - i);
 }
 
 static void sigmoid_backward(float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count)
@@ -40,7 +42,9 @@ static void sigmoid_backward(float *diff_src, const float *diff_dst, const float
 
 static void hyperbolic_tangent(float *dst, const float *src, ptrdiff_t count)
 {
-    for (ptrdiff_t i = 0; i < count; i++) dst[i] = math_tanh(src[i]);
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) simd_store(dst + i, math_tanh(simd_load(src + i)));
+    if (i < count) simd_store_part(dst + i, math_tanh(simd_load_part(src + i, count - i)), count - i);
 }
 
 static void hyperbolic_tangent_backward(float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count)
@@ -63,7 +67,11 @@ static void has_nonfinite(const float *restrict src, ptrdiff_t count, bool *rest
 {
     const uint32_t exponent = 0x7f800000u;
     uint32_t bad = 0;
-    for (ptrdiff_t i = 0; i < count; i++) bad |= (math_bits(src[i]) & exponent) == exponent ? 1u : 0u;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, src + i, sizeof bits);
+        bad |= (bits & exponent) == exponent ? 1u : 0u;
+    }
     *found = bad != 0;
 }
 

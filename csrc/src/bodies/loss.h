@@ -3,20 +3,31 @@
 #define CNN_BODY_LOSS_H
 
 #include "bodies/math.h"
-#include "bodies/wide.h"
 #include "kernels.h"
 
 /* loss = max(x, 0) - x*t + ln(1 + e^-|x|), which never overflows; diff = (sigmoid(x) - t) * factor. */
+static inline simd_float logistic_lanes(simd_float x, simd_float t, float factor, simd_float *diff)
+{
+    const simd_float decay = math_exp(math_negate(math_size(x))), inverse = simd_set1(1.0f) / (simd_set1(1.0f) + decay);
+    const simd_int below = simd_less(x, simd_zero());
+    *diff = (simd_select(below, decay * inverse, inverse) - t) * simd_set1(factor);
+    return (simd_select(below, simd_zero(), x) - x * t) + math_log1p(decay);
+}
+
 static void logistic_loss(float *restrict loss, float *restrict diff, const float *restrict logits,
                           const float *restrict targets, ptrdiff_t count, float factor)
 {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const float x = logits[i], t = targets[i];
-        const float decay = math_exp(-math_float(math_bits(x) & 0x7fffffffu));
-        const float inverse = 1.0f / (1.0f + decay);
-        const float positive = x < 0.0f ? 0.0f : x;
-        loss[i] = (positive - x * t) + math_log1p(decay);
-        diff[i] = ((x < 0.0f ? decay * inverse : inverse) - t) * factor;
+    simd_float gradient;
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) {
+        simd_store(loss + i, logistic_lanes(simd_load(logits + i), simd_load(targets + i), factor, &gradient));
+        simd_store(diff + i, gradient);
+    }
+    if (i < count) {
+        const ptrdiff_t left = count - i;
+        const simd_float x = simd_load_part(logits + i, left), t = simd_load_part(targets + i, left);
+        simd_store_part(loss + i, logistic_lanes(x, t, factor, &gradient), left);
+        simd_store_part(diff + i, gradient, left);
     }
 }
 

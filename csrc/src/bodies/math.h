@@ -1,106 +1,88 @@
 /*
- * exp, log and their kin in float, branch-free, so that loops over them vectorise and give the same bits in every lane.
+ * exp, log and their kin in float, without branches: every lane takes the same path, so that the bits do not depend on
+ * where in a vector an element lies.
  *
  * Method: Cody & Waite (Software Manual for the Elementary Functions, 1980) argument reduction with ln 2 split in two
- * parts, then the minimax polynomials of Moshier's Cephes library (single precision). Multiply and add round apart, so
- * that all instruction sets agree. Relative errors stay below 2e-7 (exp, log), 3e-7 (sigmoid, tanh).
+ * parts, then the minimax polynomials of Moshier's Cephes library (single precision). Relative errors stay below 1e-7
+ * (exp, log) and 2e-7 (log1p, sigmoid, tanh) where the result is a normal number.
  */
 #ifndef CNN_BODY_MATH_H
 #define CNN_BODY_MATH_H
 
-#include <stdint.h>
-#include <string.h>
+#include "bodies/vector.h"
 
-static inline uint32_t math_bits(float x)
+/* The polynomial with these coefficients, highest power first (Horner). */
+static inline __attribute__((always_inline)) simd_float math_polynomial(simd_float x, const float *coefficients,
+                                                                        const int count)
 {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
+    simd_float sum = simd_set1(coefficients[0]);
+    for (int i = 1; i < count; i++) sum = simd_fma(sum, x, simd_set1(coefficients[i]));
+    return sum;
 }
 
-static inline float math_float(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
+static inline simd_float math_negate(simd_float x) { return simd_of_bits(simd_bits(x) ^ INT32_MIN); }
+static inline simd_float math_size(simd_float x) { return simd_of_bits(simd_bits(x) & INT32_MAX); }
 
 /* e^x: 0 below -104, infinity above 89, NaN for NaN. The power of two is applied in two halves: neither overflows
  * where the result does not, and results below the smallest normal number round once. */
-static inline float math_exp(float x)
+static inline simd_float math_exp(simd_float x)
 {
-    const float round_magic = 12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;
-    const float shifted = x * 1.44269504088896341f + round_magic;
-    const float n = shifted - round_magic;
-    const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    const float y = (p * (r * r) + r) + 1.0f;
-    const int32_t power = (int32_t)(math_bits(shifted) - math_bits(round_magic));
-    const int32_t half = power >> 1;
-    const float low = math_float((uint32_t)(half + 127) << 23);
-    const float high = math_float((uint32_t)(power - half + 127) << 23);
-    return y * low * high;
+    static const float coefficients[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                         4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+    const simd_float magic = simd_set1(12582912.0f); /* 1.5 * 2^23: leaves the nearest integer in the low bits */
+    x = simd_max(simd_set1(-104.0f), x);
+    x = simd_select(simd_less(simd_set1(89.0f), x), simd_set1(89.0f), x);
+    const simd_float shifted = simd_fma(x, simd_set1(1.44269504088896341f), magic), n = shifted - magic;
+    const simd_float r = simd_fma(n, simd_set1(2.12194440e-4f), simd_fma(n, simd_set1(-0.693359375f), x));
+    const simd_float p = math_polynomial(r, coefficients, 6);
+    const simd_float y = simd_fma(p, r * r, r) + simd_set1(1.0f);
+    const simd_int power = simd_bits(shifted) - simd_bits(magic), half = power >> 1;
+    return y * simd_of_bits((half + 127) << 23) * simd_of_bits((power - half + 127) << 23);
 }
 
 /* ln x for normal x > 0; -infinity at 0 and below the smallest normal number, NaN for x < 0 and NaN. */
-static inline float math_log(float x)
+static inline simd_float math_log(simd_float x)
 {
-    const float tiny = 1.17549435e-38f, infinity = math_float(0x7f800000u);
-    const uint32_t bits = math_bits(x < tiny ? tiny : x);
+    static const float coefficients[] = {7.0376836292e-2f,  -1.1514610310e-1f, 1.1676998740e-1f,
+                                         -1.2420140846e-1f, 1.4249322787e-1f,  -1.6668057665e-1f,
+                                         2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
+    const simd_float infinity = simd_of_bits(simd_bits(simd_zero()) | 0x7f800000);
+    const simd_int too_small = simd_less(x, simd_set1(1.17549435e-38f));
     /* x = 2^e * m with m in [sqrt(1/2), sqrt(2)) */
-    const uint32_t biased = bits + (0x3f800000u - 0x3f3504f3u);
-    const float e = (float)((int32_t)(biased >> 23) - 127);
-    const float m = math_float((biased & 0x007fffffu) + 0x3f3504f3u);
-    const float f = m - 1.0f, z = f * f;
-    float p = 7.0376836292e-2f;
-    p = p * f - 1.1514610310e-1f;
-    p = p * f + 1.1676998740e-1f;
-    p = p * f - 1.2420140846e-1f;
-    p = p * f + 1.4249322787e-1f;
-    p = p * f - 1.6668057665e-1f;
-    p = p * f + 2.0000714765e-1f;
-    p = p * f - 2.4999993993e-1f;
-    p = p * f + 3.3333331174e-1f;
-    float y = p * f * z;
-    y = y + e * -2.12194440e-4f;
-    y = y - 0.5f * z;
-    y = (f + y) + e * 0.693359375f;
-    y = x < tiny ? -infinity : y;
-    y = x < 0.0f ? math_float(0x7fc00000u) : y;
-    y = x == infinity ? infinity : y;
-    return x != x ? x : y;
+    const simd_int biased = simd_bits(simd_select(too_small, simd_set1(1.0f), x)) + (0x3f800000 - 0x3f3504f3);
+    const simd_float e = __builtin_convertvector((biased >> 23) - 127, simd_float);
+    const simd_float f = simd_of_bits((biased & 0x007fffff) + 0x3f3504f3) - simd_set1(1.0f), z = f * f;
+    simd_float y = math_polynomial(f, coefficients, 9) * f * z;
+    y = simd_fma(e, simd_set1(-2.12194440e-4f), y);
+    y = simd_fma(simd_set1(-0.5f), z, y);
+    y = simd_fma(e, simd_set1(0.693359375f), f + y);
+    y = simd_select(too_small, math_negate(infinity), y);
+    y = simd_select(simd_less(x, simd_zero()), infinity - infinity, y);
+    return simd_select(simd_equal(x, infinity) | simd_is_nan(x), x, y);
 }
 
-/* ln(1 + u) for u >= 0, accurate for small u: the rounding of 1 + u is given back to first order. */
-static inline float math_log1p(float u)
+/* ln(1 + u) for finite u >= 0, accurate for small u: the rounding of 1 + u is given back to first order. */
+static inline simd_float math_log1p(simd_float u)
 {
-    const float y = 1.0f + u;
-    return math_log(y) + (u - (y - 1.0f)) / y;
+    const simd_float y = simd_set1(1.0f) + u;
+    return math_log(y) + (u - (y - simd_set1(1.0f))) / y;
 }
 
-static inline float math_sigmoid(float x) { return 1.0f / (1.0f + math_exp(-x)); }
+static inline simd_float math_sigmoid(simd_float x)
+{
+    return simd_set1(1.0f) / (simd_set1(1.0f) + math_exp(math_negate(x)));
+}
 
 /* An odd polynomial near zero, 1 - 2 / (e^2|x| + 1) elsewhere. */
-static inline float math_tanh(float x)
+static inline simd_float math_tanh(simd_float x)
 {
-    const float size = math_float(math_bits(x) & 0x7fffffffu);
-    const float z = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    const float small = p * z * x + x;
-    const float large = 1.0f - 2.0f / (math_exp(size + size) + 1.0f);
-    const float signed_large = math_float(math_bits(large) | (math_bits(x) & 0x80000000u));
-    return size < 0.625f ? small : signed_large;
+    static const float coefficients[] = {-5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f,
+                                         -3.33332819422e-1f};
+    const simd_float size = math_size(x), z = x * x, one = simd_set1(1.0f);
+    const simd_float small = simd_fma(math_polynomial(z, coefficients, 5) * z, x, x);
+    const simd_float large = one - simd_set1(2.0f) / (math_exp(size + size) + one);
+    const simd_float with_sign = simd_of_bits(simd_bits(large) | (simd_bits(x) & INT32_MIN));
+    return simd_select(simd_less(size, simd_set1(0.625f)), small, with_sign);
 }
 
 #endif

@@ -5,7 +5,7 @@
 #ifndef CNN_BODY_NORM_H
 #define CNN_BODY_NORM_H
 
-#include "bodies/wide.h"
+#include "bodies/vector.h"
 #include "kernels.h"
 
 enum { NORM_BLOCK = 64, NORM_VECTORS = 4 };

@@ -1,97 +1,161 @@
-/* Pooling, vectorised over channels. */
+/* Pooling, vectorised over channels, or over pixels and channels where channels are few. */
 #ifndef CNN_BODY_POOL_H
 #define CNN_BODY_POOL_H
 
-#include <string.h>
-
 #include "bodies/sums.h"
+#include "bodies/vector.h"
 #include "kernels.h"
 
-typedef int32_t simd_int __attribute__((vector_size(SIMD_WIDTH * sizeof(int32_t))));
-typedef uint8_t simd_bytes __attribute__((vector_size(SIMD_WIDTH)));
+/* The largest so far and its tap, as a number. The first of equals wins; a NaN wins over everything before it. */
+typedef struct pool_best {
+    simd_float value, tap;
+} pool_best;
 
-static inline simd_float pool_select(simd_int mask, simd_float yes, simd_float no)
+static inline pool_best pool_challenge(pool_best best, simd_float next, float tap)
 {
-    return (simd_float)((mask & (simd_int)yes) | (~mask & (simd_int)no));
+    const simd_int wins = simd_less(best.value, next) | simd_is_nan(next);
+    return (pool_best){simd_select(wins, next, best.value), simd_select(wins, simd_set1(tap), best.tap)};
 }
 
-/* Makes `next` the best where it is larger or NaN, and remembers its tap. */
-static inline void pool_challenge(simd_float *best, simd_int *index, simd_float next, int32_t tap)
+/* Writes `count` pooled lanes; a whole vector where there is `room` for it: what runs over is written again by the next
+ * call, as outputs go from left to right. */
+static inline void pool_store(float *dst, uint8_t *argmax, pool_best best, ptrdiff_t count, ptrdiff_t room)
 {
-    const simd_int wins = (simd_int)(next > *best) | (simd_int)(next != next);
-    *best = pool_select(wins, next, *best);
-    *index = (wins & tap) | (~wins & *index);
-}
-
-/* One vector of pooled outputs. The four taps are c elements apart; `left` elements may be read and written. */
-static inline __attribute__((always_inline)) void pool_2x2_lanes(float *dst, uint8_t *argmax, const float *top,
-                                                                 const float *bottom, ptrdiff_t c, bool relu,
-                                                                 bool whole, ptrdiff_t left)
-{
-    const float *taps[4] = {top, top + c, bottom, bottom + c};
-    simd_float best = whole ? simd_load(taps[0]) : simd_load_part(taps[0], left);
-    simd_int index = (simd_int)simd_zero();
-#pragma GCC unroll 3
-    for (int tap = 1; tap < 4; tap++)
-        pool_challenge(&best, &index, whole ? simd_load(taps[tap]) : simd_load_part(taps[tap], left), tap);
-    if (relu) {
-        const simd_int off = (simd_int)(best <= simd_zero());
-        best = pool_select(off, simd_zero(), best);
-        index |= off; /* all bits: 255 as a byte */
+    if (room >= SIMD_WIDTH) {
+        simd_store(dst, best.value);
+        if (argmax) simd_store_bytes(argmax, best.tap, SIMD_WIDTH);
+    } else {
+        simd_store_part(dst, best.value, count);
+        if (argmax) simd_store_bytes(argmax, best.tap, count);
     }
-    const simd_bytes where = __builtin_convertvector(index, simd_bytes);
-    if (whole)
-        simd_store(dst, best);
-    else
-        simd_store_part(dst, best, left);
-    if (argmax) memcpy(argmax, &where, whole ? sizeof where : (size_t)left);
 }
 
-/* The first of equals wins; a NaN wins over everything before it. Outputs are written from left to right, a whole
- * vector at a time: what runs over the channels of one pixel is written again with the next. */
+/* Loads a whole vector where `room` allows, whatever lies behind the lanes that count. */
+static inline simd_float pool_load(const float *src, ptrdiff_t count, ptrdiff_t room)
+{
+    return room >= SIMD_WIDTH ? simd_load(src) : simd_load_part(src, count < room ? count : room);
+}
+
+static inline pool_best pool_of_four(simd_float a, simd_float b, simd_float d, simd_float e, bool relu)
+{
+    pool_best best = pool_challenge((pool_best){a, simd_zero()}, b, 1.0f);
+    best = pool_challenge(pool_challenge(best, d, 2.0f), e, 3.0f);
+    if (!relu) return best;
+    const simd_int off = simd_at_most(best.value, simd_zero());
+    return (pool_best){simd_select(off, simd_zero(), best.value), simd_select(off, simd_set1(255.0f), best.tap)};
+}
+
+/* Lanes of the left and right pixels of each pair, for SIMD_WIDTH / c pairs of pixels in two vectors. */
+static inline void pool_pair_lanes(int32_t *restrict left, int32_t *restrict right, ptrdiff_t c)
+{
+    int32_t pair = 0, channel = 0;
+    for (int i = 0; i < SIMD_WIDTH; i++) {
+        const bool inside = (pair + 1) * c <= SIMD_WIDTH;
+        left[i] = inside ? 2 * pair * (int32_t)c + channel : 0;
+        right[i] = inside ? left[i] + (int32_t)c : 0;
+        if (++channel == c) channel = 0, pair++;
+    }
+}
+
+/* c <= SIMD_WIDTH / 2: several pixels share a vector. */
+static void pool_2x2_narrow(float *restrict dst, uint8_t *restrict argmax, const float *restrict top,
+                            const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu)
+{
+    const ptrdiff_t step = SIMD_WIDTH / c * c, count = pooled * c;
+    int32_t left[SIMD_WIDTH], right[SIMD_WIDTH];
+    pool_pair_lanes(left, right, c);
+    for (ptrdiff_t at = 0; at < count; at += step) {
+        const ptrdiff_t room = 2 * (count - at);
+        const float *restrict upper = top + 2 * at, *restrict lower = bottom + 2 * at;
+        const simd_float a = pool_load(upper, SIMD_WIDTH, room), d = pool_load(lower, SIMD_WIDTH, room);
+        const simd_float b = pool_load(upper + SIMD_WIDTH, SIMD_WIDTH, room - SIMD_WIDTH);
+        const simd_float e = pool_load(lower + SIMD_WIDTH, SIMD_WIDTH, room - SIMD_WIDTH);
+        const pool_best best = pool_of_four(simd_permute2(a, b, left), simd_permute2(a, b, right),
+                                            simd_permute2(d, e, left), simd_permute2(d, e, right), relu);
+        pool_store(dst + at, argmax ? argmax + at : NULL, best, count - at, count - at);
+    }
+}
+
 static void pool_2x2(float *restrict dst, uint8_t *restrict argmax, const float *restrict top,
                      const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu)
 {
+    if (c <= SIMD_WIDTH / 2) {
+        pool_2x2_narrow(dst, argmax, top, bottom, pooled, c, relu);
+        return;
+    }
     for (ptrdiff_t p = 0; p < pooled; p++)
         for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
-            const ptrdiff_t at = p * c + i, from = 2 * p * c + i;
-            uint8_t *where = argmax ? argmax + at : NULL;
-            if (pooled * c - at >= SIMD_WIDTH)
-                pool_2x2_lanes(dst + at, where, top + from, bottom + from, c, relu, true, SIMD_WIDTH);
-            else
-                pool_2x2_lanes(dst + at, where, top + from, bottom + from, c, relu, false,
-                               c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH);
+            const ptrdiff_t at = p * c + i, run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH;
+            const ptrdiff_t room = pooled * c - at, src_room = 2 * pooled * c - (2 * p * c + i) - c;
+            const float *restrict upper = top + 2 * p * c + i, *restrict lower = bottom + 2 * p * c + i;
+            const simd_float a = pool_load(upper, run, src_room), b = pool_load(upper + c, run, src_room);
+            const simd_float d = pool_load(lower, run, src_room), e = pool_load(lower + c, run, src_room);
+            pool_store(dst + at, argmax ? argmax + at : NULL, pool_of_four(a, b, d, e, relu), run, room);
         }
 }
 
-/* The gradient of one row of the source, [2*pooled][c]; its taps are first_tap and first_tap + 1. */
-static inline void unpool_2x2_row(float *restrict row, const float *restrict diff_dst,
-                                  const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c, int32_t first_tap)
+/* Where the element of lane `first` + i of a row of pixel pairs comes from: the left gradients are lanes 0 to
+ * SIMD_WIDTH - 1, the right ones follow. */
+static inline void unpool_pair_lanes(int32_t *lanes, ptrdiff_t c)
 {
-    for (ptrdiff_t q = 0; q < 2 * pooled; q++)
-        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
-            const ptrdiff_t at = q / 2 * c + i;
-            const int32_t tap = first_tap + (int32_t)(q % 2);
-            const bool whole = pooled * c - at >= SIMD_WIDTH && 2 * pooled * c - (q * c + i) >= SIMD_WIDTH;
-            const ptrdiff_t left = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH;
-            simd_bytes where = {0};
-            memcpy(&where, argmax + at, whole ? sizeof where : (size_t)left);
-            const simd_int here = (simd_int)(__builtin_convertvector(where, simd_int) == tap);
-            const simd_float diff = whole ? simd_load(diff_dst + at) : simd_load_part(diff_dst + at, left);
-            const simd_float out = (simd_float)(here & (simd_int)diff);
-            if (whole)
-                simd_store(row + q * c + i, out);
-            else
-                simd_store_part(row + q * c + i, out, left);
-        }
+    int32_t pair = 0, channel = 0;
+    for (int i = 0; i < 2 * SIMD_WIDTH; i++) {
+        const bool inside = (pair + 1) * c <= SIMD_WIDTH, right = channel >= c;
+        lanes[i] = !inside ? 0 : pair * (int32_t)c + (right ? SIMD_WIDTH + channel - (int32_t)c : channel);
+        if (++channel == 2 * c) channel = 0, pair++;
+    }
+}
+
+static inline void unpool_store(float *dst, simd_float v, ptrdiff_t count, ptrdiff_t room)
+{
+    if (room >= SIMD_WIDTH)
+        simd_store(dst, v);
+    else
+        simd_store_part(dst, v, count < room ? count : room);
+}
+
+static inline simd_float unpool_tap(simd_float diff, simd_float taps, float tap)
+{
+    return simd_of_bits(simd_equal(taps, simd_set1(tap)) & simd_bits(diff));
+}
+
+static void unpool_2x2_narrow(float *restrict top, float *restrict bottom, const float *restrict diff_dst,
+                              const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c)
+{
+    const ptrdiff_t step = SIMD_WIDTH / c * c, count = pooled * c;
+    int32_t lanes[2 * SIMD_WIDTH];
+    unpool_pair_lanes(lanes, c);
+    for (ptrdiff_t at = 0; at < count; at += step) {
+        const ptrdiff_t left = count - at, room = 2 * left;
+        const simd_float diff = pool_load(diff_dst + at, left, left), taps = simd_load_bytes(argmax + at, left);
+        const simd_float a = unpool_tap(diff, taps, 0.0f), b = unpool_tap(diff, taps, 1.0f);
+        const simd_float d = unpool_tap(diff, taps, 2.0f), e = unpool_tap(diff, taps, 3.0f);
+        unpool_store(top + 2 * at, simd_permute2(a, b, lanes), SIMD_WIDTH, room);
+        unpool_store(bottom + 2 * at, simd_permute2(d, e, lanes), SIMD_WIDTH, room);
+        unpool_store(top + 2 * at + SIMD_WIDTH, simd_permute2(a, b, lanes + SIMD_WIDTH), SIMD_WIDTH, room - SIMD_WIDTH);
+        unpool_store(bottom + 2 * at + SIMD_WIDTH, simd_permute2(d, e, lanes + SIMD_WIDTH), SIMD_WIDTH,
+                     room - SIMD_WIDTH);
+    }
 }
 
 /* The gradient of pool_2x2: two rows [2*pooled][c], every element written. */
 static void unpool_2x2(float *restrict top, float *restrict bottom, const float *restrict diff_dst,
                        const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c)
 {
-    unpool_2x2_row(top, diff_dst, argmax, pooled, c, 0);
-    unpool_2x2_row(bottom, diff_dst, argmax, pooled, c, 2);
+    if (c <= SIMD_WIDTH / 2) {
+        unpool_2x2_narrow(top, bottom, diff_dst, argmax, pooled, c);
+        return;
+    }
+    for (ptrdiff_t p = 0; p < pooled; p++)
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const ptrdiff_t at = p * c + i, run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH;
+            const simd_float diff = pool_load(diff_dst + at, run, run), taps = simd_load_bytes(argmax + at, run);
+            float *upper = top + 2 * p * c + i, *lower = bottom + 2 * p * c + i;
+            unpool_store(upper, unpool_tap(diff, taps, 0.0f), run, run);
+            unpool_store(upper + c, unpool_tap(diff, taps, 1.0f), run, run);
+            unpool_store(lower, unpool_tap(diff, taps, 2.0f), run, run);
+            unpool_store(lower + c, unpool_tap(diff, taps, 3.0f), run, run);
+        }
 }
 
 /* The part of a window inside the image: taps [first, last) of `taps`, tap 0 at position `start` of `extent`. */
@@ -104,36 +168,24 @@ static inline pool_range pool_taps(ptrdiff_t start, ptrdiff_t taps, ptrdiff_t ex
     return (pool_range){start < 0 ? -start : 0, start + taps > extent ? extent - start : taps};
 }
 
-enum { POOL_CHANNELS = 64 };
-
 static void max_pool_row(float *restrict dst, uint8_t *restrict argmax, const float *restrict src,
                          const cnn_pool2d_geometry *g, ptrdiff_t oh)
 {
     const ptrdiff_t top = oh * g->stride_h - g->pad_top, c = g->c;
     const pool_range kh = pool_taps(top, g->kh, g->h);
-    float best[POOL_CHANNELS];
-    int32_t index[POOL_CHANNELS];
     for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
-        for (ptrdiff_t base = 0; base < c; base += POOL_CHANNELS) {
-            const ptrdiff_t run = c - base < POOL_CHANNELS ? c - base : POOL_CHANNELS;
-            const float *restrict first = src + ((top + kh.first) * g->w + left + kw.first) * c + base;
-            for (ptrdiff_t i = 0; i < run; i++) best[i] = first[i];
-            for (ptrdiff_t i = 0; i < run; i++) index[i] = (int32_t)(kh.first * g->kw + kw.first);
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const ptrdiff_t run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH, at = ow * c + i;
+            const ptrdiff_t window = (top * g->w + left) * c + i;
+            pool_best best = {simd_load_part(src + window + (kh.first * g->w + kw.first) * c, run),
+                              simd_set1((float)(kh.first * g->kw + kw.first))};
             for (ptrdiff_t y = kh.first; y < kh.last; y++)
-                for (ptrdiff_t x = kw.first; x < kw.last; x++) {
-                    const float *restrict in = src + ((top + y) * g->w + left + x) * c + base;
-                    const int32_t tap = (int32_t)(y * g->kw + x);
-                    for (ptrdiff_t i = 0; i < run; i++) {
-                        const bool better = in[i] > best[i] || in[i] != in[i];
-                        index[i] = better ? tap : index[i];
-                        best[i] = better ? in[i] : best[i];
-                    }
-                }
-            for (ptrdiff_t i = 0; i < run; i++) dst[ow * c + base + i] = best[i];
-            if (argmax)
-                for (ptrdiff_t i = 0; i < run; i++) argmax[ow * c + base + i] = (uint8_t)index[i];
+                for (ptrdiff_t x = kw.first; x < kw.last; x++)
+                    best = pool_challenge(best, simd_load_part(src + window + (y * g->w + x) * c, run),
+                                          (float)(y * g->kw + x));
+            pool_store(dst + at, argmax ? argmax + at : NULL, best, run, run);
         }
     }
 }
@@ -147,14 +199,16 @@ static void max_unpool_row(float *restrict diff_src, const float *restrict diff_
     for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
-        const float *restrict dy = diff_dst + ow * c;
-        const uint8_t *restrict where = argmax + ow * c;
-        for (ptrdiff_t y = kh.first; y < kh.last; y++)
-            for (ptrdiff_t x = kw.first; x < kw.last; x++) {
-                float *restrict out = diff_src + ((top + y) * g->w + left + x) * c;
-                const int32_t tap = (int32_t)(y * g->kw + x);
-                for (ptrdiff_t i = 0; i < c; i++) out[i] += where[i] == tap ? dy[i] : 0.0f;
-            }
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const ptrdiff_t run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH, at = ow * c + i;
+            const simd_float diff = simd_load_part(diff_dst + at, run), taps = simd_load_bytes(argmax + at, run);
+            for (ptrdiff_t y = kh.first; y < kh.last; y++)
+                for (ptrdiff_t x = kw.first; x < kw.last; x++) {
+                    float *out = diff_src + ((top + y) * g->w + left + x) * c + i;
+                    const simd_float sent = unpool_tap(diff, taps, (float)(y * g->kw + x));
+                    simd_store_part(out, simd_add(simd_load_part(out, run), sent), run);
+                }
+        }
     }
 }
 
@@ -168,6 +222,8 @@ static inline float pool_share(const cnn_pool2d_geometry *g, ptrdiff_t top, ptrd
     const ptrdiff_t inside = (kh.last - kh.first) * (kw.last - kw.first);
     return 1.0f / (float)(g->count_include_pad ? padded : inside);
 }
+
+enum { POOL_CHANNELS = 64 };
 
 /* Sums run along a row of the window, then over its rows: two short chains instead of a long one. */
 static void avg_pool_row(float *restrict dst, const float *restrict src, const cnn_pool2d_geometry *g, ptrdiff_t oh)

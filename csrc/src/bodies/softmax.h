@@ -17,7 +17,10 @@ static void exp_rows(float *restrict dst, float *restrict largest, const float *
         largest[r] = most;
         for (ptrdiff_t j = 0; j < c; j++) out[j] = in[j] - most;
     }
-    for (ptrdiff_t i = 0; i < rows * c; i++) dst[i] = math_exp(dst[i]);
+    const ptrdiff_t count = rows * c;
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) simd_store(dst + i, math_exp(simd_load(dst + i)));
+    if (i < count) simd_store_part(dst + i, math_exp(simd_load_part(dst + i, count - i)), count - i);
 }
 
 #endif
