@@ -25,7 +25,7 @@ class Progress(Protocol):
 
 
 def _outcome(result: Result) -> str:
-    return result.error if result.status == "diverged" else f"macro-F1 {result.score:.4f}"
+    return result.error if result.score is None else f"score {result.score:.4f}"
 
 
 class Lines:
@@ -85,5 +85,5 @@ class Bar:
 def progress_for(runs: list[Run]) -> Progress:
     """A bar where stderr is a terminal, plain lines elsewhere."""
     if sys.stderr.isatty():
-        return Bar({run.label: run.settings.epochs for run in runs})
+        return Bar({run.label: run.config.epochs for run in runs})
     return Lines(len(runs))

@@ -9,6 +9,7 @@ row is not.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,53 +17,53 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.config import TrainConfig
 from engine.errors import UserError
 from engine.files import write_atomically
-from experiments.config import Settings
 
 RECORD_VERSION = 1
+# Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
+INDIFFERENT_KEYS = ("data_root", "threads", "out", "checkpoint_every", "checkpoint_path", "gt_csv")
 _KEY_CHARACTERS = 12
 
 
-@dataclass(frozen=True)
 class Run:
-    """One training: the settings of a row with one seed."""
+    """One training: the configuration of a row with one seed."""
 
-    row: str
-    seed: int
-    settings: Settings
-
-    def content(self) -> dict[str, Any]:
-        """What the result depends on, as JSON-able data; the row's name is not part of it."""
-        return {"record": RECORD_VERSION, "seed": self.seed, "settings": asdict(self.settings)}
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of the content, hexadecimal."""
-        return hashlib.sha256(_json(self.content()).encode()).hexdigest()
+    def __init__(self, row: str, seed: int, config: TrainConfig):
+        self.row = row
+        self.seed = seed
+        self.config = dataclasses.replace(config, seed=seed)
+        self.key = _digest(self.config)
 
     @property
     def label(self) -> str:
         return f"{self.row}, seed {self.seed}"
 
 
+def _digest(config: TrainConfig) -> str:
+    """SHA-256, hexadecimal, of what the result of a run depends on."""
+    content = {key: value for key, value in config.to_dict().items() if key not in INDIFFERENT_KEYS}
+    text = json.dumps({"record": RECORD_VERSION, **content}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `score` is the best validation macro-F1, reached in `best_epoch` (from 1)."""
+    """How a run ended. `score` is the best value of the study's metric, reached in `best_epoch` (from 1).
+
+    Both are None for a run that diverged; `error` then says where. seconds: training alone, summed over epochs.
+    """
 
     key: str
     row: str
     seed: int
     status: Literal["finished", "diverged"]
-    score: float
-    best_epoch: int
+    score: float | None
+    best_epoch: int | None
     parameters: int
     seconds: float
     error: str = ""
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
 def _slug(name: str) -> str:
@@ -76,7 +77,7 @@ class Store:
     root: Path
 
     def folder(self, run: Run) -> Path:
-        """The folder of a run; it need not exist yet. One that was made under another row's name is found as well."""
+        """The folder of a run; it need not exist yet. One made under another row's name is found as well."""
         runs, key = self.root / "runs", run.key[:_KEY_CHARACTERS]
         return next(iter(sorted(runs.glob(f"*-{key}"))), runs / f"{_slug(run.row)}-seed{run.seed}-{key}")
 
@@ -84,7 +85,7 @@ class Store:
         """The result of a finished run, or None. UserError for a record that cannot be read."""
         path = self.folder(run) / "result.json"
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content: Any = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -2,8 +2,8 @@
 
 An image here is a uint8 array (H, W) or (H, W, C) with C in 1..4, as `read_image` gives it. Every function is pure:
 the input is not written, and the same input gives the same bytes. Kernel sizes and margins are in pixels of the image
-as given and are meant for sheets of about 180 pixels; `enlarge_small` brings smaller images up to that scale first, since a
-3x3 opening at 28x28 wipes out most digits. `apply_steps` does so by itself.
+as given and are meant for sheets of about 180 pixels; `enlarge_small` brings smaller images up to that scale first,
+since a 3x3 opening at 28x28 wipes out most digits. `apply_steps` does so by itself.
 
 Errors: `engine.errors.UserError` for an array that is no such image, an even or negative kernel, or an unknown step.
 """
@@ -11,9 +11,7 @@ Errors: `engine.errors.UserError` for an array that is no such image, an even or
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,17 +190,3 @@ def mixup(
     order = rng.permutation(len(images))
     rest = np.float32(1) - weight
     return weight * images + rest * images[order], weight * labels + rest * labels[order]
-
-
-@dataclass(frozen=True)
-class Mixup:
-    """Mixup as a transform of batches: integer labels (N,) become one-hot over `classes` first."""
-
-    alpha: float
-    classes: int
-
-    def __call__(
-        self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator, /
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        soft = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]
-        return mixup(images, soft, self.alpha, rng)

@@ -53,10 +53,10 @@ def study_table(study: Study, results: Sequence[Result]) -> Table:
         Column("row", "row", "text"),
         Column("learning_rate", "lr", digits=4),
         Column("published", study.published.title, digits=4),
-        Column("val_macro_f1", "val macro-F1", digits=4),
+        Column(study.metric, study.metric.replace("_", " ").replace("f1", "F1"), digits=4),
         Column("runs", "runs", "text"),
         Column("parameters", "parameters"),
-        Column("seconds", "s per run", digits=1),
+        Column("seconds", "training s", digits=1),
     )
     marks = _footnote_marks(study.rows)
     lines = tuple(_line(row, [each for each in results if each.row == row.name], marks) for row in study.rows)
@@ -74,9 +74,9 @@ def _line(row: Row, results: Sequence[Result], marks: dict[str, str]) -> tuple[C
     seconds = estimate([each.seconds for each in finished])
     return (
         row.name,
-        row.settings.learning_rate,
+        row.learning_rate,
         shown,
-        estimate([each.score for each in finished]),
+        estimate([each.score for each in finished if each.score is not None]),
         f"{len(finished)}/{len(results)}",
         results[0].parameters if results else None,
         seconds.mean if seconds else None,

@@ -168,12 +168,3 @@ def test_the_first_draw_is_pinned():
 def test_sheets_that_cannot_be_made_are_refused(keywords, message):
     with pytest.raises(UserError, match=message):
         digits.digits_on_sheets(**keywords)
-
-
-def test_mixup_of_batches_takes_integer_labels():
-    images = np.arange(8, dtype=np.float32).reshape(4, 2)
-    labels = np.array([0, 1, 1, 2])
-    mixed = augment.Mixup(0.4, classes=3)(images, labels, np.random.default_rng(1))
-    expected = augment.mixup(images, np.eye(3, dtype=np.float32)[labels], 0.4, np.random.default_rng(1))
-    for one, two in zip(mixed, expected):
-        np.testing.assert_array_equal(one, two)

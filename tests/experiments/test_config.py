@@ -10,11 +10,12 @@ from experiments import config
 STUDY = """
     name: small
     title: A small study
+    metric: val_macro_f1
     seeds: [0, 1]
-    base: {model: lenet, input_shape: [3, 28, 28], epochs: 2, learning_rate: 0.01, data: {count: 100}}
+    base: {model: {name: lenet}, dataset: {name: digits5k, train: {count: 100}}, epochs: 2, optimizer: {name: SGD}}
     rows:
       - {name: raw, changes: {}}
-      - {name: reverse, changes: {steps: [reverse], data: {seed: 4}}, published: {value: 0.5}}
+      - {name: reverse, changes: {preprocess: {steps: [reverse]}, dataset: {train: {seed: 4}}}, published: {value: 0.5}}
 """
 
 
@@ -24,17 +25,18 @@ def parse(text: str = STUDY, overrides: tuple[str, ...] = ()) -> config.Study:
 
 def test_rows_are_the_base_with_their_changes():
     raw, reverse = parse().rows
-    assert raw.settings.steps == () and raw.settings.data == config.DataSettings(count=100)
-    assert reverse.settings.steps == ("reverse",)
-    assert reverse.settings.data == config.DataSettings(seed=4, count=100)
+    assert raw.config.preprocess.steps == () and raw.config.dataset.train == {"count": 100}
+    assert reverse.config.preprocess.steps == ("reverse",)
+    assert reverse.config.dataset.train == {"count": 100, "seed": 4}
     assert raw.published is None and reverse.published == config.PublishedValue(0.5)
+    assert {row.config.metric for row in parse().rows} == {"val_macro_f1"}
 
 
 def test_overrides_lie_over_every_row():
-    study = parse(overrides=("epochs=7", "data.seed=9", "learning_rate=1e-3"))
-    assert [row.settings.epochs for row in study.rows] == [7, 7]
-    assert [row.settings.data.seed for row in study.rows] == [9, 9]
-    assert {row.settings.learning_rate for row in study.rows} == {0.001}
+    study = parse(overrides=("epochs=7", "dataset.train.seed=9", "optimizer.lr=1e-3"))
+    assert [row.config.epochs for row in study.rows] == [7, 7]
+    assert [row.config.dataset.train["seed"] for row in study.rows] == [9, 9]
+    assert {row.learning_rate for row in study.rows} == {0.001}
 
 
 @pytest.mark.parametrize(
@@ -42,20 +44,18 @@ def test_overrides_lie_over_every_row():
     [
         ("title:", "titel:", "'titel'.*did you mean 'title'"),
         ("epochs: 2", "epoch: 2", "row 'raw'.*'epoch'.*did you mean 'epochs'"),
-        ("epochs: 2,", "", "row 'raw'.*'epochs' is missing"),
+        ("metric: val_macro_f1", "", "'metric' is missing"),
         ("epochs: 2", "epochs: two", "epochs: expected int, got str 'two'"),
         ("epochs: 2", "epochs: true", "epochs: expected int, got bool"),
-        ("epochs: 2", "epochs: 0", "epochs must be above 0"),
-        ("learning_rate: 0.01", "learning_rate: fast", "expected float"),
-        ("[3, 28, 28]", "[28, 28]", "expected 3 values, got 2"),
-        ("[3, 28, 28]", "28", "expected a list"),
-        ("steps: [reverse]", "steps: [revers]", "row 'reverse'.*did you mean 'reverse'"),
-        ("{count: 100}", "100", "expected a mapping"),
+        ("{name: SGD}", "{name: SDG}", "row 'raw'.*did you mean 'SGD'"),
+        ("{name: SGD}", "{name: SGD, rate: 1}", "row 'raw'.*'rate'"),
+        ("[reverse]", "[revers]", "row 'reverse'.*did you mean 'reverse'"),
+        ("{train: {seed: 4}}", "4", "row 'reverse'.*expected a mapping"),
         ("name: reverse", "name: raw", "row 'raw' stands there twice"),
         ("[0, 1]", "[0, 0]", "seed '0' stands there twice"),
+        ("[0, 1]", "[0, -1]", "seed must not be negative"),
         ("[0, 1]", "[]", "at least one row and one seed"),
-        ("{count: 100}", "{count: 100}, validation: 1.5", "share between 0 and 1"),
-        ("{count: 100}", "{count: 100}, mixup: -1", "mixup must not be negative"),
+        ("[0, 1]", "0", "expected a list"),
         ("seeds: [0, 1]", "seeds: [0, 1", "not valid YAML"),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_bad_override_is_refused(override):
 
 
 def test_the_packaged_studies_are_valid_and_carry_their_names():
-    assert config.DEFAULT_STUDY in config.study_names()
+    assert "quickstart" in config.study_names()
     for name in config.study_names():
         study = config.load_study(name)
         assert study.name == name and study.assumptions

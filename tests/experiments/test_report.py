@@ -8,30 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.config import PublishedSource, PublishedValue, Row, Settings, Study
+from engine.config import DatasetConfig, ModelConfig, TrainConfig
+from experiments.config import PublishedSource, PublishedValue, Row, Study
 from experiments.report.render import csv_text, markdown, terminal
 from experiments.report.table import Marked, study_table
 from experiments.stats import Estimate, estimate
 from experiments.store import Result
 
-SETTINGS = Settings(model="lenet", input_shape=(3, 28, 28), epochs=2, learning_rate=0.01)
+CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), optimizer={"name": "SGD", "lr": 0.01})
 STUDY = Study(
     name="small",
     title="A small study",
+    metric="val_macro_f1",
     seeds=(0, 1),
     rows=(
-        Row("raw|1", SETTINGS, PublishedValue(0.1549, "another network")),
-        Row("reverse", SETTINGS, PublishedValue(0.8858)),
-        Row("new", SETTINGS),
+        Row("raw|1", CONFIG, PublishedValue(0.1549, "another network")),
+        Row("reverse", CONFIG, PublishedValue(0.8858)),
+        Row("new", CONFIG),
     ),
     published=PublishedSource("the report", "its Table 2"),
     assumptions=("momentum 0.9",),
 )
 RESULTS = (
-    Result("k", "raw|1", 0, "finished", 0.25, 2, 44426, 1.0),
-    Result("k", "raw|1", 1, "finished", 0.75, 1, 44426, 2.0),
-    Result("k", "reverse", 0, "finished", 0.5, 1, 44426, 3.0),
-    Result("k", "reverse", 1, "diverged", 0.0, 0, 44426, 0.1, "training diverged at step 3"),
+    Result("k", "raw|1", 0, "finished", 0.25, 2, 44726, 1.0),
+    Result("k", "raw|1", 1, "finished", 0.75, 1, 44726, 2.0),
+    Result("k", "reverse", 0, "finished", 0.5, 1, 44726, 3.0),
+    Result("k", "reverse", 1, "diverged", None, None, 44726, 0.1, "training diverged at step 3"),
 )
 
 
@@ -52,7 +54,7 @@ def test_the_table_is_data():
     table = study_table(STUDY, RESULTS)
     raw, reverse, new = table.rows
     assert raw[0] == "raw|1" and raw[2] == Marked(0.1549, "(a)")
-    assert raw[3] == Estimate(0.5, pytest.approx(0.35355339), 2) and raw[4:] == ("2/2", 44426, 1.5)
+    assert raw[3] == Estimate(0.5, pytest.approx(0.35355339), 2) and raw[4:] == ("2/2", 44726, 1.5)
     assert reverse[2] == 0.8858 and reverse[3] == Estimate(0.5, None, 1) and reverse[4] == "1/2"
     assert new[2:] == (None, None, "0/0", None, None)
     assert table.notes == (
@@ -66,7 +68,7 @@ def test_the_table_is_data():
 def test_markdown_and_terminal_say_the_same():
     table = study_table(STUDY, RESULTS)
     lines = markdown(table).splitlines()
-    assert "| raw\\|1 | 0.01 | 0.1549 (a) | 0.5000 ± 0.3536 | 2/2 | 44,426 | 1.5 |" in lines
+    assert "| raw\\|1 | 0.01 | 0.1549 (a) | 0.5000 ± 0.3536 | 2/2 | 44,726 | 1.5 |" in lines
     assert "| new | 0.01 | - | - | 0/0 | - | - |" in lines
     text = terminal(table)
     assert "0.5000 ± 0.3536" in text and "momentum 0.9" in text

@@ -16,17 +16,19 @@ from experiments.store import Result, Run, Store
 STUDY = """
 name: tiny
 title: A tiny study
+metric: val_macro_f1
 seeds: [0, 1]
 base:
-  model: lenet
-  input_shape: [3, 28, 28]
+  dataset: {name: digits5k, train: {count: 60}}
+  preprocess: {colour: true, size: [28, 28]}
+  model: {name: lenet}
+  optimizer: {name: SGD, lr: 0.01}
+  schedule: {name: ReduceLROnPlateau, metric: val_macro_f1, patience: 1}
+  batch_size: 16
   epochs: 2
-  learning_rate: 0.01
-  batch: 16
-  data: {count: 60}
 rows:
   - {name: raw, changes: {}, published: {value: 0.5}}
-  - {name: mixed, changes: {steps: [bbox, reverse], mixup: 0.2}}
+  - {name: mixed, changes: {preprocess: {steps: [bbox, reverse]}, augment: {mixup: 0.2}}}
 """
 
 
@@ -65,7 +67,7 @@ def finished(tmp_path_factory):
 def test_every_row_and_seed_has_a_result_and_a_log(finished):
     folder, study, results, listener = finished
     assert [(each.row, each.seed) for each in results] == [("raw", 0), ("raw", 1), ("mixed", 0), ("mixed", 1)]
-    assert all(each.status == "finished" and 0 <= each.score <= 1 and each.parameters == 44426 for each in results)
+    assert all(each.status == "finished" and 0 <= each.score <= 1 and each.parameters == 44726 for each in results)
     assert listener.epochs == 8 and listener.repeated == [False] * 4
     for each in runner.planned_runs(study):
         log = (Store(folder).folder(each) / "log.jsonl").read_text().splitlines()
@@ -79,7 +81,7 @@ def test_a_finished_study_runs_nothing_and_a_changed_row_runs_itself(finished, t
     folder, _, results, _ = finished
     _, again, listener = run(folder)
     assert again == results and listener.epochs == 0 and listener.repeated == [True] * 4
-    changed = STUDY.replace("name: mixed, changes: {", "name: mixed, changes: {learning_rate: 0.02, ")
+    changed = STUDY.replace("name: mixed, changes: {", "name: mixed, changes: {optimizer: {lr: 0.02}, ")
     _, third, listener = run(folder, changed)
     assert third[:2] == results[:2] and listener.repeated == [True, True, False, False]
 
@@ -108,7 +110,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_score(finished, tmp_path, mo
 
 def test_a_run_that_diverges_is_marked_and_the_study_goes_on(tmp_path):
     study, results, _ = run(
-        tmp_path, STUDY.replace("name: raw, changes: {}", "name: raw, changes: {learning_rate: 1e30}")
+        tmp_path, STUDY.replace("name: raw, changes: {}", "name: raw, changes: {optimizer: {lr: 1e30}}")
     )
     assert [each.status for each in results] == ["diverged", "diverged", "finished", "finished"]
     assert "step" in results[0].error
@@ -119,30 +121,37 @@ def test_a_run_that_diverges_is_marked_and_the_study_goes_on(tmp_path):
 
 def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):
     calls = []
-    original = augment.bounding_box
-    steps = {**augment.STEPS, "bbox": lambda image: calls.append(1) or original(image)}
-    monkeypatch.setattr(augment, "STEPS", steps)
-    study = parse_study(STUDY, "tiny.yaml")
+    original = augment.STEPS["bbox"]
+    monkeypatch.setattr(augment, "STEPS", {**augment.STEPS, "bbox": lambda image: calls.append(1) or original(image)})
     cache = runner.DataCache()
-    for each in runner.planned_runs(study):
-        train, validation = cache.split(each.settings)
-        assert (len(train), len(validation)) == (48, 12)
+    for each in runner.planned_runs(parse_study(STUDY, "tiny.yaml")):
+        train, validation = cache.load(each.config)
+        assert validation is not None and (len(train), len(validation)) == (48, 12)
     assert len(calls) == 60
 
 
+def test_the_cache_keeps_no_more_than_its_size():
+    planned = runner.planned_runs(parse_study(STUDY, "tiny.yaml"))
+    cache = runner.DataCache(size=1)
+    first = cache.load(planned[0].config)
+    assert cache.load(planned[1].config) is first
+    cache.load(planned[2].config)
+    assert cache.load(planned[0].config) is not first
+
+
 def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
-    arguments = ["--out", str(tmp_path / "out"), "--rows", "raw", "--seeds", "3", "epochs=1", "data.count=60"]
+    arguments = ["--out", str(tmp_path / "out"), "--rows", "raw", "--seeds", "3", "epochs=1", "dataset.train.count=60"]
     ablation.run_ablation(ablation.parse_arguments(arguments))
     printed = capsys.readouterr()
-    assert re.search(r"^raw +0.01 +0.1549 \(a\) +0\.\d{4} +1/1 +44,426 ", printed.out, re.MULTILINE)
-    assert "[1/1] raw, seed 3: macro-F1 0." in printed.err
+    assert re.search(r"^raw +0.01 +0.1549 \(a\) +0\.\d{4} +1/1 +44,726 ", printed.out, re.MULTILINE)
+    assert "[1/1] raw, seed 3: score 0." in printed.err
     rows = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
     assert [row["row"] for row in rows] == ["raw"] and float(rows[0]["val_macro_f1_mean"]) > 0
     assert "| raw | 0.01 | 0.1549 (a) |" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_lines_and_bar_count_what_is_on_record(capsys):
-    planned = [Run("raw", seed, parse_study(STUDY, "tiny.yaml").rows[0].settings) for seed in (0, 1)]
+    planned = [Run("raw", seed, parse_study(STUDY, "tiny.yaml").rows[0].config) for seed in (0, 1)]
     for progress in (Lines(2), Bar({each.label: 2 for each in planned})):
         for each, repeated in zip(planned, (True, False)):
             progress.start(each)
@@ -151,6 +160,6 @@ def test_lines_and_bar_count_what_is_on_record(capsys):
             progress.finish(Result(each.key, "raw", each.seed, "finished", 0.25, 1, 10, 3.0), repeated)
         progress.close()
     shown = capsys.readouterr().err
-    assert "[1/2] raw, seed 0: macro-F1 0.2500 (on record)" in shown
-    assert "[2/2] raw, seed 1: macro-F1 0.2500 (3.0 s)" in shown
+    assert "[1/2] raw, seed 0: score 0.2500 (on record)" in shown
+    assert "[2/2] raw, seed 1: score 0.2500 (3.0 s)" in shown
     assert "4/4" in shown

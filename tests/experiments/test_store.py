@@ -4,29 +4,27 @@ import dataclasses
 
 import pytest
 
+from engine.config import DatasetConfig, ModelConfig, TrainConfig
 from engine.errors import UserError
-from experiments.config import Settings
 from experiments.store import Result, Run, Store
 
-SETTINGS = Settings(model="lenet", input_shape=(3, 28, 28), epochs=2, learning_rate=0.01)
+CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), epochs=2)
 
-
-RUN = Run("raw", 0, SETTINGS)
+RUN = Run("raw", 0, CONFIG)
 
 
 def result_of(run: Run) -> Result:
     return Result(run.key, run.row, run.seed, "finished", 0.5, 2, 100, 1.5)
 
 
-def test_the_key_follows_settings_and_seed_but_not_the_name():
-    run = RUN
-    assert run.key == Run("another name", 0, dataclasses.replace(SETTINGS)).key
-    assert run.key != Run("raw", 1, SETTINGS).key
-    assert run.key != Run("raw", 0, dataclasses.replace(SETTINGS, learning_rate=0.02)).key
+def test_the_key_follows_what_the_result_depends_on():
+    assert RUN.key == Run("another name", 0, dataclasses.replace(CONFIG, threads=3, out="elsewhere", seed=9)).key
+    assert RUN.key != Run("raw", 1, CONFIG).key
+    assert RUN.key != Run("raw", 0, dataclasses.replace(CONFIG, optimizer={"name": "SGD", "lr": 0.02})).key
 
 
 def test_a_run_is_finished_only_once_its_result_is_there(tmp_path):
-    store, run = Store(tmp_path), Run("Row / one", 3, SETTINGS)
+    store, run = Store(tmp_path), Run("Row / one", 3, CONFIG)
     assert store.result(run) is None
     folder = store.folder(run)
     assert folder.parent == tmp_path / "runs" and folder.name.startswith("row-one-seed3-")
@@ -38,7 +36,7 @@ def test_a_run_is_finished_only_once_its_result_is_there(tmp_path):
 def test_a_renamed_row_finds_its_run(tmp_path):
     store, run = Store(tmp_path), RUN
     store.finish(run, result_of(run))
-    renamed = Run("plain", 0, SETTINGS)
+    renamed = Run("plain", 0, CONFIG)
     assert store.result(renamed) == dataclasses.replace(result_of(run), row="plain")
 
 
