@@ -36,7 +36,38 @@ _MODULES: dict[str, tuple[str, ...]] = {
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [*_HOMES]
+__all__ = [
+    "UserError",
+    "DivergedError",
+    "Sequential",
+    "Graph",
+    "Network",
+    "Conv2D",
+    "MaxPool2D",
+    "AvgPool2D",
+    "GlobalAvgPool2D",
+    "Linear",
+    "BatchNorm",
+    "Dropout",
+    "ReLU",
+    "LeakyReLU",
+    "Sigmoid",
+    "Tanh",
+    "Softmax",
+    "Flatten",
+    "Add",
+    "Concat",
+    "CrossEntropy",
+    "MeanSquaredError",
+    "BinaryCrossEntropy",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Trainer",
+    "load",
+    "set_num_threads",
+    "get_num_threads",
+]
 
 if TYPE_CHECKING:
     from cnncore import get_num_threads, set_num_threads

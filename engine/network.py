@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import cnncore
@@ -23,6 +23,7 @@ from engine.optim import Optimizer
 from engine.parameters import ParameterStore, read, write
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Plan, Request, make_plan
 from engine.plan.constants import write_fold, write_segments
+from engine.plan.layout import Slot
 from engine.topology import Topology
 
 require_matching_core()
@@ -117,17 +118,15 @@ class Network:
     def initialize(self, seed: int) -> None:
         """Draw all weights anew from `seed`; biases 0, BatchNorm weights 1, running statistics 0 and 1."""
         index = {node.name: position for position, node in enumerate(self.topology.nodes)}
-        for slots, write in (
-            (self.store.slots, self.store.write_parameters),
-            (self.store.buffer_slots, self.store.write_buffers),
-        ):
-            write(
-                {
-                    key: draw(self.initializer, slot.kind, slot.spec, seed, index[slot.layer])
-                    for key, slot in slots.items()
-                },
-                strict=True,
-            )
+
+        def drawn(slots: Mapping[str, Slot]) -> dict[str, Array]:
+            return {
+                key: draw(self.initializer, slot.kind, slot.spec, seed, index[slot.layer])
+                for key, slot in slots.items()
+            }
+
+        self.store.write_parameters(drawn(self.store.slots), strict=True)
+        self.store.write_buffers(drawn(self.store.buffer_slots), strict=True)
 
     def parameters(self) -> dict[str, Array]:
         """Copies of the trainable parameters in the public layouts: conv OIHW, linear (out, in), vectors (C,)."""
@@ -145,7 +144,7 @@ class Network:
         """Store running statistics by name, as load_parameters does."""
         self.store.write_buffers(mapping, strict=strict)
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: Path | str) -> None:
         """Write a checkpoint of graph and weights, which `engine.load` reads."""
         from engine.checkpoint import save
 
@@ -223,10 +222,8 @@ class Network:
         batch = integer("plan", "batch", batch, 1)
         if training and loss is None:
             loss = CrossEntropy() if len(self.output_shape) == 1 else MeanSquaredError()
-        if training:
-            mode = GRADIENTS if optimizer is None else TRAINING
-        else:
-            mode = INFERENCE if loss is None else EVALUATION
+        with_loss = EVALUATION if loss else INFERENCE
+        mode = with_loss if not training else TRAINING if optimizer else GRADIENTS
         kind = next(iter(loss.ops)) if loss else LABELS
         return self._plan(Request(mode, batch, loss, kind, optimizer if training else None, max_norm))
 
@@ -420,9 +417,7 @@ class TrainingSession:
         if unknown:
             raise UserError(f"{type(self.optimizer).__name__} keeps no state {unknown[0]!r}")
         for position, name in enumerate(self.optimizer.states):
-            part = {
-                key.removeprefix(f"{name}."): array for key, array in mapping.items() if key.startswith(f"{name}.")
-            }
+            part = {key.removeprefix(f"{name}."): array for key, array in mapping.items() if key.startswith(f"{name}.")}
             target = states[position * count : (position + 1) * count]
             write(self._store.slots, target, part, f"{name} of", strict=True)
         self._states[:] = states

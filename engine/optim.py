@@ -17,6 +17,8 @@ L2_KINDS = ("conv", "linear", "norm")
 class Optimizer:
     """Base of the optimisers. `op` is the core's op, `states` the names of the arrays that it keeps."""
 
+    lr: float = 0.01
+
     op: ClassVar[str] = ""
 
     @property

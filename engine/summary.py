@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -70,9 +71,7 @@ def render(summary: Summary) -> str:
     rows = [("name", "layer", "output shape", "parameters")]
     rows += [(r.name, r.layer, _times(r.output_shape), f"{r.parameters:,}") for r in summary.layers]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in rows
-    ]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in rows]
     fixed = summary.parameters - summary.trainable
     lines.insert(1, "-" * max(map(len, lines)))
     lines += [
@@ -130,7 +129,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="arguments of the model, such as filters=256")
     parser.add_argument("--batch", type=int, default=BATCH, help="batch for which memory is stated (default: 64)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 def main() -> None:
@@ -159,8 +158,6 @@ def _model_list(*, as_json: bool) -> str:
 
 
 def _row(name: str, layer: Any, shape: tuple[int, ...]) -> LayerRow:
-    import math
-
     trainable = sum(math.prod(spec.shape) for spec in layer.parameters())
     fixed = sum(math.prod(spec.shape) for spec in layer.buffers())
     return LayerRow(name, str(layer), shape, trainable + fixed, trainable)

@@ -120,7 +120,7 @@ def number(owner: str, name: str, value: Any, low: float, high: float, *, below:
     return float(value)
 
 
-def assign(layer: Layer, **values: Any) -> None:
+def assign(instance: object, **values: Any) -> None:
     """Store checked arguments in a frozen dataclass, from its __post_init__."""
     for name, value in values.items():
-        object.__setattr__(layer, name, value)
+        object.__setattr__(instance, name, value)

@@ -153,8 +153,7 @@ def _checked_padding(padding: Any) -> Padding:
         return tuple(integer("Conv2D", "padding", side, 0) for side in padding)
     if isinstance(padding, (tuple, list)) and len(padding) != 2 or isinstance(padding, str):
         raise UserError(
-            "Conv2D: padding must be a number, (height, width), (top, bottom, left, right) or 'same', "
-            f"not {padding!r}"
+            f"Conv2D: padding must be a number, (height, width), (top, bottom, left, right) or 'same', not {padding!r}"
         )
     return size("Conv2D", "padding", padding, 0)
 

@@ -38,7 +38,9 @@ class Linear(Layer):
                 f"Linear works on a vector, but its input is a feature map of shape {shape}: put Flatten() before it"
             )
         if elements(shape) != self.in_features:
-            raise UserError(f"Linear has in_features = {self.in_features}, but its input has {elements(shape)} features")
+            raise UserError(
+                f"Linear has in_features = {self.in_features}, but its input has {elements(shape)} features"
+            )
         return (self.out_features,)
 
     def parameters(self) -> tuple[ParameterSpec, ...]:

@@ -57,7 +57,7 @@ class BatchNorm(Layer):
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
         output = builder.tensor(source.shape)
-        operands = {
+        operands: dict[str, Tensor | int | None] = {
             "dst": output,
             "src": source,
             "weights": builder.parameter("weights"),
@@ -68,6 +68,9 @@ class BatchNorm(Layer):
         if not builder.training:
             builder.emit("batchnorm_forward_inference", self.geometry(source.shape), **operands)
             return output
-        saved = {"save_mean": builder.vector(self.channels), "save_inv_std": builder.vector(self.channels)}
+        saved: dict[str, Tensor | int | None] = {
+            "save_mean": builder.vector(self.channels),
+            "save_inv_std": builder.vector(self.channels),
+        }
         builder.emit("batchnorm_forward_training", self.geometry(source.shape), **operands, **saved)
         return output

@@ -139,9 +139,9 @@ def unpack(slot: Slot, packed: Array) -> Array:
     return np.ascontiguousarray(_from_rows_last(slot, columns))
 
 
-def column_scale(slot: Slot, values: Array) -> Array:
+def column_scale(slot: Slot, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """One value per output channel, shaped to multiply packed panels: (groups, panels, 1, 16)."""
-    padded_values = np.zeros((slot.groups, -(-slot.columns // PANEL) * PANEL), values.dtype)
+    padded_values = np.zeros((slot.groups, -(-slot.columns // PANEL) * PANEL))
     padded_values[:, : slot.columns] = values.reshape(slot.groups, slot.columns)
     return padded_values.reshape(slot.groups, -1, 1, PANEL)
 

@@ -138,5 +138,5 @@ def _emit_output(builder: Builder, tensor: Tensor) -> Tensor:
 
 def _emit_loss(builder: Builder, loss: Loss, kind: str, scores: Tensor, targets: int) -> None:
     builder.layer = "loss"
-    operands = {loss.source: scores, kind: targets}
+    operands: dict[str, Tensor | int | None] = {loss.source: scores, kind: targets}
     builder.emit(loss.ops[kind], loss.geometry(scores.shape), **operands)
