@@ -42,37 +42,35 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def train(options: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
-    from engine.config import load_config
-    from engine.trainer import holds_run
-
-    config = load_config(options.config, options.overrides)
-    out = options.out or Path(config.out or Path("runs") / options.config.stem)
-    holds_run(out, options.resume)
-    run_config(config, out, data_root(options.data_root, config.data_root), resume=options.resume)
-
-
-def run_config(config: TrainConfig, out: Path, root: Path | None, *, resume: bool = False) -> None:
-    """Train as the configuration says, then evaluate on the test part if there is one.
+    """Do what the command line asks for: train, then evaluate on the test part if there is one.
 
     The test uses the best epoch where a validation set picked it, otherwise the last weights.
     """
     import json
 
     from engine import set_num_threads
-    from engine.config import build_early_stopping
+    from engine.config import build_early_stopping, load_config
+    from engine.errors import UserError
     from engine.files import write_atomically
+    from engine.trainer import holds_run
 
-    if config.threads:
-        set_num_threads(config.threads)
-    train_set, validation, test = load_data(config, root)
-    trainer = make_trainer(config, out)
+    config = load_config(options.config, options.overrides)
+    out = options.out or Path(config.out or Path("runs") / options.config.stem)
+    holds_run(out, options.resume)
+    set_num_threads(config.threads)
+    # All that can be wrong in the file shows before data are read, which may take long.
+    try:
+        trainer = make_trainer(config, out)
+        early_stopping = build_early_stopping(config.early_stopping)
+    except UserError as error:
+        raise UserError(f"{options.config}: {error}") from None
+    train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root))
     history = trainer.fit(
         make_loader(config, train_set),
         validation,
         epochs=config.epochs,
-        early_stopping=build_early_stopping(config.early_stopping),
-        resume=resume,
+        early_stopping=early_stopping,
+        resume=options.resume,
         checkpoint_every=config.checkpoint_every,
         train_metrics=config.train_metrics,
         restore_best=validation is not None,

@@ -1,0 +1,37 @@
+"""Fixtures that all tests share."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with the real data sets: CNN_DATA, or the packed copy beside the repository, unpacked once per machine."""
+    if given := os.environ.get("CNN_DATA"):
+        return Path(given)
+    script = PACKED / "unpack.py"
+    if not script.is_file():
+        pytest.skip("the real data sets are not at hand: set CNN_DATA to the folder that holds them")
+    folder = Path(tempfile.gettempdir()) / f"cnn-engine-data-{_content_hash(PACKED)}"
+    if not (folder / ".complete").exists():
+        # Sets that are whole already are kept, so an unpacking that was cut off goes on.
+        done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"the packed data sets could not be unpacked: {done.stderr.strip().splitlines()[-1:]}")
+        (folder / ".complete").touch()
+    return folder
+
+
+def _content_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(each for each in folder.iterdir() if each.is_file()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

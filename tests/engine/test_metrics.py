@@ -1,0 +1,64 @@
+"""Metrics against hand-computed values."""
+
+import math
+
+import numpy as np
+import pytest
+
+from engine.errors import UserError
+from engine.metrics import accuracy, confusion_matrix, direction, format_confusion, is_better, macro_f1
+
+TRUTH = np.array([0, 0, 1, 1, 2])
+PREDICTED = np.array([0, 1, 1, 1, 0])
+
+
+def test_accuracy():
+    assert accuracy(TRUTH, PREDICTED) == 0.6
+
+
+def test_macro_f1_by_hand():
+    # class 0: 2*1/(2+1+1) = 0.5; class 1: 2*2/(4+1+0) = 0.8; class 2 is never met: 0
+    assert macro_f1(TRUTH, PREDICTED) == pytest.approx((0.5 + 0.8 + 0.0) / 3)
+
+
+def test_confusion_matrix_counts_true_rows_and_predicted_columns():
+    matrix = confusion_matrix(TRUTH, PREDICTED, 4)
+    assert matrix.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_formatted_confusion_matrix_lines_up():
+    text = format_confusion(np.array([[10, 0], [3, 250]]), ["cat", "a long name"])
+    lines = text.splitlines()
+    assert len(lines) == 3 and len({len(line) for line in lines}) == 1
+    assert lines[2].split()[-1] == "250"
+
+
+def test_empty_or_unequal_arrays_are_refused():
+    with pytest.raises(UserError):
+        accuracy(TRUTH, PREDICTED[:3])
+    with pytest.raises(UserError):
+        macro_f1(TRUTH[:0], PREDICTED[:0])
+
+
+@pytest.mark.parametrize(
+    ("value", "best", "mode", "better"),
+    [
+        (1.0, None, "min", True),
+        (1.0, math.nan, "max", True),
+        (math.nan, None, "min", False),
+        (math.nan, math.inf, "min", False),
+        (0.9, 1.0, "min", True),
+        (1.0, 1.0, "min", False),
+        (0.9, 1.0, "max", False),
+        (math.inf, 1.0, "min", False),
+    ],
+)
+def test_what_better_means(value, best, mode, better):
+    assert is_better(value, best, mode) is better
+
+
+def test_direction_by_name():
+    assert direction("val_loss") == "min" and direction("val_macro_f1") == "max"
+    assert direction("val_loss", "max") == "max"
+    with pytest.raises(UserError):
+        direction("val_loss", "down")
