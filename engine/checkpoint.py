@@ -144,12 +144,12 @@ def read(path: Path | str) -> Checkpoint:
         raise UserError(f"{path}: the checkpoint was changed or damaged after it was written (its SHA-256 differs)")
     groups: dict[str, Tensors] = {group: {} for group in GROUPS}
     try:
-        content = json.loads(document)
+        content: dict[str, Any] = json.loads(document)
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = tensor
         del content["project"]
-        return Checkpoint(**content, **groups)
+        return Checkpoint(**{**content, **groups})
     except (ValueError, TypeError, KeyError, RecursionError):
         raise UserError(f"{path}: the checkpoint's header is not what this format prescribes") from None
 
@@ -159,7 +159,8 @@ def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
+            names = file.keys()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); truncated, or no checkpoint") from None
 

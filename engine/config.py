@@ -194,11 +194,11 @@ def build_network(section: ModelConfig, seed: int) -> Network:
 def _build_layer(entry: Any) -> Any:
     from engine.layers import LAYERS, make_layer
 
-    name, arguments = (entry, {}) if isinstance(entry, str) else (None, None)
-    if isinstance(entry, Mapping) and len(entry) == 1:
-        name, arguments = next(iter(entry.items()))
-    if name is None:
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
         raise UserError(f"model.layers: expected a layer's name, or one name with its arguments, got {entry!r}")
+    name, arguments = next(iter(entry.items()))
     if name not in LAYERS:
         raise unknown("layer", name, LAYERS)
     if not isinstance(arguments, Mapping):

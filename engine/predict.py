@@ -40,16 +40,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1 and the "
         "confusion matrix.",
     )
-    parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGES", help="PNG or JPEG files, or folders of them"
-    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="PNG or JPEG files, or folders of them")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the trained network")
     parser.add_argument(
         "--config", type=Path, metavar="CONFIG.yaml", help="take the keys checkpoint_path and gt_csv from this file"
     )
-    parser.add_argument(
-        "--gt", type=Path, metavar="CSV", help="true labels: columns filename and label (or digit)"
-    )
+    parser.add_argument("--gt", type=Path, metavar="CSV", help="true labels: columns filename and label (or digit)")
     parser.add_argument("--out", type=Path, metavar="CSV", help="predictions (default: standard output)")
     return parser.parse_args(arguments)
 

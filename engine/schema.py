@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +53,19 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         return schema(**values)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The keyword arguments in `given`, checked against the function's annotations; UserError as in `read_mapping`."""
+    parameters = inspect.signature(function).parameters
+    hints = typing.get_type_hints(function.func if isinstance(function, partial) else function)
+    for name in given:
+        if name not in parameters:
+            raise UserError(f"{where}: {unknown('option', name, parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise UserError(f"{where}: the option {name!r} is missing")
+    return {name: _read_value(hints[name], value, f"{where}: {name}") for name, value in given.items()}
 
 
 def _read_value(hint: Any, value: object, where: str) -> Any:

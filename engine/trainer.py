@@ -192,8 +192,8 @@ class Trainer:
         With a run folder: last.safetensors holds the run's whole state after every epoch, and every
         `checkpoint_every` steps; best.safetensors the network of the best epoch. `resume` goes on from
         last.safetensors to the bits of an undisturbed run (or begins, when there is none yet); without it a folder
-        that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback gets
-        each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
+        that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
+        gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
         """
         loader = train if isinstance(train, Loader) else Loader(as_dataset(train), self.batch_size, seed=self.seed)
         held_out = None if validation is None else as_dataset(validation, "validation")
@@ -217,7 +217,8 @@ class Trainer:
             predicted[part] = outputs.reshape(len(images), -1).argmax(axis=1)
         result = {"loss": total / len(dataset)}
         if self._has_classes(dataset):
-            truth = dataset.labels if dataset.labels.ndim == 1 else dataset.labels.argmax(axis=1)
+            soft = dataset.labels.ndim == 2
+            truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
             result["accuracy"] = metrics.accuracy(truth, predicted)
             result["macro_f1"] = metrics.macro_f1(truth, predicted)
         return result
@@ -336,8 +337,8 @@ class _Run:
         if self.out and holds_run(self.out, resume):
             last = checkpoint.read(self.out / LAST)
             self._check_same_run(last)
-        trainer._open_session(min(self.loader.batch_size, len(self.loader.dataset)))
-        self.plan_choices = _plain(trainer._session.plan.choices)
+        session = trainer._open_session(min(self.loader.batch_size, len(self.loader.dataset)))
+        self.plan_choices = _plain(session.plan.choices)
         if last is not None:
             self._restore(last)
         if self.out:

@@ -119,9 +119,7 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
                 f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"
             )
     elif not (labels.ndim == 2 and labels.dtype == np.float32):
-        raise UserError(
-            f"{name}: labels must be int64 (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}"
-        )
+        raise UserError(f"{name}: labels must be int64 (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}")
 
 
 def prepare(raw: RawDataset, preprocess: Preprocess, threads: int | None = None) -> Dataset:

@@ -1,14 +1,14 @@
 """What happens to a raw image before the network sees it: one description, used by training and by prediction.
 
-The work has two halves. `Preprocess.prepare` turns a raw image of any size into uint8 (C, H, W) and runs once per image;
-`Preprocess.normalise` turns a batch of those into float32 and runs per batch. A checkpoint stores the description, so
-that prediction does to a photograph exactly what training did.
+The work has two halves. `Preprocess.prepare` turns a raw image of any size into uint8 (C, H, W) and runs once per
+image; `Preprocess.normalise` turns a batch of those into float32 and runs per batch. A checkpoint stores the
+description, so that prediction does to a photograph exactly what training did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.data.augment import apply_steps, check_image, check_steps, resize
 from engine.data.images import Image, load_cv2
 from engine.errors import UserError, unknown
+from engine.schema import read_mapping
 
 # Factor and offset that are applied to a value in 0..255.
 SCALES: dict[str, tuple[float, float]] = {"0..1": (1 / 255, 0.0), "-1..1": (2 / 255, -1.0), "none": (1.0, 0.0)}
@@ -68,14 +69,7 @@ class Preprocess:
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Preprocess:
         """The inverse of `to_dict`; UserError for a key or value that does not belong there."""
-        known = [each.name for each in fields(cls)]
-        for key in description:
-            if key not in known:
-                raise unknown("preprocess key", key, known)
-        try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in description.items()})
-        except (TypeError, ValueError) as error:
-            raise error if isinstance(error, UserError) else UserError(f"bad preprocess description: {error}") from None
+        return read_mapping(cls, description, "preprocess")
 
     def prepare(self, raw: Image) -> Image:
         """One raw image, uint8 (H, W) or (H, W, 3) -> uint8 (C, H, W)."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import gzip
-import inspect
 import os
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +24,7 @@ from engine.data import digits
 from engine.data.dataset import ImageFiles, RawDataset
 from engine.data.images import IMAGE_SUFFIXES
 from engine.errors import UserError, unknown
+from engine.schema import read_arguments
 
 DIGIT_NAMES = tuple("0123456789")
 CIFAR10_RECORD = 1 + 3 * 32 * 32
@@ -81,7 +83,7 @@ def _cifar10_records(path: Path) -> NDArray[np.uint8]:
     return records
 
 
-def read_numtadb(root: Path | None, parts: str | Sequence[str] = "abc") -> RawDataset:
+def read_numtadb(root: Path | None, parts: str = "abc") -> RawDataset:
     """NumtaDB's training parts (Alam et al. 2018): folder training-X and training-X.csv for each letter of `parts`.
 
     The column `database` is the publisher's "database name original", for stratified splits.
@@ -109,15 +111,14 @@ def read_numtadb(root: Path | None, parts: str | Sequence[str] = "abc") -> RawDa
 
 
 def read_scenes(root: Path | None, split: str = "train") -> RawDataset:
-    """MIT 8 scenes in the MIT_split layout (Oliva & Torralba 2001): colour, a folder per class. split: train or test."""
+    """MIT 8 scenes (Oliva & Torralba 2001) in the MIT_split layout: colour, a folder per class. split: train or test."""
     folder = _folder(root, "scenes")
     nested = folder / "MIT_split"
-    return read_folder(None, str((nested if nested.is_dir() else folder) / _choice("scenes split", split, MNIST_PREFIX)))
+    folder = nested if nested.is_dir() else folder
+    return read_folder(None, str(folder / _choice("scenes split", split, MNIST_PREFIX)))
 
 
-def read_chars74k(
-    root: Path | None, classes: str = "all", skip: int = 0, per_class: int | None = None
-) -> RawDataset:
+def read_chars74k(root: Path | None, classes: str = "all", skip: int = 0, per_class: int | None = None) -> RawDataset:
     """Chars74K EnglishHnd (de Campos et al. 2009): english.csv (image, label) and Img/. Black on white, 1200x900.
 
     classes: all (62) or digits (10). Of each class the first `skip` images are left out and then `per_class` are
@@ -144,7 +145,7 @@ def read_chars74k(
 
 
 def read_folder(root: Path | None, path: str) -> RawDataset:
-    """Images in one folder per class; the sorted folder names are the classes. `path` is relative to `root` if given."""
+    """Images in one folder per class; the sorted folder names are the classes. `path`: relative to `root`, if given."""
     folder = (root or Path()) / path
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected one folder of images per class)")
@@ -173,7 +174,7 @@ def read_npz(root: Path | None, path: str, images: str = "x", labels: str = "y")
             pixels, numbers = archive[images], archive[labels]
     except UserError:
         raise
-    except (ValueError, OSError, EOFError, AttributeError, zlib.error) as error:
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: not a NumPy archive that can be read ({error})") from None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3)):
         raise UserError(
@@ -215,14 +216,8 @@ def read_dataset(name: str, root: Path | None, options: Mapping[str, Any]) -> Ra
     if name not in READERS:
         raise unknown("data set", name, READERS)
     reader = READERS[name]
-    known = [each for each in inspect.signature(reader).parameters if each != "root"]
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of data set {name!r}:", option, known)
-    try:
-        return reader(root, **options)
-    except TypeError as error:
-        raise UserError(f"data set {name!r}: {error}") from None
+    arguments = read_arguments(partial(reader, root), options, f"data set {name!r}")
+    return reader(root, **arguments)
 
 
 def csv_header(path: Path) -> list[str]:

@@ -42,7 +42,7 @@ def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[
     """`folds` pairs (train, validation) of sorted indices; every sample is in exactly one validation part."""
     smallest = int(np.unique(strata, return_counts=True)[1].min())
     if not 2 <= folds <= smallest:
-        raise UserError(f"{folds} folds need 2 or more, and as many samples in every class (the smallest has {smallest})")
+        raise UserError(f"folds must be from 2 to the samples of the smallest class ({smallest}), got {folds}")
     from sklearn.model_selection import StratifiedKFold
 
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)

@@ -1,0 +1,43 @@
+"""Stratified splits."""
+
+import numpy as np
+import pytest
+
+from engine.data.splits import combine, stratified_folds, stratified_split
+from engine.errors import UserError
+
+LABELS = np.repeat(np.arange(4), [40, 20, 20, 20])
+
+
+def test_split_keeps_the_proportions_and_loses_nothing():
+    train, held_out = stratified_split(LABELS, 0.25, seed=1)
+    assert sorted([*train, *held_out]) == list(range(100))
+    assert np.bincount(LABELS[held_out]).tolist() == [10, 5, 5, 5]
+    assert np.array_equal(held_out, stratified_split(LABELS, 0.25, seed=1)[1])
+    assert not np.array_equal(held_out, stratified_split(LABELS, 0.25, seed=2)[1])
+
+
+def test_split_on_several_columns_together():
+    databases = np.tile(["x", "y"], 50)
+    strata = combine([databases, LABELS])
+    assert len(np.unique(strata)) == 8
+    _, held_out = stratified_split(strata, 0.2, seed=0)
+    assert np.bincount(strata[held_out]).tolist() == [4, 2, 2, 2, 4, 2, 2, 2]
+
+
+def test_folds_cover_every_sample_once():
+    folds = stratified_folds(LABELS, 5, seed=0)
+    assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(100))
+    for train, held_out in folds:
+        assert not set(train) & set(held_out)
+        assert np.bincount(LABELS[held_out]).tolist() == [8, 4, 4, 4]
+
+
+def test_what_cannot_be_split_is_named():
+    for fraction in (0.0, 1.0, 0.01):
+        with pytest.raises(UserError):
+            stratified_split(LABELS, fraction, seed=0)
+    with pytest.raises(UserError, match="smallest class .1."):
+        stratified_folds(np.array([0, 0, 0, 1]), 2, seed=0)
+    with pytest.raises(UserError):
+        combine([])
