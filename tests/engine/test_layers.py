@@ -1,0 +1,146 @@
+"""Layers alone: their shapes, parameters, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from engine.errors import UserError
+from engine.layers import (
+    LAYERS,
+    Add,
+    AvgPool2D,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Softmax,
+    make_layer,
+)
+
+SHAPES: list[tuple[Layer, tuple[tuple[int, ...], ...], tuple[int, ...]]] = [
+    (Conv2D(3, 16, 3, 1, 1), ((3, 9, 7),), (16, 9, 7)),
+    (Conv2D(3, 16, 5), ((3, 9, 7),), (16, 5, 3)),
+    (Conv2D(4, 6, (3, 2), stride=(2, 3), padding=(1, 0), groups=2), ((4, 9, 7),), (6, 5, 2)),
+    (Conv2D(4, 6, 3, padding=(0, 1, 2, 0), dilation=2), ((4, 9, 7),), (6, 6, 5)),
+    (Conv2D(1, 1, 4, padding="same"), ((1, 9, 7),), (1, 9, 7)),
+    (Conv2D(1, 1, 4, stride=2, padding="same"), ((1, 9, 7),), (1, 5, 4)),
+    (MaxPool2D(2, 2), ((5, 9, 7),), (5, 4, 3)),
+    (MaxPool2D(2, 2, ceil_mode=True), ((5, 9, 7),), (5, 5, 4)),
+    (MaxPool2D(2, 3, padding=1, ceil_mode=True), ((5, 5, 5),), (5, 2, 2)),
+    (MaxPool2D(1, 3, ceil_mode=True), ((5, 5, 5),), (5, 2, 2)),
+    (AvgPool2D(3), ((5, 9, 7),), (5, 3, 2)),
+    (GlobalAvgPool2D(), ((5, 9, 7),), (5,)),
+    (Linear(5, 3), ((5,),), (3,)),
+    (Linear(5, 3), ((5, 1, 1),), (3,)),
+    (BatchNorm(5), ((5, 9, 7),), (5, 9, 7)),
+    (BatchNorm(5), ((5,),), (5,)),
+    (Dropout(0.5), ((5, 9, 7),), (5, 9, 7)),
+    (Softmax(), ((5,),), (5,)),
+    (Flatten(), ((5, 9, 7),), (315,)),
+    (Add(), ((5, 9, 7), (5, 9, 7), (5, 9, 7)), (5, 9, 7)),
+    (Concat(), ((5, 9, 7), (2, 9, 7)), (7, 9, 7)),
+    (Concat(), ((5,), (2,)), (7,)),
+]
+
+
+@pytest.mark.parametrize(("layer", "inputs", "output"), SHAPES, ids=lambda value: str(value).replace(" ", ""))
+def test_output_shape(layer: Layer, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> None:
+    assert layer.output_shape(*inputs) == output
+
+
+@pytest.mark.parametrize("extent", range(1, 12))
+@pytest.mark.parametrize("kernel", range(1, 5))
+@pytest.mark.parametrize("stride", range(1, 4))
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_same_padding_is_that_of_keras(extent: int, kernel: int, stride: int, dilation: int) -> None:
+    layer = Conv2D(1, 1, kernel, stride, "same", dilation)
+    assert layer.output_shape((1, extent, extent)) == (1, -(-extent // stride), -(-extent // stride))
+    top, bottom, left, right = layer.pads(extent, extent)
+    assert (top, bottom) == (left, right) and 0 <= bottom - top <= 1
+
+
+REFUSED: list[tuple[Layer, tuple[tuple[int, ...], ...], str]] = [
+    (Conv2D(3, 4, 5), ((3, 4, 9),), "5x5 kernel is larger than the padded image, 4x9"),
+    (Conv2D(3, 4, 3, padding=1, dilation=4), ((3, 6, 6),), r"3x3 kernel \(spanning 9x9 .* padded image, 8x8"),
+    (Conv2D(3, 4, 5), ((1, 9, 9),), "in_channels = 3, but its input has 1 channels"),
+    (Conv2D(3, 4, 5), ((3,),), r"needs a \(C, H, W\) feature map"),
+    (MaxPool2D(3), ((3, 2, 5),), "3x3 kernel is larger than the padded image, 2x5"),
+    (GlobalAvgPool2D(), ((3,),), "feature map"),
+    (Linear(12, 4), ((3, 2, 2),), r"put Flatten\(\) before it"),
+    (Linear(12, 4), ((13,),), "in_features = 12, but its input has 13 features"),
+    (BatchNorm(4), ((3, 2, 2),), "channels = 4, but its input has 3"),
+    (Add(), ((3, 2, 2), (3, 2, 1)), "inputs of one shape"),
+    (Concat(), ((3, 2, 2), (3, 2, 1)), "but for the channels"),
+]
+
+
+@pytest.mark.parametrize(("layer", "inputs", "message"), REFUSED, ids=lambda value: str(value)[:40])
+def test_inputs_that_do_not_fit(layer: Layer, inputs: tuple[tuple[int, ...], ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        layer.output_shape(*inputs)
+
+
+WRONG: list[tuple[type[Layer], dict[str, Any], str]] = [
+    (Conv2D, {"in_channels": 0, "out_channels": 4, "kernel": 3}, "in_channels must be a whole number of at least 1"),
+    (Conv2D, {"in_channels": 3, "out_channels": 4, "kernel": 3.5}, "kernel"),
+    (Conv2D, {"in_channels": 3, "out_channels": 4, "kernel": (1, 2, 3)}, "height, width"),
+    (Conv2D, {"in_channels": 3, "out_channels": 4, "kernel": 3, "padding": "valid"}, "'same', not 'valid'"),
+    (Conv2D, {"in_channels": 3, "out_channels": 4, "kernel": 3, "padding": -1}, "at least 0, not -1"),
+    (Conv2D, {"in_channels": 3, "out_channels": 4, "kernel": 3, "groups": 2}, "in_channels = 3 is not a multiple"),
+    (Conv2D, {"in_channels": 4, "out_channels": 3, "kernel": 3, "groups": 2}, "out_channels = 3 is not a multiple"),
+    (MaxPool2D, {"kernel": 16}, "256 elements, at most 255"),
+    (MaxPool2D, {"kernel": 2, "padding": 2}, "more than half of the kernel"),
+    (AvgPool2D, {"kernel": 2, "stride": 0}, "stride"),
+    (Linear, {"in_features": 3, "out_features": True}, "out_features"),
+    (BatchNorm, {"channels": 3, "eps": math.nan}, "eps"),
+    (BatchNorm, {"channels": 3, "momentum": 1.5}, "from 0.0 to 1.0"),
+    (Dropout, {"rate": 1.0}, "from 0.0 to below 1.0, not 1.0"),
+]
+
+
+@pytest.mark.parametrize(("layer", "arguments", "message"), WRONG, ids=lambda value: str(value)[:40])
+def test_arguments_that_are_wrong(layer: type[Layer], arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        layer(**arguments)
+
+
+@pytest.mark.parametrize("layer", [layer for layer, _, _ in SHAPES], ids=str)
+def test_a_layer_is_its_name_and_arguments(layer: Layer) -> None:
+    assert make_layer(type(layer).__name__, layer.arguments()) == layer
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("Conv2d", {}, "unknown layer 'Conv2d'; did you mean 'Conv2D'"),
+        ("os.system", {}, "unknown layer"),
+        ("Dropout", {"rat": 0.5}, "did you mean 'rate'"),
+        ("Dropout", {}, "lacks its argument 'rate'"),
+        ("Dropout", [0.5], "mapping"),
+    ],
+)
+def test_unknown_layers_and_arguments(name: str, arguments: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_layer(name, arguments)
+
+
+def test_fan_in_and_out_count_as_torch_does() -> None:
+    weights, bias = Conv2D(8, 12, (3, 5), groups=4).parameters()
+    assert (weights.shape, weights.fan_in, weights.fan_out) == ((12, 2, 3, 5), 30, 180)
+    assert bias.shape == (12,)
+    assert Conv2D(8, 12, 3, bias=False).parameters()[1:] == ()
+
+
+def test_every_layer_says_what_it_is() -> None:
+    assert all(layer.__doc__ for layer in LAYERS.values())
+    assert str(Conv2D(3, 16, 3, padding=1)) == "Conv2D(3, 16, 3, padding=1)"
+    assert str(ReLU()) == "ReLU()"
