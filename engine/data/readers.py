@@ -111,7 +111,7 @@ def read_numtadb(root: Path | None, parts: str = "abc") -> RawDataset:
 
 
 def read_scenes(root: Path | None, split: str = "train") -> RawDataset:
-    """MIT 8 scenes (Oliva & Torralba 2001) in the MIT_split layout: colour, a folder per class. split: train or test."""
+    """MIT 8 scenes (Oliva & Torralba 2001) in the MIT_split layout: colour, a folder per class. split: train, test."""
     folder = _folder(root, "scenes")
     nested = folder / "MIT_split"
     folder = nested if nested.is_dir() else folder

@@ -1,0 +1,79 @@
+"""A small network and a small labelled set that it can learn, shared by the tests of training."""
+
+import numpy as np
+
+import engine
+from engine.data.dataset import Dataset
+from engine.data.preprocess import Preprocess
+
+SIDE = 10
+CLASSES = ("top", "bottom", "left")
+
+
+def small_images(count, seed=0):
+    """Noise with a bright half: uint8 (count, SIDE, SIDE), and which half it is."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, len(CLASSES), count)
+    images = rng.integers(0, 100, (count, SIDE, SIDE), np.uint8)
+    for image, label in zip(images, labels):
+        half = {0: image[: SIDE // 2], 1: image[SIDE // 2 :], 2: image[:, : SIDE // 2]}[int(label)]
+        half += np.uint8(120)
+    return images, labels.astype(np.int64)
+
+
+def small_dataset(count=96, seed=0):
+    images, labels = small_images(count, seed)
+    return Dataset("small", images[:, None], labels, CLASSES, Preprocess())
+
+
+def small_layers():
+    """Everything that has state in training: batch normalisation (running statistics) and dropout (draws)."""
+    return [
+        engine.Conv2D(1, 4, 3, padding=1),
+        engine.BatchNorm(4),
+        engine.ReLU(),
+        engine.MaxPool2D(2, 2),
+        engine.Dropout(0.3),
+        engine.Flatten(),
+        engine.Linear(4 * (SIDE // 2) ** 2, len(CLASSES)),
+        engine.Softmax(),
+    ]
+
+
+def small_net(seed=0):
+    return engine.Sequential(small_layers(), input_shape=(1, SIDE, SIDE), seed=seed)
+
+
+# The same network as a configuration writes it.
+SMALL_LAYERS_CONFIG = [
+    {"Conv2D": {"in_channels": 1, "out_channels": 4, "kernel": 3, "padding": 1}},
+    {"BatchNorm": 4},
+    "ReLU",
+    {"MaxPool2D": [2, 2]},
+    {"Dropout": 0.3},
+    "Flatten",
+    {"Linear": [4 * (SIDE // 2) ** 2, len(CLASSES)]},
+    "Softmax",
+]
+
+
+def small_config(archive):
+    """A configuration that trains the small network on an .npz archive of small images."""
+    return {
+        "dataset": {"name": "npz", "train": {"path": str(archive)}},
+        "split": {"fraction": 0.25},
+        "model": {"layers": SMALL_LAYERS_CONFIG, "input_shape": [1, SIDE, SIDE]},
+        "augment": {"mixup": 0.2},
+        "optimizer": {"name": "SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True},
+        "schedule": {"name": "ReduceLROnPlateau", "patience": 1, "factor": 0.5, "metric": "val_loss"},
+        "batch_size": 16,
+        "epochs": 4,
+        "threads": 1,
+        "metric": "val_macro_f1",
+    }
+
+
+def write_archive(path, count=160):
+    images, labels = small_images(count)
+    np.savez(path, x=images, y=labels)
+    return path

@@ -1,0 +1,138 @@
+"""Checkpoints: they hold everything, and anything but a whole one is refused in one sentence."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import engine
+from engine import checkpoint
+from engine.checkpoint import Checkpoint
+from engine.errors import UserError
+from engine.files import write_atomically
+from tests.engine.small import CLASSES, small_dataset, small_net
+
+
+@pytest.fixture
+def saved(tmp_path):
+    net = small_net(seed=4)
+    net.preprocess = small_dataset().preprocess.to_dict()
+    net.class_names = list(CLASSES)
+    trainer = engine.Trainer(net, engine.SGD(lr=0.1))
+    trainer.step(small_dataset(16).normalise(small_dataset(16).images), small_dataset(16).labels)
+    path = tmp_path / "net.safetensors"
+    net.save(path)
+    return net, path
+
+
+def test_loaded_network_predicts_the_same_bits(saved):
+    net, path = saved
+    loaded = engine.load(path)
+    x = small_dataset(20).normalise(small_dataset(20).images)
+    assert np.array_equal(net.predict(x), loaded.predict(x))
+    assert loaded.preprocess == net.preprocess and list(loaded.class_names) == list(CLASSES)
+    assert loaded.to_config() == net.to_config()
+    assert checkpoint.weights_hash(loaded) == checkpoint.weights_hash(net)
+
+
+def test_weights_hash_sees_every_bit():
+    net = small_net()
+    before = checkpoint.weights_hash(net)
+    name, array = next(iter(net.parameters().items()))
+    array.flat[0] = np.nextafter(array.flat[0], np.float32(9))
+    net.load_parameters({**net.parameters(), name: array})
+    assert checkpoint.weights_hash(net) != before
+
+
+def test_every_truncation_is_refused(saved, tmp_path):
+    data = saved[1].read_bytes()
+    path = tmp_path / "cut.safetensors"
+    for size in (0, 4, 8, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(UserError, match="cut.safetensors"):
+            engine.load(path)
+
+
+def test_every_flipped_bit_is_refused(saved, tmp_path):
+    data = bytearray(saved[1].read_bytes())
+    path = tmp_path / "flipped.safetensors"
+    for place in np.random.default_rng(0).integers(0, len(data), 60):
+        flipped = data.copy()
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(UserError, match="flipped.safetensors"):
+            engine.load(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    with pytest.raises(UserError, match="no such checkpoint"):
+        engine.load(path)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        engine.load(tmp_path)
+    path.write_bytes(b"\x80\x04\x95 a pickle would start so")
+    with pytest.raises(UserError, match="other.safetensors"):
+        engine.load(path)
+    save_file({"weights": np.zeros(3, np.float32)}, path)
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        engine.load(path)
+
+
+def test_another_version_is_refused(tmp_path):
+    path = tmp_path / "later.safetensors"
+    save_file({"a": np.zeros(1, np.float32)}, path, {"format": checkpoint.FORMAT, "version": "99"})
+    with pytest.raises(UserError, match="version 99, this program reads 1"):
+        engine.load(path)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "[]",
+        "{}",
+        "[" * 100_000,
+        json.dumps({"project": "", "graph": {}, "surprise": 1}),
+        json.dumps({"project": "", "graph": {"nodes": [{"layer": "os.system"}]}}),
+        json.dumps({"project": "", "graph": None}),
+    ],
+)
+def test_a_forged_header_with_a_right_hash_is_refused(tmp_path, document):
+    path = tmp_path / "forged.safetensors"
+    tensor = np.zeros(1, np.float32)
+    digest = hashlib.sha256(document.encode() + b"\nparameters/0.weights <f4 (1,)\n" + tensor.tobytes()).hexdigest()
+    metadata = {"format": checkpoint.FORMAT, "version": "1", "document": document, "sha256": digest}
+    save_file({"parameters/0.weights": tensor}, path, metadata)
+    with pytest.raises(UserError, match="forged.safetensors"):
+        engine.load(path)
+
+
+def test_a_failed_write_leaves_the_old_file(saved, tmp_path, monkeypatch):
+    net, path = saved
+    before = path.read_bytes()
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        net.save(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_write_makes_the_folder(tmp_path):
+    write_atomically(tmp_path / "a" / "b.txt", b"text")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == b"text"
+
+
+def test_training_state_survives(tmp_path):
+    net = small_net()
+    state = {"epoch": 3, "sum": 0.1 + 0.2, "best": float("nan")}
+    optimizer = {"velocity.0.weights": np.arange(3, dtype=np.float32)}
+    checkpoint.write(tmp_path / "c", Checkpoint.of(net, training=state, optimizer=optimizer, plan_choices={"isa": "x"}))
+    back = checkpoint.read(tmp_path / "c")
+    assert back.training["sum"] == 0.1 + 0.2 and np.isnan(back.training["best"])
+    assert np.array_equal(back.optimizer["velocity.0.weights"], optimizer["velocity.0.weights"])
+    assert back.plan_choices == {"isa": "x"} and back.preprocess is None and back.class_names == []

@@ -1,0 +1,156 @@
+"""Configurations: strict, with errors that name the key; and the example files."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.config import (
+    build_early_stopping,
+    build_loss,
+    build_network,
+    build_optimizer,
+    build_schedule,
+    load_config,
+    read_config,
+)
+from engine.errors import UserError
+from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml"))
+BASE = {"dataset": "mnist", "model": {"name": "mnist_cnn"}}
+
+
+def test_there_is_an_example_for_each_report():
+    assert [path.stem for path in EXAMPLES] == ["cifar10", "midas", "mnist", "numtadb", "scenes"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_valid(path):
+    config = load_config(path)
+    net = build_network(config.model, config.seed)
+    size = config.preprocess.size or net.input_shape[1:]
+    assert net.input_shape == (config.preprocess.channels, *size)
+    for build, section in (
+        (build_optimizer, config.optimizer),
+        (build_schedule, config.schedule),
+        (build_loss, config.loss),
+        (build_early_stopping, config.early_stopping),
+    ):
+        build(section)
+
+
+def test_defaults_and_short_forms():
+    config = read_config({**BASE, "gt_csv": False, "checkpoint_path": False, "early_stopping": False})
+    assert config.dataset.name == "mnist" and config.gt_csv is None and config.checkpoint_path is None
+    assert read_config({**BASE, "optimizer": {"name": "sgd"}, "max_norm": "1e-3"}).max_norm == 1e-3
+    assert read_config({**BASE, "dataset": {"name": "mnist", "test": False}}).dataset.test is None
+
+
+def test_a_configuration_survives_yaml():
+    config = load_config(EXAMPLES[0])
+    assert read_config(yaml.safe_load(yaml.safe_dump(config.to_dict() | {"preprocess": {"colour": True}}))) == config
+
+
+def test_overrides(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    overrides = ["epochs=3", "optimizer.lr=1e-2", "preprocess.size=[8, 9]", "dataset={name: cifar10}", "gt_csv=a.csv"]
+    config = load_config(path, overrides)
+    assert config.epochs == 3 and config.preprocess.size == (8, 9) and config.dataset.name == "cifar10"
+    assert config.gt_csv == "a.csv" and config.optimizer["lr"] == "1e-2"
+    assert build_optimizer({"name": "SGD", "lr": "1e-2"}).lr == 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'"),
+        ({"preprocess": {"colours": True}}, "preprocess: unknown key 'colours'; did you mean 'colour'"),
+        ({"split": {"kind": "fractions"}}, "split: kind: .*did you mean 'fraction'"),
+        ({"split": {"fraction": "many"}}, "split: fraction: expected float, got str 'many'"),
+        ({"epochs": "ten"}, "epochs: expected int, got str 'ten'"),
+        ({"epochs": True}, "epochs: expected int, got bool True"),
+        ({"epochs": 2.5}, "epochs: expected int"),
+        ({"drop_last": 1}, "drop_last: expected bool"),
+        ({"optimizer": "Adam"}, "optimizer: expected a mapping"),
+        ({"preprocess": {"size": 28}}, "size: expected a list"),
+        ({"preprocess": {"size": [28, 28, 28]}}, "size: expected 2 values, got 3"),
+        ({"preprocess": {"steps": ["revers"]}}, "did you mean 'reverse'"),
+        ({"early_stopping": {}}, "early_stopping: the key 'patience' is missing"),
+        ({"model": None}, "model: expected a mapping of keys to values, got nothing"),
+    ],
+)
+def test_mistakes_are_named(changes, message):
+    with pytest.raises(UserError, match=message):
+        read_config({**BASE, **changes})
+
+
+def test_missing_keys_are_named():
+    with pytest.raises(UserError, match="the key 'dataset' is missing"):
+        read_config({"model": {"name": "lenet"}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "not valid YAML"), ("- 1", "expected a mapping"), ("", "got nothing"), ("a: \x00", "not valid YAML")],
+)
+def test_files_that_are_no_configuration(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(UserError, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_bad_overrides(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    for text, message in (("epochs", "key=value"), ("epochs=[", "not valid YAML"), ("epoch=3", "did you mean")):
+        with pytest.raises(UserError, match=message):
+            load_config(path, [text])
+
+
+@pytest.mark.parametrize(
+    ("build", "section", "message"),
+    [
+        (build_optimizer, {"lr": 0.1}, "the key 'name' is missing"),
+        (build_optimizer, {"name": "adaam"}, "did you mean 'Adam'"),
+        (build_optimizer, {"name": "SGD", "momentun": 0.9}, "did you mean 'momentum'"),
+        (build_optimizer, {"name": "SGD", "lr": "fast"}, "lr: expected float"),
+        (build_optimizer, {"name": "SGD", "lr": -1.0}, "lr"),
+        (build_optimizer, {"name": "SGD", "l2": {"conv": "x"}}, "l2.conv: expected float"),
+        (build_schedule, {"name": "Cosine"}, "'total' is missing"),
+        (build_schedule, {"name": "PiecewiseConstant", "boundaries": [1], "values": [0.1]}, "one value more"),
+        (build_loss, {"name": "CrossEntropy", "smoothing": 0.1}, "did you mean 'label_smoothing'"),
+    ],
+)
+def test_mistakes_in_sections_are_named(build, section, message):
+    with pytest.raises(UserError, match=message):
+        build(section)
+
+
+def test_a_network_of_layers_is_the_one_written_in_python():
+    config = read_config({**BASE, "model": {"layers": SMALL_LAYERS_CONFIG, "input_shape": [1, 10, 10]}})
+    assert build_network(config.model, seed=0).to_config() == small_net().to_config()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({}, "either name"),
+        ({"name": "lenet", "layers": ["ReLU"]}, "either name"),
+        ({"name": "lenett"}, "did you mean 'lenet'"),
+        ({"name": "lenet", "arguments": {"clases": 3}}, "did you mean 'classes'"),
+        ({"layers": ["ReLU"]}, "input_shape"),
+        ({"layers": ["ReLuu"], "input_shape": [1, 4, 4]}, "did you mean 'ReLU'"),
+        ({"layers": [{"ReLU": [1, 2]}], "input_shape": [1, 4, 4]}, "takes 0 arguments, got 2"),
+        ({"layers": [3], "input_shape": [1, 4, 4]}, "a layer's name"),
+        ({"layers": [{"Conv2D": [1, 4, 9]}], "input_shape": [1, 4, 4]}, "kernel"),
+    ],
+)
+def test_mistakes_in_models_are_named(model, message):
+    with pytest.raises(UserError, match=message):
+        build_network(read_config({**BASE, "model": model}).model, 0)
