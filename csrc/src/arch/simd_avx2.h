@@ -73,4 +73,9 @@ static inline simd_long simd_multiply_low(simd_long a, simd_long b)
     return (simd_long)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
 
+/* The first and the second half of the lanes in double */
+typedef double simd_double __attribute__((vector_size(32)));
+static inline simd_double simd_low(simd_float v) { return (simd_double)_mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
+static inline simd_double simd_high(simd_float v) { return (simd_double)_mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
+
 #endif

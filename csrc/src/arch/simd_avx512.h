@@ -58,4 +58,9 @@ static inline simd_long simd_multiply_low(simd_long a, simd_long b)
     return (simd_long)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 }
 
+/* The first and the second half of the lanes in double */
+typedef double simd_double __attribute__((vector_size(64)));
+static inline simd_double simd_low(simd_float v) { return (simd_double)_mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
+static inline simd_double simd_high(simd_float v) { return (simd_double)_mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
+
 #endif

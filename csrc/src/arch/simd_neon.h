@@ -64,4 +64,9 @@ static inline simd_long simd_multiply_low(simd_long a, simd_long b)
     return (simd_long)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 }
 
+/* The first and the second half of the lanes in double */
+typedef double simd_double __attribute__((vector_size(16)));
+static inline simd_double simd_low(simd_float v) { return (simd_double)vcvt_f64_f32(vget_low_f32(v)); }
+static inline simd_double simd_high(simd_float v) { return (simd_double)vcvt_high_f64_f32(v); }
+
 #endif

@@ -75,4 +75,9 @@ static inline void simd_store_bytes(uint8_t *p, simd_float v, ptrdiff_t count)
 typedef uint64_t simd_long __attribute__((vector_size(16)));
 static inline simd_long simd_multiply_low(simd_long a, simd_long b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
 
+/* The first and the second half of the lanes in double */
+typedef double simd_double __attribute__((vector_size(16)));
+static inline simd_double simd_low(simd_float v) { return (simd_double){v[0], v[1]}; }
+static inline simd_double simd_high(simd_float v) { return (simd_double){v[2], v[3]}; }
+
 #endif

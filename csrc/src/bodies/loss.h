@@ -42,7 +42,7 @@ static void square_sum(const float *restrict src, ptrdiff_t count, double *restr
     simd_double low = {0.0}, high = {0.0};
     ptrdiff_t i = 0;
     for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) {
-        const simd_double a = simd_widen(src + i), b = simd_widen(src + i + SIMD_WIDTH / 2);
+        const simd_double a = simd_low(simd_load(src + i)), b = simd_high(simd_load(src + i));
         low += a * a;
         high += b * b;
     }

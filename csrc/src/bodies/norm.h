@@ -32,10 +32,13 @@ static void column_sums(double *restrict sum, const float *restrict src, ptrdiff
         ptrdiff_t j = 0;
         for (; j + NORM_VECTORS * SIMD_WIDTH <= columns; j += NORM_VECTORS * SIMD_WIDTH) {
             simd_float total[NORM_VECTORS];
+#pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) total[v] = simd_zero();
             for (ptrdiff_t r = 0; r < block; r++)
+#pragma GCC unroll 4
                 for (int v = 0; v < NORM_VECTORS; v++)
                     total[v] = simd_add(total[v], simd_load(in + r * stride + j + v * SIMD_WIDTH));
+#pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) simd_add_widened(sum + j + v * SIMD_WIDTH, total[v]);
         }
         for (; j < columns; j += SIMD_WIDTH) {
@@ -57,16 +60,19 @@ static void deviation_sums(double *restrict sum, double *restrict squares, const
         ptrdiff_t j = 0;
         for (; j + NORM_VECTORS * SIMD_WIDTH <= columns; j += NORM_VECTORS * SIMD_WIDTH) {
             simd_float total[NORM_VECTORS], square[NORM_VECTORS], center[NORM_VECTORS];
+#pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) {
                 total[v] = square[v] = simd_zero();
                 center[v] = simd_load(mean + j + v * SIMD_WIDTH);
             }
             for (ptrdiff_t r = 0; r < block; r++)
+#pragma GCC unroll 4
                 for (int v = 0; v < NORM_VECTORS; v++) {
                     const simd_float x = simd_load(in + r * stride + j + v * SIMD_WIDTH) - center[v];
                     total[v] = simd_add(total[v], x);
                     square[v] = simd_fma(x, x, square[v]);
                 }
+#pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) {
                 simd_add_widened(sum + j + v * SIMD_WIDTH, total[v]);
                 simd_add_widened(squares + j + v * SIMD_WIDTH, square[v]);
@@ -98,17 +104,20 @@ static void gradient_sums(double *restrict sum, double *restrict products, const
         ptrdiff_t j = 0;
         for (; j + NORM_VECTORS * SIMD_WIDTH <= columns; j += NORM_VECTORS * SIMD_WIDTH) {
             simd_float total[NORM_VECTORS], product[NORM_VECTORS], center[NORM_VECTORS];
+#pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) {
                 total[v] = product[v] = simd_zero();
                 center[v] = simd_load(mean + j + v * SIMD_WIDTH);
             }
             for (ptrdiff_t r = 0; r < block; r++)
+#pragma GCC unroll 4
                 for (int v = 0; v < NORM_VECTORS; v++) {
                     const simd_float x = simd_load(in + r * stride + j + v * SIMD_WIDTH) - center[v];
                     const simd_float dy = simd_load(grad + r * stride + j + v * SIMD_WIDTH);
                     total[v] = simd_add(total[v], dy);
                     product[v] = simd_fma(dy, x, product[v]);
                 }
+#pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) {
                 simd_add_widened(sum + j + v * SIMD_WIDTH, total[v]);
                 simd_add_widened(products + j + v * SIMD_WIDTH, product[v]);

@@ -45,16 +45,22 @@ static inline pool_best pool_of_four(simd_float a, simd_float b, simd_float d, s
     return (pool_best){simd_select(off, simd_zero(), best.value), simd_select(off, simd_set1(255.0f), best.tap)};
 }
 
-/* Lanes of the left and right pixels of each pair, for SIMD_WIDTH / c pairs of pixels in two vectors. */
-static inline void pool_pair_lanes(int32_t *restrict left, int32_t *restrict right, ptrdiff_t c)
+/* The lane numbers from `first` on, and each divided by n; exact for the few lanes of two vectors. */
+static inline simd_int pool_lanes(int32_t first)
 {
-    int32_t pair = 0, channel = 0;
-    for (int i = 0; i < SIMD_WIDTH; i++) {
-        const bool inside = (pair + 1) * c <= SIMD_WIDTH;
-        left[i] = inside ? 2 * pair * (int32_t)c + channel : 0;
-        right[i] = inside ? left[i] + (int32_t)c : 0;
-        if (++channel == c) channel = 0, pair++;
-    }
+    int32_t lanes[SIMD_WIDTH];
+    for (int32_t i = 0; i < SIMD_WIDTH; i++) lanes[i] = first + i;
+    simd_int v;
+    memcpy(&v, lanes, sizeof v);
+    return v;
+}
+static inline simd_int pool_divide(simd_int lanes, int32_t n) { return lanes * (65536 / n + 1) >> 16; }
+
+/* Lanes of the left pixels of SIMD_WIDTH / c pairs of pixels in two vectors; what lies behind is any lane at all. */
+static inline simd_int pool_left_lanes(int32_t c)
+{
+    const simd_int lane = pool_lanes(0), pair = pool_divide(lane, c);
+    return lane + pair * c;
 }
 
 /* c <= SIMD_WIDTH / 2: several pixels share a vector. */
@@ -63,7 +69,10 @@ static void pool_2x2_narrow(float *restrict dst, uint8_t *restrict argmax, const
 {
     const ptrdiff_t step = SIMD_WIDTH / c * c, count = pooled * c;
     int32_t left[SIMD_WIDTH], right[SIMD_WIDTH];
-    pool_pair_lanes(left, right, c);
+    const simd_int left_lanes = pool_left_lanes((int32_t)c), right_lanes = left_lanes + (int32_t)c;
+    const simd_int left_valid = left_lanes & (2 * SIMD_WIDTH - 1), right_valid = right_lanes & (2 * SIMD_WIDTH - 1);
+    memcpy(left, &left_valid, sizeof left);
+    memcpy(right, &right_valid, sizeof right);
     for (ptrdiff_t at = 0; at < count; at += step) {
         const ptrdiff_t room = 2 * (count - at);
         const float *restrict upper = top + 2 * at, *restrict lower = bottom + 2 * at;
@@ -94,16 +103,13 @@ static void pool_2x2(float *restrict dst, uint8_t *restrict argmax, const float 
         }
 }
 
-/* Where the element of lane `first` + i of a row of pixel pairs comes from: the left gradients are lanes 0 to
- * SIMD_WIDTH - 1, the right ones follow. */
-static inline void unpool_pair_lanes(int32_t *lanes, ptrdiff_t c)
+/* Where each lane of a row of pixel pairs comes from: the gradients that stay left are lanes 0 to SIMD_WIDTH - 1, those
+ * that go right follow. The row fills two vectors; `first` is the number of their first lane. */
+static inline simd_int unpool_lanes(int32_t first, int32_t c)
 {
-    int32_t pair = 0, channel = 0;
-    for (int i = 0; i < 2 * SIMD_WIDTH; i++) {
-        const bool inside = (pair + 1) * c <= SIMD_WIDTH, right = channel >= c;
-        lanes[i] = !inside ? 0 : pair * (int32_t)c + (right ? SIMD_WIDTH + channel - (int32_t)c : channel);
-        if (++channel == 2 * c) channel = 0, pair++;
-    }
+    const simd_int lane = pool_lanes(first), pair = pool_divide(lane, 2 * c), rest = lane - pair * (2 * c);
+    const simd_int right = (simd_int)(rest >= c);
+    return (pair * c + rest + (right & (SIMD_WIDTH - c))) & (2 * SIMD_WIDTH - 1);
 }
 
 static inline void unpool_store(float *dst, simd_float v, ptrdiff_t count, ptrdiff_t room)
@@ -123,8 +129,10 @@ static void unpool_2x2_narrow(float *restrict top, float *restrict bottom, const
                               const uint8_t *restrict argmax, ptrdiff_t pooled, ptrdiff_t c)
 {
     const ptrdiff_t step = SIMD_WIDTH / c * c, count = pooled * c;
+    const simd_int low = unpool_lanes(0, (int32_t)c), high = unpool_lanes(SIMD_WIDTH, (int32_t)c);
     int32_t lanes[2 * SIMD_WIDTH];
-    unpool_pair_lanes(lanes, c);
+    memcpy(lanes, &low, sizeof low);
+    memcpy(lanes + SIMD_WIDTH, &high, sizeof high);
     for (ptrdiff_t at = 0; at < count; at += step) {
         const ptrdiff_t left = count - at, room = 2 * left;
         const simd_float diff = pool_load(diff_dst + at, left, left), taps = simd_load_bytes(argmax + at, left);
