@@ -1,0 +1,207 @@
+"""A run that is cut off and resumed gives the bits of an undisturbed one; so does any number of threads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cnncore
+import numpy as np
+import pytest
+import yaml
+
+import engine
+from engine.checkpoint import weights_hash
+from engine.data.dataset import prepare
+from engine.data.preprocess import Preprocess
+from engine.data.readers import read_dataset
+from engine.errors import UserError
+from engine.models import mnist_cnn
+from engine.schedules import Cosine, ReduceLROnPlateau
+from engine.trainer import EarlyStopping, Trainer
+from tests.engine.small import small_config, small_dataset, small_net, write_archive
+
+TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)
+TIMES = ("seconds", "images_per_second")
+
+
+class CutOff(Exception):
+    """Stands for the end of the process."""
+
+
+def make_trainer(out, optimizer=None, schedule=None, **options):
+    optimizer = optimizer or engine.Adam(lr=0.01)
+    return Trainer(small_net(), optimizer, schedule=schedule, batch_size=16, out=out, progress="none", **options)
+
+
+def without_times(records):
+    return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
+
+
+def cut_after(trainer, steps):
+    """The process ends when the trainer has done so many steps."""
+    step = trainer.step
+
+    def counted(x, y):
+        if trainer.steps >= steps:
+            raise CutOff
+        return step(x, y)
+
+    trainer.step = counted
+
+
+def plateau():
+    return ReduceLROnPlateau(factor=0.5, patience=1, metric="val_loss")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        (engine.SGD(lr=0.05), None),
+        (engine.SGD(lr=0.05, momentum=0.9, nesterov=True), plateau),
+        (engine.Adam(lr=0.01), lambda: Cosine(total=24, warmup=5, restarts=1)),
+        (engine.AdamW(lr=0.01), plateau),
+    ],
+    ids=["sgd", "nesterov-plateau", "adam-cosine", "adamw-plateau"],
+)
+def test_resumed_at_any_step_gives_the_same_bits(tmp_path, optimizer, schedule):
+    def trainer(out):
+        return make_trainer(out, optimizer, schedule and schedule(), seed=5, metric="val_accuracy")
+
+    def fit(each, **options):
+        rule = EarlyStopping(3, metric="val_loss")
+        return each.fit(TRAIN, VALIDATION, epochs=4, early_stopping=rule, checkpoint_every=2, **options)
+
+    whole = trainer(tmp_path / "whole")
+    history = fit(whole)
+    for steps in (1, 3, 6, 9, 14):
+        out = tmp_path / f"cut-{steps}"
+        cut = trainer(out)
+        cut_after(cut, steps)
+        with pytest.raises(CutOff):
+            fit(cut)
+        resumed = trainer(out)
+        again = fit(resumed, resume=True)
+        assert weights_hash(resumed.net) == weights_hash(whole.net)
+        assert without_times(again.epochs) == without_times(history.epochs)
+        assert (again.best_epoch, again.stopped_early) == (history.best_epoch, history.stopped_early)
+        best, wanted = (engine.load(folder / "best.safetensors") for folder in (out, tmp_path / "whole"))
+        assert weights_hash(best) == weights_hash(wanted)
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        assert without_times(lines) == without_times(history.epochs)
+
+
+def test_log_lines_beyond_the_checkpoint_are_cut(tmp_path):
+    make_trainer(tmp_path).fit(TRAIN, epochs=2)
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text() + '{"epoch": 3, "train_loss": 0}\n{"epo')
+    history = make_trainer(tmp_path).fit(TRAIN, epochs=3, resume=True)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines == history.epochs and len(lines) == 3
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+
+
+def test_a_finished_run_is_only_reported_and_more_epochs_go_on(tmp_path):
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit(TRAIN, epochs=3)
+    first = make_trainer(tmp_path / "parts")
+    before = first.fit(TRAIN, epochs=2)
+    again = make_trainer(tmp_path / "parts")
+    assert again.fit(TRAIN, epochs=2, resume=True).epochs == before.epochs
+    assert weights_hash(again.net) == weights_hash(first.net)
+    more = make_trainer(tmp_path / "parts")
+    more.fit(TRAIN, epochs=3, resume=True)
+    assert weights_hash(more.net) == weights_hash(whole.net)
+
+
+def test_resume_without_a_run_begins_one(tmp_path):
+    assert len(make_trainer(tmp_path / "new").fit(TRAIN, epochs=1, resume=True).epochs) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda out: make_trainer(out, engine.SGD(lr=0.1)).fit(TRAIN, epochs=3, resume=True), "optimizer"),
+        (lambda out: make_trainer(out, seed=1).fit(TRAIN, epochs=3, resume=True), "seed = 0, now it is 1"),
+        (lambda out: make_trainer(out, schedule=Cosine(9)).fit(TRAIN, epochs=3, resume=True), "schedule"),
+        (lambda out: make_trainer(out).fit(small_dataset(96, seed=2), epochs=3, resume=True), "other data"),
+        (
+            lambda out: Trainer(small_net(seed=1), engine.Adam(lr=0.01), batch_size=16, out=out).fit(
+                TRAIN, epochs=3, resume=True
+            ),
+            "another network",
+        ),
+    ],
+)
+def test_another_run_is_not_resumed(tmp_path, other, message):
+    make_trainer(tmp_path).fit(TRAIN, epochs=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=message):
+        other(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_best_checkpoint_cannot_be_resumed(tmp_path):
+    make_trainer(tmp_path).fit(TRAIN, epochs=1)
+    (tmp_path / "best.safetensors").replace(tmp_path / "last.safetensors")
+    with pytest.raises(UserError, match="no run that can be resumed"):
+        make_trainer(tmp_path).fit(TRAIN, epochs=2, resume=True)
+
+
+def command(config, out, *more):
+    return [sys.executable, "-m", "engine.train", str(config), "--out", str(out), "--resume", *more]
+
+
+def test_kill_9_and_resume_through_the_command(tmp_path):
+    """Killed at several moments, also while files are written; each time the same command goes on."""
+    settings = small_config(write_archive(tmp_path / "set.npz", 480)) | {"checkpoint_every": 1, "epochs": 6}
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    subprocess.run(command(config, tmp_path / "whole"), check=True, capture_output=True, timeout=120)
+    out = tmp_path / "killed"
+    rng = np.random.default_rng(0)
+    kills = 0
+    for _ in range(3):
+        process = subprocess.Popen(command(config, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        known = (out / "last.safetensors").stat().st_mtime_ns if (out / "last.safetensors").exists() else 0
+        while process.poll() is None:
+            written = (out / "last.safetensors").exists() and (out / "last.safetensors").stat().st_mtime_ns > known
+            if written:
+                time.sleep(rng.uniform(0, 0.05))
+                os.kill(process.pid, signal.SIGKILL)
+                break
+            time.sleep(0.001)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 2
+    done = subprocess.run(command(config, out), check=True, capture_output=True, text=True, timeout=120)
+    assert "best epoch" in done.stdout
+    for name in ("best.safetensors", "last.safetensors"):
+        killed, whole = (engine.load(folder / name) for folder in (out, tmp_path / "whole"))
+        assert weights_hash(killed) == weights_hash(whole)
+    logs = [[json.loads(line) for line in (folder / "log.jsonl").open()] for folder in (out, tmp_path / "whole")]
+    assert without_times(logs[0]) == without_times(logs[1])
+    assert (out / "result.json").read_text() == (tmp_path / "whole" / "result.json").read_text()
+    assert not list(out.glob(".*.tmp"))
+
+
+@pytest.fixture
+def restored_threads():
+    before = engine.get_num_threads()
+    yield
+    engine.set_num_threads(before)
+
+
+@pytest.mark.skipif(not cnncore.has_openmp(), reason="this build has no OpenMP: there is one thread only")
+def test_any_number_of_threads_gives_the_same_bits(data_root, restored_threads):
+    raw = read_dataset("mnist", data_root, {})
+    data = prepare(raw.subset(np.arange(200)), Preprocess())
+    hashes = {}
+    for threads in (1, 2, 3, 5):
+        engine.set_num_threads(threads)
+        assert cnncore.measure_team() == threads
+        trainer = Trainer(mnist_cnn(), engine.Adam(), progress="none")
+        trainer.fit(data, epochs=1)
+        hashes[threads] = weights_hash(trainer.net)
+    assert len(set(hashes.values())) == 1, hashes
