@@ -374,24 +374,23 @@ class TrainingSession:
         correction and the draws of dropout depend on it). Raises UserError for bad input and DivergedError for a
         loss or gradient that is not finite: then nothing has been updated.
         """
-        current = self._current
-        samples = len(x)
         if not (
-            x.dtype is _FLOAT32
+            type(x) is type(y) is np.ndarray
+            and x.dtype is _FLOAT32
             and x.shape[1:] == self._input_shape
+            and 0 < len(x) <= self.batch
             and y.dtype is self._target_dtype
-            and y.shape == (samples, *self._target_shape)
-            and 0 < samples <= self.batch
+            and y.shape == (len(x), *self._target_shape)
             and x.flags.c_contiguous
             and y.flags.c_contiguous
         ):
-            x, y, samples = self._checked(x, y)
-            current = self._current
+            x, y = self._checked(x, y)
+        current = self._current
         store = self._store
         if self._saved_buffers.size:
             self._saved_buffers[:] = store.buffers
         try:
-            loss = current.program.run(samples, (x, y), seed=seed, step=step, learning_rate=learning_rate)
+            loss = current.program.run(len(x), (x, y), seed=seed, step=step, learning_rate=learning_rate)
         except cnncore.CoreError as error:
             explained = self.network.explain(error, current, (x, y, None), seed=seed, step=step)
             store.buffers[:] = self._saved_buffers
@@ -431,14 +430,14 @@ class TrainingSession:
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
         self._target_shape = self.loss.target_shape(kind, self.network.output_shape)
 
-    def _checked(self, x: Any, y: Any) -> tuple[Array, NDArray[Any], int]:
+    def _checked(self, x: Any, y: Any) -> tuple[Array, NDArray[Any]]:
         """Whatever the quick look in `step` did not accept: convert it or say what is wrong with it."""
         x = checked_input(x, self._input_shape)
         if not 0 < len(x) <= self.batch:
             raise UserError(f"the batch has {len(x)} samples, but this session takes 1 to {self.batch}")
         y, kind = checked_targets(y, len(x), self.loss, self.network.output_shape)
         self._select(kind)
-        return x, y, len(x)
+        return x, y
 
 
 _FLOAT32 = np.dtype(np.float32)
