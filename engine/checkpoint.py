@@ -24,7 +24,7 @@ from engine.files import write_atomically
 if TYPE_CHECKING:
     from engine.network import Network
 
-FORMAT = "cnn-engine checkpoint"
+METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
 GROUPS = ("parameters", "buffers", "optimizer")
 
@@ -118,13 +118,9 @@ def write(path: Path | str, checkpoint: Checkpoint) -> None:
             "training": checkpoint.training,
         }
     )
-    metadata = {
-        "format": FORMAT,
-        "version": str(FORMAT_VERSION),
-        "document": document,
-        "sha256": _digest(document, tensors),
-    }
-    write_atomically(Path(path), serialise(tensors, metadata))
+    header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
+    # One key only: safetensors writes several in a random order, and equal networks shall give equal files.
+    write_atomically(Path(path), serialise(tensors, {METADATA_KEY: json.dumps(header)}))
 
 
 def read(path: Path | str) -> Checkpoint:
@@ -133,24 +129,24 @@ def read(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     metadata, tensors = _read_file(path)
-    if metadata.get("format") != FORMAT:
+    if METADATA_KEY not in metadata:
         raise UserError(f"{path}: a safetensors file, but not a checkpoint of this project")
-    if metadata.get("version") != str(FORMAT_VERSION):
-        raise UserError(
-            f"{path}: checkpoint format version {metadata.get('version')}, this program reads {FORMAT_VERSION}"
-        )
-    document = metadata.get("document", "")
-    if metadata.get("sha256") != _digest(document, tensors):
-        raise UserError(f"{path}: the checkpoint was changed or damaged after it was written (its SHA-256 differs)")
     groups: dict[str, Tensors] = {group: {} for group in GROUPS}
     try:
-        content: dict[str, Any] = json.loads(document)
+        header = json.loads(metadata[METADATA_KEY])
+        if header["version"] != FORMAT_VERSION:
+            raise UserError(f"{path}: checkpoint format {header['version']}, but this program reads {FORMAT_VERSION}")
+        if header["sha256"] != _digest(header["document"], tensors):
+            raise UserError(f"{path}: the checkpoint was changed or damaged after it was written (SHA-256 differs)")
+        content: dict[str, Any] = json.loads(header["document"])
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = tensor
         del content["project"]
         return Checkpoint(**{**content, **groups})
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UserError(f"{path}: the checkpoint's header is not what this format prescribes") from None
 
 

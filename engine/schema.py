@@ -119,11 +119,15 @@ def _kind(value: object) -> str:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` on top; mappings within are merged key by key, anything else is replaced."""
+    """`base` with `changes` on top; mappings within are merged key by key, anything else is replaced.
+
+    A mapping that gets another `name` is replaced too: its other keys were the arguments of the old one.
+    """
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        if both and value.get("name", old.get("name")) == old.get("name"):
             merged[key] = merge(old, value)
         else:
             merged[key] = value

@@ -57,7 +57,10 @@ def train(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     out = options.out or Path(config.out or Path("runs") / options.config.stem)
     holds_run(out, options.resume)
-    set_num_threads(config.threads)
+    try:
+        set_num_threads(config.threads)
+    except ValueError as error:
+        raise UserError(f"{options.config}: threads: {error}") from None
     # All that can be wrong in the file shows before data are read, which may take long.
     try:
         trainer = make_trainer(config, out)

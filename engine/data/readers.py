@@ -145,8 +145,8 @@ def read_chars74k(root: Path | None, classes: str = "all", skip: int = 0, per_cl
 
 
 def read_folder(root: Path | None, path: str) -> RawDataset:
-    """Images in one folder per class; the sorted folder names are the classes. `path`: relative to `root`, if given."""
-    folder = (root or Path()) / path
+    """Images in one folder per class; the sorted folder names are the classes. `path` is the user's own: no root."""
+    folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected one folder of images per class)")
     classes = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
@@ -164,8 +164,11 @@ def read_folder(root: Path | None, path: str) -> RawDataset:
 
 
 def read_npz(root: Path | None, path: str, images: str = "x", labels: str = "y") -> RawDataset:
-    """A NumPy archive: `images` uint8 (N, H, W) or (N, H, W, 3), `labels` whole numbers from 0; never unpickles."""
-    file = _file((root or Path()) / path)
+    """A NumPy archive: `images` uint8 (N, H, W) or (N, H, W, 3), `labels` whole numbers from 0; never unpickles.
+
+    `path` is the user's own, like that of a folder: it does not lie under `root`.
+    """
+    file = _file(Path(path))
     try:
         with np.load(file, allow_pickle=False) as archive:
             for key in (images, labels):

@@ -82,8 +82,8 @@ def test_other_files_are_refused(tmp_path):
 
 def test_another_version_is_refused(tmp_path):
     path = tmp_path / "later.safetensors"
-    save_file({"a": np.zeros(1, np.float32)}, path, {"format": checkpoint.FORMAT, "version": "99"})
-    with pytest.raises(UserError, match="version 99, this program reads 1"):
+    save_file({"a": np.zeros(1, np.float32)}, path, {checkpoint.METADATA_KEY: json.dumps({"version": 99})})
+    with pytest.raises(UserError, match="format 99, but this program reads 1"):
         engine.load(path)
 
 
@@ -102,8 +102,8 @@ def test_a_forged_header_with_a_right_hash_is_refused(tmp_path, document):
     path = tmp_path / "forged.safetensors"
     tensor = np.zeros(1, np.float32)
     digest = hashlib.sha256(document.encode() + b"\nparameters/0.weights <f4 (1,)\n" + tensor.tobytes()).hexdigest()
-    metadata = {"format": checkpoint.FORMAT, "version": "1", "document": document, "sha256": digest}
-    save_file({"parameters/0.weights": tensor}, path, metadata)
+    header = json.dumps({"version": 1, "document": document, "sha256": digest})
+    save_file({"parameters/0.weights": tensor}, path, {checkpoint.METADATA_KEY: header})
     with pytest.raises(UserError, match="forged.safetensors"):
         engine.load(path)
 
@@ -136,3 +136,19 @@ def test_training_state_survives(tmp_path):
     assert back.training["sum"] == 0.1 + 0.2 and np.isnan(back.training["best"])
     assert np.array_equal(back.optimizer["velocity.0.weights"], optimizer["velocity.0.weights"])
     assert back.plan_choices == {"isa": "x"} and back.preprocess is None and back.class_names == []
+
+
+@pytest.mark.parametrize(
+    "header", ["", "[]", "3", "{}", '{"version": 1}', '{"version": 1, "sha256": 0, "document": 0}']
+)
+def test_a_header_of_another_kind_is_refused(tmp_path, header):
+    path = tmp_path / "header.safetensors"
+    save_file({"a": np.zeros(1, np.float32)}, path, {checkpoint.METADATA_KEY: header})
+    with pytest.raises(UserError, match="header.safetensors"):
+        engine.load(path)
+
+
+def test_equal_networks_give_equal_files(tmp_path):
+    for name in ("a", "b"):
+        small_net(seed=2).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

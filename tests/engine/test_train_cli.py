@@ -1,0 +1,167 @@
+"""The training command: what it writes, and that no mistake leaves a trace or a traceback."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import engine
+from engine import train as command
+from engine.cli import EXIT_INTERRUPTED, run
+from engine.errors import UserError
+from tests.engine.small import small_config, write_archive
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with a configuration."""
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path / "small.yaml", small_config(write_archive(tmp_path / "set.npz")) | {"epochs": 2})
+    return tmp_path
+
+
+def write_config(path, settings):
+    path.write_text(yaml.safe_dump(settings))
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Run the command in this process: exit status, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+    threads = engine.get_num_threads()
+    status = run(command.main)
+    engine.set_num_threads(threads)
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+def test_a_run_lands_in_runs_under_the_configs_name(place, monkeypatch, capsys):
+    status, out, _ = call(monkeypatch, capsys, "small.yaml")
+    assert status == 0 and "best epoch" in out
+    written = sorted(path.name for path in (place / "runs" / "small").iterdir())
+    expected = ["best.safetensors", "config.yaml", "last.safetensors", "log.csv", "log.jsonl", "result.json"]
+    assert written == expected
+    result = json.loads((place / "runs" / "small" / "result.json").read_text())
+    assert result["metric"] == "val_macro_f1" and result["best_epoch"] in (1, 2)
+
+
+def test_the_written_configuration_gives_the_same_run(place, monkeypatch, capsys):
+    call(monkeypatch, capsys, "small.yaml", "seed=3", "--out", "a")
+    status, _, _ = call(monkeypatch, capsys, "a/config.yaml", "--out", "b")
+    assert status == 0
+    assert (place / "a" / "best.safetensors").read_bytes() == (place / "b" / "best.safetensors").read_bytes()
+
+
+def test_a_test_part_is_measured_with_the_best_epoch(place, monkeypatch, capsys):
+    overrides = ["dataset.test={path: set.npz}", "--out", "t"]
+    status, out, _ = call(monkeypatch, capsys, "small.yaml", *overrides)
+    assert status == 0 and "test: loss" in out
+    assert 0 < json.loads((place / "t" / "result.json").read_text())["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["split={kind: folds, folds: 4, fold: 3}"], ["split={kind: none}", "metric=train_loss", "schedule.name=Constant"]],
+)
+def test_other_splits(place, monkeypatch, capsys, overrides):
+    assert call(monkeypatch, capsys, "small.yaml", *overrides)[0] == 0
+
+
+def test_subset_takes_so_many_samples(place, monkeypatch, capsys):
+    call(monkeypatch, capsys, "small.yaml", "dataset.subset=64", "epochs=1")
+    record = json.loads((place / "runs" / "small" / "log.jsonl").read_text())
+    assert record["step"] == 64 * 3 // 4 // 16
+
+
+def test_a_run_is_not_overwritten(place, monkeypatch, capsys):
+    call(monkeypatch, capsys, "small.yaml")
+    before = {path.name: path.read_bytes() for path in (place / "runs" / "small").iterdir()}
+    status, _, err = call(monkeypatch, capsys, "small.yaml", "epochs=3")
+    assert status == 2 and "--resume" in err and "--out" in err
+    assert {path.name: path.read_bytes() for path in (place / "runs" / "small").iterdir()} == before
+    status, out, _ = call(monkeypatch, capsys, "small.yaml", "epochs=3", "--resume")
+    assert status == 0 and "epoch 3/3" in out and "epoch 2/3" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.yaml"], "none.yaml: cannot be read"),
+        (["small.yaml", "epoch=3"], "did you mean 'epochs'"),
+        (["small.yaml", "model.layers=[Convv2D]"], "small.yaml: unknown layer 'Convv2D'; did you mean 'Conv2D'"),
+        (["small.yaml", "optimizer.lr=fast"], "small.yaml: optimizer: lr: expected float"),
+        (["small.yaml", "dataset.name=mnist"], "CNN_DATA"),
+        (["small.yaml", "dataset.name=mnist", "--data-root", "nowhere"], "nowhere/mnist"),
+        (["small.yaml", "dataset.name=mnst"], "did you mean 'mnist'"),
+        (["small.yaml", "dataset.train.pth=a"], "did you mean 'path'"),
+        (["small.yaml", "dataset.subset=9999"], "dataset.subset must be in 1..160"),
+        (["small.yaml", "split={kind: test}"], "dataset.test is not given"),
+        (["small.yaml", "split.stratify=[database]"], "unknown column"),
+        (["small.yaml", "split={kind: folds, fold: 9}"], "split.fold must be in 0..4"),
+        (["small.yaml", "metric=val_f1"], "did you mean 'val_macro_f1'"),
+        (["small.yaml", "preprocess.size=[8, 8]"], "shape .1, 8, 8., but the network takes .1, 10, 10."),
+        (["small.yaml", "threads=-1"], "thread"),
+        (["small.yaml", "seed=-1"], "seed"),
+    ],
+)
+def test_mistakes_print_one_line_and_write_nothing(place, monkeypatch, capsys, arguments, message):
+    monkeypatch.delenv("CNN_DATA", raising=False)
+    status, _, err = call(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(message, err), err
+    assert not (place / "runs").exists()
+
+
+def test_divergence_is_told_with_step_and_layer(place, monkeypatch, capsys):
+    status, _, err = call(
+        monkeypatch, capsys, "small.yaml", "optimizer.lr=1e38", "schedule.name=Constant", "augment.mixup=0"
+    )
+    assert status == 2 and "diverged at step" in err
+
+
+def test_the_module_runs_from_any_folder(place):
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.train", "none.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_how_errors_end():
+    def fail(error):
+        def main():
+            raise error
+
+        return main
+
+    assert run(lambda: None) == 0
+    assert run(fail(UserError("wrong"))) == 2
+    assert run(fail(OSError(28, "No space left on device", "file"))) == 2
+    assert run(fail(KeyboardInterrupt())) == EXIT_INTERRUPTED == 130
+    with pytest.raises(ZeroDivisionError):
+        run(fail(ZeroDivisionError()))
+
+
+def test_real_data_through_the_command(data_root, tmp_path, monkeypatch, capsys):
+    """The example for MNIST on a few images, straight from the publisher's files."""
+    example = Path(__file__).parents[2] / "experiments" / "configs" / "mnist.yaml"
+    status, out, err = call(
+        monkeypatch,
+        capsys,
+        example,
+        "dataset.subset=1000",
+        "dataset.test=false",
+        "epochs=2",
+        "threads=1",
+        "--data-root",
+        data_root,
+        "--out",
+        tmp_path / "run",
+    )
+    assert status == 0, err
+    losses = [json.loads(line)["train_loss"] for line in (tmp_path / "run" / "log.jsonl").open()]
+    assert losses[1] < losses[0] < np.log(10)
