@@ -126,11 +126,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if both and value.get("name", old.get("name")) == old.get("name"):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = value
+        merged[key] = value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            same = "name" not in value or value["name"] == old.get("name")
+            merged[key] = merge(old, value) if same else value
     return merged
 
 

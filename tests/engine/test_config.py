@@ -62,6 +62,13 @@ def test_overrides(tmp_path):
     assert build_optimizer({"name": "SGD", "lr": "1e-2"}).lr == 0.01
 
 
+def test_another_name_takes_no_arguments_of_the_old_one(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(BASE | {"schedule": {"name": "Cosine", "total": 9}}))
+    assert load_config(path, ["schedule.name=Constant"]).schedule == {"name": "Constant"}
+    assert load_config(path, ["schedule={name: Cosine, warmup: 2}"]).schedule["total"] == 9
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
