@@ -64,9 +64,8 @@ def test_options_of_vgg3() -> None:
     assert both[2] == both[5] == "BatchNorm" and both[7] == "Dropout" and both[-4:-2] == ["BatchNorm", "Dropout"]
     swapped = names(vgg3(batch_norm=True, dropout=0.2, order="swapped").layers)
     assert swapped[2] == swapped[5] == "Dropout" and swapped[7] == "BatchNorm"
-    assert [layer.rate for layer in vgg3(dropout=(0.2, 0.3, 0.4, 0.5)).layers.values() if isinstance(layer, Dropout)] == [
-        0.2, 0.3, 0.4, 0.5,
-    ]  # fmt: skip
+    four = vgg3(dropout=(0.2, 0.3, 0.4, 0.5)).layers.values()
+    assert [layer.rate for layer in four if isinstance(layer, Dropout)] == [0.2, 0.3, 0.4, 0.5]
     with pytest.raises(UserError, match="one rate or four"):
         vgg3(dropout=(0.1, 0.2))
     with pytest.raises(UserError, match="unknown order 'reversed'"):
