@@ -1,0 +1,770 @@
+"""Families of ops: how one declared case becomes calls of the core, with inputs and what must come out.
+
+A family's dataclass holds the parameters of a case; `calls()` draws the inputs and asks the oracle for every output of
+the forward op and of every gradient; `function()` is the same computation in float64 for the check by finite
+differences.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from cnncore import SEGMENT_DTYPE
+from numpy.typing import NDArray
+
+from tests.ops import oracle
+from tests.ops.layouts import filter_panels, panels, to_nhwc
+from tests.ops.oracle import Array, Convolution, Decay, Pooling
+
+SAME_POSITION = 1e-4  # a maximum counts as clear when it leads by this share of the largest value
+
+
+@dataclass(frozen=True)
+class OpCall:
+    """One op on given operands, all in the core's layouts.
+
+    An operand in both `inputs` and `expected` is updated in place. `doubtful` marks elements of an integer output
+    where float32 may rightly decide otherwise. Errors are measured by the largest value of an output; `scales` gives
+    the size of the terms instead where the output is only what is left after they cancel. `in_place` lists
+    (output, input) pairs that may share memory.
+    """
+
+    op: str
+    geometry: dict[str, Any]
+    batch: int
+    inputs: dict[str, NDArray]
+    expected: dict[str, NDArray]
+    loss: float = 0.0
+    gradient_norm: float = 0.0
+    seed: int = 0
+    step: int = 0
+    learning_rate: float = 0.0
+    exact: bool = False
+    doubtful: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    scales: dict[str, float] = field(default_factory=dict)
+    in_place: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Function:
+    """A differentiable function in float64: gradient(diff_dst, *point) has one array for each argument."""
+
+    forward: Callable[..., Array]
+    gradient: Callable[..., tuple[Array, ...]]
+    point: tuple[Array, ...]
+
+
+class Family:
+    """Base of all families."""
+
+    def calls(self) -> list[OpCall]:
+        raise NotImplementedError
+
+    def function(self) -> Function | None:
+        return None
+
+    def rng(self) -> np.random.Generator:
+        """Seeded by the parameters, so that a case draws the same numbers wherever it stands in the table."""
+        return np.random.default_rng(zlib.crc32(repr(self).encode()))
+
+    def normal(self, rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
+        return rng.standard_normal(shape).astype(np.float32)
+
+
+def wide(*arrays: NDArray[np.float32]) -> Iterator[Array]:
+    return (array.astype(np.float64) for array in arrays)
+
+
+@dataclass(frozen=True)
+class Conv2D(Family):
+    batch: int
+    h: int
+    w: int
+    ic: int
+    oc: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = True
+    relu: bool = False
+    pool: bool = False
+
+    @property
+    def how(self) -> Convolution:
+        return Convolution(self.stride, self.pad, self.dilation, self.groups)
+
+    @property
+    def out(self) -> tuple[int, int]:
+        return self.how.output((self.h, self.w), self.kernel)
+
+    def geometry(self, fused: bool) -> dict[str, Any]:
+        top, left, bottom, right = self.pad
+        return {
+            "h": self.h, "w": self.w, "ic": self.ic, "oc": self.oc, "kh": self.kernel[0], "kw": self.kernel[1],
+            "oh": self.out[0], "ow": self.out[1], "stride_h": self.stride[0], "stride_w": self.stride[1],
+            "pad_top": top, "pad_left": left, "pad_bottom": bottom, "pad_right": right,
+            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1], "groups": self.groups,
+            "activation": int(self.relu and fused), "pool": 2 * int(self.pool and fused),
+        }  # fmt: skip
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """src, weights, bias, diff_dst in the public layouts."""
+        rng = self.rng()
+        return (
+            self.normal(rng, self.batch, self.ic, self.h, self.w),
+            self.normal(rng, self.oc, self.ic // self.groups, *self.kernel),
+            self.normal(rng, self.oc),
+            self.normal(rng, self.batch, self.oc, *self.out),
+        )
+
+    def forward_outputs(self, plain: Array) -> tuple[dict[str, NDArray], dict[str, NDArray[np.bool_]]]:
+        """(expected, doubtful) of the fused op, from the output before activation and pooling."""
+        if not self.pool:
+            return {"dst": oracle.relu(plain) if self.relu else plain}, {}
+        dst, argmax = oracle.maxpool2d(Pooling((2, 2), (2, 2)), plain)
+        h, w = dst.shape[2:]
+        windows = plain[:, :, : 2 * h, : 2 * w].reshape(*plain.shape[:2], h, 2, w, 2)
+        ranked = np.sort(windows.swapaxes(3, 4).reshape(*dst.shape, 4), axis=-1)
+        margin = SAME_POSITION * np.abs(plain).max()
+        doubtful = ranked[..., 3] - ranked[..., 2] < margin
+        if self.relu:
+            doubtful |= np.abs(dst) < margin
+            argmax = np.where(dst <= 0, np.uint8(255), argmax)
+            dst = oracle.relu(dst)
+        return {"dst": dst, "argmax": argmax}, {"argmax": doubtful}
+
+    def calls(self) -> list[OpCall]:
+        src, weights, bias, diff_dst = self.draw()
+        plain = oracle.conv2d(self.how, *wide(src, weights), *(wide(bias) if self.bias else [None]))
+        expected, doubtful = self.forward_outputs(plain)
+        diff_src, diff_weights, diff_bias = oracle.conv2d_gradients(self.how, *wide(diff_dst, src, weights))
+        packed = {"weights": filter_panels(weights, self.groups)}
+        gradients = {"diff_weights": filter_panels(diff_weights, self.groups)}
+        return [
+            OpCall(
+                "conv2d_forward", self.geometry(fused=True), self.batch,
+                {"src": to_nhwc(src), **packed, **({"bias": bias} if self.bias else {})},
+                {name: to_nhwc(value) for name, value in expected.items()},
+                doubtful={name: to_nhwc(value) for name, value in doubtful.items()},
+            ),
+            OpCall(
+                "conv2d_backward_data", self.geometry(fused=False), self.batch,
+                {"diff_dst": to_nhwc(diff_dst), **packed}, {"diff_src": to_nhwc(diff_src)},
+            ),
+            OpCall(
+                "conv2d_backward_weights", self.geometry(fused=False), self.batch,
+                {"src": to_nhwc(src), "diff_dst": to_nhwc(diff_dst)},
+                gradients | ({"diff_bias": diff_bias} if self.bias else {}),
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        src, weights, bias, _ = self.draw()
+        return Function(
+            lambda *point: oracle.conv2d(self.how, *point),
+            lambda diff_dst, x, w, _: oracle.conv2d_gradients(self.how, diff_dst, x, w),
+            tuple(wide(src, weights, bias)),
+        )
+
+
+@dataclass(frozen=True)
+class Linear(Family):
+    batch: int
+    k: int
+    n: int
+    bias: bool = True
+    relu: bool = False
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        rng = self.rng()
+        shapes = (self.batch, self.k), (self.n, self.k), (self.n,), (self.batch, self.n)
+        return tuple(self.normal(rng, *shape) for shape in shapes)  # type: ignore[return-value]
+
+    def calls(self) -> list[OpCall]:
+        src, weights, bias, diff_dst = self.draw()
+        plain = oracle.linear(*wide(src, weights), *(wide(bias) if self.bias else [None]))
+        diff_src, diff_weights, diff_bias = oracle.linear_gradients(*wide(diff_dst, src, weights))
+        packed = {"weights": panels(weights)}
+        forward = {"k": self.k, "n": self.n, "activation": int(self.relu)}
+        backward = {"k": self.k, "n": self.n, "activation": 0}
+        return [
+            OpCall(
+                "linear_forward", forward, self.batch, {"src": src, **packed, **({"bias": bias} if self.bias else {})},
+                {"dst": oracle.relu(plain) if self.relu else plain},
+            ),
+            OpCall(
+                "linear_backward_data", backward, self.batch, {"diff_dst": diff_dst, **packed}, {"diff_src": diff_src}
+            ),
+            OpCall(
+                "linear_backward_weights", backward, self.batch, {"src": src, "diff_dst": diff_dst},
+                {"diff_weights": panels(diff_weights)} | ({"diff_bias": diff_bias} if self.bias else {}),
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        src, weights, bias, _ = self.draw()
+        return Function(
+            oracle.linear,
+            lambda diff_dst, x, w, _: oracle.linear_gradients(diff_dst, x, w),
+            tuple(wide(src, weights, bias)),
+        )
+
+
+@dataclass(frozen=True)
+class Pool2D(Family):
+    """Both kinds of pooling. `ties` rounds the image so that windows hold equal maxima."""
+
+    batch: int
+    h: int
+    w: int
+    c: int
+    kernel: tuple[int, int] = (2, 2)
+    stride: tuple[int, int] = (2, 2)
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
+    ceil: bool = False
+    count_include_pad: bool = True
+    ties: bool = False
+
+    @property
+    def how(self) -> Pooling:
+        return Pooling(self.kernel, self.stride, self.pad, self.ceil, self.count_include_pad)
+
+    def geometry(self) -> dict[str, Any]:
+        oh, ow = self.how.output((self.h, self.w))
+        return {
+            "h": self.h, "w": self.w, "c": self.c, "kh": self.kernel[0], "kw": self.kernel[1], "oh": oh, "ow": ow,
+            "stride_h": self.stride[0], "stride_w": self.stride[1], "pad_top": self.pad[0], "pad_left": self.pad[1],
+            "count_include_pad": int(self.count_include_pad),
+        }  # fmt: skip
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        rng = self.rng()
+        src = self.normal(rng, self.batch, self.c, self.h, self.w)
+        out = self.how.output((self.h, self.w))
+        return src.round() if self.ties else src, self.normal(rng, self.batch, self.c, *out)
+
+
+@dataclass(frozen=True)
+class MaxPool2D(Pool2D):
+    argmax: bool = True
+
+    def calls(self) -> list[OpCall]:
+        src, diff_dst = self.draw()
+        dst, argmax = oracle.maxpool2d(self.how, *wide(src))
+        dropped = np.where(self.rng().random(argmax.shape) < 0.2, np.uint8(255), argmax)
+        diff_src = oracle.maxpool2d_gradient(self.how, *wide(diff_dst), dropped, (self.h, self.w))
+        forward = {"dst": to_nhwc(dst)} | ({"argmax": to_nhwc(argmax)} if self.argmax else {})
+        return [
+            OpCall("maxpool2d_forward", self.geometry(), self.batch, {"src": to_nhwc(src)}, forward, exact=True),
+            OpCall(
+                "maxpool2d_backward", self.geometry(), self.batch,
+                {"diff_dst": to_nhwc(diff_dst), "argmax": to_nhwc(dropped)}, {"diff_src": to_nhwc(diff_src)},
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function | None:
+        if self.ties:
+            return None
+        size = (self.h, self.w)
+
+        def gradient(diff_dst: Array, src: Array) -> tuple[Array]:
+            return (oracle.maxpool2d_gradient(self.how, diff_dst, oracle.maxpool2d(self.how, src)[1], size),)
+
+        return Function(lambda src: oracle.maxpool2d(self.how, src)[0], gradient, tuple(wide(self.draw()[0])))
+
+
+@dataclass(frozen=True)
+class AvgPool2D(Pool2D):
+    def calls(self) -> list[OpCall]:
+        src, diff_dst = self.draw()
+        dst = oracle.avgpool2d(self.how, *wide(src))
+        diff_src = oracle.avgpool2d_gradient(self.how, *wide(diff_dst), (self.h, self.w))
+        return [
+            OpCall(
+                "avgpool2d_forward", self.geometry(), self.batch, {"src": to_nhwc(src)}, {"dst": to_nhwc(dst)}
+            ),
+            OpCall(
+                "avgpool2d_backward", self.geometry(), self.batch,
+                {"diff_dst": to_nhwc(diff_dst)}, {"diff_src": to_nhwc(diff_src)},
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        return Function(
+            lambda src: oracle.avgpool2d(self.how, src),
+            lambda diff_dst, _: (oracle.avgpool2d_gradient(self.how, diff_dst, (self.h, self.w)),),
+            tuple(wide(self.draw()[0])),
+        )
+
+
+@dataclass(frozen=True)
+class Activation(Family):
+    """kind: relu, leaky_relu, sigmoid or tanh. `spread` scales the inputs, to reach the flat ends too."""
+
+    kind: str
+    batch: int
+    count: int
+    slope: float = 0.01
+    spread: float = 2.0
+
+    def forward(self, src: Array) -> Array:
+        slope = float(np.float32(self.slope))
+        table = {
+            "relu": oracle.relu,
+            "leaky_relu": lambda x: oracle.leaky_relu(x, slope),
+            "sigmoid": oracle.sigmoid,
+            "tanh": np.tanh,
+        }
+        return table[self.kind](src)
+
+    def backward(self, diff_dst: Array, src: Array, dst: Array) -> Array:
+        if self.kind == "leaky_relu":
+            return oracle.leaky_relu_gradient(diff_dst, src, float(np.float32(self.slope)))
+        gradients = {
+            "relu": oracle.relu_gradient, "sigmoid": oracle.sigmoid_gradient, "tanh": oracle.tanh_gradient,
+        }  # fmt: skip
+        return gradients[self.kind](diff_dst, dst)
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        rng = self.rng()
+        src = self.normal(rng, self.batch, self.count) * np.float32(self.spread)
+        src.flat[:: max(7, src.size // 5)] = 0.0  # the kink of ReLU, where conventions differ
+        return src, self.normal(rng, self.batch, self.count)
+
+    def calls(self) -> list[OpCall]:
+        src, diff_dst = self.draw()
+        dst = self.forward(src.astype(np.float64)).astype(np.float32)  # the saved output is float32
+        diff_src = self.backward(*wide(diff_dst, src, dst))
+        saved = {"src": src} if self.kind == "leaky_relu" else {"dst": dst}
+        geometry = {"count": self.count, "slope": self.slope}
+        return [
+            OpCall(
+                f"{self.kind}_forward", geometry, self.batch, {"src": src}, {"dst": self.forward(*wide(src))},
+                in_place=(("dst", "src"),),
+            ),
+            OpCall(
+                f"{self.kind}_backward", geometry, self.batch, {"diff_dst": diff_dst, **saved},
+                {"diff_src": diff_src}, in_place=(("diff_src", "diff_dst"), ("diff_src", *saved)),
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        src = self.draw()[0].astype(np.float64)
+        src[src == 0] = 0.5
+        return Function(self.forward, lambda diff_dst, x: (self.backward(diff_dst, x, self.forward(x)),), (src,))
+
+
+@dataclass(frozen=True)
+class Softmax(Family):
+    batch: int
+    rows: int
+    c: int
+    spread: float = 1.0
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        rng = self.rng()
+        src = self.normal(rng, self.batch, self.rows, self.c) * np.float32(self.spread)
+        return src, self.normal(rng, self.batch, self.rows, self.c)
+
+    def calls(self) -> list[OpCall]:
+        src, diff_dst = self.draw()
+        exact = oracle.softmax(*wide(src))
+        dst = exact.astype(np.float32)
+        geometry = {"rows": self.rows, "c": self.c}
+        return [
+            OpCall("softmax_forward", geometry, self.batch, {"src": src}, {"dst": exact}),
+            OpCall(
+                "softmax_backward", geometry, self.batch, {"diff_dst": diff_dst, "dst": dst},
+                {"diff_src": oracle.softmax_gradient(*wide(diff_dst, dst))},
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        return Function(
+            oracle.softmax,
+            lambda diff_dst, src: (oracle.softmax_gradient(diff_dst, oracle.softmax(src)),),
+            tuple(wide(self.draw()[0])),
+        )
+
+
+@dataclass(frozen=True)
+class BatchNorm(Family):
+    """`offset` moves the mean away from zero: variance must not be taken as a difference of large numbers."""
+
+    batch: int
+    rows: int
+    c: int
+    eps: float = 1e-5
+    momentum: float = 0.1
+    offset: float = 0.0
+
+    def draw(self) -> dict[str, NDArray]:
+        rng = self.rng()
+        return {
+            "src": self.normal(rng, self.batch * self.rows, self.c) + np.float32(self.offset),
+            "weights": self.normal(rng, self.c),
+            "bias": self.normal(rng, self.c),
+            "running_mean": self.normal(rng, self.c),
+            "running_var": rng.uniform(0.5, 2.0, self.c).astype(np.float32),
+            "diff_dst": self.normal(rng, self.batch * self.rows, self.c),
+        }
+
+    def calls(self) -> list[OpCall]:
+        values = self.draw()
+        src, weights, bias, mean, var, diff_dst = wide(*values.values())
+        eps, momentum = float(np.float32(self.eps)), float(np.float32(self.momentum))
+        batch = oracle.BatchStatistics.of(src)
+        saved = {"save_mean": batch.mean, "save_inv_std": 1.0 / np.sqrt(batch.biased + eps)}
+        saved32 = {name: value.astype(np.float32) for name, value in saved.items()}
+        diff = oracle.batchnorm_gradients(diff_dst, src, weights, *wide(*saved32.values()))
+        geometry = {"rows": self.rows, "c": self.c, "eps": self.eps, "momentum": self.momentum}
+
+        def chosen(*names: str) -> dict[str, NDArray]:
+            return {name: values[name] for name in names}
+
+        return [
+            OpCall(
+                "batchnorm_forward_training", geometry, self.batch,
+                chosen("src", "weights", "bias", "running_mean", "running_var"),
+                {
+                    "dst": oracle.batchnorm(src, weights, bias, batch.mean, batch.biased, eps), **saved,
+                    "running_mean": (1.0 - momentum) * mean + momentum * batch.mean,
+                    "running_var": (1.0 - momentum) * var + momentum * batch.unbiased,
+                },
+            ),
+            OpCall(
+                "batchnorm_forward_inference", geometry, self.batch,
+                chosen("src", "weights", "bias", "running_mean", "running_var"),
+                {"dst": oracle.batchnorm(src, weights, bias, mean, var, eps)},
+            ),
+            OpCall(
+                "batchnorm_backward", geometry, self.batch, {**chosen("src", "diff_dst", "weights"), **saved32},
+                dict(zip(("diff_src", "diff_weights", "diff_bias"), diff)), scales=self.terms(diff_dst, weights, saved),
+            ),
+        ]  # fmt: skip
+
+    def terms(self, diff_dst: Array, weights: Array, saved: dict[str, Array]) -> dict[str, float]:
+        """One or two rows normalise to constants: every term of diff_src cancels, rounding is all that is left."""
+        if self.batch * self.rows > 2:
+            return {}
+        return {"diff_src": float(np.abs(diff_dst * weights * saved["save_inv_std"]).max())}
+
+    def function(self) -> Function | None:
+        if self.batch * self.rows < 3:
+            return None  # with one or two rows the output hardly depends on the input: nothing to measure
+
+        def forward(src: Array, weights: Array, bias: Array) -> Array:
+            batch = oracle.BatchStatistics.of(src)
+            return oracle.batchnorm(src, weights, bias, batch.mean, batch.biased, self.eps)
+
+        def gradient(diff_dst: Array, src: Array, weights: Array, _: Array) -> tuple[Array, ...]:
+            batch = oracle.BatchStatistics.of(src)
+            inv_std = 1.0 / np.sqrt(batch.biased + self.eps)
+            return oracle.batchnorm_gradients(diff_dst, src, weights, batch.mean, inv_std)
+
+        values = self.draw()
+        return Function(forward, gradient, tuple(wide(values["src"], values["weights"], values["bias"])))
+
+
+@dataclass(frozen=True)
+class Dropout(Family):
+    batch: int
+    count: int
+    rate: float
+    seed: int = 0
+    step: int = 0
+    stream: int = 0
+
+    def calls(self) -> list[OpCall]:
+        src = self.normal(self.rng(), self.batch, self.count)
+        rate = np.float32(self.rate)
+        kept = oracle.dropout_mask(src.size, rate, self.seed, self.step, self.stream).reshape(src.shape)
+        expected = np.where(kept, src / (1.0 - np.float64(rate)), 0.0)
+        geometry = {"count": self.count, "stream": self.stream, "rate": self.rate}
+        return [
+            OpCall(
+                "dropout", geometry, self.batch, {"src": src}, {"dst": expected}, seed=self.seed, step=self.step,
+                in_place=(("dst", "src"),),
+            )
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Add(Family):
+    batch: int
+    count: int
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        a, b = self.normal(rng, self.batch, self.count), self.normal(rng, self.batch, self.count)
+        geometry = {"count": self.count, "slope": 0.0}
+        return [
+            OpCall(
+                "add", geometry, self.batch, {"a": a, "b": b}, {"dst": a.astype(np.float64) + b},
+                in_place=(("dst", "a"), ("dst", "b")),
+            )
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Transpose(Family):
+    """The two moves between N C H W and N H W C."""
+
+    batch: int
+    h: int
+    w: int
+    c: int
+
+    def calls(self) -> list[OpCall]:
+        images = self.normal(self.rng(), self.batch, self.c, self.h, self.w)
+        geometry = {"h": self.h, "w": self.w, "c": self.c}
+        inside = to_nhwc(images)
+        return [
+            OpCall("nchw_to_nhwc", geometry, self.batch, {"src": images}, {"dst": inside}, exact=True),
+            OpCall("nhwc_to_nchw", geometry, self.batch, {"src": inside}, {"dst": images}, exact=True),
+        ]
+
+
+@dataclass(frozen=True)
+class CopyChannels(Family):
+    """One slice into a concatenation; what lies beside it in dst must stay."""
+
+    batch: int
+    rows: int
+    channels: int
+    src_stride: int
+    src_offset: int
+    dst_stride: int
+    dst_offset: int
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        src = self.normal(rng, self.batch * self.rows, self.src_stride)
+        before = self.normal(rng, self.batch * self.rows, self.dst_stride)
+        after = before.copy()
+        after[:, self.dst_offset : self.dst_offset + self.channels] = src[
+            :, self.src_offset : self.src_offset + self.channels
+        ]
+        geometry = {
+            "rows": self.rows, "channels": self.channels, "src_stride": self.src_stride,
+            "src_offset": self.src_offset, "dst_stride": self.dst_stride, "dst_offset": self.dst_offset,
+        }  # fmt: skip
+        inputs = {"src": src, "dst": before}
+        return [OpCall("copy_channels", geometry, self.batch, inputs, {"dst": after}, exact=True)]
+
+
+@dataclass(frozen=True)
+class Loss(Family):
+    """kind: cross_entropy, cross_entropy_soft, mean_squared_error or binary_cross_entropy."""
+
+    kind: str
+    batch: int
+    classes: int
+    label_smoothing: float = 0.0
+    spread: float = 3.0
+    gradient: bool = True
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray]:
+        """logits, labels, targets"""
+        rng = self.rng()
+        logits = self.normal(rng, self.batch, self.classes) * np.float32(self.spread)
+        labels = rng.integers(0, self.classes, self.batch)
+        weights = rng.random((self.batch, self.classes))
+        if self.kind == "cross_entropy_soft":
+            weights /= weights.sum(axis=1, keepdims=True)
+        return logits, labels, weights.astype(np.float32)
+
+    def evaluate(self, logits: Array) -> tuple[float, Array]:
+        _, labels, targets = self.draw()
+        smoothing = float(np.float32(self.label_smoothing))
+        if self.kind == "cross_entropy":
+            return oracle.cross_entropy(logits, oracle.one_hot(labels, self.classes), smoothing)
+        if self.kind == "cross_entropy_soft":
+            return oracle.cross_entropy(logits, targets.astype(np.float64), smoothing)
+        function = {
+            "mean_squared_error": oracle.mean_squared_error, "binary_cross_entropy": oracle.binary_cross_entropy
+        }[self.kind]  # fmt: skip
+        return function(logits, targets.astype(np.float64))
+
+    def calls(self) -> list[OpCall]:
+        logits, labels, targets = self.draw()
+        loss, gradient = self.evaluate(*wide(logits))
+        source = "src" if self.kind == "mean_squared_error" else "logits"
+        truth = {"labels": labels} if self.kind == "cross_entropy" else {"targets": targets}
+        geometry = {"classes": self.classes, "label_smoothing": self.label_smoothing}
+        return [
+            OpCall(
+                self.kind, geometry, self.batch, {source: logits, **truth},
+                {f"diff_{source}": gradient} if self.gradient else {}, loss=loss,
+            )
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        return Function(
+            lambda logits: np.array(self.evaluate(logits)[0]),
+            lambda diff, logits: (diff * self.evaluate(logits)[1],),
+            tuple(wide(self.draw()[0])),
+        )
+
+
+@dataclass(frozen=True)
+class Checks(Family):
+    """Sound values: the ops that could stop a program let it pass. What they stop is in `test_checks.py`."""
+
+    batch: int
+    count: int
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        labels = rng.integers(0, self.count, self.batch)
+        return [
+            OpCall(
+                "check_finite", {"count": self.count, "slope": 0.0}, self.batch,
+                {"src": self.normal(rng, self.batch, self.count)}, {},
+            ),
+            OpCall(
+                "check_labels", {"classes": self.count, "label_smoothing": 0.0}, self.batch, {"labels": labels}, {}
+            ),
+            OpCall(
+                "check_gradients", optimizer_geometry(self.count), self.batch,
+                {"gradients": self.normal(rng, self.count)}, {},
+            ),
+        ]  # fmt: skip
+
+
+def optimizer_geometry(count: int, segments: int = 0, **settings: float) -> dict[str, Any]:
+    defaults = {"momentum": 0.0, "nesterov": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "max_norm": 0.0}
+    return {"count": count, "segments": segments, **defaults, **settings}
+
+
+@dataclass(frozen=True)
+class Clip(Family):
+    count: int
+    max_norm: float
+
+    def calls(self) -> list[OpCall]:
+        gradients = self.normal(self.rng(), self.count)
+        expected, norm = oracle.clipped(*wide(gradients), float(np.float32(self.max_norm)))
+        geometry = optimizer_geometry(self.count, max_norm=self.max_norm)
+        return [
+            OpCall(
+                "clip_gradients", geometry, 1, {"gradients": gradients}, {"gradients": expected}, gradient_norm=norm
+            )
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment:
+    count: int
+    decay: Decay = Decay()
+
+
+def segment_table(segments: tuple[Segment, ...]) -> NDArray:
+    table = np.zeros(len(segments), SEGMENT_DTYPE)
+    offset = 0
+    for row, segment in zip(table, segments):
+        row["offset"], row["count"] = offset, segment.count
+        row["l2"], row["weight_decay"] = segment.decay.l2, segment.decay.weight_decay
+        row["lr_scale"] = segment.decay.lr_scale
+        offset += segment.count
+    return table
+
+
+def float32_settings(decay: Decay) -> Decay:
+    """The settings as the table of the core holds them."""
+    return Decay(*(float(np.float32(value)) for value in (decay.l2, decay.weight_decay, decay.lr_scale)))
+
+
+@dataclass(frozen=True)
+class Optimizer(Family):
+    """One step from random states; `test_optimizers.py` takes several."""
+
+    segments: tuple[Segment, ...]
+    learning_rate: float = 0.05
+
+    @property
+    def count(self) -> int:
+        return sum(segment.count for segment in self.segments)
+
+    def per_segment(self, step: Callable[[slice, Decay], tuple[Array, ...]]) -> tuple[Array, ...]:
+        """Concatenates what `step` makes of every segment."""
+        results, start = [], 0
+        for segment in self.segments:
+            results.append(step(slice(start, start + segment.count), float32_settings(segment.decay)))
+            start += segment.count
+        return tuple(np.concatenate(column) for column in zip(*results))
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    momentum: float = 0.0
+    nesterov: bool = False
+    velocity: bool = True
+
+    def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
+        momentum = float(np.float32(self.momentum))
+
+        def one(part: slice, decay: Decay) -> tuple[Array, ...]:
+            velocity = state["velocity"][part] if self.velocity else np.zeros(part.stop - part.start)
+            return oracle.sgd(state["parameters"][part], velocity, gradients[part], lr, momentum, self.nesterov, decay)
+
+        parameters, velocity = self.per_segment(one)
+        return {"parameters": parameters} | ({"velocity": velocity} if self.velocity else {})
+
+    def geometry(self) -> dict[str, Any]:
+        settings = {"momentum": self.momentum, "nesterov": float(self.nesterov)}
+        return optimizer_geometry(self.count, len(self.segments), **settings)
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        state = {"parameters": self.normal(rng, self.count)}
+        if self.velocity:
+            state["velocity"] = self.normal(rng, self.count)
+        gradients = self.normal(rng, self.count)
+        return [one_step("sgd", self, state, gradients, step=0)]
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    step: int = 0
+
+    def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
+        betas = (float(np.float32(self.betas[0])), float(np.float32(self.betas[1])))
+
+        def one(part: slice, decay: Decay) -> tuple[Array, ...]:
+            moments = state["first_moment"][part], state["second_moment"][part]
+            parameters, after = oracle.adam(
+                state["parameters"][part], moments, gradients[part], lr, step, betas, float(np.float32(self.eps)), decay
+            )
+            return parameters, *after
+
+        return dict(zip(("parameters", "first_moment", "second_moment"), self.per_segment(one)))
+
+    def geometry(self) -> dict[str, Any]:
+        settings = {"beta1": self.betas[0], "beta2": self.betas[1], "eps": self.eps}
+        return optimizer_geometry(self.count, len(self.segments), **settings)
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        state = {
+            "parameters": self.normal(rng, self.count),
+            "first_moment": self.normal(rng, self.count) * np.float32(0.1),
+            "second_moment": rng.uniform(0.01, 1.0, self.count).astype(np.float32),
+        }
+        return [one_step("adam", self, state, self.normal(rng, self.count), step=self.step)]
+
+
+def one_step(
+    op: str, case: SGD | Adam, state: dict[str, NDArray[np.float32]], gradients: NDArray[np.float32], step: int
+) -> OpCall:
+    """The call of one optimiser step from `state`."""
+    exact = {name: value.astype(np.float64) for name, value in state.items()}
+    expected = case.advance(exact, gradients.astype(np.float64), case.learning_rate, step)
+    inputs = {**state, "gradients": gradients, "segments": segment_table(case.segments)}
+    return OpCall(op, case.geometry(), 1, inputs, expected, step=step, learning_rate=case.learning_rate)

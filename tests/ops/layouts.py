@@ -1,0 +1,24 @@
+"""Between the public layouts of the oracle and those of the C core (see cnn.h)."""
+
+import numpy as np
+from cnncore import PANEL
+from numpy.typing import NDArray
+
+
+def to_nhwc(images: NDArray) -> NDArray:
+    return np.ascontiguousarray(np.moveaxis(images, 1, -1))
+
+
+def panels(matrix: NDArray) -> NDArray:
+    """(columns, K) -> [ceil(columns / 16)][K][16]; the missing columns of the last panel are zero."""
+    columns, depth = matrix.shape
+    count = -(-columns // PANEL)
+    padded = np.zeros((count * PANEL, depth), matrix.dtype)
+    padded[:columns] = matrix
+    return np.ascontiguousarray(padded.reshape(count, PANEL, depth).transpose(0, 2, 1))
+
+
+def filter_panels(filters: NDArray, groups: int) -> NDArray:
+    """(OC, IC / groups, KH, KW) -> [groups][ceil(OC / groups / 16)][KH * KW * IC / groups][16]"""
+    depth_last = filters.transpose(0, 2, 3, 1).reshape(groups, filters.shape[0] // groups, -1)
+    return np.stack([panels(group) for group in depth_last])

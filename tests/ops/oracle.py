@@ -1,0 +1,346 @@
+"""What every op should compute, in float64 NumPy and by the definition: the second opinion beside the C twins.
+
+Public layouts: images (N, C, H, W), filters (OC, IC / groups, KH, KW), linear weights (N, K). Gradients are exact
+derivatives, and `test_oracle.py` checks them by finite differences.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+# ---- convolution and linear ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """How the kernel moves; pad is (top, left, bottom, right)."""
+
+    stride: tuple[int, int]
+    pad: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    def output(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
+        padded = (size[0] + self.pad[0] + self.pad[2], size[1] + self.pad[1] + self.pad[3])
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, kernel)]
+        return tuple((p - r) // s + 1 for p, r, s in zip(padded, reach, self.stride))  # type: ignore[return-value]
+
+    def framed(self, src: Array) -> Array:
+        top, left, bottom, right = self.pad
+        return np.pad(src, ((0, 0), (0, 0), (top, bottom), (left, right)))
+
+    def tap(self, framed: Array, i: int, j: int, out: tuple[int, int]) -> Array:
+        """The view of a padded image that kernel element (i, j) meets, one pixel for each output."""
+        h, w = i * self.dilation[0], j * self.dilation[1]
+        sh, sw = self.stride
+        return framed[:, :, h : h + (out[0] - 1) * sh + 1 : sh, w : w + (out[1] - 1) * sw + 1 : sw]
+
+    def groups_of(self, ic: int, oc: int) -> Iterator[tuple[slice, slice]]:
+        """The input and output channels of each group."""
+        for g in range(self.groups):
+            yield (
+                slice(g * ic // self.groups, (g + 1) * ic // self.groups),
+                slice(g * oc // self.groups, (g + 1) * oc // self.groups),
+            )
+
+
+def conv2d(how: Convolution, src: Array, weights: Array, bias: Array | None) -> Array:
+    oc, _, kh, kw = weights.shape
+    out = how.output(src.shape[2:], (kh, kw))
+    framed = how.framed(src)
+    dst = np.zeros((len(src), oc, *out))
+    for channels, columns in how.groups_of(src.shape[1], oc):
+        for i, j in np.ndindex(kh, kw):
+            dst[:, columns] += np.einsum(
+                "nchw,oc->nohw", how.tap(framed, i, j, out)[:, channels], weights[columns, :, i, j]
+            )
+    return dst if bias is None else dst + bias[:, None, None]
+
+
+def conv2d_gradients(how: Convolution, diff_dst: Array, src: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """(diff_src, diff_weights, diff_bias)"""
+    oc, _, kh, kw = weights.shape
+    out = diff_dst.shape[2:]
+    framed = how.framed(src)
+    diff_framed, diff_weights = np.zeros_like(framed), np.zeros_like(weights)
+    for channels, columns in how.groups_of(src.shape[1], oc):
+        for i, j in np.ndindex(kh, kw):
+            diff_weights[columns, :, i, j] = np.einsum(
+                "nohw,nchw->oc", diff_dst[:, columns], how.tap(framed, i, j, out)[:, channels]
+            )
+            how.tap(diff_framed, i, j, out)[:, channels] += np.einsum(
+                "nohw,oc->nchw", diff_dst[:, columns], weights[columns, :, i, j]
+            )
+    top, left, _, _ = how.pad
+    diff_src = diff_framed[:, :, top : top + src.shape[2], left : left + src.shape[3]]
+    return diff_src, diff_weights, diff_dst.sum(axis=(0, 2, 3))
+
+
+def linear(src: Array, weights: Array, bias: Array | None) -> Array:
+    dst = src @ weights.T
+    return dst if bias is None else dst + bias
+
+
+def linear_gradients(diff_dst: Array, src: Array, weights: Array) -> tuple[Array, Array, Array]:
+    return diff_dst @ weights, diff_dst.T @ src, diff_dst.sum(axis=0)
+
+
+# ---- pooling ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Windows of a pooling layer; pad is (top, left, bottom, right). With ceil, a last window may hang over."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ceil: bool = False
+    count_include_pad: bool = True
+
+    def output(self, size: tuple[int, int]) -> tuple[int, int]:
+        return self._extent(size[0], 0), self._extent(size[1], 1)
+
+    def _extent(self, size: int, axis: int) -> int:
+        before, after = self.pad[axis], self.pad[axis + 2]
+        room = size + before + after - self.kernel[axis]
+        if not self.ceil:
+            return room // self.stride[axis] + 1
+        count = -(-room // self.stride[axis]) + 1
+        starts_inside = (count - 1) * self.stride[axis] < size + before
+        return count if starts_inside else count - 1
+
+    def windows(self, size: tuple[int, int]) -> Iterator[tuple[tuple[int, int], slice, slice, int, int]]:
+        """(output position, rows, columns, first tap inside: row, column) of every window, cut to the image."""
+        for oh, ow in np.ndindex(*self.output(size)):
+            top, left = oh * self.stride[0] - self.pad[0], ow * self.stride[1] - self.pad[1]
+            rows = slice(max(top, 0), min(top + self.kernel[0], size[0]))
+            columns = slice(max(left, 0), min(left + self.kernel[1], size[1]))
+            yield (oh, ow), rows, columns, rows.start - top, columns.start - left
+
+
+def maxpool2d(how: Pooling, src: Array) -> tuple[Array, NDArray[np.uint8]]:
+    """(dst, argmax): the position of the maximum in the whole window, row-major, the first of equals; NaN wins."""
+    dst = np.zeros((*src.shape[:2], *how.output(src.shape[2:])))
+    argmax = np.zeros(dst.shape, np.uint8)
+    for at, rows, columns, first_h, first_w in how.windows(src.shape[2:]):
+        window = src[:, :, rows, columns]
+        flat = window.reshape(*window.shape[:2], -1)
+        where = np.argmax(flat, axis=-1)  # NumPy too lets NaN win, and takes the first of equals
+        dst[(..., *at)] = np.take_along_axis(flat, where[..., None], -1)[..., 0]
+        i, j = np.divmod(where, window.shape[3])
+        argmax[(..., *at)] = (first_h + i) * how.kernel[1] + first_w + j
+    return dst, argmax
+
+
+def maxpool2d_gradient(how: Pooling, diff_dst: Array, argmax: NDArray[np.uint8], size: tuple[int, int]) -> Array:
+    """diff_src; 255 in argmax sends nothing back."""
+    diff_src = np.zeros((*diff_dst.shape[:2], *size))
+    for n, c, oh, ow in np.argwhere(argmax != 255):
+        i, j = divmod(int(argmax[n, c, oh, ow]), how.kernel[1])
+        h, w = oh * how.stride[0] - how.pad[0] + i, ow * how.stride[1] - how.pad[1] + j
+        diff_src[n, c, h, w] += diff_dst[n, c, oh, ow]
+    return diff_src
+
+
+def _divisor(how: Pooling, size: tuple[int, int], at: tuple[int, int], rows: slice, columns: slice) -> int:
+    """Elements of the window; those in the padding count, those that ceil mode reaches behind it do not."""
+    if not how.count_include_pad:
+        return int((rows.stop - rows.start) * (columns.stop - columns.start))
+    starts = (at[i] * how.stride[i] - how.pad[i] for i in range(2))
+    return math.prod(min(how.kernel[i], size[i] + how.pad[i] - start) for i, start in enumerate(starts))
+
+
+def avgpool2d(how: Pooling, src: Array) -> Array:
+    dst = np.zeros((*src.shape[:2], *how.output(src.shape[2:])))
+    for at, rows, columns, _, _ in how.windows(src.shape[2:]):
+        dst[(..., *at)] = src[:, :, rows, columns].sum(axis=(2, 3)) / _divisor(how, src.shape[2:], at, rows, columns)
+    return dst
+
+
+def avgpool2d_gradient(how: Pooling, diff_dst: Array, size: tuple[int, int]) -> Array:
+    diff_src = np.zeros((*diff_dst.shape[:2], *size))
+    for (oh, ow), rows, columns, _, _ in how.windows(size):
+        share = diff_dst[:, :, oh, ow] / _divisor(how, size, (oh, ow), rows, columns)
+        diff_src[:, :, rows, columns] += share[:, :, None, None]
+    return diff_src
+
+
+# ---- elementwise --------------------------------------------------------------------------------------------------
+
+
+def relu(src: Array) -> Array:
+    return np.where(src < 0, 0.0, src)
+
+
+def relu_gradient(diff_dst: Array, dst: Array) -> Array:
+    return np.where(dst <= 0, 0.0, diff_dst)
+
+
+def leaky_relu(src: Array, slope: float) -> Array:
+    return np.where(src < 0, slope * src, src)
+
+
+def leaky_relu_gradient(diff_dst: Array, src: Array, slope: float) -> Array:
+    return np.where(src <= 0, slope * diff_dst, diff_dst)
+
+
+def sigmoid(src: Array) -> Array:
+    return 0.5 * (1.0 + np.tanh(0.5 * src))
+
+
+def sigmoid_gradient(diff_dst: Array, dst: Array) -> Array:
+    return diff_dst * dst * (1.0 - dst)
+
+
+def tanh_gradient(diff_dst: Array, dst: Array) -> Array:
+    return diff_dst * (1.0 - dst * dst)
+
+
+def softmax(src: Array) -> Array:
+    """Over the last axis."""
+    powers = np.exp(src - src.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def softmax_gradient(diff_dst: Array, dst: Array) -> Array:
+    return dst * (diff_dst - (diff_dst * dst).sum(axis=-1, keepdims=True))
+
+
+# ---- batch normalisation: rows of channels (Ioffe & Szegedy 2015, Algorithm 1 and section 3) -----------------------
+
+
+@dataclass(frozen=True)
+class BatchStatistics:
+    mean: Array
+    biased: Array
+    unbiased: Array
+
+    @staticmethod
+    def of(src: Array) -> "BatchStatistics":
+        squares = ((src - src.mean(axis=0)) ** 2).sum(axis=0)
+        return BatchStatistics(src.mean(axis=0), squares / len(src), squares / max(len(src) - 1, 1))
+
+
+def batchnorm(src: Array, weights: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:
+    return (src - mean) / np.sqrt(var + eps) * weights + bias
+
+
+def batchnorm_gradients(
+    diff_dst: Array, src: Array, weights: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """(diff_src, diff_weights, diff_bias), where mean and inv_std are the statistics of src itself."""
+    normal = (src - mean) * inv_std
+    centred = diff_dst - diff_dst.mean(axis=0) - normal * (diff_dst * normal).mean(axis=0)
+    return weights * inv_std * centred, (diff_dst * normal).sum(axis=0), diff_dst.sum(axis=0)
+
+
+# ---- losses: (loss, gradient by the first argument), means over the batch --------------------------------------------
+
+
+def one_hot(labels: NDArray[np.int64], classes: int) -> Array:
+    return np.eye(classes)[labels]
+
+
+def cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[float, Array]:
+    """Targets are probabilities (N, classes); smoothing as in Szegedy et al. 2016, section 7."""
+    smooth = (1.0 - label_smoothing) * targets + label_smoothing / logits.shape[1]
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss = -(smooth * log_probabilities).sum() / len(logits)
+    gradient = np.exp(log_probabilities) * smooth.sum(axis=1, keepdims=True) - smooth
+    return float(loss), gradient / len(logits)
+
+
+def mean_squared_error(src: Array, targets: Array) -> tuple[float, Array]:
+    return float(np.mean((src - targets) ** 2)), 2.0 * (src - targets) / src.size
+
+
+def binary_cross_entropy(logits: Array, targets: Array) -> tuple[float, Array]:
+    loss = np.maximum(logits, 0.0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+    return float(loss.mean()), (sigmoid(logits) - targets) / logits.size
+
+
+# ---- optimisers: one segment ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Settings of one run of parameters: l2 joins the gradient, weight_decay shrinks the parameter itself."""
+
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    lr_scale: float = 1.0
+
+
+def sgd(
+    parameters: Array, velocity: Array, gradients: Array, lr: float, momentum: float, nesterov: bool, decay: Decay
+) -> tuple[Array, Array]:
+    """(parameters, velocity) after one step, in PyTorch's form. A lr_scale of 0 freezes both."""
+    if decay.lr_scale == 0.0:
+        return parameters, velocity
+    rate = lr * decay.lr_scale
+    gradient = gradients + decay.l2 * parameters
+    velocity = momentum * velocity + gradient
+    direction = gradient + momentum * velocity if nesterov else velocity
+    return parameters * (1.0 - rate * decay.weight_decay) - rate * direction, velocity
+
+
+def adam(
+    parameters: Array,
+    moments: tuple[Array, Array],
+    gradients: Array,
+    lr: float,
+    step: int,
+    betas: tuple[float, float],
+    eps: float,
+    decay: Decay,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Kingma & Ba 2015, Algorithm 1; step counts from 0. A lr_scale of 0 freezes parameters and moments."""
+    if decay.lr_scale == 0.0:
+        return parameters, moments
+    rate = lr * decay.lr_scale
+    gradient = gradients + decay.l2 * parameters
+    first = betas[0] * moments[0] + (1.0 - betas[0]) * gradient
+    second = betas[1] * moments[1] + (1.0 - betas[1]) * gradient**2
+    corrected = first / (1.0 - betas[0] ** (step + 1)), second / (1.0 - betas[1] ** (step + 1))
+    update = rate * corrected[0] / (np.sqrt(corrected[1]) + eps)
+    return parameters * (1.0 - rate * decay.weight_decay) - update, (first, second)
+
+
+def clipped(gradients: Array, max_norm: float) -> tuple[Array, float]:
+    """(gradients of at most that Euclidean norm, norm before)"""
+    norm = float(np.sqrt((gradients**2).sum()))
+    return gradients * min(1.0, max_norm / norm) if norm > 0.0 else gradients, norm
+
+
+# ---- random numbers: Philox4x32-10 (Salmon et al. 2011), all counters of a stream at once ---------------------------
+
+
+def philox4x32(counters: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:
+    """Draws (blocks, 4) for counters (blocks, 4), 32 bits each."""
+    low = np.uint64(0xFFFFFFFF)
+    c0, c1, c2, c3 = counters.T
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        high0, high1 = p0 >> np.uint64(32), p1 >> np.uint64(32)
+        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), p1 & low, high0 ^ c3 ^ np.uint64(k1), p0 & low
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3], axis=1)
+
+
+def dropout_mask(count: int, rate: np.float32, seed: int, step: int, stream: int) -> NDArray[np.bool_]:
+    """Which of `count` elements (whole batch) are kept: element e takes draw e % 4 of block e // 4."""
+    blocks = np.arange(-(-count // 4), dtype=np.uint64)
+    counters = np.zeros((len(blocks), 4), np.uint64)
+    counters[:, 0], counters[:, 1] = blocks & np.uint64(0xFFFFFFFF), blocks >> np.uint64(32)
+    counters[:, 2], counters[:, 3] = step & 0xFFFFFFFF, stream
+    draws = philox4x32(counters, (seed & 0xFFFFFFFF, seed >> 32)).reshape(-1)[:count]
+    return (draws >> np.uint64(8)) * 2.0**-24 >= np.float64(rate)

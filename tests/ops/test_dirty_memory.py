@@ -1,0 +1,79 @@
+"""An op in a program gets a workspace full of what others left there: here NaN. Its bits must not change."""
+
+from functools import cache
+
+import cnncore
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.ops.cases import CASES
+from tests.ops.execution import describe, execute
+from tests.ops.families import Conv2D, Family, Linear, OpCall
+
+WORKSPACE_USERS = ("Conv2D", "Linear", "BatchNorm", "Clip", "Loss")
+LARGEST_BATCH = 33  # beyond it, drawing the dirt takes the time
+CLEAN = [
+    (case, call)
+    for case in CASES
+    if type(case).__name__ in WORKSPACE_USERS
+    for call in case.calls()
+    if call.batch <= LARGEST_BATCH
+]
+
+
+@cache
+def dirt(batch: int) -> list[OpCall]:
+    """Calls that use more workspace than those under test."""
+    large: list[Family] = [
+        Conv2D(batch, 14, 14, 32, 48, pad=(1, 1, 1, 1), relu=True),
+        Conv2D(batch, 14, 14, 6, 16, kernel=(5, 5), relu=True, pool=True),
+        Linear(batch, 1152, 130),
+    ]
+    return [call for case in large for call in case.calls()]
+
+
+class Layout:
+    """Places arrays one behind the other in one space."""
+
+    def __init__(self) -> None:
+        self.arrays: list[NDArray] = []
+        self.operands: list[tuple[str, int, int]] = []
+        self.size = 0
+
+    def place(self, array: NDArray) -> int:
+        self.arrays.append(np.ascontiguousarray(array))
+        self.operands.append(("buffers", self.size, array.nbytes))
+        self.size += -(-array.nbytes // cnncore.ALIGNMENT) * cnncore.ALIGNMENT
+        return len(self.operands) - 1
+
+    def space(self) -> NDArray[np.uint8]:
+        memory = cnncore.aligned_zeros(self.size, np.uint8)
+        for array, (_, offset, size) in zip(self.arrays, self.operands):
+            memory[offset : offset + size] = array.reshape(-1).view(np.uint8)
+        return memory
+
+
+def placed(layout: Layout, call: OpCall, dirty: bool) -> tuple[str, dict[str, int], dict[str, float]]:
+    """The instruction of `call`; dirty: every float input is NaN."""
+    operands = {}
+    for operand in cnncore.OPS[call.op].operands:
+        if operand.name in call.inputs:
+            value = call.inputs[operand.name]
+            operands[operand.name] = layout.place(np.full_like(value, np.nan) if dirty else value)
+        elif operand.name in call.expected:
+            operands[operand.name] = layout.place(np.zeros(call.expected[operand.name].shape, operand.dtype))
+    return call.op, operands, call.geometry
+
+
+@pytest.mark.parametrize("case, call", CLEAN, ids=[f"{i}-{call.op}" for i, (_, call) in enumerate(CLEAN)])
+def test_workspace_full_of_nan(case: Family, call: OpCall) -> None:
+    layout = Layout()
+    instructions = [placed(layout, each, dirty=True) for each in dirt(call.batch)]
+    instructions.append(placed(layout, call, dirty=False))
+    memory = layout.space()
+    program = cnncore.Program(instructions, layout.operands, call.batch, 0, {"buffers": memory})
+    program.run(call.batch, [])
+    for name, expected in execute(call).outputs.items():
+        _, offset, size = layout.operands[instructions[-1][1][name]]
+        assert memory[offset : offset + size].tobytes() == expected.tobytes(), describe(case, call, output=name)

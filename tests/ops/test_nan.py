@@ -1,0 +1,72 @@
+"""Where NaN goes: an op that hides one would hide a diverging network."""
+
+import cnncore
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.ops.families import Conv2D, MaxPool2D
+from tests.ops.layouts import filter_panels
+
+COUNT = 37
+
+
+def nan_at(count: int, *places: int) -> NDArray[np.float32]:
+    values = np.linspace(-2.0, 2.0, count, dtype=np.float32)
+    values[list(places)] = np.nan
+    return values
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("op", ("relu_forward", "leaky_relu_forward", "sigmoid_forward", "tanh_forward"))
+def test_activations_pass_nan(op: str, reference: bool, isa: str) -> None:
+    src, dst = nan_at(COUNT, 0, 17, 36), np.zeros(COUNT, np.float32)
+    geometry = {"count": COUNT, "slope": 0.01}
+    cnncore.run_op(op, {"dst": dst, "src": src}, geometry, 1, reference=reference)
+    assert np.array_equal(np.isnan(dst), np.isnan(src))
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("kernel", ((2, 2), (3, 3)))
+@pytest.mark.parametrize("channels", (1, 5, 33))
+def test_nan_wins_in_max_pooling(kernel: tuple[int, int], channels: int, reference: bool, isa: str) -> None:
+    case = MaxPool2D(1, 6, 6, channels, kernel=kernel, stride=kernel)
+    windows = 6 // kernel[0], 6 // kernel[1]
+    for tap in np.ndindex(*kernel):
+        src = np.random.default_rng(0).standard_normal((6, 6, channels)).astype(np.float32)
+        src[tap[0] :: kernel[0], tap[1] :: kernel[1]] = np.nan
+        dst, argmax = np.zeros((*windows, channels), np.float32), np.zeros((*windows, channels), np.uint8)
+        operands = {"dst": dst, "argmax": argmax, "src": src}
+        cnncore.run_op("maxpool2d_forward", operands, case.geometry(), 1, reference=reference)
+        assert np.isnan(dst).all(), f"{tap=} {channels=} {isa=}"
+        assert (argmax == tap[0] * kernel[1] + tap[1]).all()
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("pool", (False, True))
+def test_fused_convolution_passes_nan(pool: bool, reference: bool, isa: str) -> None:
+    case = Conv2D(1, 8, 8, 3, 17, pad=(1, 1, 1, 1), relu=True, pool=pool)
+    src, weights, bias, _ = case.draw()
+    image = np.moveaxis(src, 1, -1).copy()
+    image[0, 3, 4, 1] = np.nan
+    size = 4 if pool else 8
+    dst = np.zeros((size, size, 17), np.float32)
+    operands = {"dst": dst, "src": image, "weights": filter_panels(weights, 1), "bias": bias}
+    if pool:
+        operands["argmax"] = np.zeros(dst.shape, np.uint8)
+    cnncore.run_op("conv2d_forward", operands, case.geometry(fused=True), 1, reference=reference)
+    touched = np.zeros((8, 8), bool)
+    touched[2:5, 3:6] = True
+    if pool:
+        touched = touched.reshape(4, 2, 4, 2).any(axis=(1, 3))
+    assert np.array_equal(np.isnan(dst), np.broadcast_to(touched[..., None], dst.shape)), f"{isa=}"
+
+
+@pytest.mark.parametrize("reference", (False, True))
+def test_linear_passes_nan(reference: bool, isa: str) -> None:
+    src = np.ones((3, 33), np.float32)
+    src[1, 20] = np.nan
+    dst = np.zeros((3, 17), np.float32)
+    operands = {"dst": dst, "src": src, "weights": np.ones((2, 33, 16), np.float32)}
+    cnncore.run_op("linear_forward", operands, {"k": 33, "n": 17, "activation": 1}, 3, reference=reference)
+    assert np.isnan(dst[1]).all() and not np.isnan(dst[[0, 2]]).any()
