@@ -20,6 +20,9 @@ static inline ptrdiff_t cnn_floor_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 
 
 static inline size_t cnn_align(size_t bytes) { return (bytes + CNN_ALIGNMENT - 1) / CNN_ALIGNMENT * CNN_ALIGNMENT; }
 
+/* `offset` bytes into a block of memory; NULL, which stands for "only the size is asked for", stays NULL. */
+static inline void *cnn_at(void *memory, size_t offset) { return memory ? (char *)memory + offset : NULL; }
+
 /* Start of part `index` when `count` things are cut into `parts` nearly equal runs: a function of shape only. */
 static inline ptrdiff_t cnn_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t index)
 {

@@ -37,7 +37,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
     const size_t offsets = cnn_align((size_t)(2 * g->kh * g->kw) * sizeof(ptrdiff_t));
     const size_t source = cnn_align((size_t)(source_rows(g, block) * source_columns(g) * g->ic) * sizeof(float));
     const size_t rows = g->pool ? cnn_align((size_t)(2 * g->ow * g->oc) * sizeof(float)) : 0;
-    return (scratch){(void *)memory, (void *)(memory + offsets), (void *)(memory + offsets + source),
+    return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source),
                      offsets + source + rows};
 }
 

@@ -49,7 +49,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
         reach_of(0, cnn_min(block_rows(g, batch), g->h) - 1, g->pad_top, g->kh, g->dilation_h, g->stride_h).count + 1;
     const size_t offsets = cnn_align((size_t)(2 * g->kh * g->kw) * sizeof(ptrdiff_t));
     const size_t source = cnn_align((size_t)(rows * columns.count * g->oc) * sizeof(float));
-    return (scratch){(void *)memory, (void *)(memory + offsets), offsets + source};
+    return (scratch){(void *)memory, cnn_at(memory, offsets), offsets + source};
 }
 
 cnn_workspace cnn_conv2d_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)

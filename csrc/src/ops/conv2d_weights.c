@@ -51,8 +51,8 @@ static scratch carve(const cnn_conv2d_geometry *g, char *memory)
     const size_t source = cnn_align((size_t)(source_rows(g) * source_columns(g) * g->ic) * sizeof(float));
     const size_t diff = cnn_align((size_t)(g->groups * g->oh * g->ow * padded_oc(g)) * sizeof(float));
     const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
-    return (scratch){(void *)memory, (void *)(memory + offsets), (void *)(memory + offsets + source),
-                     (void *)(memory + offsets + source + diff), offsets + source + diff + bias};
+    return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source),
+                     cnn_at(memory, offsets + source + diff), offsets + source + diff + bias};
 }
 
 cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
