@@ -36,6 +36,20 @@ static inline void simd_store_part(float *p, simd_float v, ptrdiff_t count)
     _mm512_mask_storeu_ps(p, simd_lanes(count), v);
 }
 
+/* Comparisons give mask registers; with NaN they are false, except simd_is_nan. */
+#define SIMD_NATIVE_MASKS
+typedef __mmask16 simd_mask;
+static inline simd_mask simd_less(simd_float a, simd_float b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+static inline simd_mask simd_at_most(simd_float a, simd_float b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+static inline simd_mask simd_equal(simd_float a, simd_float b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+static inline simd_mask simd_is_nan(simd_float a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+static inline simd_mask simd_either(simd_mask a, simd_mask b) { return (simd_mask)(a | b); }
+static inline simd_float simd_select(simd_mask mask, simd_float yes, simd_float no)
+{
+    return _mm512_mask_blend_ps(mask, no, yes);
+}
+static inline simd_float simd_keep(simd_mask mask, simd_float v) { return _mm512_maskz_mov_ps(mask, v); }
+
 /* Lane i of the result is lane index[i] of a and b end to end; 0 <= index < 2 * SIMD_WIDTH */
 static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t index[SIMD_WIDTH])
 {

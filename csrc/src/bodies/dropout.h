@@ -2,8 +2,7 @@
 #ifndef CNN_BODY_DROPOUT_H
 #define CNN_BODY_DROPOUT_H
 
-#include <string.h>
-
+#include "bodies/vector.h"
 #include "kernels.h"
 
 enum {
@@ -13,7 +12,7 @@ enum {
 };
 
 /* draws[4*lane + k] is draw k of counter block + lane: Philox4x32-10 as in rng.h. Each 32-bit word of the state has a
- * 64-bit lane; what stands in the upper half of a lane is never read. */
+ * 64-bit lane; what stands in the upper half of a lane is never read. Words leave as pairs, low half first in memory. */
 static inline void dropout_draws(uint32_t *restrict draws, uint64_t block, const cnn_dropout_draw *restrict draw)
 {
     const simd_long none = {0}, multiply0 = none + 0xD2511F53u, multiply1 = none + 0xCD9E8D57u;
@@ -28,6 +27,7 @@ static inline void dropout_draws(uint32_t *restrict draws, uint64_t block, const
         c2[chain] = none + draw->step;
         c3[chain] = none + draw->stream;
     }
+#pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
 #pragma GCC unroll 4
         for (int chain = 0; chain < DROPOUT_CHAINS; chain++) {
@@ -40,33 +40,45 @@ static inline void dropout_draws(uint32_t *restrict draws, uint64_t block, const
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    uint64_t words[4][DROPOUT_LANES];
+    uint64_t low[DROPOUT_LANES], high[DROPOUT_LANES], both[2 * DROPOUT_LANES];
+#pragma GCC unroll 4
     for (int chain = 0; chain < DROPOUT_CHAINS; chain++) {
-        memcpy(&words[0][chain * DROPOUT_HALF], &c0[chain], sizeof c0[chain]);
-        memcpy(&words[1][chain * DROPOUT_HALF], &c1[chain], sizeof c1[chain]);
-        memcpy(&words[2][chain * DROPOUT_HALF], &c2[chain], sizeof c2[chain]);
-        memcpy(&words[3][chain * DROPOUT_HALF], &c3[chain], sizeof c3[chain]);
+        const simd_long pair01 = (c0[chain] & UINT32_MAX) | (c1[chain] << 32);
+        const simd_long pair23 = (c2[chain] & UINT32_MAX) | (c3[chain] << 32);
+        memcpy(low + chain * DROPOUT_HALF, &pair01, sizeof pair01);
+        memcpy(high + chain * DROPOUT_HALF, &pair23, sizeof pair23);
     }
     for (int i = 0; i < DROPOUT_LANES; i++) {
-        draws[4 * i] = (uint32_t)words[0][i];
-        draws[4 * i + 1] = (uint32_t)words[1][i];
-        draws[4 * i + 2] = (uint32_t)words[2][i];
-        draws[4 * i + 3] = (uint32_t)words[3][i];
+        both[2 * i] = low[i];
+        both[2 * i + 1] = high[i];
     }
+    memcpy(draws, both, sizeof both);
+}
+
+/* draws of 24 bits are whole numbers in float, and so is the threshold: the comparison is exact. */
+static inline simd_float dropout_lanes(simd_float src, const uint32_t *draws, float threshold, float factor)
+{
+    simd_int bits;
+    memcpy(&bits, draws, sizeof bits);
+    const simd_float draw = __builtin_convertvector((bits >> 8) & 0x00ffffff, simd_float);
+    return simd_keep(simd_at_most(simd_set1(threshold), draw), src * simd_set1(factor));
 }
 
 static void dropout(float *dst, const float *src, ptrdiff_t count, uint64_t first, const cnn_dropout_draw *draw)
 {
     enum { STEP = 4 * DROPOUT_LANES };
-    const int32_t threshold = (int32_t)draw->threshold;
-    const float factor = draw->factor;
+    const float threshold = (float)draw->threshold, factor = draw->factor;
     uint32_t draws[STEP];
     for (ptrdiff_t i = 0; i < count; i += STEP) {
         dropout_draws(draws, (first + (uint64_t)i) / 4, draw);
-        const ptrdiff_t run = count - i < STEP ? count - i : STEP;
-        const float *in = src + i;
-        float *out = dst + i;
-        for (ptrdiff_t j = 0; j < run; j++) out[j] = (int32_t)(draws[j] >> 8) >= threshold ? in[j] * factor : 0.0f;
+        const ptrdiff_t last = count - i < STEP ? count - i : STEP;
+        ptrdiff_t j = 0;
+        for (; j + SIMD_WIDTH <= last; j += SIMD_WIDTH)
+            simd_store(dst + i + j, dropout_lanes(simd_load(src + i + j), draws + j, threshold, factor));
+        if (j < last)
+            simd_store_part(dst + i + j,
+                            dropout_lanes(simd_load_part(src + i + j, last - j), draws + j, threshold, factor),
+                            last - j);
     }
 }
 

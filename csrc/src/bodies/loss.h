@@ -9,7 +9,7 @@
 static inline simd_float logistic_lanes(simd_float x, simd_float t, float factor, simd_float *diff)
 {
     const simd_float decay = math_exp(math_negate(math_size(x))), inverse = simd_set1(1.0f) / (simd_set1(1.0f) + decay);
-    const simd_int below = simd_less(x, simd_zero());
+    const simd_mask below = simd_less(x, simd_zero());
     *diff = (simd_select(below, decay * inverse, inverse) - t) * simd_set1(factor);
     return (simd_select(below, simd_zero(), x) - x * t) + math_log1p(decay);
 }

@@ -47,7 +47,7 @@ static inline simd_float math_log(simd_float x)
                                          -1.2420140846e-1f, 1.4249322787e-1f,  -1.6668057665e-1f,
                                          2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
     const simd_float infinity = simd_of_bits(simd_bits(simd_zero()) | 0x7f800000);
-    const simd_int too_small = simd_less(x, simd_set1(1.17549435e-38f));
+    const simd_mask too_small = simd_less(x, simd_set1(1.17549435e-38f));
     /* x = 2^e * m with m in [sqrt(1/2), sqrt(2)) */
     const simd_int biased = simd_bits(simd_select(too_small, simd_set1(1.0f), x)) + (0x3f800000 - 0x3f3504f3);
     const simd_float e = __builtin_convertvector((biased >> 23) - 127, simd_float);
@@ -58,7 +58,7 @@ static inline simd_float math_log(simd_float x)
     y = simd_fma(e, simd_set1(0.693359375f), f + y);
     y = simd_select(too_small, math_negate(infinity), y);
     y = simd_select(simd_less(x, simd_zero()), infinity - infinity, y);
-    return simd_select(simd_equal(x, infinity) | simd_is_nan(x), x, y);
+    return simd_select(simd_either(simd_equal(x, infinity), simd_is_nan(x)), x, y);
 }
 
 /* ln(1 + u) for finite u >= 0, accurate for small u: the rounding of 1 + u is given back to first order. */

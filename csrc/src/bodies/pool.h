@@ -13,7 +13,7 @@ typedef struct pool_best {
 
 static inline pool_best pool_challenge(pool_best best, simd_float next, float tap)
 {
-    const simd_int wins = simd_less(best.value, next) | simd_is_nan(next);
+    const simd_mask wins = simd_either(simd_less(best.value, next), simd_is_nan(next));
     return (pool_best){simd_select(wins, next, best.value), simd_select(wins, simd_set1(tap), best.tap)};
 }
 
@@ -41,7 +41,7 @@ static inline pool_best pool_of_four(simd_float a, simd_float b, simd_float d, s
     pool_best best = pool_challenge((pool_best){a, simd_zero()}, b, 1.0f);
     best = pool_challenge(pool_challenge(best, d, 2.0f), e, 3.0f);
     if (!relu) return best;
-    const simd_int off = simd_at_most(best.value, simd_zero());
+    const simd_mask off = simd_at_most(best.value, simd_zero());
     return (pool_best){simd_select(off, simd_zero(), best.value), simd_select(off, simd_set1(255.0f), best.tap)};
 }
 
@@ -122,7 +122,7 @@ static inline void unpool_store(float *dst, simd_float v, ptrdiff_t count, ptrdi
 
 static inline simd_float unpool_tap(simd_float diff, simd_float taps, float tap)
 {
-    return simd_of_bits(simd_equal(taps, simd_set1(tap)) & simd_bits(diff));
+    return simd_keep(simd_equal(taps, simd_set1(tap)), diff);
 }
 
 static void unpool_2x2_narrow(float *restrict top, float *restrict bottom, const float *restrict diff_dst,
@@ -186,14 +186,31 @@ static void max_pool_row(float *restrict dst, uint8_t *restrict argmax, const fl
         const pool_range kw = pool_taps(left, g->kw, g->w);
         for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
             const ptrdiff_t run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH, at = ow * c + i;
-            const ptrdiff_t window = (top * g->w + left) * c + i;
-            pool_best best = {simd_load_part(src + window + (kh.first * g->w + kw.first) * c, run),
-                              simd_set1((float)(kh.first * g->kw + kw.first))};
-            for (ptrdiff_t y = kh.first; y < kh.last; y++)
-                for (ptrdiff_t x = kw.first; x < kw.last; x++)
-                    best = pool_challenge(best, simd_load_part(src + window + (y * g->w + x) * c, run),
-                                          (float)(y * g->kw + x));
+            const float *restrict line = src + ((top + kh.first) * g->w + left + kw.first) * c + i;
+            pool_best best = {simd_load_part(line, run), simd_set1((float)(kh.first * g->kw + kw.first))};
+            for (ptrdiff_t y = kh.first; y < kh.last; y++, line += g->w * c) {
+                const float *restrict in = line;
+                for (ptrdiff_t x = kw.first; x < kw.last; x++, in += c)
+                    best = pool_challenge(best, simd_load_part(in, run), (float)(y * g->kw + x));
+            }
             pool_store(dst + at, argmax ? argmax + at : NULL, best, run, run);
+        }
+    }
+}
+
+/* Few channels: one addition for each output beats a vector of zeros for each tap. */
+static void max_unpool_row_narrow(float *restrict diff_src, const float *restrict diff_dst,
+                                  const uint8_t *restrict argmax, const cnn_pool2d_geometry *g, ptrdiff_t oh)
+{
+    const ptrdiff_t c = g->c;
+    ptrdiff_t offset[256];
+    for (ptrdiff_t y = 0; y < g->kh; y++)
+        for (ptrdiff_t x = 0; x < g->kw; x++) offset[y * g->kw + x] = (y * g->w + x) * c;
+    for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
+        const ptrdiff_t at = ((oh * g->stride_h - g->pad_top) * g->w + ow * g->stride_w - g->pad_left) * c;
+        for (ptrdiff_t i = 0; i < c; i++) {
+            const uint8_t tap = argmax[ow * c + i];
+            if (tap != 255) diff_src[at + offset[tap] + i] += diff_dst[ow * c + i];
         }
     }
 }
@@ -204,18 +221,23 @@ static void max_unpool_row(float *restrict diff_src, const float *restrict diff_
 {
     const ptrdiff_t top = oh * g->stride_h - g->pad_top, c = g->c;
     const pool_range kh = pool_taps(top, g->kh, g->h);
+    if (c < SIMD_WIDTH) {
+        max_unpool_row_narrow(diff_src, diff_dst, argmax, g, oh);
+        return;
+    }
     for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
         for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
             const ptrdiff_t run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH, at = ow * c + i;
             const simd_float diff = simd_load_part(diff_dst + at, run), taps = simd_load_bytes(argmax + at, run);
-            for (ptrdiff_t y = kh.first; y < kh.last; y++)
-                for (ptrdiff_t x = kw.first; x < kw.last; x++) {
-                    float *out = diff_src + ((top + y) * g->w + left + x) * c + i;
+            for (ptrdiff_t y = kh.first; y < kh.last; y++) {
+                float *restrict out = diff_src + ((top + y) * g->w + left + kw.first) * c + i;
+                for (ptrdiff_t x = kw.first; x < kw.last; x++, out += c) {
                     const simd_float sent = unpool_tap(diff, taps, (float)(y * g->kw + x));
                     simd_store_part(out, simd_add(simd_load_part(out, run), sent), run);
                 }
+            }
         }
     }
 }

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* As bits or as a mask: a lane is all ones where a comparison holds. */
 typedef int32_t simd_int __attribute__((vector_size(SIMD_WIDTH * sizeof(int32_t))));
 
 static inline simd_int simd_bits(simd_float v)
@@ -22,16 +21,21 @@ static inline simd_float simd_of_bits(simd_int bits)
     return v;
 }
 
-static inline simd_float simd_select(simd_int mask, simd_float yes, simd_float no)
+#if !defined(SIMD_NATIVE_MASKS)
+/* A lane is all ones where a comparison holds; with NaN none does, except simd_is_nan. */
+typedef simd_int simd_mask;
+static inline simd_mask simd_less(simd_float a, simd_float b) { return (simd_mask)(a < b); }
+static inline simd_mask simd_at_most(simd_float a, simd_float b) { return (simd_mask)(a <= b); }
+static inline simd_mask simd_equal(simd_float a, simd_float b) { return (simd_mask)(a == b); }
+static inline simd_mask simd_is_nan(simd_float a) { return (simd_mask)(a != a); }
+static inline simd_mask simd_either(simd_mask a, simd_mask b) { return a | b; }
+static inline simd_float simd_select(simd_mask mask, simd_float yes, simd_float no)
 {
     return simd_of_bits((mask & simd_bits(yes)) | (~mask & simd_bits(no)));
 }
-
-/* Comparisons with NaN are false. */
-static inline simd_int simd_less(simd_float a, simd_float b) { return (simd_int)(a < b); }
-static inline simd_int simd_at_most(simd_float a, simd_float b) { return (simd_int)(a <= b); }
-static inline simd_int simd_equal(simd_float a, simd_float b) { return (simd_int)(a == b); }
-static inline simd_int simd_is_nan(simd_float a) { return (simd_int)(a != a); }
+/* v where the mask holds, else 0 */
+static inline simd_float simd_keep(simd_mask mask, simd_float v) { return simd_of_bits(mask & simd_bits(v)); }
+#endif
 
 /* p[0 ... SIMD_WIDTH-1] += v */
 static inline void simd_add_widened(double *p, simd_float v)
