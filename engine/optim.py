@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from engine.errors import UserError
 from engine.layers.base import assign, number
 
-L2_KINDS = ("conv", "linear", "norm")
+L2_KINDS = ("conv", "linear")
 
 
 @dataclass(frozen=True)

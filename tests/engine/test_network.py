@@ -499,7 +499,7 @@ def test_load_state_refuses_what_does_not_fit() -> None:
         (lambda: SGD(lr=-1), "lr must be a number of at least 0"),
         (lambda: SGD(lr=0.1, momentum=2), "momentum"),
         (lambda: SGD(lr=0.1, nesterov=True), "nesterov needs a momentum"),
-        (lambda: SGD(lr=0.1, l2={"dense": 0.1}), "conv, linear, norm, not 'dense'"),
+        (lambda: SGD(lr=0.1, l2={"dense": 0.1}), "conv, linear, not 'dense'"),
         (lambda: Adam(betas=(0.9, 1.0)), "betas"),
         (lambda: Adam(lr="fast"), "lr"),
         (lambda: AdamW(weight_decay=math.inf), "weight_decay"),
