@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
-from engine.schedules import SCHEDULES, Constant, Schedule
+from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
 from engine.schema import merge, parse_override, read_mapping, read_yaml
 
 if TYPE_CHECKING:
     from engine.losses import Loss
     from engine.network import Network
     from engine.optim import Optimizer
-    from engine.trainer import EarlyStopping
 
 Built = TypeVar("Built")
 
@@ -76,16 +75,6 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class EarlyStoppingConfig:
-    """Stop after `patience` epochs without a better metric (null: the run's metric)."""
-
-    patience: int
-    metric: str | None = None
-    mode: str | None = None
-    threshold: float = 0.0
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """All keys of a configuration file; only `dataset` and `model` have no default.
 
@@ -109,7 +98,7 @@ class TrainConfig:
     batch_size: int = 64
     drop_last: bool = False
     epochs: int = 10
-    early_stopping: EarlyStoppingConfig | None = None
+    early_stopping: EarlyStopping | None = None
     metric: str | None = None
     mode: str | None = None
     train_metrics: bool = False
@@ -167,13 +156,6 @@ def build_loss(section: Mapping[str, Any]) -> Loss:
 def build_schedule(section: Mapping[str, Any]) -> Schedule:
     """The schedule that the section describes; `schedule: {}` is the constant one."""
     return _build(SCHEDULES, section, "schedule") if section else Constant()
-
-
-def build_early_stopping(section: EarlyStoppingConfig | None) -> EarlyStopping | None:
-    """The stopping rule that the section describes, or None."""
-    from engine.trainer import EarlyStopping
-
-    return None if section is None else EarlyStopping(**dataclasses.asdict(section))
 
 
 def build_network(section: ModelConfig, seed: int) -> Network:

@@ -1,4 +1,4 @@
-"""Learning rates over time.
+"""Learning rates over time, and when to stop.
 
 A schedule answers `rate(base, step, epoch)`: the learning rate for the optimiser step number `step` (from 0, over the
 whole run) in epoch `epoch` (from 0), where `base` is the optimiser's own. All but ReduceLROnPlateau are pure functions
@@ -180,6 +180,26 @@ class ReduceLROnPlateau(Schedule):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._best, self._bad = state["best"], state["bad"]
         self._cooling, self._cuts = state["cooling"], state["cuts"]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop after `patience` epochs in a row without a better metric (better by more than `threshold`).
+
+    metric None: the trainer's. mode None: a loss is to fall, anything else to rise. NaN counts as worst.
+    """
+
+    patience: int
+    metric: str | None = None
+    mode: str | None = None
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patience < 1 or self.threshold < 0:
+            raise UserError(
+                f"early stopping needs patience >= 1 and threshold >= 0, got {self.patience} and {self.threshold}"
+            )
+        direction(self.metric or "", self.mode)
 
 
 SCHEDULES: Mapping[str, type[Schedule]] = {

@@ -49,10 +49,10 @@ def train(options: argparse.Namespace) -> None:
     import json
 
     from engine import set_num_threads
-    from engine.config import build_early_stopping, load_config
+    from engine.config import load_config
     from engine.errors import UserError
     from engine.files import write_atomically
-    from engine.trainer import holds_run
+    from engine.run import holds_run
 
     config = load_config(options.config, options.overrides)
     out = options.out or Path(config.out or Path("runs") / options.config.stem)
@@ -64,7 +64,6 @@ def train(options: argparse.Namespace) -> None:
     # All that can be wrong in the file shows before data are read, which may take long.
     try:
         trainer = make_trainer(config, out)
-        early_stopping = build_early_stopping(config.early_stopping)
     except UserError as error:
         raise UserError(f"{options.config}: {error}") from None
     train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root))
@@ -72,7 +71,7 @@ def train(options: argparse.Namespace) -> None:
         make_loader(config, train_set),
         validation,
         epochs=config.epochs,
-        early_stopping=early_stopping,
+        early_stopping=config.early_stopping,
         resume=options.resume,
         checkpoint_every=config.checkpoint_every,
         train_metrics=config.train_metrics,

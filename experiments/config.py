@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from engine.config import TrainConfig, build_early_stopping, build_optimizer, build_schedule, read_config
+from engine.config import TrainConfig, build_optimizer, build_schedule, read_config
 from engine.errors import UserError, unknown
 from engine.schema import merge, parse_override, read_mapping
 
@@ -114,7 +114,6 @@ def _read_row(row: RowFile, base: Mapping[str, Any], on_top: Mapping[str, Any], 
     try:
         build_optimizer(config.optimizer)
         build_schedule(config.schedule)
-        build_early_stopping(config.early_stopping)
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     return Row(row.name, config, row.published)

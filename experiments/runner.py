@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config import DatasetConfig, SplitConfig, TrainConfig, build_early_stopping
+from engine.config import DatasetConfig, SplitConfig, TrainConfig
 from engine.data.dataset import Dataset
 from engine.data.preprocess import Preprocess
 from engine.errors import DivergedError
@@ -76,7 +76,7 @@ def train_run(run: Run, store: Store, cache: DataCache, progress: Progress) -> R
             make_loader(config, train),
             validation,
             epochs=config.epochs,
-            early_stopping=build_early_stopping(config.early_stopping),
+            early_stopping=config.early_stopping,
             resume=True,
             callbacks=[lambda record: progress.epoch()],
             checkpoint_every=config.checkpoint_every,

@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from engine.config import (
-    build_early_stopping,
     build_loss,
     build_network,
     build_optimizer,
@@ -35,7 +34,6 @@ def test_examples_are_valid(path):
         (build_optimizer, config.optimizer),
         (build_schedule, config.schedule),
         (build_loss, config.loss),
-        (build_early_stopping, config.early_stopping),
     ):
         build(section)
 

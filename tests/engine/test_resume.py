@@ -19,8 +19,8 @@ from engine.data.preprocess import Preprocess
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 from engine.models import mnist_cnn
-from engine.schedules import Cosine, ReduceLROnPlateau
-from engine.trainer import EarlyStopping, Trainer
+from engine.schedules import Cosine, EarlyStopping, ReduceLROnPlateau
+from engine.trainer import Trainer
 from tests.engine.small import small_config, small_dataset, small_net, write_archive
 
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)
@@ -141,6 +141,23 @@ def test_another_run_is_not_resumed(tmp_path, other, message):
     with pytest.raises(UserError, match=message):
         other(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(len(cnncore.available_isas()) < 2, reason="this processor has one instruction set only")
+def test_resume_keeps_the_instruction_set_of_the_start(tmp_path):
+    usual = cnncore.isa()
+    other = next(name for name in cnncore.available_isas() if name != usual)
+    cnncore.set_isa(other)
+    try:
+        whole = make_trainer(tmp_path / "whole")
+        whole.fit(TRAIN, epochs=2)
+        make_trainer(tmp_path / "parts").fit(TRAIN, epochs=1)
+    finally:
+        cnncore.set_isa(usual)
+    resumed = make_trainer(tmp_path / "parts")
+    resumed.fit(TRAIN, epochs=2, resume=True)
+    assert weights_hash(resumed.net) == weights_hash(whole.net)
+    assert cnncore.isa() == usual
 
 
 def test_a_best_checkpoint_cannot_be_resumed(tmp_path):
