@@ -12,6 +12,7 @@ void cnn_relu_forward(const cnn_call *call, const cnn_worker *worker)
     float *dst = call->operands[0];
     const float *src = call->operands[1];
     ptrdiff_t first, last;
+    assert(dst && src);
     share_batch(call, worker, &first, &last);
     worker->kernels->relu(dst + first, src + first, last - first);
 }
@@ -21,6 +22,7 @@ void cnn_relu_backward(const cnn_call *call, const cnn_worker *worker)
     float *diff_src = call->operands[0];
     const float *diff_dst = call->operands[1], *dst = call->operands[2];
     ptrdiff_t first, last;
+    assert(diff_src && diff_dst && dst);
     share_batch(call, worker, &first, &last);
     worker->kernels->relu_backward(diff_src + first, diff_dst + first, dst + first, last - first);
 }
@@ -30,6 +32,7 @@ void cnn_leaky_relu_forward(const cnn_call *call, const cnn_worker *worker)
     float *dst = call->operands[0];
     const float *src = call->operands[1];
     ptrdiff_t first, last;
+    assert(dst && src);
     share_batch(call, worker, &first, &last);
     worker->kernels->leaky_relu(dst + first, src + first, last - first, call->geometry->elementwise.slope);
 }
@@ -39,6 +42,7 @@ void cnn_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
     float *diff_src = call->operands[0];
     const float *diff_dst = call->operands[1], *src = call->operands[2];
     ptrdiff_t first, last;
+    assert(diff_src && diff_dst && src);
     share_batch(call, worker, &first, &last);
     worker->kernels->leaky_relu_backward(diff_src + first, diff_dst + first, src + first, last - first,
                                          call->geometry->elementwise.slope);
@@ -49,6 +53,7 @@ void cnn_sigmoid_forward(const cnn_call *call, const cnn_worker *worker)
     float *dst = call->operands[0];
     const float *src = call->operands[1];
     ptrdiff_t first, last;
+    assert(dst && src);
     share_batch(call, worker, &first, &last);
     worker->kernels->sigmoid(dst + first, src + first, last - first);
 }
@@ -58,6 +63,7 @@ void cnn_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
     float *diff_src = call->operands[0];
     const float *diff_dst = call->operands[1], *dst = call->operands[2];
     ptrdiff_t first, last;
+    assert(diff_src && diff_dst && dst);
     share_batch(call, worker, &first, &last);
     worker->kernels->sigmoid_backward(diff_src + first, diff_dst + first, dst + first, last - first);
 }
@@ -67,6 +73,7 @@ void cnn_tanh_forward(const cnn_call *call, const cnn_worker *worker)
     float *dst = call->operands[0];
     const float *src = call->operands[1];
     ptrdiff_t first, last;
+    assert(dst && src);
     share_batch(call, worker, &first, &last);
     worker->kernels->hyperbolic_tangent(dst + first, src + first, last - first);
 }
@@ -76,6 +83,7 @@ void cnn_tanh_backward(const cnn_call *call, const cnn_worker *worker)
     float *diff_src = call->operands[0];
     const float *diff_dst = call->operands[1], *dst = call->operands[2];
     ptrdiff_t first, last;
+    assert(diff_src && diff_dst && dst);
     share_batch(call, worker, &first, &last);
     worker->kernels->hyperbolic_tangent_backward(diff_src + first, diff_dst + first, dst + first, last - first);
 }

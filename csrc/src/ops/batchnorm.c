@@ -173,7 +173,7 @@ void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *work
     }
     cnn_barrier(worker);
 
-    for (ptrdiff_t task = first; task < last; task++) {
+    for (ptrdiff_t task = last; task-- > first;) { /* what was read last is still in cache */
         const slice s = slice_of(c, task % slices);
         const range r = part_of(rows, parts, task / slices);
         const ptrdiff_t at = r.first * c + s.channel;
@@ -280,7 +280,7 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
     }
     cnn_barrier(worker);
 
-    for (ptrdiff_t task = first; task < last; task++) {
+    for (ptrdiff_t task = last; task-- > first;) { /* what was read last is still in cache */
         const slice s = slice_of(c, task % slices);
         const range r = part_of(rows, parts, task / slices);
         const ptrdiff_t at = r.first * c + s.channel;
