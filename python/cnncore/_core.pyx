@@ -160,6 +160,17 @@ cdef void *_address(cnp.ndarray array):
 # ---- programs ----------------------------------------------------------------------------------------------------
 
 
+def _check_places(operands, spaces):
+    """Refuse spaces that do not exist; the numbers of the externals that the operands name."""
+    unknown = ({space for space, _, _ in operands} | spaces.keys()) - SPACES.keys()
+    if unknown:
+        raise ValueError(f"unknown space {sorted(unknown)[0]!r}: expected one of {', '.join(SPACES)}")
+    numbers = sorted({offset for space, offset, _ in operands if space == "external"})
+    if numbers and (min(numbers) < 0 or max(numbers) >= CNN_MAX_EXTERNALS):
+        raise ValueError(f"external numbers: expected 0 to {CNN_MAX_EXTERNALS - 1}, got {numbers}")
+    return tuple(numbers)
+
+
 cdef class Program:
     """A planned program: created once, run with one C call per batch.
 
@@ -172,6 +183,7 @@ cdef class Program:
     cdef cnn_program *program
     cdef cnn_run state
     cdef object spaces
+    cdef tuple external_numbers
     cdef readonly ptrdiff_t max_batch
     cdef readonly ptrdiff_t instruction_count
     cdef readonly int64_t arena_bytes
@@ -192,6 +204,7 @@ cdef class Program:
         try:
             if table == NULL or places == NULL:
                 raise MemoryError
+            self.external_numbers = _check_places(operands, spaces)
             for i, (op, names, geometry) in enumerate(instructions):
                 self._write_instruction(&table[i], op, names, geometry)
             for i, (space, offset, size) in enumerate(operands):
@@ -244,18 +257,20 @@ cdef class Program:
 
         externals: C-contiguous arrays or None, in the order of the program's external numbers. Their sizes are the
         caller's promise. seconds: float64 [instructions], to which each instruction's time is added.
-        Raises CoreError with the status and detail of cnn.h. Releases the GIL.
+        Raises CoreError with the status and detail of cnn.h, ValueError where the program uses an external that is
+        not given. Releases the GIL.
         """
         cdef cnn_status status
-        cdef int i = 0
+        cdef int i
         cdef cnp.ndarray array
-        for external in externals:
-            if external is None:
-                self.state.externals[i] = NULL
-            else:
-                array = external
-                self.state.externals[i] = _address(array)
-            i += 1
+        memset(self.state.externals, 0, sizeof(self.state.externals))
+        for i in self.external_numbers:
+            if i >= len(externals) or externals[i] is None:
+                raise ValueError(f"the program uses external {i}, which is not given")
+            array = externals[i]
+            if not cnp.PyArray_IS_C_CONTIGUOUS(array):
+                raise ValueError(f"external {i} must be C-contiguous")
+            self.state.externals[i] = _address(array)
         self.state.batch = batch
         self.state.seed = seed
         self.state.step = step
