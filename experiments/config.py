@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: rows, each trained once per seed."""
+    """A study: rows, each trained once per seed. `overrides` were laid over all rows, whatever the file says."""
 
     name: str
     title: str
@@ -87,6 +87,7 @@ class Study:
     rows: tuple[Row, ...]
     published: PublishedSource = PublishedSource()
     assumptions: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 def parse_study(text: str, where: str, overrides: Iterable[str] = ()) -> Study:
@@ -102,10 +103,13 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = ()) -> Study:
     _refuse_repeats(where, "row", [row.name for row in given.rows])
     _refuse_seeds(where, given.seeds)
     on_top: dict[str, Any] = {"metric": given.metric}
+    overrides = tuple(overrides)
     for override in overrides:
         on_top = merge(on_top, parse_override(override))
     rows = tuple(_read_row(row, given.base, on_top, where) for row in given.rows)
-    return Study(given.name, given.title, given.metric, given.seeds, rows, given.published, given.assumptions)
+    return Study(
+        given.name, given.title, given.metric, given.seeds, rows, given.published, given.assumptions, overrides
+    )
 
 
 def _read_row(row: RowFile, base: Mapping[str, Any], on_top: Mapping[str, Any], where: str) -> Row:

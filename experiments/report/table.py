@@ -93,4 +93,6 @@ def _notes(study: Study, results: Sequence[Result], marks: dict[str, str]) -> tu
     published = (f"{study.published.title}: {study.published.source}",) if study.published.source else ()
     footnotes = tuple(f"{mark} {note}" for note, mark in marks.items())
     failures = tuple(f"{each.row}, seed {each.seed}: {each.error}" for each in results if each.status != "finished")
-    return published + footnotes + tuple(f"Assumption: {text}" for text in study.assumptions) + failures
+    assumptions = tuple(f"Assumption: {text}" for text in study.assumptions)
+    overrides = (f"Changed for this table: {', '.join(study.overrides)}",) if study.overrides else ()
+    return published + footnotes + assumptions + overrides + failures

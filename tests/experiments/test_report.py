@@ -28,6 +28,7 @@ STUDY = Study(
     ),
     published=PublishedSource("the report", "its Table 2"),
     assumptions=("momentum 0.9",),
+    overrides=("epochs=3",),
 )
 RESULTS = (
     Result("k", "raw|1", 0, "finished", 0.25, 2, 44726, 1.0),
@@ -61,6 +62,7 @@ def test_the_table_is_data():
         "the report: its Table 2",
         "(a) another network",
         "Assumption: momentum 0.9",
+        "Changed for this table: epochs=3",
         "reverse, seed 1: training diverged at step 3",
     )
 
