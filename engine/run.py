@@ -199,10 +199,8 @@ class Run:
         trainer, position = self.trainer, self.position
         trainer.epoch = position.epoch
         batches = len(self.loader)
-        rate = trainer.learning_rate
         started = time.perf_counter()
         for x, y in self.loader.epoch(position.epoch, position.batch):
-            rate = trainer.learning_rate
             loss = trainer.step(x, y)
             position.loss_sum += loss * len(x)
             position.samples += len(x)
@@ -215,14 +213,14 @@ class Run:
                 started = now
                 self._write_last()
         position.seconds += time.perf_counter() - started
-        return self._end_epoch(rate)
+        return self._end_epoch()
 
-    def _end_epoch(self, rate: float) -> Record:
+    def _end_epoch(self) -> Record:
         position = self.position
         record: Record = {
             "epoch": position.epoch + 1,
             "step": self.trainer.steps,
-            "learning_rate": rate,
+            "learning_rate": self.trainer.last_rate,
             "train_loss": position.loss_sum / position.samples,
         }
         if self.train_metrics:
@@ -276,6 +274,7 @@ class Run:
 
     def _settings(self) -> Record:
         own: Record = {
+            "order_seed": self.loader.seed,
             "batch_size": self.loader.batch_size,
             "drop_last": self.loader.drop_last,
             "augmentation": self.loader.description,

@@ -79,6 +79,7 @@ class Trainer:
         self.progress: Mode = progress
         self.config = config
         self.steps = 0
+        self.last_rate = 0.0
         self.epoch = 0
         self.session: TrainingSession | None = None
         self._capacity = 0
@@ -94,14 +95,10 @@ class Trainer:
         session = self.session
         if session is None or len(x) > self._capacity:
             session = self.open_session(len(x))
-        loss = session.step(x, y, self.learning_rate, self.steps, self.seed)
+        self.last_rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
+        loss = session.step(x, y, self.last_rate, self.steps, self.seed)
         self.steps += 1
         return loss
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
-        return self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
 
     def open_session(self, batch: int) -> TrainingSession:
         """A session for batches of up to `batch`; the optimiser's state of an earlier one moves over."""
