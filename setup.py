@@ -68,16 +68,21 @@ class BuildCore(build_ext):
             extension.extra_compile_args += compile_flags or ["-Wno-unknown-pragmas"]
             extension.extra_link_args += link_flags
         super().build_extensions()
-        self.write_build_info()
+        write_build_info(Path(self.get_ext_fullpath("cnncore._core")).parent)
 
-    def write_build_info(self) -> None:
-        module = Path(self.get_ext_fullpath("cnncore._core"))
-        module.parent.mkdir(parents=True, exist_ok=True)
-        header = hashlib.sha256((ROOT / HEADER).read_bytes()).hexdigest()
-        (module.parent / "_build_info.py").write_text(
-            '"""Written by the build: what the compiled core was made from."""\n\n'
-            f'HEADER_HASH = "{header}"\nSOURCE_HASH = "{source_hash()}"\n'
-        )
+    def copy_extensions_to_source(self) -> None:  # build_ext --inplace
+        super().copy_extensions_to_source()
+        write_build_info(Path(self.get_finalized_command("build_py").get_package_dir("cnncore")))
+
+
+def write_build_info(package: Path) -> None:
+    """The record of what was built, beside the module."""
+    package.mkdir(parents=True, exist_ok=True)
+    header = hashlib.sha256((ROOT / HEADER).read_bytes()).hexdigest()
+    (package / "_build_info.py").write_text(
+        '"""Written by the build: what the compiled core was made from."""\n\n'
+        f'HEADER_HASH = "{header}"\nSOURCE_HASH = "{source_hash()}"\n'
+    )
 
 
 if sys.platform == "win32":
