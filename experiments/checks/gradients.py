@@ -1,0 +1,208 @@
+"""Random whole networks: every gradient beside PyTorch's in float64.
+
+`python -m experiments.checks.gradients [--networks 200] [--first 0]`
+
+A gradient passes where it differs by at most 2e-3 of the largest gradient of its tensor, or of 1 % of the network's
+largest where that is more (a bias before batch normalisation has a true gradient of zero). Where the input of a ReLU
+stands at zero, or two elements of a max-pool's window are equal, up to what float32 rounds away, the two may rightly
+take different sides: such samples are found by hooks in the float64 network, replaced by fresh draws, and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.cli import run
+
+if TYPE_CHECKING:
+    from experiments.checks.random_networks import Sampled
+    from experiments.checks.torch_network import TorchNetwork
+
+TOLERANCE = 2e-3
+FLOOR = 0.01  # of the network's largest gradient
+TIE = 1e-5  # of the largest value of a tensor: float32 may round that away
+ROUNDS = 200  # of replacing samples, before a network is given up
+SEED, STEP = 11, 3  # of the dropout masks
+
+
+@dataclass
+class Comparison:
+    """One network: the worst |ours - theirs| / allowed of its tensors."""
+
+    number: int
+    tensors: int = 0
+    excluded: int = 0
+    worst: float = 0.0
+    worst_tensor: str = ""
+    loss_error: float = 0.0
+    unsettled: bool = False  # ties in every draw: not compared
+
+
+@dataclass
+class TieFinder:
+    """Hooks that note the samples with a tie in a ReLU or a max-pool."""
+
+    samples: set[int] = field(default_factory=set)
+
+    def watch(self, network: TorchNetwork) -> None:
+        from experiments.checks.torch_network import nn
+
+        for module in network.modules():
+            if isinstance(module, nn.ReLU | nn.LeakyReLU):
+                module.register_forward_hook(self._relu)
+            elif isinstance(module, nn.MaxPool2d):
+                module.register_forward_hook(self._pool)
+
+    def _note(self, x: Any, distance: Any) -> None:
+        """Distances of exactly zero are no ties: there both sides hold the same numbers (zeros behind a ReLU)."""
+        near = (distance != 0) & (distance < TIE * x.abs().max())
+        self.samples.update(near.flatten(1).any(1).nonzero().flatten().tolist())
+
+    def _relu(self, module: Any, inputs: Any, output: Any) -> None:
+        self._note(inputs[0].detach(), inputs[0].detach().abs())
+
+    def _pool(self, module: Any, inputs: Any, output: Any) -> None:
+        """The distance is each maximum's lead over the second in its window."""
+        from experiments.checks.torch_network import torch
+
+        x = inputs[0].detach()
+        windows = pool_windows(x, module, tuple(output.shape[2:]))
+        if windows.shape[-1] > 1:
+            best = torch.topk(windows, 2, -1).values
+            self._note(x, best[..., 0] - best[..., 1])
+
+
+def pool_windows(x: Any, pool: Any, out: tuple[int, int]) -> Any:
+    """(n, c, OH, OW, elements of the window) with minus infinity outside the image."""
+    from experiments.checks.torch_network import nn
+
+    (kh, kw), (sh, sw), (ph, pw) = (_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
+    bottom = max(0, (out[0] - 1) * sh + kh - ph - x.shape[2])
+    right = max(0, (out[1] - 1) * sw + kw - pw - x.shape[3])
+    framed = nn.functional.pad(x, (pw, right, ph, bottom), value=float("-inf"))
+    return framed.unfold(2, kh, sh).unfold(3, kw, sw)[:, :, : out[0], : out[1]].flatten(4)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def torch_loss(sampled: Sampled, outputs: Any, targets: Any) -> Any:
+    from engine.losses import BinaryCrossEntropy, CrossEntropy
+    from experiments.checks.torch_network import nn
+
+    functional = nn.functional
+    if isinstance(sampled.loss, CrossEntropy):
+        return functional.cross_entropy(outputs, targets, label_smoothing=sampled.loss.label_smoothing)
+    if isinstance(sampled.loss, BinaryCrossEntropy):
+        return functional.binary_cross_entropy_with_logits(outputs, targets)
+    return functional.mse_loss(outputs, targets)
+
+
+def settle(
+    sampled: Sampled, network: TorchNetwork, random: np.random.Generator
+) -> tuple[NDArray[np.float32], int] | None:
+    """Inputs without a tie, and how many samples were replaced for it; None where none was found."""
+    from experiments.checks.torch_network import torch
+
+    finder = TieFinder()
+    finder.watch(network)
+    x = sampled.inputs(random, sampled.batch)
+    excluded = 0
+    for _ in range(ROUNDS):
+        finder.samples.clear()
+        with torch.no_grad():
+            network(torch.from_numpy(x).double())
+        if not finder.samples:
+            return x, excluded
+        excluded += len(finder.samples)
+        x[sorted(finder.samples)] = sampled.inputs(random, len(finder.samples))
+    return None
+
+
+def compare(number: int) -> Comparison:
+    """Network `number` in both, from the same weights, inputs and dropout masks."""
+    from experiments.checks.random_networks import random_network
+    from experiments.checks.torch_network import TorchNetwork, torch
+
+    sampled = random_network(number)
+    random = np.random.default_rng([number, 0x64617461])
+    network = TorchNetwork(sampled.net, sampled.loss.absorbs).double().train()
+    network.set_draws(SEED, STEP)
+    result = Comparison(number)
+    settled = settle(sampled, network, random)
+    if settled is None:
+        result.unsettled = True
+        return result
+    x, result.excluded = settled
+    y = sampled.targets(random)
+    loss = torch_loss(sampled, network(torch.from_numpy(x).double()), _targets(y))
+    loss.backward()
+    ours_loss, ours = sampled.net.loss_and_gradients(x, y, sampled.loss, seed=SEED, step=STEP)
+    theirs = network.gradients()
+    result.loss_error = abs(ours_loss - loss.item()) / max(abs(loss.item()), 1e-12)
+    largest = max(float(np.abs(gradient).max()) for gradient in theirs.values())
+    for name, gradient in theirs.items():
+        allowed = TOLERANCE * max(float(np.abs(gradient).max()), FLOOR * largest)
+        ratio = float(np.abs(ours[name] - gradient).max()) / allowed
+        result.tensors += 1
+        if not ratio <= result.worst:
+            result.worst, result.worst_tensor = ratio, name
+    return result
+
+
+def _targets(y: NDArray[Any]) -> Any:
+    from experiments.checks.torch_network import torch
+
+    return torch.from_numpy(y) if y.dtype == np.int64 else torch.from_numpy(y).double()
+
+
+def passed(comparison: Comparison) -> bool:
+    return not comparison.unsettled and comparison.worst <= 1.0 and comparison.loss_error <= 1e-4
+
+
+def report(comparisons: Sequence[Comparison], seconds: float) -> str:
+    """The table that the command prints."""
+    worst = max(comparisons, key=lambda each: each.worst)
+    failed = [each.number for each in comparisons if not passed(each)]
+    rows = [
+        ("networks", len(comparisons)),
+        ("tensors compared", sum(each.tensors for each in comparisons)),
+        ("samples excluded for ties", sum(each.excluded for each in comparisons)),
+        ("networks without a draw free of ties", sum(each.unsettled for each in comparisons)),
+        ("worst difference / allowed", f"{worst.worst:.4f} (network {worst.number}, {worst.worst_tensor})"),
+        ("worst relative difference of the loss", f"{max(each.loss_error for each in comparisons):.2e}"),
+        ("seconds", f"{seconds:.1f}"),
+        ("verdict", f"FAILED: networks {failed}" if failed else "passed"),
+    ]
+    return "\n".join(f"{name:40} {value}" for name, value in rows)
+
+
+def check(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    comparisons = [compare(number) for number in range(options.first, options.first + options.networks)]
+    print(report(comparisons, time.perf_counter() - start))
+    return 0 if all(map(passed, comparisons)) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.checks.gradients",
+        description="Compare every gradient of random networks with PyTorch in float64.",
+    )
+    parser.add_argument("--networks", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first (default: 0)")
+    options = parser.parse_args(arguments)
+    return run(lambda: check(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
