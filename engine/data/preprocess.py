@@ -72,18 +72,21 @@ class Preprocess:
         return read_mapping(cls, description, "preprocess")
 
     def prepare(self, raw: Image) -> Image:
-        """One raw image, uint8 (H, W) or (H, W, 3) -> uint8 (C, H, W)."""
+        """One raw image, uint8 (H, W), (H, W, 1) or (H, W, 3) -> uint8 (C, H, W)."""
         image = check_image(raw)
+        if image.ndim == 3 and image.shape[2] not in (1, 3):
+            raise UserError(f"a raw image has one channel or three, got {image.shape[2]}")
         if image.ndim == 3 and image.shape[2] == 1:
             image = image[:, :, 0]
         if not self.colour and image.ndim == 3:
-            image = load_cv2().cvtColor(np.ascontiguousarray(image[:, :, :3]), load_cv2().COLOR_RGB2GRAY)
+            cv2 = load_cv2()
+            image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
         image = apply_steps(image, self.steps)
         if self.size is not None and image.shape[:2] != self.size:
             image = resize(image, *self.size)
         if image.ndim == 2:
             return np.repeat(image[None], self.channels, axis=0)
-        return np.ascontiguousarray(image[:, :, :3].transpose(2, 0, 1))
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def normalise(self, images: Image) -> NDArray[np.float32]:
         """uint8 (N, C, H, W) -> float32 of the same shape; a sample's values do not depend on its batch."""

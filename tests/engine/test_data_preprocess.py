@@ -73,6 +73,13 @@ def test_bad_descriptions_are_named(description, message):
         Preprocess.from_dict(description)
 
 
+def test_other_channel_counts_are_refused():
+    assert Preprocess().prepare(GREY[:, :, None]).shape == (1, 20, 30)
+    for channels in (2, 4):
+        with pytest.raises(UserError, match="one channel or three"):
+            Preprocess().prepare(np.zeros((4, 5, channels), np.uint8))
+
+
 def test_images_of_different_size_need_a_size():
     raw = RawDataset("mixed", [GREY, GREY[:10]], np.zeros(2, np.int64), ("a",))
     with pytest.raises(UserError, match="differ in size"):
