@@ -17,6 +17,9 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 
 
+PER_TASK = 256  # images that a thread prepares at a time
+
+
 class ImageFiles(Sequence[Image]):
     """Images that are decoded when they are asked for."""
 
@@ -125,11 +128,11 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
 def prepare(raw: RawDataset, preprocess: Preprocess, threads: int | None = None) -> Dataset:
     """Run the deterministic half of the preprocessing over a raw set, on several threads; the order is kept."""
 
-    def prepared(index: int) -> Image:
-        return preprocess.prepare(raw.images[index])
+    def prepared(start: int) -> list[Image]:
+        return [preprocess.prepare(raw.images[index]) for index in range(start, min(start + PER_TASK, len(raw)))]
 
     with ThreadPoolExecutor(threads or cpu_count()) as pool:
-        images = list(pool.map(prepared, range(len(raw))))
+        images = [image for part in pool.map(prepared, range(0, len(raw), PER_TASK)) for image in part]
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         some = " and ".join(f"{height}x{width}" for _, height, width in sorted(shapes)[:2])
