@@ -16,7 +16,6 @@ from engine.data.images import Image, read_image
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 
-
 PER_TASK = 256  # images that a thread prepares at a time
 
 
