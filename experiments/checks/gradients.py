@@ -6,6 +6,8 @@ A gradient passes where it differs by at most 2e-3 of the largest gradient of it
 largest where that is more (a bias before batch normalisation has a true gradient of zero). Where the input of a ReLU
 stands at zero, or two elements of a max-pool's window are equal, up to what float32 rounds away, the two may rightly
 take different sides: such samples are found by hooks in the float64 network, replaced by fresh draws, and counted.
+Where the input of a batch normalisation hardly varies beside its size, float32 has too few digits left for that bound
+in any engine (PyTorch's own float32 misses it by as much): such a network is replaced by another, and counted.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 TOLERANCE = 2e-3
 FLOOR = 0.01  # of the network's largest gradient
 TIE = 1e-5  # of the largest value of a tensor: float32 may round that away
-ROUNDS = 200  # of replacing samples, before a network is given up
+SPREAD = 0.03  # least standard deviation of a normalised channel, as a share of its largest value
+ROUNDS = 100  # of replacing samples, before a network is given up for another
+ATTEMPTS = 20
 SEED, STEP = 11, 3  # of the dropout masks
 
 
@@ -43,14 +47,15 @@ class Comparison:
     worst: float = 0.0
     worst_tensor: str = ""
     loss_error: float = 0.0
-    unsettled: bool = False  # ties in every draw: not compared
+    redrawn: int = 0  # networks given up for ties in every draw, or for a channel that hardly varies
 
 
 @dataclass
-class TieFinder:
-    """Hooks that note the samples with a tie in a ReLU or a max-pool."""
+class Watcher:
+    """Hooks that note the samples with a tie in a ReLU or a max-pool, and the least spread of a normalised channel."""
 
     samples: set[int] = field(default_factory=set)
+    spread: float = 1.0
 
     def watch(self, network: TorchNetwork) -> None:
         from experiments.checks.torch_network import nn
@@ -60,6 +65,8 @@ class TieFinder:
                 module.register_forward_hook(self._relu)
             elif isinstance(module, nn.MaxPool2d):
                 module.register_forward_hook(self._pool)
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.register_forward_hook(self._norm)
 
     def _note(self, x: Any, distance: Any) -> None:
         """Distances of exactly zero are no ties: there both sides hold the same numbers (zeros behind a ReLU)."""
@@ -78,6 +85,10 @@ class TieFinder:
         if windows.shape[-1] > 1:
             best = torch.topk(windows, 2, -1).values
             self._note(x, best[..., 0] - best[..., 1])
+
+    def _norm(self, module: Any, inputs: Any, output: Any) -> None:
+        channels = inputs[0].detach().transpose(0, 1).flatten(1)
+        self.spread = min(self.spread, float((channels.std(1) / channels.abs().amax(1)).min()))
 
 
 def pool_windows(x: Any, pool: Any, out: tuple[int, int]) -> Any:
@@ -110,21 +121,23 @@ def torch_loss(sampled: Sampled, outputs: Any, targets: Any) -> Any:
 def settle(
     sampled: Sampled, network: TorchNetwork, random: np.random.Generator
 ) -> tuple[NDArray[np.float32], int] | None:
-    """Inputs without a tie, and how many samples were replaced for it; None where none was found."""
+    """Inputs without a tie, and how many samples were replaced for it; None where the network is given up."""
     from experiments.checks.torch_network import torch
 
-    finder = TieFinder()
-    finder.watch(network)
+    watcher = Watcher()
+    watcher.watch(network)
     x = sampled.inputs(random, sampled.batch)
     excluded = 0
     for _ in range(ROUNDS):
-        finder.samples.clear()
+        watcher.samples.clear()
         with torch.no_grad():
             network(torch.from_numpy(x).double())
-        if not finder.samples:
+        if watcher.spread < SPREAD:
+            return None
+        if not watcher.samples:
             return x, excluded
-        excluded += len(finder.samples)
-        x[sorted(finder.samples)] = sampled.inputs(random, len(finder.samples))
+        excluded += len(watcher.samples)
+        x[sorted(watcher.samples)] = sampled.inputs(random, len(watcher.samples))
     return None
 
 
@@ -133,15 +146,16 @@ def compare(number: int) -> Comparison:
     from experiments.checks.random_networks import random_network
     from experiments.checks.torch_network import TorchNetwork, torch
 
-    sampled = random_network(number)
-    random = np.random.default_rng([number, 0x64617461])
-    network = TorchNetwork(sampled.net, sampled.loss.absorbs).double().train()
-    network.set_draws(SEED, STEP)
     result = Comparison(number)
-    settled = settle(sampled, network, random)
-    if settled is None:
-        result.unsettled = True
-        return result
+    random = np.random.default_rng([number, 0x64617461])
+    for result.redrawn in range(ATTEMPTS):
+        sampled = random_network(number, result.redrawn)
+        network = TorchNetwork(sampled.net, sampled.loss.absorbs).double().train()
+        network.set_draws(SEED, STEP)
+        if settled := settle(sampled, network, random):
+            break
+    else:
+        raise RuntimeError(f"network {number}: no attempt can be compared")
     x, result.excluded = settled
     y = sampled.targets(random)
     loss = torch_loss(sampled, network(torch.from_numpy(x).double()), _targets(y))
@@ -166,7 +180,7 @@ def _targets(y: NDArray[Any]) -> Any:
 
 
 def passed(comparison: Comparison) -> bool:
-    return not comparison.unsettled and comparison.worst <= 1.0 and comparison.loss_error <= 1e-4
+    return comparison.worst <= 1.0 and comparison.loss_error <= 1e-4
 
 
 def report(comparisons: Sequence[Comparison], seconds: float) -> str:
@@ -177,7 +191,7 @@ def report(comparisons: Sequence[Comparison], seconds: float) -> str:
         ("networks", len(comparisons)),
         ("tensors compared", sum(each.tensors for each in comparisons)),
         ("samples excluded for ties", sum(each.excluded for each in comparisons)),
-        ("networks without a draw free of ties", sum(each.unsettled for each in comparisons)),
+        ("networks replaced", sum(each.redrawn for each in comparisons)),
         ("worst difference / allowed", f"{worst.worst:.4f} (network {worst.number}, {worst.worst_tensor})"),
         ("worst relative difference of the loss", f"{max(each.loss_error for each in comparisons):.2e}"),
         ("seconds", f"{seconds:.1f}"),

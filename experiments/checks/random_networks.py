@@ -188,9 +188,9 @@ def head(grow: Growing) -> None:
     grow.add(Linear(grow.shape[0], grow.between(2, 17)))
 
 
-def random_network(seed: int) -> Sampled:
-    """The network of this number: always the same."""
-    random = np.random.default_rng([seed, 0x6E6574])
+def random_network(number: int, attempt: int = 0) -> Sampled:
+    """The network of this number: always the same. Another `attempt` gives another one."""
+    random = np.random.default_rng([number, attempt, 0x6E6574])
     grow = Growing(random)
     for _ in range(grow.between(1, 5)):
         BLOCKS[grow.between(0, len(BLOCKS) - 1)](grow)
