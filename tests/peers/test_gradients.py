@@ -1,0 +1,14 @@
+"""Some random whole networks beside PyTorch in float64; `python -m experiments.checks.gradients` runs 200."""
+
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[peers]'")
+
+from experiments.checks.gradients import compare, passed, report  # noqa: E402
+
+NETWORKS = 25
+
+
+def test_gradients_of_random_networks() -> None:
+    comparisons = [compare(number) for number in range(NETWORKS)]
+    assert all(map(passed, comparisons)), report(comparisons, 0.0)
