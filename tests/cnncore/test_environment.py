@@ -2,16 +2,19 @@
 
 import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import cnncore
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "csrc" / "include" / "cnn.h"
+ROOM = np.zeros(4, np.float32)
 
 
 def run_python(code: str, *, paths: list[Path] | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -75,10 +78,36 @@ def test_an_explicit_count_beats_the_variable() -> None:
     assert printed(code, CNN_NUM_THREADS="5").split() == ["2", "5"]
 
 
-@pytest.mark.parametrize("value", ("", "0", "-2", "many", "3x", "100000"))
-def test_senseless_variable_falls_back(value: str) -> None:
-    code = "import cnncore; print(cnncore.get_num_threads())"
-    assert printed(code, CNN_NUM_THREADS=value) == printed(code)
+@pytest.mark.parametrize("value", ("0", "abc", "2x", str(cnncore.MAX_THREADS + 1)))
+def test_senseless_variable_is_refused(value: str) -> None:
+    code = "import cnncore\ntry:\n    cnncore.get_num_threads()\nexcept cnncore.CoreError as error:\n    print(error)"
+    message = printed(code, CNN_NUM_THREADS=value)
+    assert f"CNN_NUM_THREADS={value} (expected 1 to {cnncore.MAX_THREADS})" in message
+
+
+@needs_openmp
+def test_forked_child_runs_on_one_thread_and_gives_the_same() -> None:
+    code = """
+import os
+import numpy as np
+import cnncore
+cnncore.set_num_threads(2)
+a = np.arange(4096, dtype=np.float32).reshape(64, 64)
+before = cnncore.sgemm(a, a)
+child = os.fork()
+if child == 0:
+    same = np.array_equal(cnncore.sgemm(a, a), before) and cnncore.measure_team() == 1
+    os._exit(0 if same else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert printed(code) == "0"
+
+
+def test_core_errors_survive_pickling() -> None:
+    with pytest.raises(cnncore.CoreError) as caught:
+        cnncore.run_op("relu_forward", {"dst": ROOM, "src": ROOM}, {"count": 4, "slope": 0.0}, batch=0)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.status, copy.detail, str(copy)) == ("CNN_BAD_BATCH", caught.value.detail, str(caught.value))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

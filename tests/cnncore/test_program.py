@@ -254,7 +254,7 @@ def test_aligned_zeros() -> None:
     for count, dtype in [(0, np.float32), (1, np.float32), (1000, np.float64), (3, cnncore.SEGMENT_DTYPE)]:
         array = cnncore.aligned_zeros(count, dtype)
         assert array.shape == (count,) and array.dtype == dtype
-        assert array.ctypes.data % cnncore.ALIGNMENT == 0
+        assert count == 0 or array.ctypes.data % cnncore.ALIGNMENT == 0  # NumPy puts empty slices anywhere
         assert not array.view(np.uint8).any()
 
 
