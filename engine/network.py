@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Network:
         self._topology = topology
         self._store = ParameterStore(topology)
         self._programs: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
+        self._lock = threading.RLock()  # plans and folded constants, when several threads predict
         self.initialize(self.seed)
 
     # ---- what it is -------------------------------------------------------------------------------------------
@@ -232,10 +234,19 @@ class Network:
 
     def compile(self, request: Request, states: Array | None = None) -> Compiled:
         """The program of a request; those without optimiser states are kept for the next time."""
-        key = (repr(request), cnncore.isa())
-        if states is None and key in self._programs:
-            self._programs.move_to_end(key)
-            return self._programs[key]
+        with self._lock:
+            key = (repr(request), cnncore.isa())
+            if states is None and key in self._programs:
+                self._programs.move_to_end(key)
+                return self._programs[key]
+            compiled = self._compile(request, states)
+            if states is None:
+                self._programs[key] = compiled
+                if len(self._programs) > KEPT_PROGRAMS:
+                    self._programs.popitem(last=False)
+            return compiled
+
+    def _compile(self, request: Request, states: Array | None) -> Compiled:
         plan = self._plan(request)
         constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
         spaces = {
@@ -252,16 +263,15 @@ class Network:
         instructions, operands = plan.program_tables()
         used = {space: array for space, array in spaces.items() if array.size}
         program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used)
-        compiled = Compiled(plan, program, constants)
-        if states is None:
-            self._programs[key] = compiled
-            if len(self._programs) > KEPT_PROGRAMS:
-                self._programs.popitem(last=False)
-        return compiled
+        return Compiled(plan, program, constants)
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation anew where parameters or statistics have changed."""
-        if compiled.plan.folds and compiled.version != self.store.version:
+        if not compiled.plan.folds:
+            return
+        with self._lock:
+            if compiled.version == self.store.version:
+                return
             for fold in compiled.plan.folds:
                 write_fold(
                     compiled.constants,

@@ -52,14 +52,14 @@ extern "C" {
 typedef enum cnn_status {
     CNN_OK = 0,
     CNN_OUT_OF_MEMORY,
-    CNN_BAD_PROGRAM,        /* an instruction or operand that does not fit; cnn_run.detail is its index */
+    CNN_BAD_PROGRAM,        /* an instruction, geometry or operand that does not fit; detail is its index */
     CNN_BAD_BATCH,          /* batch < 1 or above the program's largest */
     CNN_BAD_THREADS,        /* thread count outside 1 ... CNN_MAX_THREADS */
     CNN_BAD_ISA,            /* CNN_ISA or cnn_set_isa() named a set that is unknown or that this CPU lacks */
     CNN_NONFINITE_INPUT,    /* detail: index of the first element that is NaN or infinite */
     CNN_LABEL_OUT_OF_RANGE, /* detail: index of the sample */
-    CNN_NONFINITE_LOSS,     /* nothing was updated */
-    CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; nothing was updated */
+    CNN_NONFINITE_LOSS,     /* no parameter was updated; running statistics may have been */
+    CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; no parameter was updated */
     CNN_NONFINITE_OUTPUT,   /* only with check_outputs: detail is the instruction that made it */
 } cnn_status;
 
@@ -177,6 +177,7 @@ typedef struct cnn_worker {
     int rank, size;
     const cnn_kernels *kernels;
     void *shared, *scratch;
+    struct cnn_team *team; /* for cnn_barrier */
 } cnn_worker;
 
 /* Operands stand in the order in which the registry names them; an optional one may be NULL. Every worker of the
@@ -352,8 +353,9 @@ int64_t cnn_program_workspace_bytes(const cnn_program *program);
 /* The one place that decides the number of threads: an explicit count (honoured above the core count too), else
  * CNN_NUM_THREADS, else affinity and cgroup quota, whichever is less. Counts above CNN_MAX_THREADS are refused. */
 cnn_status cnn_set_threads(int threads); /* 0: back to the default */
-int cnn_get_threads(void);
-int cnn_measure_team(void); /* opens a team and counts it */
+int cnn_get_threads(void);               /* -1 when CNN_NUM_THREADS is no count within the range */
+const char *cnn_requested_threads(void); /* what CNN_NUM_THREADS says, for the message; NULL: not set */
+int cnn_measure_team(void);              /* opens a team and counts it */
 bool cnn_has_openmp(void);
 void cnn_barrier(const cnn_worker *worker);
 

@@ -40,7 +40,7 @@ static const struct {
 };
 enum { CANDIDATES = sizeof candidates / sizeof candidates[0] };
 
-static const isa *chosen;
+static const isa *_Atomic chosen;
 
 static const isa *find(const char *name)
 {
@@ -98,7 +98,7 @@ double cnn_fma_burst(int64_t rounds)
 {
     bool reference;
     const cnn_kernels *kernels = cnn_kernels_current(&reference);
-    static float sink;
+    float sink = 0.0f;
     if (!kernels) return 0.0;
     kernels->fma_burst(rounds, &sink);
     return 2.0 * (double)rounds * kernels->fma_chains * kernels->vector_width;

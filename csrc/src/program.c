@@ -2,13 +2,7 @@
 #include <stdlib.h>
 
 #include "internal.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "team.h"
 
 struct cnn_program {
     cnn_instruction *instructions;
@@ -19,37 +13,8 @@ struct cnn_program {
     cnn_workspace workspace; /* largest need of any instruction */
     void *shared, *scratch;
     int scratch_workers;
+    cnn_team team;
 };
-
-/* ---- floating-point mode -------------------------------------------------------------------------------------- */
-
-/* Denormals make late training crawl: flush them on every worker while a program runs, and put the mode back. */
-static uint64_t flush_denormals(void)
-{
-#if defined(__x86_64__)
-    const unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040u); /* FTZ and DAZ */
-    return before;
-#elif defined(__aarch64__)
-    uint64_t before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    __asm__ volatile("msr fpcr, %0" : : "r"(before | (UINT64_C(1) << 24)));
-    return before;
-#else
-    return 0;
-#endif
-}
-
-static void restore_mode(uint64_t before)
-{
-#if defined(__x86_64__)
-    _mm_setcsr((unsigned)before);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(before));
-#else
-    (void)before;
-#endif
-}
 
 /* ---- creation -------------------------------------------------------------------------------------------------- */
 
@@ -89,7 +54,7 @@ static bool operand_fits(const cnn_program *program, const cnn_operand *operand)
 static bool instruction_fits(const cnn_program *program, const cnn_instruction *instruction)
 {
     const cnn_op_info *info = cnn_op_find(instruction->op);
-    if (!info) return false;
+    if (!info || !cnn_geometry_fits(info, &instruction->geometry)) return false;
     const int names = operand_names(info->operands);
     for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
         const int index = instruction->operands[i];
@@ -108,8 +73,9 @@ cnn_status cnn_program_create(const cnn_program_description *description, cnn_pr
     *result = NULL;
     *detail = -1;
     if (description->max_batch < 1) return CNN_BAD_BATCH;
-    cnn_program *program = calloc(1, sizeof *program);
+    cnn_program *program = allocate(sizeof *program);
     if (!program) return CNN_OUT_OF_MEMORY;
+    cnn_team_init(&program->team);
     const size_t instruction_bytes = (size_t)description->instruction_count * sizeof(cnn_instruction);
     const size_t operand_bytes = (size_t)description->operand_count * sizeof(cnn_operand);
     program->instructions = allocate(instruction_bytes);
@@ -159,6 +125,7 @@ void cnn_program_destroy(cnn_program *program)
     free(program->spaces[CNN_SPACE_ARENA]);
     free(program->shared);
     free(program->scratch);
+    cnn_team_destroy(&program->team);
     free(program);
 }
 
@@ -242,65 +209,81 @@ static cnn_status reserve_scratch(cnn_program *program, int workers)
     return CNN_OK;
 }
 
+typedef struct program_run {
+    cnn_program *program;
+    cnn_run *run;
+    bool reference;
+    cnn_status status;
+} program_run;
+
+static void run_program(const cnn_worker *worker, void *context)
+{
+    program_run *state = context;
+    run_instructions(state->program, state->run, worker, state->reference, &state->status);
+}
+
+static void clear_results(cnn_run *run)
+{
+    run->detail = -1;
+    run->loss = run->gradient_norm = run->elapsed = 0.0;
+}
+
 cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
 {
     const double start = cnn_now();
-    bool reference;
-    const cnn_kernels *kernels = cnn_kernels_current(&reference);
-    if (!kernels) return CNN_BAD_ISA;
-    if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
+    program_run state = {program, run, false, CNN_OK};
+    const cnn_kernels *kernels = cnn_kernels_current(&state.reference);
+    clear_results(run);
     const int threads = cnn_get_threads();
+    if (!kernels) return CNN_BAD_ISA;
+    if (threads < 1) return CNN_BAD_THREADS;
+    if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;
-    run->detail = -1;
-    run->loss = run->gradient_norm = 0.0;
-    cnn_status status = CNN_OK;
-#pragma omp parallel num_threads(threads)
-    {
-        cnn_worker worker = {.rank = 0, .size = 1, .kernels = kernels, .shared = program->shared};
-#ifdef _OPENMP
-        worker.rank = omp_get_thread_num();
-        worker.size = omp_get_num_threads();
-#endif
-        worker.scratch = (char *)program->scratch + program->workspace.scratch * (size_t)worker.rank;
-        const uint64_t mode = flush_denormals();
-        run_instructions(program, run, &worker, reference, &status);
-        restore_mode(mode);
-    }
+    cnn_team_run(&program->team, threads, kernels, program->shared, program->scratch, program->workspace.scratch,
+                 run_program, &state);
     run->elapsed = cnn_now() - start;
-    return status;
+    return state.status;
+}
+
+/* ---- single ops ------------------------------------------------------------------------------------------------ */
+
+typedef struct op_run {
+    cnn_op_function *function;
+    cnn_call call;
+} op_run;
+
+static void run_op(const cnn_worker *worker, void *context)
+{
+    const op_run *state = context;
+    state->function(&state->call, worker);
 }
 
 cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
                       int threads, bool reference)
 {
     const cnn_op_info *info = cnn_op_find(op);
-    bool isa_reference;
+    bool isa_reference = false;
     const cnn_kernels *kernels = cnn_kernels_current(&isa_reference);
-    if (!info) return CNN_BAD_PROGRAM;
+    clear_results(run);
+    if (!info || !cnn_geometry_fits(info, geometry)) return CNN_BAD_PROGRAM;
     if (!kernels) return CNN_BAD_ISA;
     if (threads < 1 || threads > CNN_MAX_THREADS) return CNN_BAD_THREADS;
+    if (run->batch < 1) return CNN_BAD_BATCH;
     const cnn_workspace need = info->workspace(geometry, run->batch);
     const size_t scratch_bytes = cnn_align(need.scratch);
     void *shared = allocate(need.shared), *scratch = allocate(scratch_bytes * (size_t)threads);
     cnn_status status = shared && scratch ? CNN_OK : CNN_OUT_OF_MEMORY;
     if (status == CNN_OK) {
-        cnn_call call = {.geometry = geometry, .batch = run->batch, .run = run, .status = &status};
-        memcpy(call.operands, operands, sizeof call.operands);
+        op_run state = {reference || isa_reference ? info->reference : info->function,
+                        {.geometry = geometry, .batch = run->batch, .run = run, .status = &status}};
+        memcpy(state.call.operands, operands, sizeof state.call.operands);
+        cnn_team team;
+        cnn_team_init(&team);
         const double start = cnn_now();
-#pragma omp parallel num_threads(threads)
-        {
-            cnn_worker worker = {.rank = 0, .size = 1, .kernels = kernels, .shared = shared};
-#ifdef _OPENMP
-            worker.rank = omp_get_thread_num();
-            worker.size = omp_get_num_threads();
-#endif
-            worker.scratch = (char *)scratch + scratch_bytes * (size_t)worker.rank;
-            const uint64_t mode = flush_denormals();
-            (reference || isa_reference ? info->reference : info->function)(&call, &worker);
-            restore_mode(mode);
-        }
+        cnn_team_run(&team, threads, kernels, shared, scratch, scratch_bytes, run_op, &state);
         run->elapsed = cnn_now() - start;
+        cnn_team_destroy(&team);
     }
     free(shared);
     free(scratch);

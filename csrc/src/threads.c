@@ -1,4 +1,4 @@
-/* How many threads, and the barrier between the phases of a program. */
+/* How many threads: the one place that decides. */
 #if defined(__linux__)
 #define _GNU_SOURCE
 #include <sched.h>
@@ -7,13 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "team.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-static int explicit_threads; /* 0: not set */
+static _Atomic int explicit_threads; /* 0: not set */
+static _Atomic int usual_threads;    /* the default once it is known: finding it reads files; 0: not yet, -1: refused */
 
 bool cnn_has_openmp(void)
 {
@@ -56,13 +53,19 @@ static int quota_threads(void)
     return (int)ceil(quota / period);
 }
 
-static int default_threads(void)
+const char *cnn_requested_threads(void)
 {
     const char *wish = getenv("CNN_NUM_THREADS");
-    if (wish && *wish) {
+    return wish && *wish ? wish : NULL;
+}
+
+static int default_threads(void)
+{
+    const char *wish = cnn_requested_threads();
+    if (wish) {
         char *end;
         const long value = strtol(wish, &end, 10);
-        if (*end == '\0' && value >= 1 && value <= CNN_MAX_THREADS) return (int)value;
+        return *end == '\0' && value >= 1 && value <= CNN_MAX_THREADS ? (int)value : -1;
     }
     const ptrdiff_t usable = cnn_min(affinity_threads(), quota_threads());
     return (int)cnn_max(1, cnn_min(usable, CNN_MAX_THREADS));
@@ -72,29 +75,30 @@ cnn_status cnn_set_threads(int threads)
 {
     if (threads < 0 || threads > CNN_MAX_THREADS) return CNN_BAD_THREADS;
     explicit_threads = threads;
+    if (threads == 0) usual_threads = 0;
     return CNN_OK;
 }
 
 int cnn_get_threads(void)
 {
-    if (!cnn_has_openmp()) return 1;
-    return explicit_threads ? explicit_threads : default_threads();
+    if (explicit_threads) return cnn_has_openmp() ? explicit_threads : 1;
+    if (!usual_threads) usual_threads = default_threads();
+    return usual_threads > 0 && !cnn_has_openmp() ? 1 : usual_threads;
+}
+
+static void count_member(const cnn_worker *worker, void *context)
+{
+    (void)worker;
+    atomic_fetch_add((atomic_int *)context, 1);
 }
 
 int cnn_measure_team(void)
 {
-    int members = 0;
-#pragma omp parallel num_threads(cnn_get_threads())
-    {
-#pragma omp atomic
-        members++;
-    }
-    return members;
-}
-
-void cnn_barrier(const cnn_worker *worker)
-{
-    if (worker->size > 1) {
-#pragma omp barrier
-    }
+    atomic_int members;
+    atomic_init(&members, 0);
+    cnn_team team;
+    cnn_team_init(&team);
+    cnn_team_run(&team, (int)cnn_max(1, cnn_get_threads()), NULL, NULL, NULL, 0, count_member, &members);
+    cnn_team_destroy(&team);
+    return atomic_load(&members);
 }

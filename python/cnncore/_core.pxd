@@ -105,7 +105,7 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t batch
         uint64_t seed, step
         double learning_rate
-        void *externals[8]
+        void *externals[CNN_MAX_EXTERNALS]
         double *seconds
         c_bool check_outputs
         double loss
@@ -139,7 +139,7 @@ cdef extern from "cnn.h" nogil:
 
     ctypedef struct cnn_instruction:
         int op
-        int operands[10]
+        int operands[CNN_MAX_OPERANDS]
         cnn_geometry geometry
 
     ctypedef struct cnn_program_description:
@@ -148,8 +148,8 @@ cdef extern from "cnn.h" nogil:
         const cnn_operand *operands
         ptrdiff_t operand_count
         ptrdiff_t max_batch
-        void *spaces[8]
-        int64_t space_bytes[8]
+        void *spaces[CNN_SPACE_COUNT]
+        int64_t space_bytes[CNN_SPACE_COUNT]
 
     ctypedef struct cnn_program:
         pass
@@ -163,6 +163,7 @@ cdef extern from "cnn.h" nogil:
 
     cnn_status cnn_set_threads(int threads)
     int cnn_get_threads()
+    const char *cnn_requested_threads()
     int cnn_measure_team()
     c_bool cnn_has_openmp()
     cnn_status cnn_set_isa(const char *name)

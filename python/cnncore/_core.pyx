@@ -7,6 +7,7 @@ import numpy as np
 
 cimport numpy as cnp
 
+import threading
 from collections import namedtuple
 
 cnp.import_array()
@@ -58,8 +59,12 @@ class CoreError(RuntimeError):
     def __init__(self, code, detail=-1, where=""):
         self.status = STATUS_NAMES[code]
         self.detail = detail
+        self._arguments = (code, detail, where)
         words = cnn_status_message(<cnn_status><int>code).decode()
         super().__init__(f"{where}{words}" + (f" (at {detail})" if detail >= 0 else ""))
+
+    def __reduce__(self):
+        return CoreError, self._arguments
 
 
 cdef int _check(cnn_status status, ptrdiff_t detail=-1) except -1:
@@ -161,14 +166,34 @@ cdef void *_address(cnp.ndarray array):
 
 
 def _check_places(operands, spaces):
-    """Refuse spaces that do not exist; the numbers of the externals that the operands name."""
+    """Refuse spaces and externals that do not exist, and arrays that the program could not work on."""
     unknown = ({space for space, _, _ in operands} | spaces.keys()) - SPACES.keys()
     if unknown:
         raise ValueError(f"unknown space {sorted(unknown)[0]!r}: expected one of {', '.join(SPACES)}")
     numbers = sorted({offset for space, offset, _ in operands if space == "external"})
     if numbers and (min(numbers) < 0 or max(numbers) >= CNN_MAX_EXTERNALS):
         raise ValueError(f"external numbers: expected 0 to {CNN_MAX_EXTERNALS - 1}, got {numbers}")
-    return tuple(numbers)
+    for name, array in spaces.items():
+        if name in ("arena", "external"):
+            raise ValueError(f"space {name!r} is not given as an array")
+        if not array.flags.c_contiguous or array.ctypes.data % CNN_ALIGNMENT:
+            raise ValueError(f"space {name}: expected a contiguous array aligned to {CNN_ALIGNMENT} bytes")
+        if name != "constants" and not array.flags.writeable:
+            raise ValueError(f"space {name}: the array is read-only")
+
+
+cdef list _read_externals(list instructions, list operands, ptrdiff_t max_batch):
+    """[(number, dtype, bytes per sample, written)] of the externals that the instructions use."""
+    uses = {}
+    for op, names, _ in instructions:
+        for position, info in enumerate(OPS[op].operands):
+            index = names.get(info.name)
+            if index is None or not 0 <= index < len(operands) or operands[index][0] != "external":
+                continue  # the core refuses an index out of range
+            _, number, size = operands[index]
+            _, _, bytes_before, written = uses.get(number, (number, info.dtype, 0, False))
+            uses[number] = (number, info.dtype, max(bytes_before, size // max_batch), written or (position == 0 and not op.startswith("check_")))
+    return [uses[number] for number in sorted(uses)]
 
 
 cdef class Program:
@@ -183,7 +208,8 @@ cdef class Program:
     cdef cnn_program *program
     cdef cnn_run state
     cdef object spaces
-    cdef tuple external_numbers
+    cdef object lock
+    cdef list externals
     cdef readonly ptrdiff_t max_batch
     cdef readonly ptrdiff_t instruction_count
     cdef readonly int64_t arena_bytes
@@ -191,20 +217,22 @@ cdef class Program:
     def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces):
         cdef cnn_program_description description
         cdef ptrdiff_t detail = -1, i
-        cdef cnn_instruction *table = <cnn_instruction *>PyMem_Calloc(max(1, len(instructions)),
-                                                                      sizeof(cnn_instruction))
-        cdef cnn_operand *places = <cnn_operand *>PyMem_Calloc(max(1, len(operands)), sizeof(cnn_operand))
+        cdef cnn_instruction *table = NULL
+        cdef cnn_operand *places = NULL
         if self.program != NULL:
             raise ValueError("a Program is made once")
+        self.lock = threading.Lock()
         self.spaces = dict(spaces)
         self.max_batch = max_batch
         self.instruction_count = len(instructions)
         self.arena_bytes = arena_bytes
         memset(&description, 0, sizeof(description))
         try:
+            table = <cnn_instruction *>PyMem_Calloc(max(1, len(instructions)), sizeof(cnn_instruction))
+            places = <cnn_operand *>PyMem_Calloc(max(1, len(operands)), sizeof(cnn_operand))
             if table == NULL or places == NULL:
                 raise MemoryError
-            self.external_numbers = _check_places(operands, spaces)
+            _check_places(operands, spaces)
             for i, (op, names, geometry) in enumerate(instructions):
                 self._write_instruction(&table[i], op, names, geometry)
             for i, (space, offset, size) in enumerate(operands):
@@ -218,14 +246,13 @@ cdef class Program:
             description.max_batch = max_batch
             description.space_bytes[<int>CNN_SPACE_ARENA] = arena_bytes
             for name, array in spaces.items():
-                if not array.flags.c_contiguous or array.ctypes.data % CNN_ALIGNMENT:
-                    raise ValueError(f"space {name}: expected a contiguous array aligned to {CNN_ALIGNMENT} bytes")
                 description.spaces[<int>SPACES[name]] = _address(array)
                 description.space_bytes[<int>SPACES[name]] = array.nbytes
             status = cnn_program_create(&description, &self.program, &detail)
             if status != CNN_OK:
                 where = f"{instructions[detail][0]}: " if 0 <= detail < len(instructions) else ""
                 raise CoreError(<int>status, detail, where)
+            self.externals = _read_externals(instructions, operands, max_batch)
         finally:
             PyMem_Free(table)
             PyMem_Free(places)
@@ -255,37 +282,52 @@ cdef class Program:
             bint check_outputs=False, double[::1] seconds=None):
         """Execute all instructions for ``batch`` samples; returns the loss (0.0 without a loss op).
 
-        externals: C-contiguous arrays or None, in the order of the program's external numbers. Their sizes are the
-        caller's promise. seconds: float64 [instructions], to which each instruction's time is added.
-        Raises CoreError with the status and detail of cnn.h, ValueError where the program uses an external that is
-        not given. Releases the GIL.
+        externals: arrays or None, in the order of the program's external numbers: C-contiguous, of the op's dtype
+        and with at least ``batch`` samples. seconds: float64 [instructions], to which each instruction's time is added.
+        Raises CoreError with the status and detail of cnn.h, ValueError for an external that does not fit. Releases
+        the GIL; a second thread that calls waits for the first.
         """
         cdef cnn_status status
-        cdef int i
+        if seconds is not None and seconds.shape[0] < self.instruction_count:
+            raise ValueError(f"seconds: expected {self.instruction_count} elements, got {seconds.shape[0]}")
+        given = tuple(externals)  # keeps the arrays alive
+        with self.lock:
+            self._bind(given, batch)
+            self.state.batch = batch
+            self.state.seed = seed
+            self.state.step = step
+            self.state.learning_rate = learning_rate
+            self.state.check_outputs = check_outputs
+            self.state.seconds = NULL if seconds is None else &seconds[0]
+            with nogil:
+                status = cnn_program_run(self.program, &self.state)
+            if status != CNN_OK:
+                raise CoreError(<int>status, self.state.detail, self._where(status))
+            return self.state.loss
+
+    cdef int _bind(self, tuple given, ptrdiff_t batch) except -1:
         cdef cnp.ndarray array
-        memset(self.state.externals, 0, sizeof(self.state.externals))
-        for i in self.external_numbers:
-            if i >= len(externals) or externals[i] is None:
-                raise ValueError(f"the program uses external {i}, which is not given")
-            array = externals[i]
+        cdef int number
+        for number, dtype, sample_bytes, written in self.externals:
+            if number >= len(given) or given[number] is None:
+                raise ValueError(f"the program uses external {number}, which is not given")
+            array = given[number]
+            if array.dtype is not dtype and array.dtype != dtype:
+                raise ValueError(f"external {number}: expected {dtype}, got {array.dtype}")
             if not cnp.PyArray_IS_C_CONTIGUOUS(array):
-                raise ValueError(f"external {i} must be C-contiguous")
-            self.state.externals[i] = _address(array)
-        self.state.batch = batch
-        self.state.seed = seed
-        self.state.step = step
-        self.state.learning_rate = learning_rate
-        self.state.check_outputs = check_outputs
-        self.state.seconds = NULL
-        if seconds is not None:
-            if seconds.shape[0] < self.instruction_count:
-                raise ValueError(f"seconds: expected {self.instruction_count} elements, got {seconds.shape[0]}")
-            self.state.seconds = &seconds[0]
-        with nogil:
-            status = cnn_program_run(self.program, &self.state)
-        if status != CNN_OK:
-            raise CoreError(<int>status, self.state.detail)
-        return self.state.loss
+                raise ValueError(f"external {number} must be C-contiguous")
+            if cnp.PyArray_NBYTES(array) < <int64_t>sample_bytes * batch:
+                raise ValueError(f"external {number}: expected {sample_bytes * batch} bytes for {batch} samples, "
+                                 f"got {array.nbytes}")
+            if written and not cnp.PyArray_ISWRITEABLE(array):
+                raise ValueError(f"external {number} is an output, but the array is read-only")
+            self.state.externals[number] = _address(array)
+        return 0
+
+    def _where(self, int status):
+        if status == CNN_BAD_BATCH:
+            return f"batch {self.state.batch}, planned for 1 to {self.max_batch}: "
+        return _variable(status)
 
     @property
     def gradient_norm(self):
@@ -334,11 +376,11 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
     operands: {operand name: C-contiguous array of the registry's dtype, or None}. The arrays must be as large as the
     geometry says. reference: run the naive twin. Returns OpResult(loss, gradient_norm, elapsed).
     """
-    cdef void *table[10]
+    cdef void *table[CNN_MAX_OPERANDS]
     cdef cnn_geometry shape
     cdef cnn_run state
     cdef cnn_status status
-    cdef int team = cnn_get_threads() if threads is None else threads
+    cdef int team = get_num_threads() if threads is None else threads
     cdef int number, i
     if name not in OPS:
         raise ValueError(f"unknown op {name!r}")
@@ -367,7 +409,8 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
     state.detail = -1
     with nogil:
         status = cnn_op_run(number, &shape, table, &state, team, reference)
-    _check(status, state.detail)
+    if status != CNN_OK:
+        raise CoreError(<int>status, state.detail, f"{name}: " + _variable(status))
     return OpResult(state.loss, state.gradient_norm, state.elapsed)
 
 
@@ -382,7 +425,11 @@ def set_num_threads(int threads):
 
 
 def get_num_threads():
-    return cnn_get_threads()
+    """Size of the team. Raises CoreError when CNN_NUM_THREADS is no count from 1 to MAX_THREADS."""
+    cdef int threads = cnn_get_threads()
+    if threads < 1:
+        raise CoreError(<int>CNN_BAD_THREADS, -1, _variable(CNN_BAD_THREADS))
+    return threads
 
 
 def measure_team():
@@ -398,9 +445,17 @@ def isa():
     """Name of the instruction set in use. Raises CoreError when CNN_ISA names one that is not to be had."""
     cdef const char *name = cnn_get_isa()
     if name == NULL:
-        raise CoreError(<int>CNN_BAD_ISA, -1, f"CNN_ISA={cnn_requested_isa().decode()} (available: "
-                        f"{', '.join(available_isas())}): ")
+        raise CoreError(<int>CNN_BAD_ISA, -1, _variable(CNN_BAD_ISA))
     return name.decode()
+
+
+def _variable(int status):
+    """What the environment variable behind a status says, for its message."""
+    if status == CNN_BAD_ISA and cnn_requested_isa() != NULL:
+        return f"CNN_ISA={cnn_requested_isa().decode()} (available: {', '.join(available_isas())}): "
+    if status == CNN_BAD_THREADS and cnn_requested_threads() != NULL:
+        return f"CNN_NUM_THREADS={cnn_requested_threads().decode()} (expected 1 to {CNN_MAX_THREADS}): "
+    return ""
 
 
 def set_isa(name):

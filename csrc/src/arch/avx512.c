@@ -1,5 +1,7 @@
 /* All bodies for avx512. Only functions in this file use it: the rest of the library stays at the baseline. */
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))),                   \
                              apply_to = function)

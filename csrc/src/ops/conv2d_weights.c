@@ -6,7 +6,9 @@
  */
 #include "ops/pixels.h"
 
-enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16 };
+/* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain,
+ * and pixels of one map can all be alike (a white background, the gradient of an average). */
+enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, CHAIN = 1024 };
 
 /* How the work is cut: by shape and batch only. */
 typedef struct cut {
@@ -29,6 +31,14 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
 
 static ptrdiff_t padded_oc(const cnn_conv2d_geometry *g) { return cnn_panels(g->oc / g->groups) * CNN_PANEL; }
 
+static bool is_padded(const cnn_conv2d_geometry *g)
+{
+    return g->pad_top || g->pad_left || g->pad_bottom || g->pad_right;
+}
+
+/* Whether diff_dst must be copied so that a tile may read whole panels of it. */
+static bool needs_panels(const cnn_conv2d_geometry *g) { return g->groups > 1 || padded_oc(g) != g->oc; }
+
 static ptrdiff_t source_rows(const cnn_conv2d_geometry *g)
 {
     return (g->oh - 1) * g->stride_h + g->dilation_h * (g->kh - 1) + 1;
@@ -48,8 +58,10 @@ typedef struct scratch {
 static scratch carve(const cnn_conv2d_geometry *g, char *memory)
 {
     const size_t offsets = cnn_align((size_t)(2 * g->oh) * sizeof(ptrdiff_t));
-    const size_t source = cnn_align((size_t)(source_rows(g) * source_columns(g) * g->ic) * sizeof(float));
-    const size_t diff = cnn_align((size_t)(g->groups * g->oh * g->ow * padded_oc(g)) * sizeof(float));
+    const size_t source =
+        is_padded(g) ? cnn_align((size_t)(source_rows(g) * source_columns(g) * g->ic) * sizeof(float)) : 0;
+    const size_t diff =
+        needs_panels(g) ? cnn_align((size_t)(g->groups * g->oh * g->ow * padded_oc(g)) * sizeof(float)) : 0;
     const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
     return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source),
                      cnn_at(memory, offsets + source + diff), offsets + source + diff + bias};
@@ -69,7 +81,7 @@ cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry
 static const float *padded_diff(const cnn_conv2d_geometry *g, const float *diff, float *restrict out)
 {
     const ptrdiff_t group_oc = g->oc / g->groups, padded = padded_oc(g), pixels = g->oh * g->ow;
-    if (g->groups == 1 && padded == g->oc) return diff;
+    if (!needs_panels(g)) return diff;
     for (ptrdiff_t group = 0; group < g->groups; group++)
         for (ptrdiff_t p = 0; p < pixels; p++) {
             float *to = out + (group * pixels + p) * padded;
@@ -99,11 +111,8 @@ static void add_sample(const cnn_conv2d_geometry *g, const cut *c, const scratch
                      .b_group = CNN_PANEL,
                      .c_row = CNN_PANEL,
                      .c_group = c->k * CNN_PANEL,
-                     .segments = g->oh,
-                     .k = g->ow,
-                     .a_offset = memory->offsets,
-                     .b_offset = memory->offsets + g->oh,
-                     .accumulate = accumulate};
+                     .k = g->ow};
+    const ptrdiff_t rows = cnn_max(1, CHAIN / g->ow);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
         tile.b = diff + group * g->oh * g->ow * padded + panel * CNN_PANEL;
         tile.columns = (int)cnn_min(kernels->tile_groups, last - panel) * CNN_PANEL;
@@ -116,7 +125,13 @@ static void add_sample(const cnn_conv2d_geometry *g, const cut *c, const scratch
                 tile.a = at + k;
                 tile.c = out + k * CNN_PANEL;
                 tile.rows = (int)(cnn_part(length, tiles, t + 1) - k);
-                kernels->gemm_tile(&tile);
+                for (ptrdiff_t top = 0; top < g->oh; top += rows) {
+                    tile.segments = cnn_min(rows, g->oh - top);
+                    tile.a_offset = memory->offsets + top;
+                    tile.b_offset = memory->offsets + g->oh + top;
+                    tile.accumulate = accumulate || top > 0;
+                    kernels->gemm_tile(&tile);
+                }
             }
         }
     }
@@ -150,7 +165,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     float *weights = worker->shared;
     double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
     const cnn_window window = {-g->pad_top, -g->pad_left, source_rows(g), source_columns(g)};
-    const bool padded = g->pad_top || g->pad_left || g->pad_bottom || g->pad_right;
+    const bool padded = is_padded(g);
     const ptrdiff_t pixels = g->oh * g->ow;
 
     ptrdiff_t first, last;
@@ -173,9 +188,11 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
                 add_sample(g, &c, &memory, padded ? memory.source : image, padded ? window.columns : g->w, panels, sums,
                            group, panel, panel_end, n > begin, worker->kernels);
             if (slice == 0 && call->operands[1]) {
-                memset(memory.bias, 0, (size_t)g->oc * sizeof *memory.bias);
-                worker->kernels->add_rows(memory.bias, diff, pixels, g->oc, g->oc);
-                for (ptrdiff_t o = 0; o < g->oc; o++) bias_sums[o] += (double)memory.bias[o];
+                for (ptrdiff_t y = 0; y < g->oh; y++) {
+                    memset(memory.bias, 0, (size_t)g->oc * sizeof *memory.bias);
+                    worker->kernels->add_rows(memory.bias, diff + y * g->ow * g->oc, g->ow, g->oc, g->oc);
+                    for (ptrdiff_t o = 0; o < g->oc; o++) bias_sums[o] += (double)memory.bias[o];
+                }
             }
         }
     }

@@ -50,6 +50,15 @@ void cnn_sgd(const cnn_call *call, const cnn_worker *worker)
     }
 }
 
+/* By repeated squaring: the same bits with every maths library. */
+static double power(double base, uint64_t exponent)
+{
+    double product = 1.0;
+    for (; exponent > 0; exponent >>= 1, base *= base)
+        if (exponent & 1) product *= base;
+    return product;
+}
+
 /* lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), the corrections drawn out of the loop. */
 void cnn_adam(const cnn_call *call, const cnn_worker *worker)
 {
@@ -57,8 +66,9 @@ void cnn_adam(const cnn_call *call, const cnn_worker *worker)
     float *parameters = call->operands[0], *first_moment = call->operands[1], *second_moment = call->operands[2];
     const float *gradients = call->operands[3];
     const cnn_segment *segments = call->operands[4];
-    const double beta1 = g->beta1, beta2 = g->beta2, t = (double)(call->run->step + 1);
-    const double correction1 = 1.0 - pow(beta1, t), correction2 = 1.0 - pow(beta2, t);
+    const double beta1 = g->beta1, beta2 = g->beta2;
+    const uint64_t t = call->run->step + 1;
+    const double correction1 = 1.0 - power(beta1, t), correction2 = 1.0 - power(beta2, t);
     ptrdiff_t first, last;
     assert(parameters && first_moment && second_moment && gradients && segments);
     assert(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0);

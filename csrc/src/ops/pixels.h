@@ -14,7 +14,7 @@ typedef struct cnn_taps {
     ptrdiff_t *a_offset, *b_offset;
 } cnn_taps;
 
-/* Add a tap; it joins the one before where both continue it in memory. All taps of a list have one unit length. */
+/* Add a tap; all taps of a list have one length. */
 static inline void cnn_taps_add(cnn_taps *taps, ptrdiff_t a_offset, ptrdiff_t b_offset)
 {
     taps->a_offset[taps->count] = a_offset;
@@ -80,11 +80,6 @@ static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *t
 typedef struct cnn_window {
     ptrdiff_t top, left, rows, columns;
 } cnn_window;
-
-static inline bool cnn_window_inside(const cnn_window *window, ptrdiff_t h, ptrdiff_t w)
-{
-    return window->top >= 0 && window->left == 0 && window->columns == w && window->top + window->rows <= h;
-}
 
 /* Copy a window with zeros around; dst is [rows][columns][c]. */
 static inline void cnn_window_copy(float *restrict dst, const float *restrict src, const cnn_window *window,

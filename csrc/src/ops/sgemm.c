@@ -2,11 +2,7 @@
  * Multiplication. A block of B is packed once for the team, blocks of rows of A by the worker that multiplies them. */
 #include <stdlib.h>
 
-#include "internal.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "team.h"
 
 enum { BLOCK_N = 1024, BLOCK_K = 256, BLOCK_TILES = 8, LARGEST_TILE_ROWS = 32 };
 
@@ -95,8 +91,9 @@ static void multiply_block(const product *p, ptrdiff_t column, ptrdiff_t n, ptrd
     }
 }
 
-static void multiply(const product *p, const cnn_worker *worker)
+static void multiply(const cnn_worker *worker, void *context)
 {
+    const product *p = context;
     scale_c(p, worker);
     if (p->alpha == 0.0f) return;
     for (ptrdiff_t column = 0; column < p->n; column += BLOCK_N) {
@@ -122,34 +119,29 @@ cnn_status cnn_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t 
         cnn_ref_sgemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
         return CNN_OK;
     }
-    const product p = {.m = m,
-                       .n = n,
-                       .k = k,
-                       .a = a,
-                       .b = b,
-                       .alpha = alpha,
-                       .beta = beta,
-                       .c = c,
-                       .ldc = ldc,
-                       .a_row = transpose_a ? 1 : lda,
-                       .a_k = transpose_a ? lda : 1,
-                       .b_k = transpose_b ? 1 : ldb,
-                       .b_column = transpose_b ? ldb : 1};
+    product p = {.m = m,
+                 .n = n,
+                 .k = k,
+                 .a = a,
+                 .b = b,
+                 .alpha = alpha,
+                 .beta = beta,
+                 .c = c,
+                 .ldc = ldc,
+                 .a_row = transpose_a ? 1 : lda,
+                 .a_k = transpose_a ? lda : 1,
+                 .b_k = transpose_b ? 1 : ldb,
+                 .b_column = transpose_b ? ldb : 1};
     const int threads = cnn_get_threads();
+    if (threads < 1) return CNN_BAD_THREADS;
     const size_t shared = (size_t)(BLOCK_K * (BLOCK_N + CNN_PANEL)) * sizeof(float);
     const size_t scratch = (size_t)(BLOCK_TILES * LARGEST_TILE_ROWS * BLOCK_K) * sizeof(float);
     char *memory = aligned_alloc(CNN_ALIGNMENT, shared + scratch * (size_t)threads);
     if (!memory) return CNN_OUT_OF_MEMORY;
-#pragma omp parallel num_threads(threads)
-    {
-        cnn_worker worker = {.rank = 0, .size = 1, .kernels = kernels, .shared = memory};
-#ifdef _OPENMP
-        worker.rank = omp_get_thread_num();
-        worker.size = omp_get_num_threads();
-#endif
-        worker.scratch = memory + shared + scratch * (size_t)worker.rank;
-        multiply(&p, &worker);
-    }
+    cnn_team team;
+    cnn_team_init(&team);
+    cnn_team_run(&team, threads, kernels, memory, memory + shared, scratch, multiply, &p);
+    cnn_team_destroy(&team);
     free(memory);
     return CNN_OK;
 }
