@@ -122,6 +122,8 @@ def _check_adam(optimizer: Adam | AdamW) -> None:
         raise UserError(f"{name}: betas must be two numbers, not {optimizer.betas!r}")
     assign(optimizer, betas=tuple(number(name, "betas", beta, 0.0, 1.0, below=True) for beta in optimizer.betas))
     _check(optimizer, eps=(optimizer.eps, 0.0, math.inf))
+    if optimizer.eps == 0.0:
+        raise UserError(f"{name}: eps must be above 0: a weight whose gradient stays zero would become 0/0")
 
 
 def _check(optimizer: SGD | Adam | AdamW, **bounded: tuple[Any, float, float]) -> None:
