@@ -1,5 +1,11 @@
 """The compiled core: programs, single ops, threads, instruction sets. Dimension legend: csrc/include/cnn.h."""
 
+import os
+
+# How long a thread of GNU's OpenMP runtime spins between two programs before it sleeps, read once, when the runtime is
+# loaded below. Its default, some milliseconds, starves whatever else runs: the loader, other processes.
+_spins = os.environ.get("GOMP_SPINCOUNT")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 try:
     from cnncore._core import (
         ABI_VERSION,
@@ -33,6 +39,9 @@ except ImportError as error:
         "the compiled core of cnn-engine (cnncore._core) cannot be loaded: build it with `pip install .` in the "
         f"project's folder, with a C compiler at hand ({error})"
     ) from error
+finally:
+    if _spins is None:
+        del os.environ["GOMP_SPINCOUNT"]
 
 from cnncore._build_info import HEADER_HASH, SOURCE_HASH
 
