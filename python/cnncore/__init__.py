@@ -7,6 +7,7 @@ import os
 _spins = os.environ.get("GOMP_SPINCOUNT")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 try:
+    from cnncore._build_info import HEADER_HASH, SOURCE_HASH
     from cnncore._core import (
         ABI_VERSION,
         ALIGNMENT,
@@ -42,8 +43,6 @@ except ImportError as error:
 finally:
     if _spins is None:
         del os.environ["GOMP_SPINCOUNT"]
-
-from cnncore._build_info import HEADER_HASH, SOURCE_HASH
 
 
 def header_hash() -> str:
