@@ -210,8 +210,8 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  *
  * check_finite          NaN or Inf in src stops the program (CNN_NONFINITE_INPUT)
  * check_labels          a label outside 0 ... classes-1 stops the program
- * conv2d_forward        argmax is present exactly when geometry.pool: 0..3 = position in the window (row-major, the
- *                       first of equals), 255 = the activation is off there (no gradient flows)
+ * conv2d_forward        argmax goes with geometry.pool, for a backward pass: 0..3 = position in the window (row-major,
+ *                       the first of equals), 255 = the activation is off there (no gradient flows)
  * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before)
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.

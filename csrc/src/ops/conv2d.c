@@ -87,7 +87,7 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     float *dst = call->operands[0];
     uint8_t *argmax = call->operands[1];
     const float *src = call->operands[2];
-    assert(fits(g) && (g->pool == 0 || argmax));
+    assert(fits(g));
 
     const scratch memory = carve(g, call->batch, worker->scratch);
     const ptrdiff_t rows = used_rows(g), block = cnn_rows_per_task(rows, call->batch, g->pool ? 2 : 1);
@@ -122,8 +122,8 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
             output_row(g, call, &taps, at, memory.rows, worker->kernels);
             output_row(g, call, &taps, at + source_step, memory.rows + g->ow * g->oc, worker->kernels);
             const ptrdiff_t pooled = (n * ph + y / 2) * pw * g->oc;
-            worker->kernels->pool_2x2(dst + pooled, argmax + pooled, memory.rows, memory.rows + g->ow * g->oc, pw,
-                                      g->oc, g->activation == CNN_ACTIVATION_RELU);
+            worker->kernels->pool_2x2(dst + pooled, argmax ? argmax + pooled : NULL, memory.rows,
+                                      memory.rows + g->ow * g->oc, pw, g->oc, g->activation == CNN_ACTIVATION_RELU);
         }
     }
 }
