@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
+from engine.layers.base import checked_seed
 from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
 from engine.schema import merge, parse_override, read_mapping, read_yaml
 
@@ -52,6 +54,13 @@ class SplitConfig:
     stratify: tuple[str, ...] = ("label",)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        checked_seed("split", self.seed)
+        if self.kind == "fraction" and not 0 < self.fraction < 1:
+            raise UserError(f"fraction must lie between 0 and 1, got {self.fraction}")
+        if self.kind == "folds" and self.folds < 2:
+            raise UserError(f"folds must be 2 or more, got {self.folds}")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -72,6 +81,10 @@ class AugmentConfig:
     """Random changes while training. mixup: alpha of its Beta distribution, 0 for none."""
 
     mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.mixup >= 0 and math.isfinite(self.mixup)):
+            raise UserError(f"mixup must be a finite number of at least 0, got {self.mixup}")
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,15 @@ class TrainConfig:
     checkpoint_every: int | None = None
     checkpoint_path: str | None = None
     gt_csv: str | None = None
+
+    def __post_init__(self) -> None:
+        checked_seed("configuration", self.seed)
+        for name in ("epochs", "batch_size", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.max_norm is not None and not self.max_norm > 0:
+            raise UserError(f"max_norm must be above 0, got {self.max_norm}")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration with all defaults, as it would stand in a file."""

@@ -12,16 +12,18 @@ class DivergedError(UserError):
     """The loss or a gradient became NaN or infinite; nothing was updated in that step.
 
     `step` counts optimiser steps from 0; `layer` is the name of the first layer whose output was not finite, or
-    None where every output was finite (then the loss itself or a gradient overflowed).
+    None where every output was finite (then the loss itself or a gradient overflowed). `during` names the data set
+    where it happened in an evaluation, after `step` steps.
     """
 
-    def __init__(self, step: int, layer: str | None = None, what: str = "loss"):
+    def __init__(self, step: int, layer: str | None = None, what: str = "loss", during: str | None = None):
         self.step = step
         self.layer = layer
         self.what = what
         place = f" in layer {layer!r}" if layer else ""
+        when = f" while evaluating on {during}" if during else ""
         super().__init__(
-            f"training diverged at step {step}: the {what} is NaN or infinite{place}; "
+            f"training diverged at step {step}{when}: the {what} is NaN or infinite{place}; "
             "try a smaller learning rate or a bound on the gradient norm"
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.init import checked_initializer
 from engine.layers import Layer
-from engine.layers.base import Shape, integer
+from engine.layers.base import Shape, checked_seed
 from engine.network import Network
 from engine.topology import (
     INPUT,
@@ -60,7 +60,7 @@ class Graph(Network):
     """
 
     def __init__(self, input_shape: Shape, seed: int = 0, initializer: str | Mapping[str, str] = "he_normal"):
-        self.seed = integer("Graph", "seed", seed, 0)
+        self.seed = checked_seed("Graph", seed)
         self.initializer = checked_initializer(initializer)
         self._shape = checked_input_shape(input_shape)
         self._nodes: list[Node] = []

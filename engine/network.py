@@ -17,8 +17,8 @@ from engine.build import require_matching_core
 from engine.errors import DivergedError, UserError
 from engine.init import checked_initializer, draw
 from engine.inputs import checked_input, checked_targets, label_error, nonfinite_error
-from engine.layers import Layer
-from engine.layers.base import Shape, integer
+from engine.layers import BatchNorm, Layer
+from engine.layers.base import Shape, checked_seed, integer, spatial
 from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError
 from engine.optim import Optimizer
 from engine.parameters import ParameterStore, read, write
@@ -56,7 +56,7 @@ class Network:
     class_names: Sequence[str] = ()
 
     def __init__(self, topology: Topology, *, seed: int = 0, initializer: str | Mapping[str, str] = "he_normal"):
-        self.seed = integer("network", "seed", seed, 0)
+        self.seed = checked_seed("network", seed)
         self.initializer = checked_initializer(initializer)
         self._setup(topology)
 
@@ -101,6 +101,12 @@ class Network:
     def num_parameters(self) -> int:
         """Trainable parameters and running statistics, as Keras counts."""
         return self.num_trainable + sum(int(np.prod(slot.spec.shape)) for slot in self.store.buffer_slots.values())
+
+    @property
+    def needs_two_samples(self) -> str | None:
+        """Name of a BatchNorm with one value per channel and sample: training cannot have a batch of one sample."""
+        norms = (node for node in self.topology.nodes if isinstance(node.layer, BatchNorm))
+        return next((node.name for node in norms if spatial(node.shape) == 1), None)
 
     def to_config(self) -> dict[str, Any]:
         """JSON-able description of graph, shapes and arguments (not of the weights)."""
@@ -190,6 +196,8 @@ class Network:
         targets, kind = checked_targets(y, len(x), loss, self.output_shape)
         if not len(x):
             raise UserError("loss_and_gradients needs at least one sample")
+        if len(x) == 1 and self.needs_two_samples:
+            raise _single_value(self.needs_two_samples)
         compiled = self.compile(Request(GRADIENTS, len(x), loss, kind))
         before = self.store.buffers.copy()
         try:
@@ -361,6 +369,7 @@ class TrainingSession:
         kind = next(iter(loss.ops))
         self._select(kind)
         self._input_shape = network.input_shape
+        self._fewest = 2 if network.needs_two_samples else 1
 
     @property
     def plan(self) -> Plan:
@@ -388,7 +397,7 @@ class TrainingSession:
             type(x) is type(y) is np.ndarray
             and x.dtype is _FLOAT32
             and x.shape[1:] == self._input_shape
-            and 0 < len(x) <= self.batch
+            and self._fewest <= len(x) <= self.batch
             and y.dtype is self._target_dtype
             and y.shape == (len(x), *self._target_shape)
             and x.flags.c_contiguous
@@ -445,6 +454,8 @@ class TrainingSession:
         x = checked_input(x, self._input_shape)
         if not 0 < len(x) <= self.batch:
             raise UserError(f"the batch has {len(x)} samples, but this session takes 1 to {self.batch}")
+        if len(x) < self._fewest:
+            raise _single_value(str(self.network.needs_two_samples))
         y, kind = checked_targets(y, len(x), self.loss, self.network.output_shape)
         self._select(kind)
         return x, y
@@ -452,6 +463,13 @@ class TrainingSession:
 
 _FLOAT32 = np.dtype(np.float32)
 _INT64 = np.dtype(np.int64)
+
+
+def _single_value(layer: str) -> UserError:
+    return UserError(
+        f"the batch has one sample, so BatchNorm {layer!r} sees one value per channel and has no variance: "
+        "training needs two samples or more"
+    )
 
 
 def _capacity(samples: int, batch_size: int) -> int:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from engine.checkpoint import Checkpoint
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.errors import DivergedError, UserError, unknown
-from engine.files import write_atomically
+from engine.files import BEST, CONFIG, LAST, RESULT, RUN_FILES, write_atomically
 from engine.inputs import checked_targets
 from engine.progress import Progress, progress_for
 from engine.runlog import RunLog
@@ -29,7 +30,8 @@ from engine.schedules import EarlyStopping
 if TYPE_CHECKING:
     from engine.trainer import Trainer
 
-BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.yaml"
+# Settings that do not change what a run computes.
+FREE_SETTINGS = ("epochs", "threads", "out", "data_root", "checkpoint_every")
 
 Record = dict[str, Any]
 
@@ -95,6 +97,7 @@ class Run:
         self.best: Checkpoint | None = None
         self.plan_choices: Record = {}
         self._check_data()
+        self._check_last_batch()
         self._check_metrics()
 
     # ---- checks before anything is written ----
@@ -118,6 +121,17 @@ class Run:
                     f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
                     f"but the network has {net.output_shape[0]} classes"
                 )
+
+    def _check_last_batch(self) -> None:
+        loader, layer = self.loader, self.trainer.net.needs_two_samples
+        rest = len(loader.dataset) % loader.batch_size
+        single = loader.batch_size == 1 or (rest == 1 and not loader.drop_last)
+        if layer and single:
+            raise UserError(
+                f"{loader.dataset.name}: with {len(loader.dataset)} samples in batches of {loader.batch_size} a batch "
+                f"has one sample, of which BatchNorm {layer!r} sees one value per channel; "
+                "choose another batch_size, or leave that batch out (drop_last)"
+            )
 
     def _check_metrics(self) -> None:
         """Every watched metric must be one that the log will have."""
@@ -144,12 +158,9 @@ class Run:
             self.trainer.net.preprocess = dataset.preprocess.to_dict()
         if dataset.class_names:
             self.trainer.net.class_names = list(dataset.class_names)
-        isa = cnncore.isa()
-        try:
+        with instruction_set(None):
             self._begin(resume)
             self._train(callbacks)
-        finally:
-            cnncore.set_isa(isa)
         if self.restore_best:
             self._load_best()
         return self.history
@@ -175,14 +186,19 @@ class Run:
 
     def _begin(self, resume: bool) -> None:
         trainer = self.trainer
-        trainer.epoch = 0
         last = None
         if self.out and holds_run(self.out, resume):
-            last = checkpoint.read(self.out / LAST)
-            self._check_same_run(last)
+            if (self.out / LAST).exists():
+                last = checkpoint.read(self.out / LAST)
+                self._check_same_run(last)
+            else:
+                self._check_same_config()
+        trainer.begin_anew()
+        if last is not None:
             # The instruction set decides algorithms and rounding: a resumed run keeps the one it was started with.
             if last.plan_choices["isa"] in cnncore.available_isas():
                 cnncore.set_isa(last.plan_choices["isa"])
+        trainer.isa = cnncore.isa()
         session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
         self.plan_choices = plain(session.plan.choices)
         if last is not None:
@@ -191,6 +207,9 @@ class Run:
             self.out.mkdir(parents=True, exist_ok=True)
             for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
                 stale.unlink(missing_ok=True)
+            if last is None:  # a run that ended before its first checkpoint may have left these
+                for name in (BEST, RESULT):
+                    (self.out / name).unlink(missing_ok=True)
             write_atomically(self.out / CONFIG, _to_yaml(trainer.config or self._settings()).encode())
         if self.log:
             self.log.restart(self.history.epochs)
@@ -337,6 +356,21 @@ class Run:
         if last.training["data"] != self._data_hash:
             raise UserError(f"{path}: the run was started with other data")
 
+    def _check_same_config(self) -> None:
+        """UserError unless config.yaml says that the run without a checkpoint was this one."""
+        from engine.schema import read_yaml
+
+        assert self.out is not None
+        path = self.out / CONFIG
+        if not path.is_file():
+            raise UserError(f"{self.out}: holds files of a run but neither {LAST} nor {CONFIG}; choose another folder")
+        stored, now = read_yaml(path), plain(self.trainer.config or self._settings())
+        for key in dict.fromkeys([*now, *stored]):
+            if key not in FREE_SETTINGS and stored.get(key) != now.get(key):
+                raise UserError(
+                    f"{path}: the run was started with {key} = {stored.get(key)}, now it is {now.get(key)}"
+                )
+
     def _restore(self, last: Checkpoint) -> None:
         trainer = self.trainer
         assert trainer.session is not None
@@ -355,13 +389,25 @@ class Run:
 
 
 def holds_run(folder: Path, resume: bool) -> bool:
-    """Whether the folder holds a run to go on with; UserError where it does and `resume` is not wished."""
-    found = (folder / LAST).exists()
+    """Whether the folder holds anything of a run (RUN_FILES); UserError where it does and `resume` is not wished."""
+    found = any((folder / name).is_file() and (folder / name).stat().st_size for name in RUN_FILES)
     if found and not resume:
         raise UserError(
             f"{folder}: this folder holds a run already; go on with it (--resume), or choose another folder (--out)"
         )
     return found
+
+
+@contextmanager
+def instruction_set(name: str | None) -> Iterator[None]:
+    """Compute with this instruction set (None: the present one) for a while."""
+    before = cnncore.isa()
+    try:
+        if name is not None:
+            cnncore.set_isa(name)
+        yield
+    finally:
+        cnncore.set_isa(before)
 
 
 def plain(value: Any) -> Any:

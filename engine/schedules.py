@@ -130,7 +130,7 @@ class ReduceLROnPlateau(Schedule):
     """Multiply the rate by `factor` after `patience` epochs in a row without a better `metric`.
 
     Better means by more than `threshold` (absolute), downwards or upwards by `mode` (None: a loss is to fall, anything
-    else to rise). NaN counts as worst. The rate never falls below `min_lr`; after a cut the next `cooldown` epochs do
+    else to rise). A metric that is NaN counts as worst; a loss that is not finite stops the run before. The rate never falls below `min_lr`; after a cut the next `cooldown` epochs do
     not count as bad ones. Any metric that the run logs can be watched.
     """
 
@@ -186,7 +186,8 @@ class ReduceLROnPlateau(Schedule):
 class EarlyStopping:
     """Stop after `patience` epochs in a row without a better metric (better by more than `threshold`).
 
-    metric None: the trainer's. mode None: a loss is to fall, anything else to rise. NaN counts as worst.
+    metric None: the trainer's. mode None: a loss is to fall, anything else to rise. A metric that is
+    NaN counts as worst; a loss that is not finite stops the run before.
     """
 
     patience: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli import run
+from engine.files import RESULT
 
 if TYPE_CHECKING:
     from engine.config import SplitConfig, TrainConfig
@@ -18,21 +19,21 @@ if TYPE_CHECKING:
     from engine.data.splits import Indices
     from engine.trainer import Trainer
 
-RESULT = "result.json"
-
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m engine.train",
         description="Train a network as a configuration file says. The run folder gets checkpoints (best, last), "
-        "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run is never overwritten.",
+        "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run (a checkpoint, a result or a log that "
+        "is not empty) is never overwritten.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in the folder, or begin if there is none"
+        "--resume", action="store_true", help="go on with the run in the folder, or begin if there is none; "
+        "one of the same settings that ended before its first checkpoint begins again"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/ and the config's name)")
     parser.add_argument(
@@ -52,7 +53,7 @@ def train(options: argparse.Namespace) -> None:
     from engine.config import load_config
     from engine.errors import UserError
     from engine.files import write_atomically
-    from engine.run import holds_run
+    from engine.run import holds_run, instruction_set
 
     config = load_config(options.config, options.overrides)
     out = options.out or Path(config.out or Path("runs") / options.config.stem)
@@ -80,7 +81,8 @@ def train(options: argparse.Namespace) -> None:
     result = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
     print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
     if test is not None:
-        measured = trainer.evaluate(test)
+        with instruction_set(trainer.isa):
+            measured = trainer.evaluate(test)
         result |= {f"test_{name}": value for name, value in measured.items()}
         print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in measured.items()))
     write_atomically(out / RESULT, (json.dumps(result, indent=2) + "\n").encode())

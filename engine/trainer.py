@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from engine import metrics
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
-from engine.errors import UserError
+from engine.errors import DivergedError, UserError
+from engine.layers.base import checked_seed
 from engine.losses import CrossEntropy
 from engine.progress import Mode
 from engine.run import History, Record, Run, plain
@@ -33,7 +35,7 @@ class Trainer:
     """Trains a network.
 
     net         the network; it is updated in place
-    schedule    learning rate over time (None: the optimiser's, always)
+    schedule    learning rate over time (None: the optimiser's, always); the trainer works on a copy
     out         run folder for checkpoints and logs (None: nothing is written)
     metric      picks the best epoch: any metric of the log (None: val_loss, or train_loss without validation)
     mode        "min" or "max" (None: a loss is to fall, anything else to rise)
@@ -63,13 +65,13 @@ class Trainer:
     ):
         if batch_size < 1:
             raise UserError(f"batch_size must be 1 or more, got {batch_size}")
-        if seed < 0:
-            raise UserError(f"the seed must not be negative, got {seed}")
+        checked_seed("Trainer", seed)
         metrics.direction("", mode)
         self.net = net
         self.optimizer = optimizer
         self.loss = CrossEntropy() if loss is None else loss
-        self.schedule = schedule or Constant()
+        self._first_schedule = copy.deepcopy(schedule or Constant())
+        self.schedule = copy.deepcopy(self._first_schedule)
         self.batch_size = batch_size
         self.seed = seed
         self.out = None if out is None else Path(out)
@@ -81,6 +83,7 @@ class Trainer:
         self.steps = 0
         self.last_rate = 0.0
         self.epoch = 0
+        self.isa: str | None = None  # instruction set of the last run
         self.session: TrainingSession | None = None
         self._capacity = 0
 
@@ -110,6 +113,13 @@ class Trainer:
 
     # ---- a whole run ----
 
+    def begin_anew(self) -> None:
+        """Forget steps, optimiser state and what the schedule remembers; the weights stay as they are."""
+        self.schedule = copy.deepcopy(self._first_schedule)
+        self.session, self._capacity = None, 0
+        self.steps = self.epoch = 0
+        self.last_rate = 0.0
+
     def fit(
         self,
         train: Data | Loader,
@@ -130,6 +140,10 @@ class Trainer:
         last.safetensors to the bits of an undisturbed run (or begins, when there is none yet); without it a folder
         that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
         gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
+
+        Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
+        A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
+        A last batch of one sample is refused where a BatchNorm would see one value per channel (see BatchNorm).
         """
         loader = train if isinstance(train, Loader) else Loader(as_dataset(train), self.batch_size, seed=self.seed)
         held_out = None if validation is None else as_dataset(validation, "validation")
@@ -141,14 +155,20 @@ class Trainer:
         return run.go(resume, callbacks)
 
     def evaluate(self, data: Data) -> dict[str, float]:
-        """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes."""
+        """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
+
+        DivergedError, with the step reached, where the loss is not finite.
+        """
         dataset = as_dataset(data)
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
         for start in range(0, len(dataset), EVALUATION_CHUNK):
             part = slice(start, start + EVALUATION_CHUNK)
             images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
-            loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss)
+            try:
+                loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss)
+            except DivergedError as error:
+                raise DivergedError(self.steps, error.layer, error.what, dataset.name) from None
             total += loss * len(images)
             predicted[part] = outputs.reshape(len(images), -1).argmax(axis=1)
         result = {"loss": total / len(dataset)}

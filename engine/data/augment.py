@@ -182,8 +182,8 @@ def mixup(
     lambda * batch + (1 - lambda) * the batch in a random order, for both. All draws come from `rng`: pass one keyed by
     (seed, purpose, epoch, batch), and the same batch gives the same mix whatever ran before it.
     """
-    if not alpha > 0:
-        raise UserError(f"mixup needs alpha > 0, got {alpha}")
+    if not (alpha > 0 and np.isfinite(alpha)):
+        raise UserError(f"mixup needs a finite alpha > 0, got {alpha}")
     if labels.ndim != 2 or len(labels) != len(images):
         raise UserError(f"mixup needs labels (N, classes) for {len(images)} images, got shape {labels.shape}")
     weight = np.float32(rng.beta(alpha, alpha))

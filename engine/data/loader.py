@@ -6,6 +6,7 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from engine.data.augment import mixup
 from engine.data.dataset import Dataset
 from engine.errors import UserError
+from engine.layers.base import checked_seed
 
 ORDER, SAMPLE, BATCH = 1, 2, 3  # purposes: they keep the draws of the three kinds apart
 
@@ -58,8 +60,8 @@ class Mixup:
     classes: int
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0 or self.classes < 2:
-            raise UserError(f"mixup needs alpha > 0 and 2 or more classes, got {self.alpha} and {self.classes}")
+        if not (self.alpha > 0 and math.isfinite(self.alpha)) or self.classes < 2:
+            raise UserError(f"mixup needs a finite alpha > 0 and 2 or more classes, got {self.alpha} and {self.classes}")
 
     def __call__(self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator) -> Batch:
         soft = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]
@@ -90,8 +92,7 @@ class Loader:
             raise UserError(f"batch_size must be 1 or more, got {batch_size}")
         if drop_last and len(dataset) < batch_size:
             raise UserError(f"drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}")
-        if seed < 0:
-            raise UserError(f"the seed must not be negative, got {seed}")
+        checked_seed("Loader", seed)
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed

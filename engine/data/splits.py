@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,13 +29,18 @@ def stratified_split(strata: NDArray[Any], fraction: float, seed: int) -> tuple[
     """
     if not 0 < fraction < 1:
         raise UserError(f"the validation fraction must lie between 0 and 1, got {fraction}")
+    counts = np.unique(strata, return_counts=True)[1]
+    held_out = math.ceil(len(strata) * fraction)
+    if counts.min() < 2 or min(held_out, len(strata) - held_out) < len(counts):
+        raise UserError(
+            f"the data cannot be split with a validation fraction of {fraction}: each of the {len(counts)} classes "
+            f"needs two samples, and each part one of every class; there are {len(strata)} samples, "
+            f"{counts.min()} in the smallest class"
+        )
     from sklearn.model_selection import train_test_split
 
     indices = np.arange(len(strata))
-    try:
-        train, validation = train_test_split(indices, test_size=fraction, random_state=seed, stratify=strata)
-    except ValueError as error:
-        raise UserError(f"the data cannot be split with a validation fraction of {fraction}: {error}") from None
+    train, validation = train_test_split(indices, test_size=fraction, random_state=_state(seed), stratify=strata)
     return np.sort(train), np.sort(validation)
 
 
@@ -45,5 +51,10 @@ def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[
         raise UserError(f"folds must be from 2 to the samples of the smallest class ({smallest}), got {folds}")
     from sklearn.model_selection import StratifiedKFold
 
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=_state(seed))
     return [(np.sort(train), np.sort(held)) for train, held in splitter.split(np.zeros(len(strata)), strata)]
+
+
+def _state(seed: int) -> int | np.random.RandomState:
+    """scikit-learn takes seeds of 32 bits; a longer one goes in as two words."""
+    return seed if seed < 2**32 else np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32])

@@ -98,6 +98,17 @@ def integer(owner: str, name: str, value: Any, minimum: int) -> int:
     return int(value.__index__())
 
 
+MAX_SEED = 2**64 - 1  # one word of the counter-based generators' key
+
+
+def checked_seed(owner: str, value: Any) -> int:
+    """`value` as a seed, 0 to 2^64 - 1; UserError otherwise."""
+    seed = integer(owner, "seed", value, 0)
+    if seed > MAX_SEED:
+        raise UserError(f"{owner}: seed must be a whole number from 0 to 2^64 - 1, not {value!r}")
+    return seed
+
+
 def size(owner: str, name: str, value: Any, minimum: int) -> int | tuple[int, int]:
     """An int, or a pair (height, width) of them, checked; a list (from JSON or YAML) becomes a tuple."""
     if isinstance(value, (tuple, list)):

@@ -20,6 +20,9 @@ class BatchNorm(Layer):
     Training: the batch's mean and biased variance; running = (1 - momentum) * running + momentum * batch, with the
     unbiased variance (PyTorch's form). Inference: the running statistics. Parameters weights and bias, buffers
     running_mean and running_var, all (channels,).
+
+    In training a channel needs two values or more (batch * H * W): one has no variance, and is refused. `Trainer.fit`
+    says so before it starts where the last batch of an epoch would be such a one; drop_last leaves that batch out.
     """
 
     channels: int
