@@ -7,7 +7,7 @@ and stands in the factory's docstring.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,11 +25,15 @@ from engine.layers import (
     ReLU,
     Softmax,
 )
+from engine.layers.base import integer, number
+from engine.schema import read_arguments
+
+Initializer = str | Mapping[str, str]  # a name, or one by layer kind
 
 # ---- NumtaDB: Table 1 ---------------------------------------------------------------------------------------------
 
 
-def lenet(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str = "he_normal") -> Network:
+def lenet(classes: int = 10, channels: int = 3, seed: int = 0, initializer: Initializer = "he_normal") -> Network:
     """LeNet of the NumtaDB report (28x28): 44,726 parameters with 3 channels and 10 classes."""
     layers = [
         *_conv_pool(channels, 6, kernel=5),
@@ -39,12 +43,12 @@ def lenet(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str 
     return Sequential(layers, (channels, 28, 28), seed, initializer)
 
 
-def model1(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str = "he_normal") -> Network:
+def model1(classes: int = 10, channels: int = 3, seed: int = 0, initializer: Initializer = "he_normal") -> Network:
     """Model1 of the NumtaDB report (64x64): three 3x3 convolutions, dense 1024 and 512."""
     return Sequential(_three_convolutions(2048, classes, channels), (channels, 64, 64), seed, initializer)
 
 
-def model2(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str = "he_normal") -> Network:
+def model2(classes: int = 10, channels: int = 3, seed: int = 0, initializer: Initializer = "he_normal") -> Network:
     """Model2 of the NumtaDB report (48x48): LeNet with a third convolution."""
     layers = [
         *_conv_pool(channels, 6, kernel=5),
@@ -55,7 +59,7 @@ def model2(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str
     return Sequential(layers, (channels, 48, 48), seed, initializer)
 
 
-def model3(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str = "he_normal") -> Network:
+def model3(classes: int = 10, channels: int = 3, seed: int = 0, initializer: Initializer = "he_normal") -> Network:
     """Model3 of the NumtaDB report (48x48): Model1 for smaller images."""
     return Sequential(_three_convolutions(1152, classes, channels), (channels, 48, 48), seed, initializer)
 
@@ -63,7 +67,7 @@ def model3(classes: int = 10, channels: int = 3, seed: int = 0, initializer: str
 # ---- MNIST --------------------------------------------------------------------------------------------------------
 
 
-def mnist_cnn(classes: int = 10, seed: int = 0, initializer: str = "glorot_uniform") -> Network:
+def mnist_cnn(classes: int = 10, seed: int = 0, initializer: Initializer = "glorot_uniform") -> Network:
     """The MNIST report's network (28x28, grey): 93,322 parameters.
 
     The listing in the report differs; this is the one that has its parameter count. The initialiser is Keras's
@@ -94,7 +98,7 @@ def scene_cnn(
     classes: int = 8,
     input_size: int = 64,
     seed: int = 0,
-    initializer: str = "glorot_uniform",
+    initializer: Initializer = "glorot_uniform",
 ) -> Network:
     """The scenes report's family: N convolutions "same", global average pooling, M dense layers.
 
@@ -144,7 +148,7 @@ SCENE_LOG: tuple[dict[str, Any], ...] = (
 """Model 0 ... 15 of the report's log, as arguments of `scene_cnn`."""
 
 
-def vgg19(classes: int = 8, input_size: int = 64, seed: int = 0, initializer: str = "he_normal") -> Network:
+def vgg19(classes: int = 8, input_size: int = 64, seed: int = 0, initializer: Initializer = "he_normal") -> Network:
     """VGG19 beside the scenes report's own models: 24.2 M parameters, 20,024,384 of them in convolutions.
 
     The report gives neither the head nor whether the weights were pretrained. Assumed: images of 64x64, the last map
@@ -157,7 +161,7 @@ def vgg19(classes: int = 8, input_size: int = 64, seed: int = 0, initializer: st
             layers += [Conv2D(channels, filters, 3, padding="same"), ReLU()]
             channels = filters
         layers.append(MaxPool2D(2, 2))
-    features = channels * (input_size // 32) ** 2
+    features = channels * (integer("vgg19", "input_size", input_size, 32) // 32) ** 2
     layers += _head([features, 2048], classes)
     return Sequential(layers, (3, input_size, input_size), seed, initializer)
 
@@ -173,7 +177,7 @@ def vgg3(
     classes: int = 10,
     input_size: int = 32,
     seed: int = 0,
-    initializer: str = "he_uniform",
+    initializer: Initializer = "he_uniform",
 ) -> Network:
     """The CIFAR-10 report's network: three VGG blocks (32, 64, 128 filters) and a dense layer of 128.
 
@@ -207,7 +211,7 @@ def vgg3(
             layers += [Conv2D(channels, filters, 3, padding="same"), ReLU(), *between(filters, rate)]
             channels = filters
         layers += [MaxPool2D(2, 2), *behind(filters, rate)]
-    features = channels * (input_size // 8) ** 2
+    features = channels * (integer("vgg3", "input_size", input_size, 8) // 8) ** 2
     layers += [Flatten(), Linear(features, dense_units), ReLU()]
     layers += [*between(dense_units, rates[3]), *behind(dense_units, rates[3])]
     layers += [Linear(dense_units, classes), Softmax()]
@@ -223,7 +227,7 @@ def midas_cnn(
     classes: int = 62,
     channels: int = 1,
     seed: int = 0,
-    initializer: str = "he_normal",
+    initializer: Initializer = "he_normal",
 ) -> Network:
     """The MIDAS report's network (28x28): a dense layer of 1000 and dropout 0.5; "experimental" 500 and 0.7.
 
@@ -258,6 +262,10 @@ MODELS: dict[str, Callable[..., Network]] = {
 }
 
 
+# Whole numbers are at least 1, but for these.
+LEAST = {"seed": 0, "conv_layers": 0, "dense_layers": 0}
+
+
 def describe(name: str) -> str:
     """One line about a named network."""
     factory = MODELS[name]
@@ -275,7 +283,18 @@ def make_model(name: str, **arguments: Any) -> Network:
     for argument in arguments:
         if argument not in known:
             raise unknown(f"argument of model {name!r}:", argument, known)
-    return MODELS[name](**arguments)
+    where = f"model {name!r}"
+    read = read_arguments(MODELS[name], arguments, where)
+    for key, value in read.items():
+        if key == "dropout":
+            for rate in value if isinstance(value, Sequence) else [value]:
+                number(where, key, rate, 0.0, 1.0, below=True)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            integer(where, key, value, LEAST.get(key, 1))
+    try:
+        return MODELS[name](**read)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _conv_pool(channels: int, filters: int, kernel: int, padding: int = 0) -> list[Layer]:

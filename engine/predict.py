@@ -54,7 +54,10 @@ def predict(options: argparse.Namespace) -> None:
     """Do what the command line asks for; on an error no output file is written or changed."""
     from engine.checkpoint import load
     from engine.data.images import find_images
+    from engine.errors import UserError
 
+    if options.out and options.out.is_dir():
+        raise UserError(f"{options.out}: is a folder; --out takes the name of a file")
     checkpoint, truth_path = sources(options)
     net = load(checkpoint)
     paths = find_images(options.images)
@@ -146,7 +149,7 @@ def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> No
 
 
 def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDArray[np.int64]:
-    """The true label of each image, found by its file's name in a CSV table.
+    """The true label of each image from a CSV table (see `match_rows`).
 
     UserError for a missing column, a label that is no class, a file named twice with different labels, and an image
     that the table does not have.
@@ -160,18 +163,43 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
     file_column = _first(table, header, FILE_COLUMNS)
     label_column = _first(table, header, LABEL_COLUMNS)
     labels = {name: index for index, name in enumerate(names)}
-    known: dict[str, int] = {}
+    known: dict[Path, int] = {}
     for line, row in read_csv(table, (file_column, label_column)):
         label = row[label_column].strip()
         if label not in labels:
             raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {', '.join(names)}")
-        name = Path(row[file_column].strip()).name
+        name = Path(row[file_column].strip())
         if known.setdefault(name, labels[label]) != labels[label]:
             raise UserError(f"{table}, line {line}: {name} has a second, different label")
-    missing = [path for path in paths if path.name not in known]
+    rows = match_rows(table, paths, list(known))
+    return np.array([known[row] for row in rows], np.int64)
+
+
+def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list[Path]:
+    """The table's row for each image: its path as written, else the longest one that its path ends in, else the only
+    one of its name. UserError where an image has none or several, or a row would stand for two images.
+    """
+    from engine.errors import UserError
+
+    by_name: dict[str, list[Path]] = {}
+    for row in rows:
+        by_name.setdefault(row.name, []).append(row)
+    missing = [path for path in paths if path.name not in by_name]
     if missing:
         raise UserError(f"{table}: no label for {missing[0].name} ({len(missing)} of {len(paths)} images are missing)")
-    return np.array([known[path.name] for path in paths], np.int64)
+    image_of: dict[Path, Path] = {}
+    matched = []
+    for path in paths:
+        named = by_name[path.name]
+        whole = path.absolute().parts
+        endings = [row for row in named if row == path or row.parts == whole[-len(row.parts) :]]
+        if not endings and len(named) > 1:
+            raise UserError(f"{table}: {path} is ambiguous, it could be {named[0]} or {named[1]}")
+        best = path if path in endings else max(endings or named, key=lambda row: len(row.parts))
+        if image_of.setdefault(best, path) != path:
+            raise UserError(f"{table}: {best} is ambiguous, it could be {image_of[best]} or {path}")
+        matched.append(best)
+    return matched
 
 
 def _first(table: Path, header: Sequence[str], wanted: Sequence[str]) -> str:

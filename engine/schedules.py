@@ -130,8 +130,9 @@ class ReduceLROnPlateau(Schedule):
     """Multiply the rate by `factor` after `patience` epochs in a row without a better `metric`.
 
     Better means by more than `threshold` (absolute), downwards or upwards by `mode` (None: a loss is to fall, anything
-    else to rise). A metric that is NaN counts as worst; a loss that is not finite stops the run before. The rate never falls below `min_lr`; after a cut the next `cooldown` epochs do
-    not count as bad ones. Any metric that the run logs can be watched.
+    else to rise). A metric that is NaN counts as worst; a loss that is not finite stops the run before. The rate never
+    falls below `min_lr`; after a cut the next `cooldown` epochs do not count as bad ones. Any metric that the run logs
+    can be watched.
     """
 
     factor: float = 0.1

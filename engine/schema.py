@@ -71,8 +71,9 @@ def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where
 def _read_value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        inner = next(each for each in arguments if each is not type(None))
-        return None if value is None else _read_value(inner, value, where)
+        if value is None and type(None) in arguments:
+            return None
+        return _read_any([each for each in arguments if each is not type(None)], value, where)
     if dataclasses.is_dataclass(hint):
         return read_mapping(typing.cast(type, hint), value, where)
     if origin is typing.Literal:
@@ -86,6 +87,9 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: expected a mapping of keys to values, got {_kind(value)}")
+        for key in value:
+            if arguments and arguments[0] is str and not isinstance(key, str):
+                raise UserError(f"{where}: expected names as keys, got {_kind(key)}")
         inner = arguments[1] if arguments else Any
         return {key: _read_value(inner, each, f"{where}.{key}") for key, each in value.items()}
     if hint is float and isinstance(value, str):
@@ -99,6 +103,20 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise UserError(f"{where}: expected {hint.__name__}, got {_kind(value)}")
     return value
+
+
+def _read_any(hints: Sequence[Any], value: object, where: str) -> Any:
+    """`value` as the first of the types that takes it."""
+    for hint in hints[:-1]:
+        try:
+            return _read_value(hint, value, where)
+        except UserError:
+            continue
+    if len(hints) > 1 and not isinstance(value, (Mapping, Sequence)) or isinstance(value, str):
+        names = " or ".join(getattr(hint, "__name__", str(hint)).lower() for hint in hints)
+        if len(hints) > 1:
+            raise UserError(f"{where}: expected {names}, got {_kind(value)}")
+    return _read_value(hints[-1], value, where)
 
 
 def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:

@@ -24,8 +24,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="python -m engine.train",
         description="Train a network as a configuration file says. The run folder gets checkpoints (best, last), "
-        "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run (a checkpoint, a result or a log that "
-        "is not empty) is never overwritten.",
+        "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run (a checkpoint, a result or a log "
+        "that is not empty) is never overwritten.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
     parser.add_argument(

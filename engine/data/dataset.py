@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,7 +70,7 @@ class Dataset:
     """Samples ready for a network.
 
     images      (N, C, H, W), uint8 or float32
-    labels      int64 (N,), or float32 (N, classes) for soft labels
+    labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     """
 
@@ -87,6 +87,8 @@ class Dataset:
                 f"{self.name}: images must be uint8 or float32 of shape (N, C, H, W), "
                 f"got {self.images.dtype} {self.images.shape}"
             )
+        if self.labels.ndim == 1 and self.labels.dtype.kind in "iu":
+            object.__setattr__(self, "labels", self.labels.astype(np.int64, copy=False))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ def prepare(raw: RawDataset, preprocess: Preprocess, threads: int | None = None)
     def prepared(start: int) -> list[Image]:
         return [preprocess.prepare(raw.images[index]) for index in range(start, min(start + PER_TASK, len(raw)))]
 
-    with ThreadPoolExecutor(threads or cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
         images = [image for part in pool.map(prepared, range(0, len(raw), PER_TASK)) for image in part]
     shapes = {image.shape for image in images}
     if len(shapes) > 1:

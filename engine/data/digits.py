@@ -42,7 +42,7 @@ def sample_words(seed: int, sample: int) -> NDArray[np.uint64]:
     """Four Philox4x64 words for one sample: key (seed, purpose), counter (sample, 0, 0, 0)."""
     if seed < 0 or sample < 0:
         raise UserError(f"seed and sample must not be negative, got {seed} and {sample}")
-    return np.random.Philox(key=[seed, _PURPOSE], counter=[sample, 0, 0, 0]).random_raw(_DRAWS)
+    return np.random.Philox(key=np.array([seed, _PURPOSE], np.uint64), counter=[sample, 0, 0, 0]).random_raw(_DRAWS)
 
 
 def _in_range(word: np.uint64, low: int, high: int) -> int:

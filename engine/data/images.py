@@ -70,7 +70,7 @@ def find_images(places: Iterable[Path | str]) -> list[Path]:
     found: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
-            inside = sorted(each for each in place.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+            inside = sorted(each for each in place.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
             if not inside:
                 raise UserError(f"{place}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
             found += inside

@@ -40,7 +40,7 @@ class BatchTransform(Protocol):
 
 def generator(seed: int, purpose: int, epoch: int, index: int = 0) -> np.random.Generator:
     """A generator of its own for (seed, purpose, epoch, index): Philox4x64, 2^64 blocks apart from every other."""
-    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, index, epoch, 0]))
+    return np.random.Generator(np.random.Philox(key=np.array([seed, purpose], np.uint64), counter=[0, index, epoch, 0]))
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -48,7 +48,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
     The raw words of Philox are fixed by its definition, so the order is the same with every version of NumPy.
     """
-    words = np.random.Philox(key=[seed, ORDER], counter=[0, 0, epoch, 0]).random_raw(count)
+    words = np.random.Philox(key=np.array([seed, ORDER], np.uint64), counter=[0, 0, epoch, 0]).random_raw(count)
     return np.argsort(words, kind="stable")
 
 

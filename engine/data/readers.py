@@ -177,8 +177,8 @@ def read_npz(root: Path | None, path: str, images: str = "x", labels: str = "y")
             pixels, numbers = archive[images], archive[labels]
     except UserError:
         raise
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise UserError(f"{file}: not a NumPy archive that can be read ({error})") from None
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, zlib.error, zipfile.BadZipFile):
+        raise UserError(f"{file}: not a NumPy archive of plain arrays that can be read") from None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3)):
         raise UserError(
             f"{file}: {images!r} must be uint8 (N, H, W) or (N, H, W, 3), got {pixels.dtype} {pixels.shape}"
@@ -227,7 +227,7 @@ def csv_header(path: Path) -> list[str]:
     """The column names of a CSV file, empty for an empty file."""
     try:
         with _file(path).open(newline="", encoding="utf-8-sig") as file:
-            return next(csv.reader(file), [])
+            return [name.strip() for name in next(csv.reader(file), [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
 
@@ -237,6 +237,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     try:
         with _file(path).open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
+            rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
             for column in columns:
                 if column not in (rows.fieldnames or ()):
                     raise UserError(

@@ -130,15 +130,6 @@ def consumers(code: Code) -> dict[int, list[int]]:
     return readers
 
 
-def producers(code: Code) -> dict[int, int]:
-    """Value number → index of the first instruction that writes it."""
-    writers: dict[int, int] = {}
-    for index, instruction in enumerate(code.instructions):
-        for value in instruction.outputs():
-            writers.setdefault(value, index)
-    return writers
-
-
 @dataclass
 class Builder:
     """Writes values and instructions; layers see it as the target of their lowering."""

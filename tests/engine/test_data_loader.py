@@ -98,3 +98,5 @@ def test_bad_arguments():
             Loader(dataset(), **options)
     with pytest.raises(UserError, match="mixup"):
         Mixup(0.0, 3)
+    with pytest.raises(UserError, match="mixup"):
+        Mixup(float("nan"), 3)

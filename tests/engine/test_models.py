@@ -108,5 +108,17 @@ def test_unknown_names_point_at_the_nearest() -> None:
         make_model("lenet", **{"class": 3})
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"dropout": "abc"}, {"dropout": 1.5}, {"input_size": "abc"}, {"conv_layers": "a"}, {"conv_layers": -1}],
+)
+def test_wrong_arguments_are_named(wrong: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}.*(expected|must be)"):
+        make_model("scene_3", **wrong)
+    if "conv_layers" not in wrong:
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            make_model("vgg3", **wrong)
+
+
 def test_a_seed_changes_the_weights() -> None:
     assert not np.array_equal(lenet(seed=1).parameters()["0.weights"], lenet(seed=2).parameters()["0.weights"])

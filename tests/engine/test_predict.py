@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from engine import predict as command
 from engine.cli import run
 from engine.data.dataset import Dataset, RawDataset, prepare
 from engine.data.preprocess import Preprocess
+from engine.errors import UserError
 from engine.predict import probabilities
 from engine.trainer import Trainer
 from tests.engine.small import CLASSES, small_images, small_layers, small_net
@@ -112,7 +114,7 @@ def test_keys_of_a_configuration(place, monkeypatch, capsys, tmp_path):
         ("", "no header"),
         ("filename,digit\n00.png,middle\n", "line 2: label 'middle' is none of the classes"),
         ("filename,digit\n00.png,top\n", "no label for 01.png .11 of 12"),
-        ("filename,digit\n00.png,top\na/00.png,left\n", "second, different label"),
+        ("filename,digit\n00.png,top\n00.png,left\n", "second, different label"),
     ],
 )
 def test_bad_tables(place, monkeypatch, capsys, tmp_path, table, message):
@@ -124,6 +126,25 @@ def test_bad_tables(place, monkeypatch, capsys, tmp_path, table, message):
     assert status == 2 and not out.exists()
     assert err.startswith(f"error: {path}") and err.count("\n") == 1
     assert re.search(message, err), err
+
+
+def test_rows_of_a_table_are_found_by_path():
+    table = Path("gt.csv")
+    images = [Path("a/1.png"), Path("b/1.png"), Path("2.png")]
+    rows = [Path("1.png"), Path("b/1.png"), Path("x/2.png")]
+    assert command.match_rows(table, images, rows) == rows
+    for paths, rows in (
+        ([Path("c/1.png")], [Path("a/1.png"), Path("b/1.png")]),
+        ([Path("a/1.png"), Path("b/1.png")], [Path("1.png")]),
+    ):
+        with pytest.raises(UserError, match="ambiguous"):
+            command.match_rows(table, paths, rows)
+
+
+def test_a_folder_is_no_output(place, monkeypatch, capsys, tmp_path):
+    arguments = [place / "pictures", "--checkpoint", checkpoint(place), "--out", tmp_path]
+    status, _, err = call(monkeypatch, capsys, *arguments)
+    assert status == 2 and "is a folder" in err
 
 
 def test_bad_images_name_the_file_and_write_nothing(place, monkeypatch, capsys, tmp_path):

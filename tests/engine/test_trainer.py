@@ -199,6 +199,58 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path, fit, message):
     assert not out.exists()
 
 
+def test_a_second_fit_begins_anew():
+    schedule = ReduceLROnPlateau(factor=0.5, patience=1, threshold=1000.0)
+    first, fresh = make_trainer(schedule=schedule), make_trainer(schedule=schedule)
+    first.fit(TRAIN, VALIDATION, epochs=2)
+    weights = first.net.parameters(), first.net.buffers()
+    fresh.net.load_parameters(weights[0])
+    fresh.net.load_buffers(weights[1])
+    again, wanted = (each.fit(TRAIN, VALIDATION, epochs=2) for each in (first, fresh))
+    assert again["train_loss"] == wanted["train_loss"] and again["step"] == [6, 12]
+    assert again["learning_rate"] == wanted["learning_rate"]
+
+
+def test_divergence_in_evaluation_names_step_and_data():
+    trainer = make_trainer()
+    trainer.fit(TRAIN, epochs=1)
+    last = f"{list(trainer.net.layers)[-2]}.weights"
+    trainer.net.load_parameters({last: np.full_like(trainer.net.parameters()[last], 3e38)}, strict=False)
+    with pytest.raises(DivergedError, match="at step 6 while evaluating on small"):
+        trainer.evaluate(VALIDATION)
+
+
+def test_a_batch_of_one_value_per_channel_is_refused():
+    layers = [engine.Flatten(), engine.Linear(SIDE * SIDE, 3), engine.BatchNorm(3)]
+    trainer = Trainer(engine.Sequential(layers, (1, SIDE, SIDE)), engine.SGD(), batch_size=5, progress="none")
+    with pytest.raises(UserError, match="drop_last"):
+        trainer.fit(TRAIN, epochs=1)
+    with pytest.raises(UserError, match="one value per channel"):
+        trainer.step(TRAIN.normalise(TRAIN.images[:1]), TRAIN.labels[:1])
+    assert trainer.fit(Loader(TRAIN, 5, drop_last=True), epochs=1)["step"] == [19]
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "result.json", "log.jsonl"])
+def test_what_a_run_left_is_not_overwritten(tmp_path, name):
+    make_trainer(out=tmp_path).fit(TRAIN, epochs=1)
+    for path in tmp_path.iterdir():
+        if path.name not in (name, "config.yaml"):
+            path.unlink()
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match="holds a run"):
+        make_trainer(out=tmp_path).fit(TRAIN, epochs=1)
+    with pytest.raises(UserError, match="seed"):
+        make_trainer(out=tmp_path, seed=1).fit(TRAIN, epochs=1, resume=True)
+    make_trainer(out=tmp_path).fit(TRAIN, epochs=1, resume=True)
+    assert not (tmp_path / "result.json").exists() and engine.load(tmp_path / "best.safetensors")
+
+
+def test_seeds_have_one_bound(tmp_path):
+    make_trainer(seed=2**64 - 1).fit(TRAIN, epochs=1)
+    with pytest.raises(UserError, match="2.64"):
+        make_trainer(seed=2**64)
+
+
 def test_step_names_bad_input():
     trainer = make_trainer()
     x, y = TRAIN.normalise(TRAIN.images[:8]), TRAIN.labels[:8]
