@@ -194,10 +194,9 @@ class Run:
             else:
                 self._check_same_config()
         trainer.begin_anew()
-        if last is not None:
-            # The instruction set decides algorithms and rounding: a resumed run keeps the one it was started with.
-            if last.plan_choices["isa"] in cnncore.available_isas():
-                cnncore.set_isa(last.plan_choices["isa"])
+        # The instruction set decides algorithms and rounding: a resumed run keeps the one it was started with.
+        if last is not None and last.plan_choices["isa"] in cnncore.available_isas():
+            cnncore.set_isa(last.plan_choices["isa"])
         trainer.isa = cnncore.isa()
         session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
         self.plan_choices = plain(session.plan.choices)

@@ -67,7 +67,14 @@ def train(options: argparse.Namespace) -> None:
         trainer = make_trainer(config, out)
     except UserError as error:
         raise UserError(f"{options.config}: {error}") from None
-    train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root))
+    size, net = config.preprocess.size, trainer.net
+    if size is not None and (config.preprocess.channels, *size) != net.input_shape:
+        raise UserError(
+            f"{options.config}: preprocess: images get shape {(config.preprocess.channels, *size)}, "
+            f"but the network takes {net.input_shape}"
+        )
+    root = data_root(options.data_root, config.data_root)
+    train_set, validation, test = load_data(config, root, f"{options.config}: ")
     history = trainer.fit(
         make_loader(config, train_set),
         validation,
@@ -125,19 +132,27 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
     )
 
 
-def load_data(config: TrainConfig, root: Path | None) -> tuple[Dataset, Dataset | None, Dataset | None]:
-    """Training, validation and test samples, preprocessed; None for a part that the configuration does without."""
+def load_data(
+    config: TrainConfig, root: Path | None, where: str = ""
+) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """Training, validation and test samples, preprocessed; None for a part that the configuration does without.
+
+    `where` begins the message of an error in the sections dataset.subset and split.
+    """
     from engine.data.dataset import prepare
     from engine.data.readers import read_dataset
     from engine.errors import UserError
 
     section = config.dataset
     if config.split.kind == "test" and section.test is None:
-        raise UserError("split.kind is test, but dataset.test is not given")
+        raise UserError(f"{where}split.kind is test, but dataset.test is not given")
     raw = read_dataset(section.name, root, section.train)
-    if section.subset is not None:
-        raw = draw_subset(raw, section.subset, config.split.seed)
-    indices = split_indices(raw, config.split)
+    try:
+        if section.subset is not None:
+            raw = draw_subset(raw, section.subset, config.split.seed)
+        indices = split_indices(raw, config.split)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
     whole = prepare(raw, config.preprocess)
     test = None
     if section.test is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 
 Image = NDArray[np.uint8]
+
+GREY_PNG, ALPHA_PNG = (0, 4), (4, 6)  # colour types of a PNG's header
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -32,7 +35,7 @@ def load_cv2() -> ModuleType:
 def read_image(path: Path | str) -> Image:
     """Decode one image file: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
 
-    UserError for a file that is missing, empty, truncated or no image.
+    A transparent PNG is laid on white. UserError for a file that is missing, empty, truncated or no image.
     """
     cv2 = load_cv2()
     path = Path(path)
@@ -45,12 +48,33 @@ def read_image(path: Path | str) -> Image:
     if _is_cut_off(data):
         raise UserError(f"{path}: the image file is truncated")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
-    except cv2.error:
+        pixels = np.frombuffer(data, np.uint8)
+        if _is_transparent(data):
+            return _on_white(cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED), grey=data[25] in GREY_PNG)
+        image = cv2.imdecode(pixels, cv2.IMREAD_ANYCOLOR)
+    except (cv2.error, TypeError, AttributeError):
         image = None
     if image is None:
         raise UserError(f"{path}: not an image that can be decoded (expected PNG or JPEG)")
     return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+
+
+def _is_transparent(data: bytes) -> bool:
+    """True for a PNG with an alpha channel or a tRNS chunk."""
+    png = data.startswith(b"\x89PNG") and len(data) > 25
+    return png and (data[25] in ALPHA_PNG or b"tRNS" in data[: max(data.find(b"IDAT"), 0)])
+
+
+def _on_white(image: NDArray[Any], grey: bool) -> Image:
+    """Blue, green, red, alpha of 8 or 16 bits over white: alpha * colour + (1 - alpha) * white."""
+    if image.dtype == np.uint16:
+        image = (image // 257).astype(np.uint8)
+    if image.ndim == 3 and image.shape[2] == 4:
+        alpha = image[:, :, 3:].astype(np.uint32)
+        image = ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    if image.ndim == 3:
+        image = image[:, :, 0] if grey else image[:, :, ::-1]
+    return np.ascontiguousarray(image)
 
 
 def _is_cut_off(data: bytes) -> bool:
@@ -70,7 +94,8 @@ def find_images(places: Iterable[Path | str]) -> list[Path]:
     found: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
-            inside = sorted(each for each in place.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+            files = (each for each in place.iterdir() if each.is_file())
+            inside = sorted(each for each in files if each.suffix.lower() in IMAGE_SUFFIXES)
             if not inside:
                 raise UserError(f"{place}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
             found += inside

@@ -61,7 +61,9 @@ class Mixup:
 
     def __post_init__(self) -> None:
         if not (self.alpha > 0 and math.isfinite(self.alpha)) or self.classes < 2:
-            raise UserError(f"mixup needs a finite alpha > 0 and 2 or more classes, got {self.alpha} and {self.classes}")
+            raise UserError(
+                f"mixup needs a finite alpha > 0 and 2 or more classes, got {self.alpha} and {self.classes}"
+            )
 
     def __call__(self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator) -> Batch:
         soft = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]

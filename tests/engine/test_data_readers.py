@@ -207,3 +207,11 @@ def test_the_real_sets(data_root, name, options, count, classes):
     assert len(raw) == count and len(raw.class_names) == classes
     assert sorted(set(raw.labels)) == list(range(classes))
     assert raw.images[count - 1].dtype == np.uint8
+
+
+def test_a_transparent_png_is_laid_on_white(tmp_path):
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[0, 0] = (10, 20, 30, 255)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    image = read_image(tmp_path / "a.png")
+    assert image[0, 0].tolist() == [30, 20, 10] and (image[1:] == 255).all()
