@@ -366,9 +366,7 @@ class Run:
         stored, now = read_yaml(path), plain(self.trainer.config or self._settings())
         for key in dict.fromkeys([*now, *stored]):
             if key not in FREE_SETTINGS and stored.get(key) != now.get(key):
-                raise UserError(
-                    f"{path}: the run was started with {key} = {stored.get(key)}, now it is {now.get(key)}"
-                )
+                raise UserError(f"{path}: the run was started with {key} = {stored.get(key)}, now it is {now.get(key)}")
 
     def _restore(self, last: Checkpoint) -> None:
         trainer = self.trainer

@@ -32,8 +32,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in the folder, or begin if there is none; "
-        "one of the same settings that ended before its first checkpoint begins again"
+        "--resume",
+        action="store_true",
+        help="go on with the run in the folder, or begin if there is none; "
+        "one of the same settings that ended before its first checkpoint begins again",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/ and the config's name)")
     parser.add_argument(

@@ -93,7 +93,7 @@ def test_images_of_different_size_need_a_size():
         (np.zeros((2, 1, 3, 4), np.float64), np.zeros(2, np.int64), "must be uint8 or float32"),
         (np.zeros((2, 1, 3, 4), np.uint8), np.zeros(3, np.int64), "2 images but 3 labels"),
         (np.zeros((2, 1, 3, 4), np.uint8), np.array([0, 2], np.int64), "labels run from 0 to 2"),
-        (np.zeros((2, 1, 3, 4), np.uint8), np.zeros(2, np.int32), "labels must be int64"),
+        (np.zeros((2, 1, 3, 4), np.uint8), np.zeros(2, np.float64), "labels must be int64"),
         (np.zeros((0, 1, 3, 4), np.uint8), np.zeros(0, np.int64), "empty"),
     ],
 )
