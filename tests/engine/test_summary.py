@@ -69,7 +69,7 @@ def test_without_a_name_the_models_are_listed() -> None:
     [
         (("lenett",), "error: unknown model 'lenett'; did you mean 'lenet'?"),
         (("lenet", "classes"), "key=value"),
-        (("lenet", "classes=zero"), "out_features must be a whole number"),
+        (("lenet", "classes=zero"), "classes: expected int"),
         (("lenet", "--batch", "0"), "batch must be a whole number of at least 1"),
         (("nowhere.safetensors",), "nowhere.safetensors"),
         (("nowhere.yaml",), "nowhere.yaml"),
