@@ -95,7 +95,7 @@ core = Extension(
     include_dirs=["csrc/include", "csrc/src", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     depends=[*headers(), "csrc/sources.txt", "python/cnncore/_core.pxd"],
-    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden"],
+    extra_compile_args=["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"],
     extra_link_args=[],
 )
 setup(
