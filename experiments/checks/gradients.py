@@ -1,13 +1,13 @@
 """Random whole networks: every gradient beside PyTorch's in float64.
 
-`python -m experiments.checks.gradients [--networks 200] [--first 0]`
+`python -m experiments.checks.gradients [--networks 200] [--first 0] [--strict]`
 
 A gradient passes where it differs by at most 2e-3 of the largest gradient of its tensor, or of 1 % of the network's
 largest where that is more (a bias before batch normalisation has a true gradient of zero). Where the input of a ReLU
 stands at zero, or two elements of a max-pool's window are equal, up to what float32 rounds away, the two may rightly
 take different sides: such samples are found by hooks in the float64 network, replaced by fresh draws, and counted.
 Where PyTorch's own float32 comes near that bound beside its float64 (gradients that cancel to zero behind a batch
-normalisation that magnifies), the network says nothing about ours: it is replaced by another, and counted.
+normalisation that magnifies), the network says nothing about ours: it is replaced by another, and counted; `--strict` keeps it.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def torch_gradients(
     return loss.item(), network.gradients()
 
 
-def reference(number: int, attempt: int) -> tuple[Reference | None, int]:
+def reference(number: int, attempt: int, condition: float = CONDITION) -> tuple[Reference | None, int]:
     """(network `number`, or None where it must be replaced; samples excluded)"""
     from experiments.checks.random_networks import random_network
     from experiments.checks.torch_network import TorchNetwork, torch
@@ -182,14 +182,14 @@ def reference(number: int, attempt: int) -> tuple[Reference | None, int]:
     y = sampled.targets(random)
     exact = Reference(sampled, x, y, *torch_gradients(sampled, x, y, torch.float64))
     rounded = exact.ratios(torch_gradients(sampled, x, y, torch.float32)[1])
-    return (exact if max(rounded.values()) < CONDITION else None), excluded
+    return (exact if max(rounded.values()) < condition else None), excluded
 
 
-def compare(number: int) -> Comparison:
+def compare(number: int, condition: float = CONDITION) -> Comparison:
     """Network `number` in both, from the same weights, inputs and dropout masks."""
     result = Comparison(number)
     for result.redrawn in range(ATTEMPTS):
-        exact, result.excluded = reference(number, result.redrawn)
+        exact, result.excluded = reference(number, result.redrawn, condition)
         if exact is not None:
             break
     else:
@@ -226,7 +226,9 @@ def report(comparisons: Sequence[Comparison], seconds: float) -> str:
 
 def check(options: argparse.Namespace) -> int:
     start = time.perf_counter()
-    comparisons = [compare(number) for number in range(options.first, options.first + options.networks)]
+    condition = np.inf if options.strict else CONDITION
+    numbers = range(options.first, options.first + options.networks)
+    comparisons = [compare(number, condition) for number in numbers]
     print(report(comparisons, time.perf_counter() - start))
     return 0 if all(map(passed, comparisons)) else 1
 
@@ -238,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--networks", type=int, default=200, help="how many (default: 200)")
     parser.add_argument("--first", type=int, default=0, help="number of the first (default: 0)")
+    parser.add_argument("--strict", action="store_true", help="keep networks that PyTorch's float32 cannot do either")
     options = parser.parse_args(arguments)
     return run(lambda: check(options))
 
