@@ -7,7 +7,8 @@ largest where that is more (a bias before batch normalisation has a true gradien
 stands at zero, or two elements of a max-pool's window are equal, up to what float32 rounds away, the two may rightly
 take different sides: such samples are found by hooks in the float64 network, replaced by fresh draws, and counted.
 Where PyTorch's own float32 comes near that bound beside its float64 (gradients that cancel to zero behind a batch
-normalisation that magnifies), the network says nothing about ours: it is replaced by another, and counted; `--strict` keeps it.
+normalisation that magnifies), the network says nothing about ours: it is replaced by another, and counted;
+`--strict` keeps it.
 """
 
 from __future__ import annotations
