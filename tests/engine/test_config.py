@@ -20,8 +20,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("
 BASE = {"dataset": "mnist", "model": {"name": "mnist_cnn"}}
 
 
-def test_there_is_an_example_for_each_report():
-    assert [path.stem for path in EXAMPLES] == ["cifar10", "midas", "mnist", "numtadb", "scenes"]
+def test_there_is_an_example_for_each_report_and_one_without_a_download():
+    assert [path.stem for path in EXAMPLES] == ["cifar10", "digits5k", "midas", "mnist", "numtadb", "scenes"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
