@@ -103,8 +103,8 @@ typedef struct cnn_adam_step {
     X(deviation_sums, (double *restrict sum, double *restrict squares, const float *restrict src,                        \
                        const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                 \
     X(gradient_sums,                                                                                                     \
-      (double *restrict sum, double *restrict products, const float *restrict diff_dst, const float *restrict src,       \
-       const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                                 \
+      (double *restrict sum, double *restrict products, double *restrict deviations, const float *restrict diff_dst,     \
+       const float *restrict src, const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))      \
     X(normalize,                                                                                                         \
       (float *restrict dst, const float *restrict src, const float *restrict mean, const float *restrict factor,         \
        const float *restrict shift, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                                \

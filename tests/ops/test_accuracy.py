@@ -1,5 +1,7 @@
-"""Sums over pixels that are all alike: the worst case for rounding, and an ordinary one (a white background, the
-gradient of a global average)."""
+"""Worst cases for rounding that ordinary networks meet: sums over pixels that are all alike (a white background, the
+gradient of a global average), and deviations that are small beside their mean (batch normalisation)."""
+
+from typing import Any
 
 import cnncore
 import numpy as np
@@ -11,19 +13,45 @@ GEOMETRY |= dict.fromkeys(("ic", "kh", "kw", "stride_h", "stride_w", "dilation_h
 GEOMETRY["oc"] = 16
 
 
+def run_on(isa: str, op: str, operands: dict[str, Any], geometry: dict[str, float], batch: int) -> None:
+    before = cnncore.isa()
+    cnncore.set_isa(isa)
+    try:
+        cnncore.run_op(op, operands, geometry, batch)
+    finally:
+        cnncore.set_isa(before)
+
+
 @pytest.mark.parametrize("isa", cnncore.available_isas())
 def test_weight_gradient_of_a_large_constant_map(isa: str) -> None:
     src = np.full((1, SIZE, SIZE, 1), 0.7, np.float32)
     diff_dst = np.full((1, SIZE, SIZE, 16), 1e-3, np.float32)
     diff_weights, diff_bias = np.empty((1, 1, 1, 16), np.float32), np.empty(16, np.float32)
     operands = {"diff_weights": diff_weights, "diff_bias": diff_bias, "src": src, "diff_dst": diff_dst}
-    before = cnncore.isa()
-    cnncore.set_isa(isa)
-    try:
-        cnncore.run_op("conv2d_backward_weights", operands, GEOMETRY, 1)
-    finally:
-        cnncore.set_isa(before)
+    run_on(isa, "conv2d_backward_weights", operands, GEOMETRY, 1)
     pixels = SIZE * SIZE
     np.testing.assert_allclose(diff_bias, pixels * np.float64(np.float32(1e-3)), rtol=1e-4)
     exact = pixels * np.float64(np.float32(0.7)) * np.float64(np.float32(1e-3))
     np.testing.assert_allclose(diff_weights.ravel(), exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [9, 1000])
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_a_bias_before_batch_normalisation_has_no_gradient(rows: int, isa: str) -> None:
+    """The columns of diff_src sum to zero: up to the rounding of its elements, however large the mean is beside the
+    deviations."""
+    rng = np.random.default_rng(57)
+    channels, geometry = 10, {"rows": 1, "c": 10, "eps": 1e-5, "momentum": 0.1}
+    src = (1.0 + 6e-3 * rng.standard_normal((rows, channels))).astype(np.float32)
+    diff_dst = rng.standard_normal((rows, channels)).astype(np.float32)
+    weights = np.ones(channels, np.float32)
+    dst, diff_src = np.empty_like(src), np.empty_like(src)
+    vectors = {name: np.zeros(channels, np.float32) for name in ("bias", "running_mean", "running_var")}
+    saved = {name: np.empty(channels, np.float32) for name in ("save_mean", "save_inv_std")}
+    gradients = {name: np.empty(channels, np.float32) for name in ("diff_weights", "diff_bias")}
+    forward = {"dst": dst, "src": src, "weights": weights} | vectors | saved
+    run_on(isa, "batchnorm_forward_training", forward, geometry, rows)
+    backward = {"diff_src": diff_src, "src": src, "diff_dst": diff_dst, "weights": weights} | gradients | saved
+    run_on(isa, "batchnorm_backward", backward, geometry, rows)
+    rounding = np.finfo(np.float32).eps * np.abs(diff_src).max() * rows
+    np.testing.assert_array_less(np.abs(diff_src.astype(np.float64).sum(axis=0)), rounding)

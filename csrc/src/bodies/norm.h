@@ -93,20 +93,20 @@ static void deviation_sums(double *restrict sum, double *restrict squares, const
     }
 }
 
-/* sum += dy, products += dy * (x - mean), by column */
-static void gradient_sums(double *restrict sum, double *restrict products, const float *restrict diff_dst,
-                          const float *restrict src, const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns,
-                          ptrdiff_t stride)
+/* sum += dy, products += dy * (x - mean), deviations += x - mean, by column */
+static void gradient_sums(double *restrict sum, double *restrict products, double *restrict deviations,
+                          const float *restrict diff_dst, const float *restrict src, const float *restrict mean,
+                          ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride)
 {
     for (ptrdiff_t first = 0; first < rows; first += NORM_BLOCK) {
         const ptrdiff_t block = norm_block(rows, first);
         const float *restrict in = src + first * stride, *restrict grad = diff_dst + first * stride;
         ptrdiff_t j = 0;
         for (; j + NORM_VECTORS * SIMD_WIDTH <= columns; j += NORM_VECTORS * SIMD_WIDTH) {
-            simd_float total[NORM_VECTORS], product[NORM_VECTORS], center[NORM_VECTORS];
+            simd_float total[NORM_VECTORS], product[NORM_VECTORS], deviation[NORM_VECTORS], center[NORM_VECTORS];
 #pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) {
-                total[v] = product[v] = simd_zero();
+                total[v] = product[v] = deviation[v] = simd_zero();
                 center[v] = simd_load(mean + j + v * SIMD_WIDTH);
             }
             for (ptrdiff_t r = 0; r < block; r++)
@@ -116,25 +116,29 @@ static void gradient_sums(double *restrict sum, double *restrict products, const
                     const simd_float dy = simd_load(grad + r * stride + j + v * SIMD_WIDTH);
                     total[v] = simd_add(total[v], dy);
                     product[v] = simd_fma(dy, x, product[v]);
+                    deviation[v] = simd_add(deviation[v], x);
                 }
 #pragma GCC unroll 4
             for (int v = 0; v < NORM_VECTORS; v++) {
                 simd_add_widened(sum + j + v * SIMD_WIDTH, total[v]);
                 simd_add_widened(products + j + v * SIMD_WIDTH, product[v]);
+                simd_add_widened(deviations + j + v * SIMD_WIDTH, deviation[v]);
             }
         }
         for (; j < columns; j += SIMD_WIDTH) {
             const ptrdiff_t left = columns - j < SIMD_WIDTH ? columns - j : SIMD_WIDTH;
             const simd_float center = simd_load_part(mean + j, left);
-            simd_float total = simd_zero(), product = simd_zero();
+            simd_float total = simd_zero(), product = simd_zero(), deviation = simd_zero();
             for (ptrdiff_t r = 0; r < block; r++) {
                 const simd_float x = simd_load_part(in + r * stride + j, left) - center;
                 const simd_float dy = simd_load_part(grad + r * stride + j, left);
                 total = simd_add(total, dy);
                 product = simd_fma(dy, x, product);
+                deviation = simd_add(deviation, x);
             }
             norm_add_part(sum + j, total, left);
             norm_add_part(products + j, product, left);
+            norm_add_part(deviations + j, deviation, left);
         }
     }
 }

@@ -63,11 +63,11 @@ static range part_of(ptrdiff_t rows, ptrdiff_t parts, ptrdiff_t index)
     return (range){first, cnn_part(rows, parts, index + 1) - first};
 }
 
-/* Two doubles for each part and channel. */
+/* Three doubles for each part and channel. */
 cnn_workspace cnn_batchnorm_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const ptrdiff_t c = geometry->norm.c, parts = part_count(batch * geometry->norm.rows, c);
-    return (cnn_workspace){.shared = 2 * (size_t)(parts * c) * sizeof(double), .scratch = 0};
+    return (cnn_workspace){.shared = 3 * (size_t)(parts * c) * sizeof(double), .scratch = 0};
 }
 
 /* columns[j] = vector[channel of column j] */
@@ -210,18 +210,20 @@ void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *wor
     }
 }
 
-/* Sums of dy and of dy * (x - mean) over some rows of a slice, by channel. */
+/* Sums of dy, of dy * (x - mean) and of x - mean over some rows of a slice, by channel. */
 static void part_gradients(const cnn_kernels *kernels, const slice *s, const float *src, const float *diff_dst,
-                           const float *mean, ptrdiff_t rows, double *sums, double *products)
+                           const float *mean, ptrdiff_t rows, double *sums, double *products, double *deviations)
 {
-    double sum[COLUMNS] = {0.0}, product[COLUMNS] = {0.0};
+    double sum[COLUMNS] = {0.0}, product[COLUMNS] = {0.0}, deviation[COLUMNS] = {0.0};
     float center[COLUMNS];
     const ptrdiff_t full = rows / s->groups, rest = rows % s->groups * s->channels, tail = full * s->stride;
     spread(s, center, mean);
-    kernels->gradient_sums(sum, product, diff_dst, src, center, full, s->columns, s->stride);
-    kernels->gradient_sums(sum, product, diff_dst + tail, src + tail, center, rest > 0, rest, s->stride);
+    kernels->gradient_sums(sum, product, deviation, diff_dst, src, center, full, s->columns, s->stride);
+    kernels->gradient_sums(sum, product, deviation, diff_dst + tail, src + tail, center, rest > 0, rest, s->stride);
     fold(s, sum);
     fold(s, product);
+    fold(s, deviation);
+    memcpy(deviations, deviation, (size_t)s->channels * sizeof *deviations);
     memcpy(sums, sum, (size_t)s->channels * sizeof *sums);
     memcpy(products, product, (size_t)s->channels * sizeof *products);
 }
@@ -244,6 +246,10 @@ static void normalize_backward(const cnn_kernels *kernels, const slice *s, float
 /*
  * With y' = (x - mean) * inv_std, S = sum dy, P = sum dy * y' over n rows (Ioffe & Szegedy 2015, section 3):
  *   diff_bias = S, diff_weights = P, diff_src = weights * inv_std * (dy - S/n - y' * P/n)
+ *
+ * The sum of diff_src over the rows is exactly zero: it is the gradient of a bias before the normalisation. Where the
+ * deviations are small beside the mean, the rounding of the saved mean would drown that zero: D = sum (x - saved mean)
+ * restores the true mean, saved mean + D/n.
  */
 void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
 {
@@ -252,7 +258,7 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
     const float *src = call->operands[3], *diff_dst = call->operands[4], *weights = call->operands[5];
     const float *save_mean = call->operands[6], *save_inv_std = call->operands[7];
     const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c), slices = slice_count(c);
-    double *sums = worker->shared, *products = sums + parts * c; /* [parts][C] */
+    double *sums = worker->shared, *products = sums + parts * c, *deviations = products + parts * c; /* [parts][C] */
     ptrdiff_t first, last;
     assert(diff_src && diff_weights && diff_bias && src && diff_dst && weights && save_mean && save_inv_std);
     assert(worker->shared && c >= 1 && rows >= 1);
@@ -264,7 +270,7 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
         const range r = part_of(rows, parts, part);
         const ptrdiff_t at = r.first * c + s.channel, to = part * c + s.channel;
         part_gradients(worker->kernels, &s, src + at, diff_dst + at, save_mean + s.channel, r.count, sums + to,
-                       products + to);
+                       products + to, deviations + to);
     }
     cnn_barrier(worker);
 
@@ -274,7 +280,9 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
         for (ptrdiff_t part = 1; part < parts; part++) {
             sums[channel] += sums[part * c + channel];
             products[channel] += products[part * c + channel];
+            deviations[channel] += deviations[part * c + channel];
         }
+        products[channel] -= sums[channel] * deviations[channel] / (double)rows;
         diff_bias[channel] = (float)sums[channel];
         diff_weights[channel] = (float)(products[channel] * (double)save_inv_std[channel]);
     }
@@ -290,7 +298,7 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
             const double inv_std = save_inv_std[k], scale = (double)weights[k] * inv_std;
             factor[j] = (float)scale;
             slope[j] = (float)(-scale * inv_std * inv_std * products[k] / (double)rows);
-            shift[j] = (float)(-scale * sums[k] / (double)rows);
+            shift[j] = (float)(-(factor[j] * sums[k] + slope[j] * deviations[k]) / (double)rows);
         }
         normalize_backward(worker->kernels, &s, diff_src + at, diff_dst + at, src + at, save_mean + s.channel, factor,
                            slope, shift, r.count);

@@ -53,8 +53,10 @@ void cnn_ref_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
     const float *save_mean = call->operands[6], *save_inv_std = call->operands[7];
     const ptrdiff_t rows = call->batch * g->rows;
     for (ptrdiff_t c = 0; c < g->c; c++) {
-        const double mean = save_mean[c], inv_std = save_inv_std[c];
-        double sum = 0.0, product = 0.0;
+        const double inv_std = save_inv_std[c];
+        double mean = save_mean[c], sum = 0.0, product = 0.0, deviation = 0.0;
+        for (ptrdiff_t row = 0; row < rows; row++) deviation += src[row * g->c + c] - mean;
+        mean += deviation / (double)rows; /* without the rounding of the saved one */
         for (ptrdiff_t row = 0; row < rows; row++) {
             sum += diff_dst[row * g->c + c];
             product += diff_dst[row * g->c + c] * (src[row * g->c + c] - mean) * inv_std;
