@@ -74,6 +74,7 @@ typedef struct cnn_conv2d_geometry {
     ptrdiff_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups;
     ptrdiff_t activation; /* cnn_activation, applied after the bias */
     ptrdiff_t pool;       /* 0, or 2: max-pool 2x2 with stride 2 after the activation; dst is (OH/2, OW/2, OC) */
+    ptrdiff_t tile;       /* output tile of Winograd's algorithm, 2 or 4; 0 for the direct ops */
 } cnn_conv2d_geometry;
 
 typedef struct cnn_pool2d_geometry {

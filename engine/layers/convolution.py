@@ -129,6 +129,7 @@ class Conv2D(Layer):
             "groups": self.groups,
             "activation": 0,
             "pool": 0,
+            "tile": 0,
         }
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:

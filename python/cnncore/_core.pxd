@@ -38,6 +38,7 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups
         ptrdiff_t activation
         ptrdiff_t pool
+        ptrdiff_t tile
 
     ctypedef struct cnn_pool2d_geometry:
         ptrdiff_t h, w, c, kh, kw, oh, ow

@@ -109,6 +109,7 @@ class Conv2D(Family):
             "pad_top": top, "pad_left": left, "pad_bottom": bottom, "pad_right": right,
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1], "groups": self.groups,
             "activation": int(self.relu and fused), "pool": 2 * int(self.pool and fused),
+            "tile": 0,
         }  # fmt: skip
 
     def draw(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:

@@ -38,6 +38,7 @@ static const field fields[] = {
     WHOLE(conv2d, groups),
     WHOLE(conv2d, activation),
     WHOLE(conv2d, pool),
+    WHOLE(conv2d, tile),
     WHOLE(pool2d, h),
     WHOLE(pool2d, w),
     WHOLE(pool2d, c),
