@@ -213,7 +213,11 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  * check_labels          a label outside 0 ... classes-1 stops the program
  * conv2d_forward        argmax goes with geometry.pool, for a backward pass: 0..3 = position in the window (row-major,
  *                       the first of equals), 255 = the activation is off there (no gradient flows)
- * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before)
+ * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before).
+ *                       With geometry.pool and argmax, both or neither: diff_dst is by the pooled output, and argmax
+ *                       says where each of its elements belongs, as conv2d_forward wrote it.
+ * mask                  of a *_backward_data: the ReLU output that src is; diff_src is 0 where it is 0 or below, the
+ *                       same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
  * relu, leaky_relu, sigmoid, tanh, dropout, add: dst may be one of the sources. The same for their backward.
@@ -236,8 +240,9 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
     X(nchw_to_nhwc, image, CNN_RUNS_ON, no, "dst src")                                                                 \
     X(nhwc_to_nchw, image, CNN_RUNS_ON, no, "dst src")                                                                 \
     X(conv2d_forward, conv2d, CNN_RUNS_ON, conv2d_forward, "dst argmax:u8? src weights bias?")                         \
-    X(conv2d_backward_data, conv2d, CNN_RUNS_ON, conv2d_backward_data, "diff_src diff_dst weights")                    \
-    X(conv2d_backward_weights, conv2d, CNN_RUNS_ON, conv2d_backward_weights, "diff_weights diff_bias? src diff_dst")   \
+    X(conv2d_backward_data, conv2d, CNN_RUNS_ON, conv2d_backward_data, "diff_src diff_dst weights argmax:u8? mask?")   \
+    X(conv2d_backward_weights, conv2d, CNN_RUNS_ON, conv2d_backward_weights,                                           \
+      "diff_weights diff_bias? src diff_dst argmax:u8?")                                                               \
     X(linear_forward, linear, CNN_RUNS_ON, linear_forward, "dst src weights bias?")                                    \
     X(linear_backward_data, linear, CNN_RUNS_ON, linear_backward_data, "diff_src diff_dst weights")                    \
     X(linear_backward_weights, linear, CNN_RUNS_ON, linear_backward_weights, "diff_weights diff_bias? src diff_dst")   \

@@ -25,6 +25,7 @@ typedef struct cnn_tile {
     ptrdiff_t segments, k;
     const ptrdiff_t *a_offset, *b_offset; /* [segments] */
     const float *bias;                    /* NULL or [columns] */
+    const float *mask;                    /* NULL or laid out as C, which becomes 0 where the mask is 0 or below */
     int rows, columns;
     bool accumulate, relu;
 } cnn_tile;

@@ -203,9 +203,11 @@ static void conv_cases(visitor *visit)
         one.geometry.conv2d.activation = CNN_ACTIVATION_RELU, one.absent |= 1u << 4;
         visit(&one);
         one.geometry.conv2d.activation = CNN_ACTIVATION_NONE;
-        one.op = CNN_OP_conv2d_backward_data, one.absent = 0;
+        one.op = CNN_OP_conv2d_backward_data, one.absent = 1u << 4;
         visit(&one);
-        one.op = CNN_OP_conv2d_backward_weights;
+        one.absent = 0, one.values = VALUES_INTEGER; /* so that the mask has zeros */
+        visit(&one);
+        one.op = CNN_OP_conv2d_backward_weights, one.values = VALUES_UNIFORM;
         visit(&one);
         one.absent = 1u << 1;
         visit(&one);
@@ -215,6 +217,14 @@ static void conv_cases(visitor *visit)
         one.geometry.conv2d.activation = CNN_ACTIVATION_RELU;
         visit(&one);
         one.absent = 1u << 4;
+        visit(&one);
+        one.op = CNN_OP_conv2d_backward_data, one.values = VALUES_UNIFORM;
+        visit(&one);
+        one.absent = 0;
+        visit(&one);
+        one.op = CNN_OP_conv2d_backward_weights;
+        visit(&one);
+        one.absent = 1u << 1;
         visit(&one);
     }
 }

@@ -158,13 +158,15 @@ static void probe(const gradient_case *c, const cnn_geometry *geometry, operand_
     }
 }
 
-/* The gradient op's operands: its own outputs and diff_dst, the rest lent by the forward op. */
+/* The gradient op's operands: its own outputs and diff_dst, the rest lent by the forward op. No mask: it is the
+ * derivative of another op. */
 static operand_set lend(const operand_set *own, operand_set *forward)
 {
     operand_set set = *own;
     for (int i = 0; i < set.count; i++) {
         operand *lender = find(forward, set.operands[i].name);
         if (strncmp(set.operands[i].name, "diff_", 5) != 0 && lender) set.operands[i].data = lender->data;
+        if (strcmp(set.operands[i].name, "mask") == 0) set.operands[i].data = NULL;
     }
     return set;
 }

@@ -142,9 +142,7 @@ class Conv2D(Family):
         src, weights, bias, diff_dst = self.draw()
         plain = oracle.conv2d(self.how, *wide(src, weights), *(wide(bias) if self.bias else [None]))
         expected, doubtful = self.forward_outputs(plain)
-        diff_src, diff_weights, diff_bias = oracle.conv2d_gradients(self.how, *wide(diff_dst, src, weights))
         packed = {"weights": filter_panels(weights, self.groups)}
-        gradients = {"diff_weights": filter_panels(diff_weights, self.groups)}
         return [
             OpCall(
                 "conv2d_forward", self.geometry(fused=True), self.batch,
@@ -152,16 +150,47 @@ class Conv2D(Family):
                 {name: to_nhwc(value) for name, value in expected.items()},
                 doubtful={name: to_nhwc(value) for name, value in doubtful.items()},
             ),
+            *self.backward_calls(src, weights, diff_dst),
+            *(self.pooled_calls(src, weights, diff_dst) if self.pool else []),
+        ]  # fmt: skip
+
+    def backward_calls(
+        self, src: NDArray, weights: NDArray, diff_dst: NDArray, given: dict[str, NDArray] | None = None
+    ) -> list[OpCall]:
+        """Both gradients, without and with a mask. `diff_dst` is by the convolution's own output; the core may be
+        `given` other operands in its place."""
+        diff_src, diff_weights, diff_bias = oracle.conv2d_gradients(self.how, *wide(diff_dst, src, weights))
+        given = given or {"diff_dst": to_nhwc(diff_dst)}
+        geometry = {**self.geometry(fused=False), "pool": 2 * int("argmax" in given)}
+        packed = {"weights": filter_panels(weights, self.groups)}
+        mask = src.copy()
+        mask[..., ::2] *= mask[..., ::2] > 0  # zeros, and values below that a ReLU would not give
+        gradients = {"diff_weights": filter_panels(diff_weights, self.groups)}
+        return [
             OpCall(
-                "conv2d_backward_data", self.geometry(fused=False), self.batch,
-                {"diff_dst": to_nhwc(diff_dst), **packed}, {"diff_src": to_nhwc(diff_src)},
+                "conv2d_backward_data", geometry, self.batch, {**given, **packed}, {"diff_src": to_nhwc(diff_src)}
             ),
             OpCall(
-                "conv2d_backward_weights", self.geometry(fused=False), self.batch,
-                {"src": to_nhwc(src), "diff_dst": to_nhwc(diff_dst)},
+                "conv2d_backward_data", geometry, self.batch, {**given, **packed, "mask": to_nhwc(mask)},
+                {"diff_src": to_nhwc(np.where(mask > 0, diff_src, 0.0))},
+            ),
+            OpCall(
+                "conv2d_backward_weights", geometry, self.batch, {**given, "src": to_nhwc(src)},
                 gradients | ({"diff_bias": diff_bias} if self.bias else {}),
             ),
         ]  # fmt: skip
+
+    def pooled_calls(self, src: NDArray, weights: NDArray, diff_dst: NDArray) -> list[OpCall]:
+        """The gradients by the pooled output; `argmax` is drawn, as any is possible."""
+        rng = self.rng()
+        h, w = self.out[0] // 2, self.out[1] // 2
+        argmax = rng.choice(np.array([0, 1, 2, 3, 255], np.uint8), (self.batch, self.oc, h, w))
+        pooled = self.normal(rng, *argmax.shape)
+        whole = np.zeros_like(diff_dst)
+        for position in range(4):
+            i, j = divmod(position, 2)
+            whole[:, :, i : 2 * h : 2, j : 2 * w : 2] = np.where(argmax == position, pooled, 0.0)
+        return self.backward_calls(src, weights, whole, {"diff_dst": to_nhwc(pooled), "argmax": to_nhwc(argmax)})
 
     def function(self) -> Function:
         src, weights, bias, _ = self.draw()

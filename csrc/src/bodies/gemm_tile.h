@@ -8,9 +8,16 @@
 
 #include <assert.h>
 
+#include "bodies/vector.h"
 #include "kernels.h"
 
 enum { TILE_VECTORS_PER_GROUP = CNN_PANEL / SIMD_WIDTH };
+
+/* As relu_backward: a NaN in the mask lets the gradient pass. */
+static inline simd_float tile_masked(simd_float x, simd_float mask)
+{
+    return simd_select(simd_at_most(mask, simd_zero()), simd_zero(), x);
+}
 
 static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, const int rows, const int groups)
 {
@@ -51,17 +58,19 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
     for (int v = 0; v < vectors; v++) {
         const ptrdiff_t first = v * SIMD_WIDTH, left = t->columns - first;
         if (left <= 0) break;
-        float *c = t->c + (v / TILE_VECTORS_PER_GROUP) * t->c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
+        const ptrdiff_t at = (v / TILE_VECTORS_PER_GROUP) * t->c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
         const simd_float bias = t->bias ? simd_load_part(t->bias + first, left) : simd_zero();
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            float *out = c + i * t->c_row;
+            float *out = t->c + at + i * t->c_row;
             simd_float x = simd_add(sum[i][v], bias);
             if (left >= SIMD_WIDTH) {
                 if (t->accumulate) x = simd_add(x, simd_load(out));
+                if (t->mask) x = tile_masked(x, simd_load(t->mask + at + i * t->c_row));
                 simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
             } else {
                 if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
+                if (t->mask) x = tile_masked(x, simd_load_part(t->mask + at + i * t->c_row, left));
                 simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
             }
         }

@@ -35,21 +35,32 @@ static size_t transposed_bytes(const cnn_conv2d_geometry *g)
     return cnn_align((size_t)(g->groups * cnn_panels(g->ic / g->groups) * transposed_panel(g)) * sizeof(float));
 }
 
+/* The columns of diff_dst that stay in scratch: those that are read. A pooled gradient is spread over whole rows. */
+static reach source_columns(const cnn_conv2d_geometry *g)
+{
+    reach columns = reach_of(0, g->w - 1, g->pad_left, g->kw, g->dilation_w, g->stride_w);
+    if (!g->pool) return columns;
+    const ptrdiff_t end = cnn_max(columns.low + columns.count, g->ow);
+    columns.low = cnn_min(columns.low, 0);
+    columns.count = end - columns.low;
+    return columns;
+}
+
 typedef struct scratch {
     ptrdiff_t *offsets;
-    float *source;
+    float *source; /* with pooling there is one row before it and one behind */
     size_t bytes;
 } scratch;
 
 static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory)
 {
-    const reach columns = reach_of(0, g->w - 1, g->pad_left, g->kw, g->dilation_w, g->stride_w);
+    const size_t row = (size_t)(source_columns(g).count * g->oc) * sizeof(float);
     /* a block's reach depends on where it starts only through the stride, hence one row more at the most */
     const ptrdiff_t rows =
         reach_of(0, cnn_min(block_rows(g, batch), g->h) - 1, g->pad_top, g->kh, g->dilation_h, g->stride_h).count + 1;
     const size_t offsets = cnn_align((size_t)(2 * g->kh * g->kw) * sizeof(ptrdiff_t));
-    const size_t source = cnn_align((size_t)(rows * columns.count * g->oc) * sizeof(float));
-    return (scratch){(void *)memory, cnn_at(memory, offsets), offsets + source};
+    const size_t before = g->pool ? row : 0, source = cnn_align((size_t)rows * row + 2 * before);
+    return (scratch){(void *)memory, cnn_at(memory, offsets + before), offsets + source};
 }
 
 cnn_workspace cnn_conv2d_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
@@ -102,12 +113,25 @@ static cnn_taps phase_taps(const cnn_conv2d_geometry *g, ptrdiff_t phase_h, ptrd
     return taps;
 }
 
+/* The window of diff_dst with zeros around; rows in pairs, hence up to one row more at both ends. */
+static void unpool_window(const cnn_conv2d_geometry *g, float *dst, const float *diff, const uint8_t *argmax,
+                          const cnn_window *window, const cnn_kernels *kernels)
+{
+    const ptrdiff_t step = window->columns * g->oc, left = -window->left * g->oc;
+    memset(dst, 0, (size_t)(window->rows * step) * sizeof *dst);
+    const ptrdiff_t first = cnn_max(cnn_floor_div(window->top, 2), 0);
+    const ptrdiff_t last = cnn_min(cnn_floor_div(window->top + window->rows - 1, 2) + 1, g->oh / 2);
+    for (ptrdiff_t row = first; row < last; row++)
+        cnn_unpool_rows(g, dst + (2 * row - window->top) * step + left, step, diff, argmax, row, kernels);
+}
+
 void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     float *diff_src = call->operands[0], *transposed = worker->shared;
-    const float *diff_dst = call->operands[1];
-    assert(g->groups >= 1 && g->stride_h >= 1 && g->stride_w >= 1);
+    const float *diff_dst = call->operands[1], *mask = call->operands[4];
+    const uint8_t *argmax = call->operands[3];
+    assert(g->groups >= 1 && g->stride_h >= 1 && g->stride_w >= 1 && !g->pool == !argmax);
 
     transpose_weights(g, call->operands[2], transposed, worker);
     cnn_barrier(worker);
@@ -115,14 +139,18 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
     const scratch memory = carve(g, call->batch, worker->scratch);
     const ptrdiff_t group_ic = g->ic / g->groups, group_oc = g->oc / g->groups;
     const ptrdiff_t block = block_rows(g, call->batch), blocks = cnn_ceil_div(g->h, block);
-    const reach columns = reach_of(0, g->w - 1, g->pad_left, g->kw, g->dilation_w, g->stride_w);
+    const reach columns = source_columns(g);
+    const ptrdiff_t pooled = (g->oh / 2) * (g->ow / 2) * g->oc;
     ptrdiff_t first, last;
     cnn_share(worker, call->batch * blocks, &first, &last);
     for (ptrdiff_t task = first; task < last; task++) {
         const ptrdiff_t n = task / blocks, top = task % blocks * block, bottom = cnn_min(top + block, g->h);
         const reach rows = reach_of(top, bottom - 1, g->pad_top, g->kh, g->dilation_h, g->stride_h);
         const cnn_window window = {rows.low, columns.low, rows.count, columns.count};
-        cnn_window_copy(memory.source, diff_dst + n * g->oh * g->ow * g->oc, &window, g->oh, g->ow, g->oc);
+        if (g->pool)
+            unpool_window(g, memory.source, diff_dst + n * pooled, argmax + n * pooled, &window, worker->kernels);
+        else
+            cnn_window_copy(memory.source, diff_dst + n * g->oh * g->ow * g->oc, &window, g->oh, g->ow, g->oc);
         for (ptrdiff_t phase_h = 0; phase_h < cnn_min(g->stride_h, bottom - top); phase_h++)
             for (ptrdiff_t phase_w = 0; phase_w < cnn_min(g->stride_w, g->w); phase_w++) {
                 const cnn_taps taps =
@@ -130,8 +158,10 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
                                columns, memory.offsets);
                 for (ptrdiff_t y = top + phase_h; y < bottom; y += g->stride_h)
                     for (ptrdiff_t group = 0; group < g->groups; group++) {
+                        const ptrdiff_t at = ((n * g->h + y) * g->w + phase_w) * g->ic + group * group_ic;
                         const cnn_pixel_row row = {
-                            .dst = diff_src + ((n * g->h + y) * g->w + phase_w) * g->ic + group * group_ic,
+                            .dst = diff_src + at,
+                            .mask = mask ? mask + at : NULL,
                             .src = memory.source + (y - top) / g->stride_h * columns.count * g->oc + group * group_oc,
                             .weights = transposed + group * cnn_panels(group_ic) * transposed_panel(g),
                             .pixels = cnn_ceil_div(g->w - phase_w, g->stride_w),

@@ -50,8 +50,8 @@ static ptrdiff_t source_columns(const cnn_conv2d_geometry *g)
 }
 
 typedef struct scratch {
-    ptrdiff_t *offsets; /* 2 * OH */
-    float *source, *diff, *bias;
+    ptrdiff_t *offsets;                  /* 2 * OH */
+    float *source, *diff, *whole, *bias; /* whole: diff_dst before its pooling */
     size_t bytes;
 } scratch;
 
@@ -62,9 +62,13 @@ static scratch carve(const cnn_conv2d_geometry *g, char *memory)
         is_padded(g) ? cnn_align((size_t)(source_rows(g) * source_columns(g) * g->ic) * sizeof(float)) : 0;
     const size_t diff =
         needs_panels(g) ? cnn_align((size_t)(g->groups * g->oh * g->ow * padded_oc(g)) * sizeof(float)) : 0;
+    const size_t whole = g->pool ? cnn_align((size_t)(g->oh * g->ow * g->oc) * sizeof(float)) : 0;
     const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
-    return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source),
-                     cnn_at(memory, offsets + source + diff), offsets + source + diff + bias};
+    scratch s = {.offsets = (void *)memory, .source = cnn_at(memory, offsets), .bytes = offsets + source};
+    s.diff = cnn_at(memory, s.bytes), s.bytes += diff;
+    s.whole = cnn_at(memory, s.bytes), s.bytes += whole;
+    s.bias = cnn_at(memory, s.bytes), s.bytes += bias;
+    return s;
 }
 
 cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
@@ -75,6 +79,20 @@ cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry
     const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
     const size_t bias = cnn_align((size_t)(c.parts * g->oc) * sizeof(double));
     return (cnn_workspace){weights + bias, carve(g, NULL).bytes};
+}
+
+/* diff_dst of sample n, before pooling. */
+static const float *whole_diff(const cnn_call *call, ptrdiff_t n, float *out, const cnn_kernels *kernels)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const float *diff = call->operands[3];
+    if (!g->pool) return diff + n * g->oh * g->ow * g->oc;
+    const uint8_t *argmax = call->operands[4];
+    const ptrdiff_t row = g->ow * g->oc, sample = n * (g->oh / 2) * (g->ow / 2) * g->oc;
+    for (ptrdiff_t y = 0; y < g->oh / 2; y++)
+        cnn_unpool_rows(g, out + 2 * y * row, row, diff + sample, argmax + sample, y, kernels);
+    if (g->oh % 2) memset(out + (g->oh - 1) * row, 0, (size_t)row * sizeof *out);
+    return out;
 }
 
 /* diff_dst of one sample as [groups][OH*OW][OCg padded to panels], so that a tile may read whole panels. */
@@ -157,8 +175,8 @@ static void sum_parts(const cnn_call *call, const cut *c, const float *weights, 
 void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const float *src = call->operands[2], *diff_dst = call->operands[3];
-    assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0);
+    const float *src = call->operands[2];
+    assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 && !g->pool == !call->operands[4]);
 
     const cut c = cut_of(g, call->batch);
     const scratch memory = carve(g, worker->scratch);
@@ -166,7 +184,6 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
     const cnn_window window = {-g->pad_top, -g->pad_left, source_rows(g), source_columns(g)};
     const bool padded = is_padded(g);
-    const ptrdiff_t pixels = g->oh * g->ow;
 
     ptrdiff_t first, last;
     cnn_share(worker, c.parts * c.slices, &first, &last);
@@ -181,7 +198,8 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         double *bias_sums = bias + part * g->oc;
         if (slice == 0) memset(bias_sums, 0, (size_t)g->oc * sizeof *bias_sums);
         for (ptrdiff_t n = begin; n < end; n++) {
-            const float *image = src + n * g->h * g->w * g->ic, *diff = diff_dst + n * pixels * g->oc;
+            const float *image = src + n * g->h * g->w * g->ic;
+            const float *diff = whole_diff(call, n, memory.whole, worker->kernels);
             if (padded) cnn_window_copy(memory.source, image, &window, g->h, g->w, g->ic);
             const float *panels = padded_diff(g, diff, memory.diff);
             for (ptrdiff_t group = 0; group < g->groups; group++)

@@ -42,6 +42,7 @@ static inline void cnn_taps_merge(cnn_taps *taps, ptrdiff_t run)
 typedef struct cnn_pixel_row {
     float *dst;
     const float *src, *weights, *bias;
+    const float *mask; /* NULL or laid out as dst */
     ptrdiff_t pixels, src_pixel, dst_pixel, columns;
     ptrdiff_t panel; /* elements between the panels of the weights */
     bool relu;
@@ -70,6 +71,7 @@ static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *t
             const ptrdiff_t first = cnn_part(row->pixels, tiles, t), last = cnn_part(row->pixels, tiles, t + 1);
             tile.a = row->src + first * row->src_pixel;
             tile.c = row->dst + first * row->dst_pixel + column;
+            tile.mask = row->mask ? row->mask + first * row->dst_pixel + column : NULL;
             tile.rows = (int)(last - first);
             kernels->gemm_tile(&tile);
         }
@@ -100,6 +102,17 @@ static inline void cnn_window_copy(float *restrict dst, const float *restrict sr
         if (inside > 0) memcpy(row + left * c, src + (y * w + first) * c, (size_t)(inside * c) * sizeof *row);
         memset(row + (left + inside) * c, 0, (size_t)(right * c) * sizeof *row);
     }
+}
+
+/* Rows [2*row, 2*row + 1] of the gradient of one sample before its fused pooling, each [OW][OC], from row `row` of the
+ * pooled gradient; a last odd column of theirs gets zeros. The rows lie `step` elements apart. */
+static inline void cnn_unpool_rows(const cnn_conv2d_geometry *g, float *rows, ptrdiff_t step, const float *diff,
+                                   const uint8_t *argmax, ptrdiff_t row, const cnn_kernels *kernels)
+{
+    const ptrdiff_t width = g->ow / 2, at = row * width * g->oc, used = 2 * width * g->oc, rest = g->ow * g->oc - used;
+    kernels->unpool_2x2(rows, rows + step, diff + at, argmax + at, width, g->oc);
+    memset(rows + used, 0, (size_t)rest * sizeof *rows);
+    memset(rows + step + used, 0, (size_t)rest * sizeof *rows);
 }
 
 /* Rows per task: whole samples where the batch alone gives enough tasks, else blocks, in multiples of `unit`. Splitting

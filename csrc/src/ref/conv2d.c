@@ -88,7 +88,28 @@ static ptrdiff_t reader(ptrdiff_t at, ptrdiff_t tap, ptrdiff_t stride, ptrdiff_t
     return shifted / stride < outputs ? shifted / stride : -1;
 }
 
-static float diff_src_at(const cnn_conv2d_geometry *g, const float *diff_dst, const float *weights, ptrdiff_t h,
+/* The gradient by the convolution's own output: given, or of the pooled output and spread by argmax. */
+typedef struct gradient {
+    const float *diff;
+    const uint8_t *argmax;
+} gradient;
+
+static gradient gradient_of(const cnn_conv2d_geometry *g, const float *diff, const uint8_t *argmax, ptrdiff_t n)
+{
+    const ptrdiff_t h = g->pool ? g->oh / 2 : g->oh, w = g->pool ? g->ow / 2 : g->ow, at = n * h * w * g->oc;
+    assert(!g->pool == !argmax);
+    return (gradient){diff + at, argmax ? argmax + at : NULL};
+}
+
+static float diff_at(const cnn_conv2d_geometry *g, gradient from, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc)
+{
+    if (!g->pool) return from.diff[(oh * g->ow + ow) * g->oc + oc];
+    if (oh / 2 >= g->oh / 2 || ow / 2 >= g->ow / 2) return 0.0f;
+    const ptrdiff_t at = ((oh / 2) * (g->ow / 2) + ow / 2) * g->oc + oc;
+    return from.argmax[at] == oh % 2 * 2 + ow % 2 ? from.diff[at] : 0.0f;
+}
+
+static float diff_src_at(const cnn_conv2d_geometry *g, gradient diff_dst, const float *weights, ptrdiff_t h,
                          ptrdiff_t w, ptrdiff_t ic)
 {
     const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, group = ic / channels;
@@ -101,7 +122,7 @@ static float diff_src_at(const cnn_conv2d_geometry *g, const float *diff_dst, co
             if (oh < 0 || ow < 0) continue;
             const ptrdiff_t k = (kh * g->kw + kw) * channels + ic % channels;
             for (ptrdiff_t column = 0; column < columns; column++)
-                sum += (double)diff_dst[(oh * g->ow + ow) * g->oc + group * columns + column] *
+                sum += (double)diff_at(g, diff_dst, oh, ow, group * columns + column) *
                        weights[panel_index(columns, depth, group, k, column)];
         }
     return (float)sum;
@@ -112,39 +133,47 @@ void cnn_ref_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *weights = call->operands[2];
+    const float *weights = call->operands[2], *mask = call->operands[4];
     assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
-    for (ptrdiff_t n = 0; n < call->batch; n++)
+    for (ptrdiff_t n = 0; n < call->batch; n++) {
+        const gradient diff_dst = gradient_of(g, call->operands[1], call->operands[3], n);
         for (ptrdiff_t h = 0; h < g->h; h++)
             for (ptrdiff_t w = 0; w < g->w; w++)
-                for (ptrdiff_t ic = 0; ic < g->ic; ic++)
-                    diff_src[((n * g->h + h) * g->w + w) * g->ic + ic] =
-                        diff_src_at(g, diff_dst + n * g->oh * g->ow * g->oc, weights, h, w, ic);
+                for (ptrdiff_t ic = 0; ic < g->ic; ic++) {
+                    const ptrdiff_t at = ((n * g->h + h) * g->w + w) * g->ic + ic;
+                    diff_src[at] = mask && mask[at] <= 0.0f ? 0.0f : diff_src_at(g, diff_dst, weights, h, w, ic);
+                }
+    }
 }
 
-static float diff_weight_at(const cnn_conv2d_geometry *g, ptrdiff_t batch, const float *src, const float *diff_dst,
-                            ptrdiff_t kh, ptrdiff_t kw, ptrdiff_t ic, ptrdiff_t oc)
+static float diff_weight_at(const cnn_call *call, ptrdiff_t kh, ptrdiff_t kw, ptrdiff_t ic, ptrdiff_t oc)
 {
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const float *src = call->operands[2];
     double sum = 0.0;
-    for (ptrdiff_t n = 0; n < batch; n++)
+    for (ptrdiff_t n = 0; n < call->batch; n++) {
+        const gradient diff_dst = gradient_of(g, call->operands[3], call->operands[4], n);
         for (ptrdiff_t oh = 0; oh < g->oh; oh++)
             for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
                 const ptrdiff_t h = oh * g->stride_h - g->pad_top + kh * g->dilation_h;
                 const ptrdiff_t w = ow * g->stride_w - g->pad_left + kw * g->dilation_w;
                 if (h < 0 || h >= g->h || w < 0 || w >= g->w) continue;
-                sum += (double)src[((n * g->h + h) * g->w + w) * g->ic + ic] *
-                       diff_dst[((n * g->oh + oh) * g->ow + ow) * g->oc + oc];
+                sum += (double)src[((n * g->h + h) * g->w + w) * g->ic + ic] * diff_at(g, diff_dst, oh, ow, oc);
             }
+    }
     return (float)sum;
 }
 
-static void sum_bias(const cnn_conv2d_geometry *g, ptrdiff_t batch, float *diff_bias, const float *diff_dst)
+static float diff_bias_at(const cnn_call *call, ptrdiff_t oc)
 {
-    for (ptrdiff_t oc = 0; oc < g->oc; oc++) {
-        double sum = 0.0;
-        for (ptrdiff_t row = 0; row < batch * g->oh * g->ow; row++) sum += diff_dst[row * g->oc + oc];
-        diff_bias[oc] = (float)sum;
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    double sum = 0.0;
+    for (ptrdiff_t n = 0; n < call->batch; n++) {
+        const gradient diff_dst = gradient_of(g, call->operands[3], call->operands[4], n);
+        for (ptrdiff_t oh = 0; oh < g->oh; oh++)
+            for (ptrdiff_t ow = 0; ow < g->ow; ow++) sum += (double)diff_at(g, diff_dst, oh, ow, oc);
     }
+    return (float)sum;
 }
 
 void cnn_ref_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
@@ -152,7 +181,6 @@ void cnn_ref_conv2d_backward_weights(const cnn_call *call, const cnn_worker *wor
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
-    const float *src = call->operands[2], *diff_dst = call->operands[3];
     assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
     const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, depth = g->kh * g->kw * channels;
     for (ptrdiff_t group = 0; group < g->groups; group++)
@@ -161,8 +189,7 @@ void cnn_ref_conv2d_backward_weights(const cnn_call *call, const cnn_worker *wor
                 const ptrdiff_t tap = k / channels, ic = group * channels + k % channels;
                 diff_weights[panel_index(columns, depth, group, k, column)] =
                     column >= columns ? 0.0f
-                                      : diff_weight_at(g, call->batch, src, diff_dst, tap / g->kw, tap % g->kw, ic,
-                                                       group * columns + column);
+                                      : diff_weight_at(call, tap / g->kw, tap % g->kw, ic, group * columns + column);
             }
-    if (diff_bias) sum_bias(g, call->batch, diff_bias, diff_dst);
+    for (ptrdiff_t oc = 0; diff_bias && oc < g->oc; oc++) diff_bias[oc] = diff_bias_at(call, oc);
 }

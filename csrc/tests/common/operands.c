@@ -16,11 +16,11 @@ static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / 
 static ptrdiff_t conv2d_count(const cnn_conv2d_geometry *g, ptrdiff_t batch, const char *name)
 {
     const ptrdiff_t depth = g->kh * g->kw * (g->ic / g->groups);
-    if (is(name, "src") || is(name, "diff_src")) return batch * g->h * g->w * g->ic;
+    if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->h * g->w * g->ic;
     if (is(name, "weights") || is(name, "diff_weights")) return g->groups * padded(g->oc / g->groups) * depth;
     if (is(name, "bias") || is(name, "diff_bias")) return g->oc;
     if (is(name, "argmax") && !g->pool) return 0;
-    if (is(name, "diff_dst") || !g->pool) return batch * g->oh * g->ow * g->oc;
+    if (!g->pool) return batch * g->oh * g->ow * g->oc;
     return batch * (g->oh / 2) * (g->ow / 2) * g->oc;
 }
 
@@ -60,7 +60,7 @@ static bool is_output(int op, int index, const char *name)
 {
     if (starts(name, "diff_")) return !is(name, "diff_dst");
     if (starts(name, "save_")) return op == CNN_OP_batchnorm_forward_training;
-    if (is(name, "argmax")) return op != CNN_OP_maxpool2d_backward;
+    if (is(name, "argmax")) return op == CNN_OP_maxpool2d_forward || op == CNN_OP_conv2d_forward;
     return is(name, "dst") && index == 0;
 }
 
@@ -184,6 +184,20 @@ static void clear_missing_columns(float *weights, ptrdiff_t groups, ptrdiff_t co
             if (row / depth % panels * CNN_PANEL + j >= columns) weights[row * CNN_PANEL + j] = 0.0f;
 }
 
+/* The 2x2 pooling that a convolution has fused. */
+static cnn_pool2d_geometry fused_pool(const cnn_conv2d_geometry *g)
+{
+    return (cnn_pool2d_geometry){.h = g->oh,
+                                 .w = g->ow,
+                                 .c = g->oc,
+                                 .kh = 2,
+                                 .kw = 2,
+                                 .oh = g->oh / 2,
+                                 .ow = g->ow / 2,
+                                 .stride_h = 2,
+                                 .stride_w = 2};
+}
+
 /* Any tap that lies inside the image, or none (255). */
 static void fill_argmax(operand *o, const cnn_pool2d_geometry *g, uint64_t seed, uint32_t stream)
 {
@@ -249,8 +263,9 @@ static void poison(operand *o)
 static void fill_input(operand *o, const char *kind, const cnn_geometry *g, operand_values values, uint64_t seed,
                        uint32_t stream, int op)
 {
+    const cnn_pool2d_geometry pool = is(kind, "conv2d") ? fused_pool(&g->conv2d) : g->pool2d;
     if (is(o->name, "argmax"))
-        fill_argmax(o, &g->pool2d, seed, stream);
+        fill_argmax(o, &pool, seed, stream);
     else if (is(o->name, "segments"))
         fill_segments(o, &g->optimizer);
     else if (is(o->name, "labels"))
