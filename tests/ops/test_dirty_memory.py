@@ -60,7 +60,8 @@ def placed(layout: Layout, call: OpCall, dirty: bool) -> tuple[str, dict[str, in
     for operand in cnncore.OPS[call.op].operands:
         if operand.name in call.inputs:
             value = call.inputs[operand.name]
-            operands[operand.name] = layout.place(np.full_like(value, np.nan) if dirty else value)
+            is_float = value.dtype.kind == "f"
+            operands[operand.name] = layout.place(np.full_like(value, np.nan) if dirty and is_float else value)
         elif operand.name in call.expected:
             operands[operand.name] = layout.place(np.zeros(call.expected[operand.name].shape, operand.dtype))
     return call.op, operands, call.geometry
