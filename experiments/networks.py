@@ -1,0 +1,55 @@
+"""The networks that measurements run: those of the reports, each at the size and batch at which it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.graph import Network
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network of engine.models (`model` and its `arguments`); `batch` is that of a training step."""
+
+    name: str
+    model: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    batch: int = 64
+
+    def make(self, seed: int = 0) -> Network:
+        from engine.models import make_model
+
+        return make_model(self.model, seed=seed, **self.arguments)
+
+
+NETWORKS: Mapping[str, Measured] = {
+    each.name: each
+    for each in (
+        Measured("lenet", "lenet"),
+        Measured("model1", "model1"),
+        Measured("model2", "model2"),
+        Measured("model3", "model3"),
+        Measured("mnist_cnn", "mnist_cnn"),
+        Measured("vgg3", "vgg3"),
+        Measured("vgg3_bn_dropout", "vgg3", {"batch_norm": True, "dropout": [0.2, 0.3, 0.4, 0.5]}),
+        Measured("scene_0", "scene_0"),
+        Measured("scene_15", "scene_15"),
+        Measured("scene_8", "scene_8", {"input_size": 32}, batch=16),  # unpooled: 64x64 takes minutes per step
+        Measured("vgg19", "vgg19"),
+        Measured("midas", "midas_cnn"),
+    )
+}
+"""By name, in the order of the tables."""
+
+
+def chosen(names: Sequence[str]) -> list[Measured]:
+    """The networks with these names, all of them for none; UserError for a name that does not exist."""
+    from engine.errors import unknown
+
+    for name in names:
+        if name not in NETWORKS:
+            raise unknown("network", name, NETWORKS)
+    return [each for each in NETWORKS.values() if not names or each.name in names]
