@@ -244,7 +244,7 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
     X(conv2d_backward_weights, conv2d, CNN_RUNS_ON, conv2d_backward_weights,                                           \
       "diff_weights diff_bias? src diff_dst argmax:u8?")                                                               \
     X(linear_forward, linear, CNN_RUNS_ON, linear_forward, "dst src weights bias?")                                    \
-    X(linear_backward_data, linear, CNN_RUNS_ON, linear_backward_data, "diff_src diff_dst weights")                    \
+    X(linear_backward_data, linear, CNN_RUNS_ON, linear_backward_data, "diff_src diff_dst weights mask?")              \
     X(linear_backward_weights, linear, CNN_RUNS_ON, linear_backward_weights, "diff_weights diff_bias? src diff_dst")   \
     X(maxpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst argmax:u8? src")                                                \
     X(maxpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst argmax:u8")                                      \

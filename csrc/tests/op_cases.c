@@ -243,9 +243,11 @@ static void linear_cases(visitor *visit)
         one.geometry.linear.activation = CNN_ACTIVATION_RELU, one.absent = 1u << 3;
         visit(&one);
         one.geometry.linear.activation = CNN_ACTIVATION_NONE;
-        one.op = CNN_OP_linear_backward_data, one.absent = 0;
+        one.op = CNN_OP_linear_backward_data, one.absent = 1u << 3;
         visit(&one);
-        one.op = CNN_OP_linear_backward_weights;
+        one.absent = 0, one.values = VALUES_INTEGER; /* so that the mask has zeros */
+        visit(&one);
+        one.op = CNN_OP_linear_backward_weights, one.values = VALUES_UNIFORM;
         visit(&one);
         one.absent = 1u << 1;
         visit(&one);

@@ -1,7 +1,8 @@
 """The planner: from a network and a request to a flat program for the C core.
 
 `make_plan` is the pipeline, one pure function after the other: lower → fold batch normalisation (inference) → fuse
-ReLU → fuse max-pool → differentiate and append the update (training) → choose algorithms → place values in the arena.
+ReLU → fuse max-pool → differentiate, fuse backward and append the update (training) → choose algorithms → place values
+in the arena.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.plan import cost
-from engine.plan.fuse import Fold, fold_batchnorm, fuse_maxpool, fuse_relu
+from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
 from engine.plan.gradients import differentiate
 from engine.plan.ir import ARENA, CONSTANTS, Code, Instruction
 from engine.plan.layout import Slot
@@ -101,7 +102,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     code = fuse_maxpool(fuse_relu(code))
     segments: tuple[Segment, ...] = ()
     if request.trains:
-        code = check_gradients(differentiate(code), parameters)
+        code = check_gradients(fuse_backward(differentiate(code)), parameters)
     if request.mode == TRAINING:
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer)

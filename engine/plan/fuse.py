@@ -9,6 +9,7 @@ from engine.plan.ir import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, cons
 from engine.plan.layout import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
+MASKING = ("conv2d_backward_data", "linear_backward_data")
 
 Rule = Callable[[Instruction, Instruction], Instruction | None]
 
@@ -96,6 +97,64 @@ def fuse_maxpool(code: Code) -> Code:
 
     fused = _fuse_pairs(code, rule)
     return replace(fused, values=tuple(values))
+
+
+def fuse_unpool(code: Code) -> Code:
+    """The gradient of a 2x2 max-pool that only convolutions' backward ops read: they take it pooled, with argmax.
+
+    Nothing of the size before pooling is then written.
+    """
+    readers = consumers(code)
+    instructions: list[Instruction | None] = list(code.instructions)
+    for index, unpool in enumerate(code.instructions):
+        if unpool.op != "maxpool2d_backward" or not _halves(unpool.geometry):
+            continue
+        whole = unpool.operands["diff_src"]
+        users = readers.get(whole, [])
+        if not users or not all(_reads_as_gradient(code.instructions[user], whole) for user in users):
+            continue
+        pooled = {"diff_dst": unpool.operands["diff_dst"], "argmax": unpool.operands["argmax"]}
+        for user in users:
+            conv = instructions[user]
+            assert conv is not None
+            instructions[user] = replace(
+                conv, operands={**conv.operands, **pooled}, geometry={**conv.geometry, "pool": 2}
+            )
+        instructions[index] = None
+    return code.with_instructions([instruction for instruction in instructions if instruction is not None])
+
+
+def _reads_as_gradient(reader: Instruction, value: int) -> bool:
+    """Whether `reader` is a convolution's backward op that knows `value` as diff_dst and as nothing else."""
+    names = [name for name, operand in reader.operands.items() if operand == value]
+    return reader.op in ("conv2d_backward_data", "conv2d_backward_weights") and names == ["diff_dst"]
+
+
+def fuse_masks(code: Code) -> Code:
+    """A ReLU's backward that is the only reader of what one op writes: that op applies the mask as it writes."""
+    readers = consumers(code)
+    writers = {
+        instruction.operands["diff_src"]: index
+        for index, instruction in enumerate(code.instructions)
+        if "diff_src" in instruction.operands
+    }
+    instructions: list[Instruction | None] = list(code.instructions)
+    for index, relu in enumerate(code.instructions):
+        if relu.op != "relu_backward":
+            continue
+        plain = relu.operands["diff_dst"]
+        writer = instructions[writers[plain]] if plain in writers else None
+        if writer is None or writer.op not in MASKING or "mask" in writer.operands or readers[plain] != [index]:
+            continue
+        masked = {"diff_src": relu.operands["diff_src"], "mask": relu.operands["dst"]}
+        instructions[writers[plain]] = replace(writer, operands={**writer.operands, **masked})
+        instructions[index] = None
+    return code.with_instructions([instruction for instruction in instructions if instruction is not None])
+
+
+def fuse_backward(code: Code) -> Code:
+    """The passes over the backward ops, in the order that lets each find most."""
+    return fuse_masks(fuse_unpool(code))
 
 
 def _halves(pool: Mapping[str, int]) -> bool:

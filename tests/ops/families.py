@@ -219,6 +219,8 @@ class Linear(Family):
         plain = oracle.linear(*wide(src, weights), *(wide(bias) if self.bias else [None]))
         diff_src, diff_weights, diff_bias = oracle.linear_gradients(*wide(diff_dst, src, weights))
         packed = {"weights": panels(weights)}
+        mask = src.copy()
+        mask[:, ::2] *= mask[:, ::2] > 0  # zeros, and values below that a ReLU would not give
         forward = {"k": self.k, "n": self.n, "activation": int(self.relu)}
         backward = {"k": self.k, "n": self.n, "activation": 0}
         return [
@@ -228,6 +230,10 @@ class Linear(Family):
             ),
             OpCall(
                 "linear_backward_data", backward, self.batch, {"diff_dst": diff_dst, **packed}, {"diff_src": diff_src}
+            ),
+            OpCall(
+                "linear_backward_data", backward, self.batch, {"diff_dst": diff_dst, **packed, "mask": mask},
+                {"diff_src": np.where(mask > 0, diff_src, 0.0)},
             ),
             OpCall(
                 "linear_backward_weights", backward, self.batch, {"src": src, "diff_dst": diff_dst},

@@ -77,7 +77,7 @@ void cnn_linear_backward_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
     float *diff_src = call->operands[0], *samples = worker->shared;
-    const float *weights = call->operands[2];
+    const float *weights = call->operands[2], *mask = call->operands[3];
     const cnn_kernels *kernels = worker->kernels;
     const ptrdiff_t rows = padded(g->n), segments = cnn_panels(g->n);
 
@@ -113,8 +113,11 @@ void cnn_linear_backward_data(const cnn_call *call, const cnn_worker *worker)
             tile.b = samples + m * rows;
             tile.columns = (int)cnn_min(width, padded(call->batch - m));
             kernels->gemm_tile(&tile);
-            for (ptrdiff_t i = 0; i < cnn_min(width, call->batch - m); i++)
-                for (int j = 0; j < tile.rows; j++) diff_src[(m + i) * g->k + k + j] = buffer[j * width + i];
+            for (ptrdiff_t i = 0; i < cnn_min(width, call->batch - m); i++) {
+                const ptrdiff_t at = (m + i) * g->k + k;
+                for (int j = 0; j < tile.rows; j++)
+                    diff_src[at + j] = mask && mask[at + j] <= 0.0f ? 0.0f : buffer[j * width + i];
+            }
         }
     }
 }

@@ -22,13 +22,13 @@ void cnn_ref_linear_backward_data(const cnn_call *call, const cnn_worker *worker
     if (!cnn_is_first(worker)) return;
     const cnn_linear_geometry *g = &call->geometry->linear;
     float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *weights = call->operands[2];
+    const float *diff_dst = call->operands[1], *weights = call->operands[2], *mask = call->operands[3];
     for (ptrdiff_t row = 0; row < call->batch; row++)
         for (ptrdiff_t k = 0; k < g->k; k++) {
             double sum = 0.0;
             for (ptrdiff_t j = 0; j < g->n; j++)
                 sum += (double)diff_dst[row * g->n + j] * weights[panel_index(g->n, g->k, 0, k, j)];
-            diff_src[row * g->k + k] = (float)sum;
+            diff_src[row * g->k + k] = mask && mask[row * g->k + k] <= 0.0f ? 0.0f : (float)sum;
         }
 }
 

@@ -26,7 +26,7 @@ static ptrdiff_t conv2d_count(const cnn_conv2d_geometry *g, ptrdiff_t batch, con
 
 static ptrdiff_t linear_count(const cnn_linear_geometry *g, ptrdiff_t batch, const char *name)
 {
-    if (is(name, "src") || is(name, "diff_src")) return batch * g->k;
+    if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->k;
     if (is(name, "weights") || is(name, "diff_weights")) return padded(g->n) * g->k;
     if (is(name, "bias") || is(name, "diff_bias")) return g->n;
     return batch * g->n;

@@ -1,0 +1,152 @@
+"""Fusion of backward ops: what the passes make of a plan, what they leave alone, and that no gradient moves a bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import engine.plan
+from engine.graph import Graph, Network, Sequential
+from engine.layers import (
+    Add,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    Linear,
+    MaxPool2D,
+    ReLU,
+)
+from engine.losses import CrossEntropy
+from engine.plan import Plan
+from engine.plan.ir import Code
+
+
+def backward(plan: Plan) -> list[str]:
+    """Ops behind the loss, those with options as op+option."""
+    names = [instruction.op for instruction in plan.instructions]
+    first = names.index("cross_entropy") + 1
+    shown = []
+    for instruction in plan.instructions[first:]:
+        options = [name for name in ("argmax", "mask") if name in instruction.operands]
+        shown.append("+".join([instruction.op, *options]))
+    return shown
+
+
+def unfused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unchanged(code: Code) -> Code:
+        return code
+
+    monkeypatch.setattr(engine.plan, "fuse_backward", unchanged)
+
+
+def chain(*layers: Layer, shape: tuple[int, ...] = (3, 8, 8)) -> Network:
+    return Sequential(layers, input_shape=shape, seed=3)
+
+
+def two_blocks() -> Network:
+    return chain(
+        Conv2D(3, 5, 3, padding=1), ReLU(), Conv2D(5, 6, 3, padding=1), ReLU(), MaxPool2D(2, 2),
+        Flatten(), Linear(96, 7), ReLU(), Linear(7, 3),
+    )  # fmt: skip
+
+
+def test_pooled_gradients_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backward(two_blocks().plan(training=True)) == [
+        "linear_backward_weights",
+        "linear_backward_data+mask",
+        "linear_backward_weights",
+        "linear_backward_data",
+        "conv2d_backward_weights+argmax",
+        "conv2d_backward_data+argmax+mask",
+        "conv2d_backward_weights",
+        "check_gradients",
+    ]
+    unfused(monkeypatch)
+    assert backward(two_blocks().plan(training=True)) == [
+        "linear_backward_weights",
+        "linear_backward_data",
+        "relu_backward",
+        "linear_backward_weights",
+        "linear_backward_data",
+        "maxpool2d_backward+argmax",
+        "conv2d_backward_weights",
+        "conv2d_backward_data",
+        "relu_backward",
+        "conv2d_backward_weights",
+        "check_gradients",
+    ]
+
+
+def test_the_arena_holds_no_gradient_of_the_size_before_pooling() -> None:
+    plan = two_blocks().plan(batch=4, training=True)
+    whole = [i for i in plan.instructions if i.op.startswith("conv2d_backward") and "argmax" in i.operands]
+    assert len(whole) == 2
+    for instruction in whole:
+        assert instruction.geometry["pool"] == 2 and instruction.geometry["oh"] == 8
+        assert plan.code.values[instruction.operands["diff_dst"]].shape == (4, 4, 6)
+    touched = {value for i in plan.instructions for value in i.operands.values()}
+    assert not any(plan.code.values[value].shape == (8, 8, 6) for value in touched)
+
+
+def residual() -> Network:
+    """The gradient of the first ReLU is a sum: its producers may not mask their terms' sum each by itself."""
+    graph = Graph((3, 8, 8), seed=3)
+    first = graph.add(ReLU(), graph.add(Conv2D(3, 4, 3, padding=1), graph.input))
+    second = graph.add(Conv2D(4, 4, 3, padding=1), first)
+    both = graph.add(Add(), first, second)
+    graph.output = graph.add(Linear(4, 3), graph.add(GlobalAvgPool2D(), both))
+    return graph
+
+
+def branching() -> Network:
+    """One max-pool of a convolution without ReLU, and a pool of 3x3."""
+    graph = Graph((3, 9, 9), seed=3)
+    conv = graph.add(Conv2D(3, 4, 3, padding=1), graph.input)
+    halved = graph.add(MaxPool2D(2, 2), conv)
+    third = graph.add(ReLU(), graph.add(Conv2D(4, 4, 2), halved))
+    pooled = graph.add(MaxPool2D(3, 3), third)
+    graph.output = graph.add(Linear(4, 3), graph.add(Flatten(), pooled))
+    return graph
+
+
+def test_a_gradient_with_two_producers_is_masked_by_an_op_of_its_own() -> None:
+    plan = backward(residual().plan(training=True))
+    masked = plan.index("relu_backward")
+    assert plan[masked - 2 : masked + 1] == ["conv2d_backward_data", "add", "relu_backward"]
+    assert plan.count("relu_backward") == 1
+
+
+def test_other_pools_keep_their_op() -> None:
+    assert backward(branching().plan(training=True))[2:] == [
+        "maxpool2d_backward+argmax",
+        "relu_backward",
+        "conv2d_backward_weights",
+        "conv2d_backward_data",
+        "conv2d_backward_weights+argmax",
+        "check_gradients",
+    ]
+
+
+def with_everything() -> Network:
+    return chain(
+        Conv2D(3, 17, 3, padding=1), ReLU(), BatchNorm(17), Conv2D(17, 5, 3), BatchNorm(5), ReLU(), MaxPool2D(2, 2),
+        Dropout(0.2), Conv2D(5, 6, 2), ReLU(), MaxPool2D(2, 2), Flatten(), Linear(24, 9), ReLU(), Dropout(0.5),
+        Linear(9, 3), shape=(3, 13, 13),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [two_blocks, residual, branching, with_everything])
+def test_gradients_keep_their_bits(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make()
+    x = np.random.default_rng(0).standard_normal((6, *net.input_shape)).astype(np.float32)
+    y = np.arange(6) % 3
+    loss, gradients = net.loss_and_gradients(x, y, CrossEntropy())
+    unfused(monkeypatch)
+    plain_loss, plain = make().loss_and_gradients(x, y, CrossEntropy())
+    assert loss == plain_loss
+    assert all(gradients[name].any() for name in gradients if name.endswith("weights"))
+    for name, value in plain.items():
+        assert gradients[name].tobytes() == value.tobytes(), name
