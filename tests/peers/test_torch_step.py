@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[peers]'")
 
+from engine.errors import UserError  # noqa: E402
 from experiments.checks.torch_step import MODELS, compare_losses, our_step, torch_step  # noqa: E402
 
 STEPS = 3
@@ -17,3 +18,9 @@ def test_both_sides_take_the_same_steps(model: str) -> None:
         "torch channels_last": torch_step(model, threads=1, channels_last=True),
     }
     compare_losses({side: [step() for _ in range(STEPS)] for side, step in steps.items()})
+
+
+def test_losses_that_differ_are_refused() -> None:
+    for other in (1.01, float("nan")):
+        with pytest.raises(UserError, match="losses differ"):
+            compare_losses({"ours": [1.0], "torch": [other]})
