@@ -93,6 +93,8 @@ class TrainConfig:
 
     optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
     metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
+    algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
+    tune: measure the algorithms on this machine when training begins.
     threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
     checkpoint_every: steps between checkpoints within an epoch (null: at the end of epochs only).
     checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
@@ -108,6 +110,8 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
     max_norm: float | None = None
+    algorithm: str | dict[str, dict[str, str]] = "auto"
+    tune: bool = False
     batch_size: int = 64
     drop_last: bool = False
     epochs: int = 10
@@ -130,6 +134,10 @@ class TrainConfig:
                 raise UserError(f"{name} must be 1 or more, got {value}")
         if self.max_norm is not None and not self.max_norm > 0:
             raise UserError(f"max_norm must be above 0, got {self.max_norm}")
+        if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):
+            raise unknown("algorithm", self.algorithm, ("auto", "direct"))
+        if self.tune and self.algorithm != "auto":
+            raise UserError(f"tune chooses the algorithms, but algorithm = {self.algorithm!r} does so too")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration with all defaults, as it would stand in a file."""

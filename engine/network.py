@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from engine.layers.base import Shape, checked_seed, integer, spatial
 from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError
 from engine.optim import Optimizer
 from engine.parameters import ParameterStore, read, write
-from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Plan, Request, make_plan
-from engine.plan.constants import write_fold, write_segments
+from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Choices, Plan, Request, make_plan
+from engine.plan.constants import write_filter, write_fold, write_segments
 from engine.plan.layout import Slot
 from engine.topology import Topology
 
@@ -41,7 +41,7 @@ class Compiled:
     plan: Plan
     program: cnncore.Program
     constants: Array
-    version: int = -1  # of the parameters that the folded constants were made from
+    version: int = -1  # of the parameters that the constants were made from
 
 
 class Network:
@@ -160,24 +160,30 @@ class Network:
 
     # ---- running it -------------------------------------------------------------------------------------------
 
-    def predict(self, x: Array, batch_size: int = 256) -> Array:
-        """What the last layer gives for float32 images (n, C, H, W): float32 (n, *output_shape)."""
+    def predict(self, x: Array, batch_size: int = 256, algorithm: Algorithm = "auto") -> Array:
+        """What the last layer gives for float32 images (n, C, H, W): float32 (n, *output_shape).
+
+        `algorithm` as in `plan`.
+        """
         x = checked_input(x, self.input_shape)
         outputs = np.empty((len(x), *self.output_shape), np.float32)
         if len(x):
-            compiled = self.compile(Request(INFERENCE, _capacity(len(x), batch_size)))
+            compiled = self.compile(Request(INFERENCE, _capacity(len(x), batch_size), algorithm=algorithm))
             for start in range(0, len(x), compiled.plan.batch):
                 part = slice(start, start + compiled.plan.batch)
                 self._run(compiled, x[part], None, outputs[part], start)
         return outputs
 
-    def evaluate(self, x: Array, y: NDArray[Any], loss: Loss, batch_size: int = 256) -> tuple[float, Array]:
+    def evaluate(
+        self, x: Array, y: NDArray[Any], loss: Loss, batch_size: int = 256, algorithm: Algorithm = "auto"
+    ) -> tuple[float, Array]:
         """Mean loss over all samples, in inference mode, and the outputs as `predict` gives them."""
         x = checked_input(x, self.input_shape)
         targets, kind = checked_targets(y, len(x), loss, self.output_shape)
         if not len(x):
             raise UserError("evaluate needs at least one sample")
-        compiled = self.compile(Request(EVALUATION, _capacity(len(x), batch_size), loss, kind))
+        capacity = _capacity(len(x), batch_size)
+        compiled = self.compile(Request(EVALUATION, capacity, loss, kind, algorithm=algorithm))
         outputs = np.empty((len(x), *self.output_shape), np.float32)
         total = 0.0
         for start in range(0, len(x), compiled.plan.batch):
@@ -186,7 +192,7 @@ class Network:
         return total / len(x), outputs
 
     def loss_and_gradients(
-        self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0
+        self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0, algorithm: Algorithm = "auto"
     ) -> tuple[float, dict[str, Array]]:
         """Mean loss over the batch and its gradient by every parameter, in training mode.
 
@@ -198,7 +204,7 @@ class Network:
             raise UserError("loss_and_gradients needs at least one sample")
         if len(x) == 1 and self.needs_two_samples:
             raise _single_value(self.needs_two_samples)
-        compiled = self.compile(Request(GRADIENTS, len(x), loss, kind))
+        compiled = self.compile(Request(GRADIENTS, len(x), loss, kind, algorithm=algorithm))
         before = self.store.buffers.copy()
         try:
             value = self._run(compiled, x, targets, None, 0, seed=seed, step=step)
@@ -209,10 +215,15 @@ class Network:
         return value, read(self.store.slots, self.store.gradients)
 
     def training_session(
-        self, loss: Loss, optimizer: Optimizer, batch: int, max_norm: float | None = None
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        batch: int,
+        max_norm: float | None = None,
+        algorithm: Algorithm = "auto",
     ) -> TrainingSession:
         """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples."""
-        return TrainingSession(self, loss, optimizer, batch, max_norm)
+        return TrainingSession(self, loss, optimizer, batch, max_norm, algorithm)
 
     # ---- plans ------------------------------------------------------------------------------------------------
 
@@ -223,11 +234,18 @@ class Network:
         loss: Loss | None = None,
         optimizer: Optimizer | None = None,
         max_norm: float | None = None,
+        algorithm: Algorithm = "auto",
+        tune: bool = False,
     ) -> Plan:
         """The plan for batches of up to `batch` samples; `print` it to see it.
 
         Training plans take CrossEntropy (or MeanSquaredError, where the output is a map) unless a loss is given,
         and end with the gradients unless an optimizer is given.
+
+        algorithm   of the convolutions: "auto" takes what the cost model finds fastest, "direct" the exact form
+                    everywhere; `plan.choices["convolutions"]` of another plan repeats that plan's
+        tune        measure on this machine instead of asking the cost model; the outcome may differ from run to run,
+                    so keep `plan.choices`
         """
         batch = integer("plan", "batch", batch, 1)
         if training and loss is None:
@@ -235,7 +253,21 @@ class Network:
         with_loss = EVALUATION if loss else INFERENCE
         mode = with_loss if not training else TRAINING if optimizer else GRADIENTS
         kind = next(iter(loss.ops)) if loss else LABELS
-        return self._plan(Request(mode, batch, loss, kind, optimizer if training else None, max_norm))
+        request = Request(mode, batch, loss, kind, optimizer if training else None, max_norm, algorithm)
+        return self._plan(self.tuned(request) if tune else request)
+
+    def tuned_choices(self, loss: Loss, optimizer: Optimizer, batch: int) -> Choices:
+        """The algorithms that are the fastest in a training step of `batch` samples, measured just now."""
+        return self.plan(batch, True, loss, optimizer, tune=True).choices["convolutions"]
+
+    def tuned(self, request: Request) -> Request:
+        """The request with the algorithms that were the fastest when all were measured just now."""
+        from engine.plan.tune import measured_choices
+
+        if request.algorithm != "auto":
+            raise UserError(f"tune chooses the algorithms, but algorithm = {request.algorithm!r} does so too")
+        direct = self._plan(replace(request, algorithm="direct"))
+        return replace(request, algorithm=measured_choices(direct.code, request.batch, not request.trains))
 
     def _plan(self, request: Request) -> Plan:
         return make_plan(self.topology, self.store.slots, self.store.buffer_slots, request, cnncore.isa())
@@ -274,8 +306,8 @@ class Network:
         return Compiled(plan, program, constants)
 
     def refresh(self, compiled: Compiled) -> None:
-        """Fold batch normalisation anew where parameters or statistics have changed."""
-        if not compiled.plan.folds:
+        """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""
+        if not (compiled.plan.folds or compiled.plan.filters):
             return
         with self._lock:
             if compiled.version == self.store.version:
@@ -289,6 +321,8 @@ class Network:
                     self.store.data,
                     self.store.buffers,
                 )
+            for made in compiled.plan.filters:
+                write_filter(compiled.constants, made, self.store.data)
             compiled.version = self.store.version
 
     def _run(
@@ -353,7 +387,15 @@ class Network:
 class TrainingSession:
     """A compiled training step with its optimiser state. Made by `Network.training_session`."""
 
-    def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, batch: int, max_norm: float | None = None):
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        batch: int,
+        max_norm: float | None = None,
+        algorithm: Algorithm = "auto",
+    ):
         if max_norm is not None and not max_norm > 0:
             raise UserError(f"max_norm must be above 0, not {max_norm!r}")
         self.network = network
@@ -361,6 +403,7 @@ class TrainingSession:
         self.optimizer = optimizer
         self.batch = integer("training_session", "batch", batch, 1)
         self.max_norm = max_norm
+        self.algorithm = algorithm
         store = network.store
         self._store = store
         self._states: Array = cnncore.aligned_zeros(len(optimizer.states) * store.count)
@@ -443,7 +486,7 @@ class TrainingSession:
     def _select(self, kind: str) -> None:
         """Make the program for this kind of targets the current one; both kinds share the optimiser's state."""
         if kind not in self._compiled:
-            request = Request(TRAINING, self.batch, self.loss, kind, self.optimizer, self.max_norm)
+            request = Request(TRAINING, self.batch, self.loss, kind, self.optimizer, self.max_norm, self.algorithm)
             self._compiled[kind] = self.network.compile(request, self._states)
         self._current = self._compiled[kind]
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32

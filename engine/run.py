@@ -194,9 +194,11 @@ class Run:
             else:
                 self._check_same_config()
         trainer.begin_anew()
-        # The instruction set decides algorithms and rounding: a resumed run keeps the one it was started with.
-        if last is not None and last.plan_choices["isa"] in cnncore.available_isas():
-            cnncore.set_isa(last.plan_choices["isa"])
+        # Instruction set and algorithms decide rounding: a resumed run keeps those that it was started with.
+        if last is not None:
+            trainer.choices = last.plan_choices["convolutions"]
+            if last.plan_choices["isa"] in cnncore.available_isas():
+                cnncore.set_isa(last.plan_choices["isa"])
         trainer.isa = cnncore.isa()
         session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
         self.plan_choices = plain(session.plan.choices)
@@ -379,8 +381,9 @@ class Run:
         trainer.steps = self.position.step
         if last.plan_choices != self.plan_choices:
             warnings.warn(
-                "the run goes on with another plan than it was started with (another processor or build): "
-                "its bits will differ from those of an undisturbed run",
+                f"the run was started with the instruction set {last.plan_choices['isa']} and a batch of "
+                f"{last.plan_choices['batch']}, and goes on with {self.plan_choices['isa']} and "
+                f"{self.plan_choices['batch']}: its bits will differ from those of an undisturbed run",
                 stacklevel=2,
             )
 

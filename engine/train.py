@@ -114,6 +114,8 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         metric=config.metric,
         mode=config.mode,
         max_norm=config.max_norm,
+        algorithm=config.algorithm,
+        tune=config.tune,
         config=config.to_dict(),
     )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.losses import Loss
     from engine.network import Network, TrainingSession
     from engine.optim import Optimizer
+    from engine.plan import Algorithm, Choices
 
 EVALUATION_CHUNK = 1024  # samples made float32 at a time
 
@@ -40,6 +41,8 @@ class Trainer:
     metric      picks the best epoch: any metric of the log (None: val_loss, or train_loss without validation)
     mode        "min" or "max" (None: a loss is to fall, anything else to rise)
     max_norm    bound on the Euclidean norm of the whole gradient (None: none)
+    algorithm   of the convolutions: "auto", "direct" (exact), or a mapping (see Network.plan)
+    tune        measure the algorithms when training begins; a run folder keeps the outcome, and a resume repeats it
     progress    "bar", "lines", "none", or "auto": a bar on a terminal, otherwise a line per epoch
     config      goes to config.yaml in the run folder (None: the trainer's own settings)
 
@@ -60,6 +63,8 @@ class Trainer:
         metric: str | None = None,
         mode: str | None = None,
         max_norm: float | None = None,
+        algorithm: Algorithm = "auto",
+        tune: bool = False,
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
@@ -78,6 +83,9 @@ class Trainer:
         self.metric = metric
         self.mode = mode
         self.max_norm = max_norm
+        self.algorithm = algorithm
+        self.tune = tune
+        self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = config
         self.steps = 0
@@ -105,9 +113,13 @@ class Trainer:
 
     def open_session(self, batch: int) -> TrainingSession:
         """A session for batches of up to `batch`; the optimiser's state of an earlier one moves over."""
-        session = self.net.training_session(self.loss, self.optimizer, batch, max_norm=self.max_norm)
+        algorithm = self.algorithm if self.choices is None else self.choices
+        if self.tune and self.choices is None:
+            algorithm = self.net.tuned_choices(self.loss, self.optimizer, batch)
+        session = self.net.training_session(self.loss, self.optimizer, batch, self.max_norm, algorithm)
         if self.session is not None:
             session.load_state(self.session.state())
+        self.choices = session.plan.choices["convolutions"]
         self.session, self._capacity = session, batch
         return session
 
@@ -116,7 +128,7 @@ class Trainer:
     def begin_anew(self) -> None:
         """Forget steps, optimiser state and what the schedule remembers; the weights stay as they are."""
         self.schedule = copy.deepcopy(self._first_schedule)
-        self.session, self._capacity = None, 0
+        self.session, self._capacity, self.choices = None, 0, None
         self.steps = self.epoch = 0
         self.last_rate = 0.0
 
@@ -160,13 +172,14 @@ class Trainer:
         DivergedError, with the step reached, where the loss is not finite.
         """
         dataset = as_dataset(data)
+        algorithm = self.algorithm if self.choices is None else self.choices
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
         for start in range(0, len(dataset), EVALUATION_CHUNK):
             part = slice(start, start + EVALUATION_CHUNK)
             images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
             try:
-                loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss)
+                loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss, algorithm=algorithm)
             except DivergedError as error:
                 raise DivergedError(self.steps, error.layer, error.what, dataset.name) from None
             total += loss * len(images)
@@ -192,6 +205,7 @@ class Trainer:
                 "schedule": describe(self.schedule),
                 "seed": self.seed,
                 "max_norm": self.max_norm,
+                "algorithm": "tuned" if self.tune else self.algorithm,
                 "metric": self.metric,
                 "mode": self.mode,
             }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from engine.config import DatasetConfig, SplitConfig, TrainConfig
 from engine.data.dataset import Dataset
 from engine.data.preprocess import Preprocess
 from engine.errors import DivergedError
+from engine.plan import Choices
 from engine.train import data_root, load_data, make_loader, make_trainer
 from experiments.config import Study
 from experiments.progress import Progress
@@ -54,6 +56,7 @@ def run_study(study: Study, store: Store, progress: Progress) -> list[Result]:
     results = []
     for run in planned_runs(study):
         progress.start(run)
+        run = store.tuned(run, partial(measured_algorithms, run.config))
         result = store.result(run)
         repeated = result is not None
         if result is None:
@@ -62,6 +65,12 @@ def run_study(study: Study, store: Store, progress: Progress) -> list[Result]:
         progress.finish(result, repeated)
         results.append(result)
     return results
+
+
+def measured_algorithms(config: TrainConfig) -> Choices:
+    """The algorithms that are the fastest on this machine in the configuration's training step."""
+    trainer = make_trainer(config, Path())
+    return trainer.net.tuned_choices(trainer.loss, trainer.optimizer, config.batch_size)
 
 
 def train_run(run: Run, store: Store, cache: DataCache, progress: Progress) -> Result:

@@ -3,8 +3,10 @@
     OUT/runs/ROW-seedN-KEY/   config.yaml, log.jsonl, log.csv and checkpoints, as the trainer writes them
                               result.json, written last: where it stands, the run is finished and never repeated
 
+    OUT/choices.json      algorithms of tuned runs, measured once for each network, batch size and instruction set
+
 The key is the SHA-256 of the configuration as canonical JSON, so that a changed setting is another run and a renamed
-row is not.
+row is not. A tuned run is one with the measured algorithms in its configuration: they are part of its key.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import cnncore
+
 from engine.config import TrainConfig
 from engine.errors import UserError
 from engine.files import write_atomically
+from engine.plan import Choices
 
 RECORD_VERSION = 1
 # Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
@@ -99,6 +105,24 @@ class Store:
         """Write the result: from now on the run counts as finished."""
         text = json.dumps(asdict(result), indent=2) + "\n"
         write_atomically(self.folder(run) / "result.json", text.encode())
+
+    def tuned(self, run: Run, measure: Callable[[], Choices]) -> Run:
+        """The run with its algorithms in place of `tune`: those on record, or what `measure` gives, then recorded."""
+        if not run.config.tune:
+            return run
+        path = self.root / "choices.json"
+        known: dict[str, Any] = {}
+        if path.is_file():
+            try:
+                known = json.loads(path.read_text("utf-8"))
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path}: not a readable record ({error}); remove it to measure again") from None
+        named = [dataclasses.asdict(run.config.model), run.config.batch_size, run.config.optimizer, cnncore.isa()]
+        name = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:_KEY_CHARACTERS]
+        if name not in known:
+            known[name] = measure()
+            self.write_text(path.name, json.dumps(known, indent=2) + "\n")
+        return Run(run.row, run.seed, dataclasses.replace(run.config, tune=False, algorithm=known[name]))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the study beside its runs; returns its path."""

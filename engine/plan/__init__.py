@@ -8,20 +8,22 @@ in the arena.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from engine.plan import cost
+from engine.plan import cost, estimate
+from engine.plan.algorithms import Filter, apply, choose, layer_of, pass_of
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
 from engine.plan.gradients import differentiate
-from engine.plan.ir import ARENA, CONSTANTS, Code, Instruction
+from engine.plan.ir import ARENA, Algorithm, Choices, Code, Instruction, constants_end
 from engine.plan.layout import Slot
 from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
 from engine.plan.memory import Arena, plan_arena
 from engine.plan.update import Segment, append_update, check_gradients, make_segments
 from engine.topology import Topology
 
-__all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Plan", "Request", "make_plan"]
+__all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Algorithm", "Choices", "Plan", "Request", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Plan:
     isa: str
     segments: tuple[Segment, ...]
     folds: tuple[Fold, ...]
+    filters: tuple[Filter, ...]
     parameter_count: int
     absorbed: str | None
 
@@ -51,24 +54,26 @@ class Plan:
 
     @property
     def constant_bytes(self) -> int:
-        batch = self.request.batch
-        ends = [v.offset + v.bytes(batch) for v in self.code.values if v.space == CONSTANTS]
-        return max(ends, default=0)
+        return constants_end(self.code)
 
     @property
     def flops(self) -> int:
         """Floating-point operations of one run at the largest batch."""
         return sum(cost.flops(instruction, self.batch) for instruction in self.instructions)
 
+    @cached_property
+    def estimates(self) -> tuple[float, ...]:
+        """Modelled seconds of every instruction on one core, at the largest batch."""
+        return tuple(estimate.seconds(i, self.code.values, self.batch, self.isa) for i in self.instructions)
+
     @property
     def choices(self) -> dict[str, Any]:
         """What a checkpoint stores of the plan, JSON-able: the instruction set and the algorithm of every conv."""
         algorithms: dict[str, dict[str, str]] = {}
         for instruction in self.instructions:
-            if instruction.algorithm:
-                layer = instruction.layer.split("+")[0]
-                direction = instruction.op.removeprefix("conv2d_")
-                algorithms.setdefault(layer, {})[direction] = instruction.algorithm
+            direction = pass_of(instruction.op)
+            if direction is not None:
+                algorithms.setdefault(layer_of(instruction), {})[direction] = instruction.algorithm
         return {"isa": self.isa, "batch": self.batch, "mode": self.request.mode, "convolutions": algorithms}
 
     def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
@@ -107,7 +112,9 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer)
         code = append_update(code, parameters, request.optimizer, request.max_norm)
-    code = choose_algorithms(code, request.batch, isa)
+    keep_filters = not request.trains
+    choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
+    code, filters = apply(code, choices, keep_filters, start=constants_end(code))
     absorbed = absorbed_layer(topology, request.loss)
     return Plan(
         request,
@@ -116,20 +123,9 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         isa,
         segments,
         folds,
+        filters,
         parameter_count=sum(_public_count(slot) for slot in parameters.values()),
         absorbed=absorbed.name if absorbed else None,
-    )
-
-
-def choose_algorithms(code: Code, batch: int, isa: str) -> Code:
-    """Write the chosen algorithm on every convolution."""
-    return code.with_instructions(
-        [
-            replace(i, algorithm=cost.choose_algorithm(i.op, i.geometry, batch, isa))
-            if i.op.startswith("conv2d_")
-            else i
-            for i in code.instructions
-        ]
     )
 
 

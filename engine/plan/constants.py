@@ -1,14 +1,17 @@
-"""Constants of a program: the optimiser's segment table, or weights with a folded batch normalisation."""
+"""Constants of a program: the optimiser's segment table, or weights prepared for inference: folded, transformed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.plan.algorithms import Filter
 from engine.plan.fuse import Fold
+from engine.plan.ir import CONSTANTS
 from engine.plan.layout import Slot, column_scale
 from engine.plan.update import Segment
 
@@ -41,6 +44,14 @@ def write_fold(
     bias = _read(parameters[fold.bias], parameter_data) if fold.bias else 0.0
     start = fold.bias_offset // 4
     constants[start : start + scale.size] = (bias - mean) * scale + beta
+
+
+def write_filter(constants: Array, made: Filter, parameter_data: Array) -> None:
+    """Transform the weights of a convolution (folded ones, where batch normalisation was folded) into its filter."""
+    source = constants if made.space == CONSTANTS else parameter_data
+    weights = source[made.weights_offset // 4 : (made.weights_offset + made.weights_bytes) // 4]
+    target = constants[made.offset // 4 : (made.offset + made.bytes) // 4]
+    cnncore.run_op(made.op, {"dst": target, "weights": weights}, made.geometry, 1)
 
 
 def _read(slot: Slot, data: Array) -> NDArray[np.float64]:

@@ -12,8 +12,6 @@ from engine.plan.ir import Instruction, Value
 
 Geometry = Mapping[str, Any]
 
-DIRECT = "direct"
-
 
 def _conv2d(g: Geometry) -> int:
     macs = g["oh"] * g["ow"] * g["oc"] * g["kh"] * g["kw"] * (g["ic"] // g["groups"])
@@ -23,6 +21,26 @@ def _conv2d(g: Geometry) -> int:
 def _conv2d_forward(g: Geometry) -> int:
     outputs = g["oh"] * g["ow"] * g["oc"]
     return _conv2d(g) + outputs * (1 + bool(g["activation"]) + bool(g["pool"]))
+
+
+# Multiply-adds per element of a transformed tile: about one for every row of the transforms' matrices, twice.
+def _transform(g: Geometry) -> int:
+    return 2 * 2 * (g["tile"] + g["kh"] - 1)
+
+
+def _winograd(height: str, width: str) -> Callable[[Geometry], int]:
+    """Products of transformed tiles, and the transforms of both sides' maps."""
+
+    def count(g: Geometry) -> int:
+        area = (g["tile"] + g["kh"] - 1) ** 2
+        tiles = -(-g[height] // g["tile"]) * -(-g[width] // g["tile"])
+        return int(tiles * area * (2 * g["ic"] * g["oc"] + _transform(g) * (g["ic"] + g["oc"])))
+
+    return count
+
+
+def _filter(g: Geometry) -> int:
+    return int((g["tile"] + g["kh"] - 1) ** 2 * g["ic"] * g["oc"] * 2 * 2 * g["kh"])
 
 
 def _linear(g: Geometry) -> int:
@@ -58,6 +76,9 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "conv2d_forward": _conv2d_forward,
     "conv2d_backward_data": _conv2d,
     "conv2d_backward_weights": _conv2d,
+    "winograd_forward": _winograd("oh", "ow"),
+    "winograd_backward_data": _winograd("h", "w"),
+    "winograd_backward_weights": _winograd("oh", "ow"),
     "linear_forward": _linear_forward,
     "linear_backward_data": _linear,
     "linear_backward_weights": _linear,
@@ -88,6 +109,8 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
 """Operations per sample; transcendental functions count as one each."""
 
 PER_RUN: dict[str, Callable[[Geometry], int]] = {
+    "winograd_filter": _filter,
+    "winograd_filter_backward": _filter,
     "check_gradients": _nothing,
     "clip_gradients": _per_element(3),
     "sgd": _per_element(6),
@@ -106,9 +129,3 @@ def flops(instruction: Instruction, batch: int) -> int:
 def bytes_touched(instruction: Instruction, values: Sequence[Value], batch: int) -> int:
     """Bytes of all operands at this batch: the least traffic that the op can have."""
     return sum(values[value].bytes(batch) for value in instruction.operands.values())
-
-
-def choose_algorithm(op: str, geometry: Geometry, batch: int, isa: str) -> str:
-    """Name of the algorithm for a convolution: a function of shape, batch and instruction set, never of a timing."""
-    assert op.startswith("conv2d_") and geometry["oc"] > 0 and batch > 0 and isa
-    return DIRECT

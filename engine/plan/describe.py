@@ -11,15 +11,29 @@ from engine.plan.ir import ARENA, EXTERNAL, Instruction, Value
 if TYPE_CHECKING:
     from engine.plan import Plan
 
-HEADINGS = ("#", "op", "layer", "algorithm", "shapes", "bytes", "FLOPs", "at")
+HEADINGS = ("#", "op", "layer", "algorithm", "shapes", "bytes", "FLOPs", "ms", "share", "at")
 EXTERNAL_NAMES = ("input", "targets", "output")
 
 
 def describe(plan: Plan) -> str:
-    """Header, table and totals. Shapes are per sample as stored (H x W x C); bytes and FLOPs are for the batch."""
+    """Header, table and totals. Shapes are per sample as stored (H x W x C); bytes and FLOPs are for the batch.
+
+    ms and share are the cost model's, for one core: what the choice of algorithms rests on.
+    """
     rows = [_row(plan, index, instruction) for index, instruction in enumerate(plan.instructions)]
     touched = sum(cost.bytes_touched(i, plan.code.values, plan.batch) for i in plan.instructions)
-    total = ("", "total", "", "", "", quantity(touched), quantity(plan.flops), "")
+    total = (
+        "",
+        "total",
+        "",
+        "",
+        "",
+        quantity(touched),
+        quantity(plan.flops),
+        _milliseconds(sum(plan.estimates)),
+        "100%",
+        "",
+    )
     return "\n".join([*_header(plan), "", *_table([HEADINGS, *rows, total])])
 
 
@@ -32,11 +46,20 @@ def quantity(number: float) -> str:
     raise AssertionError("unreachable")
 
 
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f}"
+
+
+def _exact(count: int) -> str:
+    return f"{count:,} B"
+
+
 def _header(plan: Plan) -> list[str]:
     request = plan.request
     lines = [
         f"plan: {request.mode}, batch up to {plan.batch}, instruction set {plan.isa}",
-        f"arena {quantity(plan.arena_bytes)}B, constants {quantity(plan.constant_bytes)}B, "
+        f"arena {quantity(plan.arena_bytes)}B = {_exact(plan.arena.fixed_bytes)} + {_exact(plan.arena.sample_bytes)} "
+        f"x batch, constants {quantity(plan.constant_bytes)}B, "
         f"{plan.parameter_count:,} trainable parameters",
     ]
     if request.loss is not None:
@@ -62,6 +85,8 @@ def _row(plan: Plan, index: int, instruction: Instruction) -> tuple[str, ...]:
         " ".join([*inputs[:2], "->", *outputs[:1]]) if outputs else " ".join(inputs[:2]),
         quantity(cost.bytes_touched(instruction, values, plan.batch)),
         quantity(cost.flops(instruction, plan.batch)),
+        _milliseconds(plan.estimates[index]),
+        f"{plan.estimates[index] / sum(plan.estimates):.1%}",
         _place(plan, instruction),
     )
 
@@ -94,7 +119,7 @@ def _place(plan: Plan, instruction: Instruction) -> str:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    numeric = {0, 5, 6, 7}
+    numeric = {0, 5, 6, 7, 8, 9}
     return [
         "  ".join(
             cell.rjust(width) if column in numeric else cell.ljust(width)

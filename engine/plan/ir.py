@@ -20,6 +20,8 @@ STATES, CONSTANTS, EXTERNAL = "states", "constants", "external"
 
 INPUT_EXTERNAL, TARGETS_EXTERNAL, OUTPUT_EXTERNAL = 0, 1, 2
 
+LINE_BYTES = 64  # CNN_ALIGNMENT: where values in the constants and in the arena may start
+
 ITEM_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "segment": 32}
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
@@ -27,6 +29,9 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "maxpool2d_forward": ("dst", "argmax"),
     "batchnorm_forward_training": ("dst", "save_mean", "save_inv_std", "running_mean", "running_var"),
     "conv2d_backward_weights": ("diff_weights", "diff_bias"),
+    "winograd_forward": ("dst", "argmax"),
+    "winograd_filter_backward": ("dst",),
+    "winograd_backward_weights": ("diff_weights", "diff_bias"),
     "linear_backward_weights": ("diff_weights", "diff_bias"),
     "batchnorm_backward": ("diff_src", "diff_weights", "diff_bias"),
     "cross_entropy": ("diff_logits",),
@@ -51,6 +56,13 @@ IN_PLACE: dict[str, tuple[str, tuple[str, ...]]] = {
     "tanh_backward": ("diff_src", ("diff_dst",)),
 }
 """Ops that may write over a source: output and the sources, as cnn.h allows it."""
+
+
+Choices = Mapping[str, Mapping[str, str]]
+"""Layer → pass → algorithm of its convolution."""
+
+Algorithm = str | Choices
+"""What a request says about the algorithms: "auto", "direct", or which one where."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,12 @@ def consumers(code: Code) -> dict[int, list[int]]:
         for value in dict.fromkeys(instruction.sources()):
             readers.setdefault(value, []).append(index)
     return readers
+
+
+def constants_end(code: Code) -> int:
+    """Bytes of the constants that the code's values take, up to a whole line of memory."""
+    ends = [value.offset + value.bytes(1) for value in code.values if value.space == CONSTANTS]
+    return -(-max(ends, default=0) // LINE_BYTES) * LINE_BYTES
 
 
 @dataclass

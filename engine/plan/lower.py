@@ -16,6 +16,7 @@ from engine.plan.ir import (
     INPUT_EXTERNAL,
     OUTPUT_EXTERNAL,
     TARGETS_EXTERNAL,
+    Algorithm,
     Builder,
     Code,
     Tensor,
@@ -32,7 +33,8 @@ class Request:
     """What a plan is for. `batch` is the largest batch; `targets` the kind of target, "labels" or "targets".
 
     Modes: "inference" (input → output), "evaluation" (with the loss), "gradients" (forward in training mode, loss,
-    backward), "training" (and the update). `max_norm` clips the gradient's Euclidean norm.
+    backward), "training" (and the update). `max_norm` clips the gradient's Euclidean norm. `algorithm` of the
+    convolutions: "auto", "direct", or one by layer and pass (see engine.plan.algorithms.choose).
     """
 
     mode: str
@@ -41,6 +43,7 @@ class Request:
     targets: str = LABELS
     optimizer: Optimizer | None = None
     max_norm: float | None = None
+    algorithm: Algorithm = "auto"
 
     @property
     def trains(self) -> bool:

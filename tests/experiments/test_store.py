@@ -53,3 +53,18 @@ def test_a_folder_that_cannot_be_made_is_an_operating_system_error(tmp_path):
     (tmp_path / "runs").write_text("in the way")
     with pytest.raises(OSError):
         Store(tmp_path).finish(RUN, result_of(RUN))
+
+
+def test_tuned_algorithms_are_measured_once_and_part_of_the_key(tmp_path):
+    store = Store(tmp_path)
+    tuned = Run("raw", 0, dataclasses.replace(CONFIG, tune=True))
+    first = store.tuned(tuned, lambda: {"0": {"forward": "winograd2"}})
+    again = Store(tmp_path).tuned(tuned, lambda: pytest.fail("measured twice"))
+    assert first.key == again.key and again.config.algorithm == {"0": {"forward": "winograd2"}}
+    assert not again.config.tune and (again.row, again.seed) == ("raw", 0)
+    other = Store(tmp_path / "other").tuned(tuned, lambda: {"0": {"forward": "direct"}})
+    assert other.key not in (first.key, RUN.key)
+    assert store.tuned(RUN, lambda: pytest.fail("not asked for")) is RUN
+    (tmp_path / "choices.json").write_text("{")
+    with pytest.raises(UserError, match="choices.json"):
+        store.tuned(tuned, dict)
