@@ -355,7 +355,7 @@ def test_a_large_program_leaves_its_small_instructions_to_one_worker() -> None:
     plan = make_model("vgg3").plan(batch=1)
     assert together(plan) >= {"conv2d_forward", "linear_forward"}
     alone = [instruction for instruction in plan.instructions if instruction.alone]
-    assert {"check_finite", "softmax_forward"} <= {instruction.op for instruction in alone}
+    assert "softmax_forward" in {instruction.op for instruction in alone}
     assert [i.geometry["n"] for i in alone if i.op == "linear_forward"] == [10]
     step = make_model("vgg3").plan(batch=64, training=True, optimizer=SGD(lr=0.1))
     assert together(step) >= {i.op for i in step.instructions if i.op.startswith("conv2d_")} | {"sgd"}
