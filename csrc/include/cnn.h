@@ -243,6 +243,13 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
     X(conv2d_backward_data, conv2d, CNN_RUNS_ON, conv2d_backward_data, "diff_src diff_dst weights argmax:u8? mask?")   \
     X(conv2d_backward_weights, conv2d, CNN_RUNS_ON, conv2d_backward_weights,                                           \
       "diff_weights diff_bias? src diff_dst argmax:u8?")                                                               \
+    X(winograd_filter, conv2d, CNN_RUNS_ON, no, "dst weights")                                                         \
+    X(winograd_filter_backward, conv2d, CNN_RUNS_ON, winograd_filter_backward, "dst weights")                          \
+    X(winograd_forward, conv2d, CNN_RUNS_ON, winograd_forward, "dst argmax:u8? src filter bias?")                      \
+    X(winograd_backward_data, conv2d, CNN_RUNS_ON, winograd_backward_data,                                             \
+      "diff_src diff_dst filter argmax:u8? mask?")                                                                     \
+    X(winograd_backward_weights, conv2d, CNN_RUNS_ON, winograd_backward_weights,                                       \
+      "diff_weights diff_bias? src diff_dst argmax:u8?")                                                               \
     X(linear_forward, linear, CNN_RUNS_ON, linear_forward, "dst src weights bias?")                                    \
     X(linear_backward_data, linear, CNN_RUNS_ON, linear_backward_data, "diff_src diff_dst weights mask?")              \
     X(linear_backward_weights, linear, CNN_RUNS_ON, linear_backward_weights, "diff_weights diff_bias? src diff_dst")   \

@@ -28,6 +28,13 @@ static bool conv2d_fits(const cnn_conv2d_geometry *g)
            (g->pool == 0 || (g->pool == 2 && g->oh >= 2 && g->ow >= 2));
 }
 
+/* The variants that csrc/winograd/generate.py has written; they know neither strides, dilation nor groups. */
+static bool winograd_fits(const cnn_conv2d_geometry *g)
+{
+    return conv2d_fits(g) && (g->tile == 2 || g->tile == 4) && (g->kh == 3 || g->kh == 5) && g->kw == g->kh &&
+           g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1;
+}
+
 /* Every window holds an element of the image. */
 static bool pool2d_fits(const cnn_pool2d_geometry *g)
 {
@@ -40,6 +47,7 @@ static bool pool2d_fits(const cnn_pool2d_geometry *g)
 bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
 {
     const cnn_geometry *g = geometry;
+    if (strncmp(info->name, "winograd", 8) == 0) return winograd_fits(&g->conv2d);
     if (strcmp(info->geometry, "conv2d") == 0) return conv2d_fits(&g->conv2d);
     if (strcmp(info->geometry, "pool2d") == 0) {
         /* where the maximum was is a byte, and 255 means nowhere */

@@ -9,6 +9,7 @@
 #define CNN_KERNELS_H
 
 #include "cnn.h"
+#include "winograd.h"
 
 /*
  * One tile of a batch-reduce matrix product: C[rows][columns] = sum over segments and k of A * B (+ bias) (ReLU).
@@ -51,6 +52,12 @@ typedef struct cnn_adam_step {
 /* X(name, parameters): one row per kernel. Counts are in elements. "In place" means that dst may equal a source. */
 #define CNN_KERNELS(X)                                                                                                   \
     X(gemm_tile, (const cnn_tile *tile))                                                                                 \
+    /* Winograd's transforms: B^T d B, A dy A^T, A^T m A, G g G^T, G^T s G */                                            \
+    X(winograd_input, (const cnn_winograd_patch *patch))                                                                 \
+    X(winograd_diff, (const cnn_winograd_patch *patch))                                                                  \
+    X(winograd_output, (const cnn_winograd_tile *tile))                                                                  \
+    X(winograd_filter, (const cnn_winograd_filters *filters))                                                            \
+    X(winograd_gradient, (const cnn_winograd_filters *filters))                                                          \
     X(fma_burst, (int64_t rounds, float *sink))                                                                          \
     /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \
     X(add_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))   \

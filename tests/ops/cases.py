@@ -19,6 +19,7 @@ from tests.ops.families import (
     Segment,
     Softmax,
     Transpose,
+    Winograd,
 )
 from tests.ops.oracle import Decay
 
@@ -67,6 +68,31 @@ CONVOLUTIONS: list[Family] = [
     Conv2D(7, 14, 14, 32, 48, pad=SAME, relu=True),
     Conv2D(3, 32, 31, 3, 32, pad=SAME, relu=True, pool=True),
     *[Conv2D(1, 9, 7, channels, channels + 1, pad=SAME) for channels in range(2, 18)],
+]
+
+WINOGRAD: list[Family] = [
+    Winograd(1, 3, 3, 1, 1),
+    Winograd(1, 1, 1, 2, 3, pad=SAME),
+    Winograd(2, 2, 7, 3, 5, pad=SAME, bias=False),
+    Winograd(3, 9, 7, 5, 17, pad=SAME, relu=True),
+    Winograd(3, 8, 8, 16, 32, pad=SAME, relu=True, pool=True),
+    Winograd(2, 9, 11, 17, 33, pad=SAME, relu=True, pool=True, bias=False),
+    Winograd(2, 10, 13, 8, 20, pad=(2, 0, 1, 2), pool=True),
+    Winograd(1, 7, 6, 33, 9, pad=(0, 2, 2, 0), relu=True),
+    Winograd(2, 6, 5, 4, 6, pad=(3, 4, 2, 3)),
+    Winograd(7, 14, 14, 32, 48, pad=SAME, relu=True),
+    Winograd(3, 6, 5, 150, 100, pad=SAME),
+    Winograd(2, 4, 4, 40, 130, pad=SAME),
+    Winograd(1, 3, 4, 3, 4, pad=SAME, tile=2),
+    Winograd(3, 9, 7, 17, 18, pad=SAME, relu=True, pool=True, tile=2),
+    Winograd(5, 7, 7, 33, 40, pad=(1, 0, 2, 1), relu=True, tile=2),
+    Winograd(2, 5, 4, 150, 70, tile=2),
+    Winograd(2, 9, 7, 5, 18, kernel=(5, 5), pad=(2, 2, 2, 2), relu=True, pool=True),
+    Winograd(3, 14, 13, 24, 33, kernel=(5, 5), pad=(0, 1, 2, 0), relu=True),
+    Winograd(1, 8, 8, 70, 72, kernel=(5, 5), pad=(2, 2, 2, 2), bias=False),
+    Winograd(2, 9, 7, 5, 18, kernel=(5, 5), pad=(2, 2, 2, 2), relu=True, pool=True, tile=2),
+    Winograd(3, 8, 11, 34, 33, kernel=(5, 5), pad=(1, 3, 2, 0), tile=2),
+    *[Winograd(1, 6, 9, channels, channels + 1, pad=SAME, tile=4) for channels in range(6, 18)],
 ]
 
 LINEAR: list[Family] = [
@@ -204,6 +230,7 @@ OPTIMISERS: list[Family] = [
 
 CASES: list[Family] = [
     *CONVOLUTIONS,
+    *WINOGRAD,
     *LINEAR,
     *MAX_POOLING,
     *AVERAGE_POOLING,

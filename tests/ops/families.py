@@ -7,7 +7,7 @@ differences.
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cnncore import SEGMENT_DTYPE
 from numpy.typing import NDArray
 
 from tests.ops import oracle
-from tests.ops.layouts import filter_panels, panels, to_nhwc
+from tests.ops.layouts import filter_panels, panels, to_nhwc, winograd_panels
 from tests.ops.oracle import Array, Convolution, Decay, Pooling
 
 SAME_POSITION = 1e-4  # a maximum counts as clear when it leads by this share of the largest value
@@ -199,6 +199,41 @@ class Conv2D(Family):
             lambda diff_dst, x, w, _: oracle.conv2d_gradients(self.how, diff_dst, x, w),
             tuple(wide(src, weights, bias)),
         )
+
+
+@dataclass(frozen=True)
+class Winograd(Conv2D):
+    """The same convolution, its gradients included, with filters transformed before."""
+
+    tile: int = 4
+
+    def filters(self) -> dict[str, NDArray]:
+        """The transformed filters of the forward pass and of the data gradient, in float64."""
+        (weights,) = wide(self.draw()[1])
+        turned = weights[:, :, ::-1, ::-1].swapaxes(0, 1)
+        return {
+            "winograd_filter": winograd_panels(oracle.winograd_filter(weights, self.tile)),
+            "winograd_filter_backward": winograd_panels(oracle.winograd_filter(turned, self.tile)),
+        }
+
+    def calls(self) -> list[OpCall]:
+        weights = filter_panels(self.draw()[1], 1)
+        geometry = {**self.geometry(fused=False), "tile": self.tile}
+        filters = self.filters()
+        return [
+            *(OpCall(op, geometry, 1, {"weights": weights}, {"dst": filters[op]}) for op in filters),
+            *(self.transformed(call, filters) for call in super().calls()),
+        ]
+
+    def transformed(self, call: OpCall, filters: dict[str, NDArray]) -> OpCall:
+        """The call of Winograd's op that does the same as a direct one."""
+        inputs = dict(call.inputs)
+        if "weights" in inputs:
+            del inputs["weights"]
+            source = "winograd_filter" if call.op == "conv2d_forward" else "winograd_filter_backward"
+            inputs["filter"] = filters[source].astype(np.float32)
+        geometry = {**call.geometry, "tile": self.tile}
+        return replace(call, op=call.op.replace("conv2d", "winograd"), geometry=geometry, inputs=inputs)
 
 
 @dataclass(frozen=True)

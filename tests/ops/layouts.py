@@ -22,3 +22,14 @@ def filter_panels(filters: NDArray, groups: int) -> NDArray:
     """(OC, IC / groups, KH, KW) -> [groups][ceil(OC / groups / 16)][KH * KW * IC / groups][16]"""
     depth_last = filters.transpose(0, 2, 3, 1).reshape(groups, filters.shape[0] // groups, -1)
     return np.stack([panels(group) for group in depth_last])
+
+
+def winograd_panels(filters: NDArray) -> NDArray:
+    """(columns, K, alpha, alpha) -> [pairs of panels][alpha^2][panels of the pair][K][16], flat"""
+    columns, depth = filters.shape[:2]
+    count = -(-columns // PANEL)
+    padded = np.zeros((count * PANEL, depth, filters[0, 0].size), filters.dtype)
+    padded[:columns] = filters.reshape(columns, depth, -1)
+    by_panel = padded.reshape(count, PANEL, depth, -1).transpose(0, 3, 2, 1)  # [panel][position][K][16]
+    pairs = [by_panel[i : i + 2].swapaxes(0, 1).reshape(-1) for i in range(0, count, 2)]
+    return np.concatenate(pairs)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from csrc.winograd import generate as winograd
+
 Array = NDArray[np.float64]
 
 
@@ -80,6 +82,13 @@ def conv2d_gradients(how: Convolution, diff_dst: Array, src: Array, weights: Arr
     top, left, _, _ = how.pad
     diff_src = diff_framed[:, :, top : top + src.shape[2], left : left + src.shape[3]]
     return diff_src, diff_weights, diff_dst.sum(axis=(0, 2, 3))
+
+
+def winograd_filter(weights: Array, tile: int) -> Array:
+    """G g G^T of every (OC, IC): Lavin & Gray 2016, with the points of the core."""
+    pairs = winograd.PAIRS[tile + weights.shape[-1] - 1]
+    matrix = np.array(winograd.filter_matrix(pairs, weights.shape[-1]), np.float64)
+    return matrix @ weights @ matrix.T
 
 
 def linear(src: Array, weights: Array, bias: Array | None) -> Array:

@@ -13,6 +13,7 @@
 #include "bodies/pool.h"
 #include "bodies/softmax.h"
 #include "bodies/sums.h"
+#include "bodies/winograd.h"
 
 #define CNN_KERNEL_ENTRY(name, parameters) .name = name,
 #define CNN_KERNEL_TABLE(isa_name)                                                                                     \

@@ -1,0 +1,246 @@
+/* The two-dimensional transforms of Winograd convolution, vectorised over channels: the one-dimensional one on every
+ * column, then on every row. Sizes are compile-time constants inside the bodies, so that everything unrolls. */
+#ifndef CNN_BODY_WINOGRAD_H
+#define CNN_BODY_WINOGRAD_H
+
+#include <assert.h>
+
+#include "bodies/gemm_tile.h"
+#include "bodies/pool.h"
+#include "bodies/winograd_transforms.h"
+#include "kernels.h"
+
+#define WINOGRAD_INLINE static inline __attribute__((always_inline))
+
+/* The one-dimensional transforms by size */
+WINOGRAD_INLINE void winograd_input_1d(simd_float *out, const simd_float *in, const int tile, const int kernel)
+{
+    if (tile + kernel == 5) winograd_input_4(out, in);
+    if (tile + kernel == 7) winograd_input_6(out, in);
+    if (tile + kernel == 9) winograd_input_8(out, in);
+}
+
+#define WINOGRAD_BY_SIZE(name)                                                                                         \
+    WINOGRAD_INLINE void winograd_##name##_1d(simd_float *out, const simd_float *in, const int tile, const int kernel) \
+    {                                                                                                                  \
+        if (tile == 2 && kernel == 3) winograd_##name##_2x3(out, in);                                                  \
+        if (tile == 4 && kernel == 3) winograd_##name##_4x3(out, in);                                                  \
+        if (tile == 2 && kernel == 5) winograd_##name##_2x5(out, in);                                                  \
+        if (tile == 4 && kernel == 5) winograd_##name##_4x5(out, in);                                                  \
+    }
+WINOGRAD_BY_SIZE(filter)
+WINOGRAD_BY_SIZE(output)
+WINOGRAD_BY_SIZE(diff)
+WINOGRAD_BY_SIZE(gradient)
+#undef WINOGRAD_BY_SIZE
+
+/* Calls body(argument, tile, kernel, ...) with constants. */
+#define WINOGRAD_DISPATCH(body, argument, ...)                                                                         \
+    do {                                                                                                               \
+        const int tile_ = (argument)->tile, kernel_ = (argument)->kernel;                                              \
+        if (tile_ == 4 && kernel_ == 3)                                                                                \
+            body(argument, 4, 3, __VA_ARGS__);                                                                         \
+        else if (tile_ == 2 && kernel_ == 3)                                                                           \
+            body(argument, 2, 3, __VA_ARGS__);                                                                         \
+        else if (tile_ == 4 && kernel_ == 5)                                                                           \
+            body(argument, 4, 5, __VA_ARGS__);                                                                         \
+        else if (tile_ == 2 && kernel_ == 5)                                                                           \
+            body(argument, 2, 5, __VA_ARGS__);                                                                         \
+        else                                                                                                           \
+            assert(!"a variant of Winograd's algorithm");                                                              \
+    } while (0)
+
+/* ---- source and gradient patches -------------------------------------------------------------------------------- */
+
+WINOGRAD_INLINE simd_float winograd_pixel(const cnn_winograd_patch *p, int i, ptrdiff_t c, ptrdiff_t channel,
+                                          ptrdiff_t left, const bool pooled)
+{
+    if (!pooled) {
+        const float *at = p->row[i] + (c - p->first) * p->pixel + channel;
+        return left >= SIMD_WIDTH ? simd_load(at) : simd_load_part(at, left);
+    }
+    const int tap_row = ((p->tap >> 1) + i) & 1, tap_column = ((p->tap & 1) + (int)(c - p->first)) & 1;
+    const ptrdiff_t at = (((p->tap & 1) + c - p->first) >> 1) * p->pixel + channel;
+    const simd_float diff = left >= SIMD_WIDTH ? simd_load(p->row[i] + at) : simd_load_part(p->row[i] + at, left);
+    const simd_float taps = simd_load_bytes(p->argmax[i] + at, left);
+    return simd_keep(simd_equal(taps, simd_set1((float)(2 * tap_row + tap_column))), diff);
+}
+
+WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int tile, const int kernel,
+                                          const bool is_diff, const bool pooled, ptrdiff_t channel, ptrdiff_t left)
+{
+    enum { MOST = WINOGRAD_MOST };
+    const int alpha = tile + kernel - 1, size = is_diff ? tile : alpha;
+    simd_float half[MOST][MOST];
+#pragma GCC unroll 8
+    for (int c = 0; c < size; c++) {
+        simd_float in[MOST], out[MOST];
+        if (c >= p->first && c < p->last) {
+#pragma GCC unroll 8
+            for (int i = 0; i < size; i++) in[i] = winograd_pixel(p, i, c, channel, left, pooled);
+            if (is_diff)
+                winograd_diff_1d(out, in, tile, kernel);
+            else
+                winograd_input_1d(out, in, tile, kernel);
+        } else {
+#pragma GCC unroll 8
+            for (int i = 0; i < alpha; i++) out[i] = simd_zero();
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < alpha; i++) half[i][c] = out[i];
+    }
+    float *to = p->dst + channel;
+#pragma GCC unroll 8
+    for (int i = 0; i < alpha; i++) {
+        simd_float out[MOST];
+        if (is_diff)
+            winograd_diff_1d(out, half[i], tile, kernel);
+        else
+            winograd_input_1d(out, half[i], tile, kernel);
+#pragma GCC unroll 8
+        for (int j = 0; j < alpha; j++) simd_store(to + (i * alpha + j) * p->position, out[j]);
+    }
+}
+
+WINOGRAD_INLINE void winograd_patch_body(const cnn_winograd_patch *p, const int tile, const int kernel,
+                                         const bool is_diff, const bool pooled)
+{
+    ptrdiff_t channel = 0;
+    for (; channel + SIMD_WIDTH <= p->channels; channel += SIMD_WIDTH)
+        winograd_patch_slice(p, tile, kernel, is_diff, pooled, channel, SIMD_WIDTH);
+    for (; channel % CNN_PANEL != 0 || channel < p->channels; channel += SIMD_WIDTH)
+        winograd_patch_slice(p, tile, kernel, is_diff, pooled, channel, p->channels - channel);
+}
+
+static void winograd_input(const cnn_winograd_patch *p)
+{
+    if (p->pooled)
+        WINOGRAD_DISPATCH(winograd_patch_body, p, false, true);
+    else
+        WINOGRAD_DISPATCH(winograd_patch_body, p, false, false);
+}
+
+static void winograd_diff(const cnn_winograd_patch *p)
+{
+    if (p->pooled)
+        WINOGRAD_DISPATCH(winograd_patch_body, p, true, true);
+    else
+        WINOGRAD_DISPATCH(winograd_patch_body, p, true, false);
+}
+
+/* ---- output tiles ----------------------------------------------------------------------------------------------- */
+
+/* Stores one vector of a pixel: bias and ReLU are done, the mask is not. */
+WINOGRAD_INLINE void winograd_store(const cnn_winograd_tile *t, simd_float v, ptrdiff_t at, ptrdiff_t left)
+{
+    if (left >= SIMD_WIDTH) {
+        if (t->mask) v = tile_masked(v, simd_load(t->mask + at));
+        simd_store(t->dst + at, v);
+    } else {
+        if (t->mask) v = tile_masked(v, simd_load_part(t->mask + at, left));
+        simd_store_part(t->dst + at, v, left);
+    }
+}
+
+WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int tile, const int kernel, const bool pool)
+{
+    enum { MOST = WINOGRAD_MOST };
+    const int alpha = tile + kernel - 1;
+    for (ptrdiff_t channel = 0; channel < t->channels; channel += SIMD_WIDTH) {
+        const ptrdiff_t left = t->channels - channel;
+        const float *from = t->src + channel;
+        const simd_float bias = t->bias ? simd_load_part(t->bias + channel, left) : simd_zero();
+        simd_float half[MOST][MOST], y[MOST][MOST];
+#pragma GCC unroll 8
+        for (int c = 0; c < alpha; c++) {
+            simd_float in[MOST], out[MOST];
+#pragma GCC unroll 8
+            for (int i = 0; i < alpha; i++) in[i] = simd_load(from + (i * alpha + c) * t->position);
+            winograd_output_1d(out, in, tile, kernel);
+#pragma GCC unroll 8
+            for (int i = 0; i < tile; i++) half[i][c] = out[i];
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < tile; i++) {
+            winograd_output_1d(y[i], half[i], tile, kernel);
+#pragma GCC unroll 8
+            for (int j = 0; j < tile; j++) y[i][j] = simd_add(y[i][j], bias);
+            if (pool) continue;
+            if (i >= t->rows) break;
+#pragma GCC unroll 8
+            for (int j = 0; j < tile; j++) {
+                if (j >= t->columns) break;
+                const simd_float v = t->relu ? simd_max(simd_zero(), y[i][j]) : y[i][j];
+                winograd_store(t, v, i * t->dst_row + j * t->dst_pixel + channel, left);
+            }
+        }
+        if (!pool) continue;
+#pragma GCC unroll 8
+        for (int i = 0; i < tile / 2; i++) {
+            if (i >= t->rows) break;
+#pragma GCC unroll 8
+            for (int j = 0; j < tile / 2; j++) {
+                if (j >= t->columns) break;
+                const pool_best best = pool_of_four(y[2 * i][2 * j], y[2 * i][2 * j + 1], y[2 * i + 1][2 * j],
+                                                    y[2 * i + 1][2 * j + 1], t->relu);
+                const ptrdiff_t at = i * t->dst_row + j * t->dst_pixel + channel;
+                pool_store(t->dst + at, t->argmax ? t->argmax + at : NULL, best, left, left);
+            }
+        }
+    }
+}
+
+static void winograd_output(const cnn_winograd_tile *t)
+{
+    assert(!t->pool || !t->mask);
+    if (t->pool)
+        WINOGRAD_DISPATCH(winograd_tile_body, t, true);
+    else
+        WINOGRAD_DISPATCH(winograd_tile_body, t, false);
+}
+
+/* ---- filters ---------------------------------------------------------------------------------------------------- */
+
+/* G g G^T of every filter, or G^T S G of every sum */
+WINOGRAD_INLINE void winograd_filter_body(const cnn_winograd_filters *f, const int tile, const int kernel,
+                                          const bool is_gradient)
+{
+    enum { MOST = WINOGRAD_MOST };
+    const int alpha = tile + kernel - 1, from = is_gradient ? alpha : kernel, to = is_gradient ? kernel : alpha;
+    const ptrdiff_t src_stride = is_gradient ? f->positions : f->taps;
+    const ptrdiff_t dst_stride = is_gradient ? f->taps : f->positions;
+    for (ptrdiff_t row = 0; row < f->rows; row++)
+        for (ptrdiff_t lane = 0; lane < CNN_PANEL; lane += SIMD_WIDTH) {
+            const float *src = f->src + row * f->src_row + lane;
+            float *dst = f->dst + row * f->dst_row + lane;
+            simd_float half[MOST][MOST];
+#pragma GCC unroll 8
+            for (int c = 0; c < from; c++) {
+                simd_float in[MOST], out[MOST];
+#pragma GCC unroll 8
+                for (int i = 0; i < from; i++) in[i] = simd_load(src + (i * from + c) * src_stride);
+                if (is_gradient)
+                    winograd_gradient_1d(out, in, tile, kernel);
+                else
+                    winograd_filter_1d(out, in, tile, kernel);
+#pragma GCC unroll 8
+                for (int i = 0; i < to; i++) half[i][c] = out[i];
+            }
+#pragma GCC unroll 8
+            for (int i = 0; i < to; i++) {
+                simd_float out[MOST];
+                if (is_gradient)
+                    winograd_gradient_1d(out, half[i], tile, kernel);
+                else
+                    winograd_filter_1d(out, half[i], tile, kernel);
+#pragma GCC unroll 8
+                for (int j = 0; j < to; j++) simd_store(dst + (i * to + j) * dst_stride, out[j]);
+            }
+        }
+}
+
+static void winograd_filter(const cnn_winograd_filters *f) { WINOGRAD_DISPATCH(winograd_filter_body, f, false); }
+
+static void winograd_gradient(const cnn_winograd_filters *f) { WINOGRAD_DISPATCH(winograd_filter_body, f, true); }
+
+#endif

@@ -1,0 +1,219 @@
+/* Winograd convolution, forward and data gradient, which is a forward pass over the gradient with other filters.
+ *
+ * A task is a block of tiles times a range of output channels. Its source patches are transformed into the worker's
+ * scratch; then, for two panels of output channels at a time, one matrix product per position and the transform of
+ * these tiles straight into dst, so that the products never leave the cache.
+ */
+#include "ops/winograd.h"
+
+/* Tiles of a block: enough that the filters, which every block reads again, come in slower than they are used; few
+ * enough that a block's transformed patches stay in the second-level cache. */
+enum { BLOCK_BYTES = 448 << 10, LARGEST_BLOCK = 42, SMALLEST_BLOCK = 28, ENOUGH_TASKS = 8 };
+
+/* What a pass computes: a correlation with stride 1 of `src`, with `pad` zeros before, to a map (OH, OW, OC). */
+typedef struct pass {
+    cnn_winograd_map src;
+    ptrdiff_t pad_top, pad_left, oh, ow, oc, batch;
+    int tile, kernel;
+    const float *filter, *bias, *mask;
+    float *dst;
+    uint8_t *argmax;
+    bool relu, pool;
+} pass;
+
+typedef struct cut {
+    cnn_winograd_grid grid;
+    ptrdiff_t alpha, pairs, blocks, ranges; /* pairs of panels; blocks of tiles; ranges of pairs */
+    ptrdiff_t largest;                      /* tiles of a block, at most */
+    ptrdiff_t row, position;                /* of transformed patches */
+    ptrdiff_t product;                      /* elements between positions of products */
+} cut;
+
+static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t tile, ptrdiff_t kernel,
+                  ptrdiff_t batch)
+{
+    cut c = {.grid = cnn_winograd_grid_of(oh, ow, tile, batch),
+             .alpha = tile + kernel - 1,
+             .pairs = cnn_ceil_div(oc, WINOGRAD_COLUMNS),
+             .row = cnn_winograd_row(ic)};
+    const ptrdiff_t fitting = BLOCK_BYTES / (c.alpha * c.alpha * c.row * (ptrdiff_t)sizeof(float));
+    const ptrdiff_t block = cnn_max(SMALLEST_BLOCK, cnn_min(LARGEST_BLOCK, fitting));
+    c.blocks = cnn_ceil_div(c.grid.count, block);
+    c.ranges = cnn_min(c.pairs, cnn_ceil_div(ENOUGH_TASKS, c.blocks));
+    c.largest = cnn_min(block, c.grid.count);
+    c.position = cnn_winograd_position(c.largest, c.row);
+    c.product = cnn_winograd_position(c.largest, WINOGRAD_COLUMNS);
+    return c;
+}
+
+typedef struct scratch {
+    float *patches, *products;
+    void *zeros;
+    size_t bytes;
+} scratch;
+
+static scratch carve(const cut *c, ptrdiff_t ic, char *memory)
+{
+    const ptrdiff_t positions = c->alpha * c->alpha;
+    const size_t patches = cnn_align((size_t)(positions * c->position) * sizeof(float));
+    const size_t products = cnn_align((size_t)(positions * c->product) * sizeof(float));
+    return (scratch){(void *)memory, cnn_at(memory, patches), cnn_at(memory, patches + products),
+                     patches + products + cnn_winograd_zeros_bytes(c->alpha, ic)};
+}
+
+static cnn_workspace workspace(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, const cnn_conv2d_geometry *g,
+                               ptrdiff_t batch)
+{
+    const cut c = cut_of(ic, oh, ow, oc, g->tile, g->kh, batch);
+    return (cnn_workspace){0, carve(&c, ic, NULL).bytes};
+}
+
+cnn_workspace cnn_winograd_forward_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    return workspace(g->ic, g->oh, g->ow, g->oc, g, batch);
+}
+
+cnn_workspace cnn_winograd_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    return workspace(g->oc, g->h, g->w, g->ic, g, batch);
+}
+
+static void transform_patches(const pass *p, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
+                              ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
+{
+    cnn_winograd_patch patch = {.channels = p->src.c, .tile = p->tile, .kernel = p->kernel, .position = c->position};
+    for (ptrdiff_t t = first; t < last; t++) {
+        const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
+        const ptrdiff_t top = t / c->grid.columns % c->grid.rows * p->tile - p->pad_top;
+        const ptrdiff_t left = t % c->grid.columns * p->tile - p->pad_left;
+        cnn_winograd_aim(&patch, &p->src, zeros, n, top, left, c->alpha, 0);
+        patch.dst = memory->patches + (t - first) * c->row;
+        kernels->winograd_input(&patch);
+    }
+}
+
+/* The products of all positions for one pair of panels */
+static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff_t pair, ptrdiff_t count,
+                     const cnn_kernels *kernels)
+{
+    static const ptrdiff_t no_offset[1] = {0};
+    const ptrdiff_t ic = p->src.c, panel = ic * CNN_PANEL, panels = cnn_winograd_panels_of(p->oc, pair);
+    const ptrdiff_t positions = c->alpha * c->alpha, tiles = cnn_ceil_div(count, kernels->tile_rows);
+    const float *filter = p->filter + pair * positions * WINOGRAD_PAIR * panel;
+    cnn_tile tile = {.a_row = c->row,
+                     .a_k = 1,
+                     .b_k = CNN_PANEL,
+                     .b_group = panel,
+                     .c_row = WINOGRAD_COLUMNS,
+                     .c_group = CNN_PANEL,
+                     .segments = 1,
+                     .k = ic,
+                     .a_offset = no_offset,
+                     .b_offset = no_offset};
+    for (ptrdiff_t position = 0; position < positions; position++)
+        for (ptrdiff_t at = 0; at < panels; at += kernels->tile_groups) {
+            tile.b = filter + (position * panels + at) * panel;
+            tile.columns = (int)(cnn_min(kernels->tile_groups, panels - at) * CNN_PANEL);
+            for (ptrdiff_t t = 0; t < tiles; t++) {
+                const ptrdiff_t row = cnn_part(count, tiles, t);
+                tile.a = memory->patches + position * c->position + row * c->row;
+                tile.c = memory->products + position * c->product + row * WINOGRAD_COLUMNS + at * CNN_PANEL;
+                tile.rows = (int)(cnn_part(count, tiles, t + 1) - row);
+                kernels->gemm_tile(&tile);
+            }
+        }
+}
+
+static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrdiff_t pair, ptrdiff_t first,
+                        ptrdiff_t last, const cnn_kernels *kernels)
+{
+    const ptrdiff_t step = p->pool ? 2 : 1, channel = pair * WINOGRAD_COLUMNS;
+    const ptrdiff_t h = p->oh / step, w = p->ow / step, size = p->tile / step; /* of dst, of a tile in it */
+    cnn_winograd_tile tile = {.position = c->product,
+                              .bias = p->bias ? p->bias + channel : NULL,
+                              .dst_row = w * p->oc,
+                              .dst_pixel = p->oc,
+                              .channels = cnn_min(WINOGRAD_COLUMNS, p->oc - channel),
+                              .tile = p->tile,
+                              .kernel = p->kernel,
+                              .relu = p->relu,
+                              .pool = p->pool};
+    for (ptrdiff_t t = first; t < last; t++) {
+        const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
+        const ptrdiff_t top = t / c->grid.columns % c->grid.rows * size, left = t % c->grid.columns * size;
+        const ptrdiff_t at = ((n * h + top) * w + left) * p->oc + channel;
+        tile.src = memory->products + (t - first) * WINOGRAD_COLUMNS;
+        tile.rows = cnn_min(size, h - top);
+        tile.columns = cnn_min(size, w - left);
+        if (tile.rows <= 0 || tile.columns <= 0) continue; /* an odd last row or column, left out by the pooling */
+        tile.dst = p->dst + at;
+        tile.argmax = p->argmax ? p->argmax + at : NULL;
+        tile.mask = p->mask ? p->mask + at : NULL;
+        kernels->winograd_output(&tile);
+    }
+}
+
+static void run(const pass *p, const cnn_worker *worker)
+{
+    const cut c = cut_of(p->src.c, p->oh, p->ow, p->oc, p->tile, p->kernel, p->batch);
+    const scratch memory = carve(&c, p->src.c, worker->scratch);
+    ptrdiff_t begin, end;
+    cnn_share(worker, c.blocks * c.ranges, &begin, &end);
+    if (begin == end) return;
+    const cnn_winograd_zeros zeros = cnn_winograd_zeros_make(memory.zeros, c.alpha, p->src.c);
+    ptrdiff_t transformed = -1; /* the block whose patches are in scratch */
+    for (ptrdiff_t task = begin; task < end; task++) {
+        const ptrdiff_t block = task / c.ranges, range = task % c.ranges;
+        const ptrdiff_t first = cnn_part(c.grid.count, c.blocks, block);
+        const ptrdiff_t last = cnn_part(c.grid.count, c.blocks, block + 1);
+        if (block != transformed) transform_patches(p, &c, &memory, &zeros, first, last, worker->kernels);
+        transformed = block;
+        const ptrdiff_t pairs_end = cnn_part(c.pairs, c.ranges, range + 1);
+        for (ptrdiff_t pair = cnn_part(c.pairs, c.ranges, range); pair < pairs_end; pair++) {
+            multiply(p, &c, &memory, pair, last - first, worker->kernels);
+            write_tiles(p, &c, &memory, pair, first, last, worker->kernels);
+        }
+    }
+}
+
+void cnn_winograd_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const pass p = {.src = {call->operands[2], NULL, g->h, g->w, g->ic},
+                    .pad_top = g->pad_top,
+                    .pad_left = g->pad_left,
+                    .oh = g->oh,
+                    .ow = g->ow,
+                    .oc = g->oc,
+                    .batch = call->batch,
+                    .tile = (int)g->tile,
+                    .kernel = (int)g->kh,
+                    .filter = call->operands[3],
+                    .bias = call->operands[4],
+                    .dst = call->operands[0],
+                    .argmax = call->operands[1],
+                    .relu = g->activation == CNN_ACTIVATION_RELU,
+                    .pool = g->pool != 0};
+    run(&p, worker);
+}
+
+void cnn_winograd_backward_data(const cnn_call *call, const cnn_worker *worker)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    assert(!g->pool == !call->operands[3]);
+    const pass p = {.src = {call->operands[1], call->operands[3], g->oh, g->ow, g->oc},
+                    .pad_top = g->kh - 1 - g->pad_top,
+                    .pad_left = g->kw - 1 - g->pad_left,
+                    .oh = g->h,
+                    .ow = g->w,
+                    .oc = g->ic,
+                    .batch = call->batch,
+                    .tile = (int)g->tile,
+                    .kernel = (int)g->kh,
+                    .filter = call->operands[2],
+                    .mask = call->operands[4],
+                    .dst = call->operands[0]};
+    run(&p, worker);
+}

@@ -1,0 +1,89 @@
+/* Winograd convolution: what its passes share. */
+#ifndef CNN_OPS_WINOGRAD_H
+#define CNN_OPS_WINOGRAD_H
+
+#include "ops/pixels.h"
+#include "winograd.h"
+
+/* Transformed filters are stored by pairs of panels, [ceil(panels / 2)][alpha^2][panels of the pair][K][16]: what one
+ * sweep over the columns of a pair reads lies in one piece. */
+enum { WINOGRAD_PAIR = 2, WINOGRAD_COLUMNS = WINOGRAD_PAIR * CNN_PANEL };
+
+static inline ptrdiff_t cnn_winograd_panels_of(ptrdiff_t columns, ptrdiff_t pair)
+{
+    return cnn_min(WINOGRAD_PAIR, cnn_panels(columns) - pair * WINOGRAD_PAIR);
+}
+
+static inline ptrdiff_t cnn_winograd_alpha(const cnn_conv2d_geometry *g) { return g->tile + g->kh - 1; }
+
+/* A map (H, W, C) of each sample, read in patches. With argmax it is given as (H/2, W/2, C), see cnn_winograd_patch. */
+typedef struct cnn_winograd_map {
+    const float *data;
+    const uint8_t *argmax;
+    ptrdiff_t h, w, c;
+} cnn_winograd_map;
+
+/* Where zeros are read from: a row of pixels, both as numbers and as positions. */
+typedef struct cnn_winograd_zeros {
+    float *data;
+    uint8_t *argmax;
+} cnn_winograd_zeros;
+
+static inline size_t cnn_winograd_zeros_bytes(ptrdiff_t alpha, ptrdiff_t channels)
+{
+    return cnn_align((size_t)(alpha * channels) * sizeof(float)) + cnn_align((size_t)(alpha * channels));
+}
+
+static inline cnn_winograd_zeros cnn_winograd_zeros_make(void *memory, ptrdiff_t alpha, ptrdiff_t channels)
+{
+    memset(memory, 0, cnn_winograd_zeros_bytes(alpha, channels));
+    return (cnn_winograd_zeros){memory, cnn_at(memory, cnn_align((size_t)(alpha * channels) * sizeof(float)))};
+}
+
+/* Points a patch of size x size at (top, left) of sample n, channels from `channel` on. */
+static inline void cnn_winograd_aim(cnn_winograd_patch *patch, const cnn_winograd_map *map,
+                                    const cnn_winograd_zeros *zeros, ptrdiff_t n, ptrdiff_t top, ptrdiff_t left,
+                                    ptrdiff_t size, ptrdiff_t channel)
+{
+    const bool pooled = map->argmax != NULL;
+    const ptrdiff_t step = pooled ? 2 : 1, h = map->h / step, w = map->w / step; /* as stored */
+    patch->first = cnn_max(0, -left);
+    patch->last = cnn_min(size, w * step - left);
+    patch->pooled = pooled;
+    patch->tap = (int)((top & 1) * 2 + ((left + patch->first) & 1));
+    patch->pixel = map->c;
+    for (ptrdiff_t i = 0; i < size; i++) {
+        const ptrdiff_t y = top + i;
+        const bool inside = y >= 0 && y < h * step && patch->first < patch->last;
+        const ptrdiff_t at = inside ? ((n * h + y / step) * w + (left + patch->first) / step) * map->c + channel : 0;
+        patch->row[i] = inside ? map->data + at : zeros->data;
+        if (pooled) patch->argmax[i] = inside ? map->argmax + at : zeros->argmax;
+    }
+}
+
+/* How the outputs of a batch are cut into tiles, numbered row by row through all samples. */
+typedef struct cnn_winograd_grid {
+    ptrdiff_t rows, columns, count; /* of one sample, and of all samples */
+} cnn_winograd_grid;
+
+static inline cnn_winograd_grid cnn_winograd_grid_of(ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t tile, ptrdiff_t batch)
+{
+    const ptrdiff_t rows = cnn_ceil_div(oh, tile), columns = cnn_ceil_div(ow, tile);
+    return (cnn_winograd_grid){rows, columns, batch * rows * columns};
+}
+
+/* Channels of a row of transformed values: whole panels, and no power of two that would put all rows of a tile of the
+ * matrix product into the same few sets of the first-level cache. */
+static inline ptrdiff_t cnn_winograd_row(ptrdiff_t channels)
+{
+    const ptrdiff_t row = cnn_panels(channels) * CNN_PANEL;
+    return row % 128 == 0 ? row + CNN_PANEL : row;
+}
+
+/* Elements between positions: an odd number of cache lines, so that the positions of a patch spread over all sets. */
+static inline ptrdiff_t cnn_winograd_position(ptrdiff_t rows, ptrdiff_t row)
+{
+    return (rows * row / CNN_PANEL | 1) * CNN_PANEL;
+}
+
+#endif

@@ -1,0 +1,244 @@
+/* Winograd convolution, gradient by weights and bias: G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
+ *
+ * A task is a part of the tiles times a block of input channels times a block of output channels, small enough that the
+ * sums of all positions stay in the second-level cache. It transforms source and gradient of a few tiles at a time and
+ * adds one matrix product per position; at the end of the part it turns its sums into weights. Parts depend on shape and
+ * batch only, and are added in order.
+ */
+#include "ops/winograd.h"
+
+enum {
+    SUM_BYTES = 600 << 10,   /* of a block's sums */
+    CHUNK_BYTES = 300 << 10, /* of the transformed tiles between two additions */
+    LARGEST_CHUNK = 32,
+    SMALLEST_CHUNK = 8,
+    OC_BLOCK = 64,
+    IC_BLOCK = 128,
+    MOST_PARTS = 16,
+    PART_TILES = 64, /* at least, so that turning sums into weights stays cheap */
+    PART_BYTES = 16 << 20,
+    ENOUGH_TASKS = 16
+};
+
+typedef struct cut {
+    cnn_winograd_grid grid;
+    ptrdiff_t alpha, parts, bias_parts;
+    ptrdiff_t ic_panels, oc_panels, ic_blocks, oc_blocks;
+    ptrdiff_t ic_block, oc_block;             /* channels of the largest block, whole panels */
+    ptrdiff_t chunk;                          /* tiles */
+    ptrdiff_t source_position, diff_position; /* elements between positions */
+    ptrdiff_t sum_position;
+    ptrdiff_t weights; /* elements of one part's gradient */
+} cut;
+
+static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
+{
+    cut c = {.grid = cnn_winograd_grid_of(g->oh, g->ow, g->tile, batch),
+             .alpha = cnn_winograd_alpha(g),
+             .ic_panels = cnn_panels(g->ic),
+             .oc_panels = cnn_panels(g->oc)};
+    const ptrdiff_t position_bytes = c.alpha * c.alpha * (ptrdiff_t)sizeof(float);
+    c.oc_blocks = cnn_ceil_div(c.oc_panels, OC_BLOCK / CNN_PANEL);
+    c.oc_block = cnn_ceil_div(c.oc_panels, c.oc_blocks) * CNN_PANEL;
+    const ptrdiff_t fitting = SUM_BYTES / (position_bytes * c.oc_block) / CNN_PANEL;
+    c.ic_blocks = cnn_ceil_div(c.ic_panels, cnn_max(1, cnn_min(IC_BLOCK / CNN_PANEL, fitting)));
+    c.ic_block = cnn_ceil_div(c.ic_panels, c.ic_blocks) * CNN_PANEL;
+    const ptrdiff_t chunk = CHUNK_BYTES / (position_bytes * (c.ic_block + c.oc_block));
+    c.chunk = cnn_max(SMALLEST_CHUNK, cnn_min(LARGEST_CHUNK, chunk));
+    c.source_position = cnn_winograd_position(c.chunk, c.ic_block);
+    c.diff_position = cnn_winograd_position(c.chunk, c.oc_block);
+    c.sum_position = cnn_winograd_position(c.ic_block, c.oc_block);
+    c.weights = g->kh * g->kw * g->ic * c.oc_panels * CNN_PANEL;
+    const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));
+    const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
+    c.parts = cnn_max(1, cnn_min(cnn_min(affordable, wanted), c.grid.count / PART_TILES));
+    c.bias_parts = cnn_min(MOST_PARTS, batch);
+    return c;
+}
+
+typedef struct scratch {
+    float *source, *diff, *sums, *bias, *rows; /* rows: two of diff_dst before its pooling */
+    void *zeros;
+    size_t bytes;
+} scratch;
+
+static scratch carve(const cnn_conv2d_geometry *g, const cut *c, char *memory)
+{
+    const ptrdiff_t positions = c->alpha * c->alpha;
+    const size_t source = cnn_align((size_t)(positions * c->source_position) * sizeof(float));
+    const size_t diff = cnn_align((size_t)(positions * c->diff_position) * sizeof(float));
+    const size_t sums = cnn_align((size_t)(positions * c->sum_position) * sizeof(float));
+    const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
+    const size_t rows = g->pool ? cnn_align((size_t)(2 * g->ow * g->oc) * sizeof(float)) : 0;
+    scratch s = {.source = (void *)memory, .diff = cnn_at(memory, source), .bytes = source + diff};
+    s.sums = cnn_at(memory, s.bytes), s.bytes += sums;
+    s.bias = cnn_at(memory, s.bytes), s.bytes += bias;
+    s.rows = cnn_at(memory, s.bytes), s.bytes += rows;
+    s.zeros = cnn_at(memory, s.bytes), s.bytes += cnn_winograd_zeros_bytes(c->alpha, cnn_max(g->ic, g->oc));
+    return s;
+}
+
+static size_t part_bytes(const cut *c) { return cnn_align((size_t)(c->parts * c->weights) * sizeof(float)); }
+
+cnn_workspace cnn_winograd_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    const cut c = cut_of(g, batch);
+    return (cnn_workspace){part_bytes(&c) + cnn_align((size_t)(c.bias_parts * g->oc) * sizeof(double)),
+                           carve(g, &c, NULL).bytes};
+}
+
+/* Panels of input and output channels of a task */
+typedef struct block {
+    ptrdiff_t ic, ic_end, oc, oc_end;
+} block;
+
+/* Source and gradient of the tiles [first, last), transformed */
+static void transform(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
+                      const block *b, ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const cnn_winograd_map source = {call->operands[2], NULL, g->h, g->w, g->ic};
+    const cnn_winograd_map diff = {call->operands[3], call->operands[4], g->oh, g->ow, g->oc};
+    const ptrdiff_t ic = b->ic * CNN_PANEL, oc = b->oc * CNN_PANEL;
+    cnn_winograd_patch of_source = {.channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - ic,
+                                    .tile = (int)g->tile,
+                                    .kernel = (int)g->kh,
+                                    .position = c->source_position};
+    cnn_winograd_patch of_diff = of_source;
+    of_diff.channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - oc;
+    of_diff.position = c->diff_position;
+    for (ptrdiff_t t = first; t < last; t++) {
+        const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
+        const ptrdiff_t top = t / c->grid.columns % c->grid.rows * g->tile, left = t % c->grid.columns * g->tile;
+        cnn_winograd_aim(&of_source, &source, zeros, n, top - g->pad_top, left - g->pad_left, c->alpha, ic);
+        of_source.dst = memory->source + (t - first) * c->ic_block;
+        kernels->winograd_input(&of_source);
+        cnn_winograd_aim(&of_diff, &diff, zeros, n, top, left, g->tile, oc);
+        of_diff.dst = memory->diff + (t - first) * c->oc_block;
+        kernels->winograd_diff(&of_diff);
+    }
+}
+
+/* sums[position][panel of oc][ic][16] of the block, overwritten or added to */
+static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b, ptrdiff_t count,
+                     bool accumulate, const cnn_kernels *kernels)
+{
+    static const ptrdiff_t no_offset[1] = {0};
+    const ptrdiff_t channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - b->ic * CNN_PANEL, panels = b->oc_end - b->oc;
+    const ptrdiff_t tiles = cnn_ceil_div(channels, kernels->tile_rows);
+    cnn_tile tile = {.a_row = 1,
+                     .a_k = c->ic_block,
+                     .b_k = c->oc_block,
+                     .b_group = CNN_PANEL,
+                     .c_row = CNN_PANEL,
+                     .c_group = c->ic_block * CNN_PANEL,
+                     .segments = 1,
+                     .k = count,
+                     .a_offset = no_offset,
+                     .b_offset = no_offset,
+                     .accumulate = accumulate};
+    for (ptrdiff_t position = 0; position < c->alpha * c->alpha; position++)
+        for (ptrdiff_t panel = 0; panel < panels; panel += kernels->tile_groups) {
+            tile.b = memory->diff + position * c->diff_position + panel * CNN_PANEL;
+            tile.columns = (int)(cnn_min(kernels->tile_groups, panels - panel) * CNN_PANEL);
+            for (ptrdiff_t t = 0; t < tiles; t++) {
+                const ptrdiff_t row = cnn_part(channels, tiles, t);
+                tile.a = memory->source + position * c->source_position + row;
+                tile.c = memory->sums + position * c->sum_position + (panel * c->ic_block + row) * CNN_PANEL;
+                tile.rows = (int)(cnn_part(channels, tiles, t + 1) - row);
+                kernels->gemm_tile(&tile);
+            }
+        }
+}
+
+static void write_block(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b,
+                        float *weights, const cnn_kernels *kernels)
+{
+    const ptrdiff_t ic = b->ic * CNN_PANEL, taps = g->kh * g->kw;
+    cnn_winograd_filters filters = {.rows = cnn_min(b->ic_end * CNN_PANEL, g->ic) - ic,
+                                    .src_row = CNN_PANEL,
+                                    .dst_row = CNN_PANEL,
+                                    .taps = g->ic * CNN_PANEL,
+                                    .positions = c->sum_position,
+                                    .tile = (int)g->tile,
+                                    .kernel = (int)g->kh};
+    for (ptrdiff_t panel = b->oc; panel < b->oc_end; panel++) {
+        filters.src = memory->sums + (panel - b->oc) * c->ic_block * CNN_PANEL;
+        filters.dst = weights + (panel * taps * g->ic + ic) * CNN_PANEL;
+        kernels->winograd_gradient(&filters);
+    }
+}
+
+/* Sums of diff_dst over the samples [begin, end) */
+static void sum_bias(const cnn_call *call, const scratch *memory, double *sums, ptrdiff_t begin, ptrdiff_t end,
+                     const cnn_kernels *kernels)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const float *diff = call->operands[3];
+    const uint8_t *argmax = call->operands[4];
+    const ptrdiff_t step = g->pool ? 2 : 1, h = g->oh / step, w = g->ow / step; /* as stored */
+    memset(sums, 0, (size_t)g->oc * sizeof *sums);
+    for (ptrdiff_t row = begin * h; row < end * h; row++) {
+        const float *pixels = diff + row * w * g->oc;
+        if (g->pool) {
+            kernels->unpool_2x2(memory->rows, memory->rows + 2 * w * g->oc, pixels, argmax + row * w * g->oc, w, g->oc);
+            pixels = memory->rows;
+        }
+        memset(memory->bias, 0, (size_t)g->oc * sizeof *memory->bias);
+        kernels->add_rows(memory->bias, pixels, step * step * w, g->oc, g->oc);
+        for (ptrdiff_t o = 0; o < g->oc; o++) sums[o] += (double)memory->bias[o];
+    }
+}
+
+static void add_parts(const cnn_call *call, const cut *c, const float *weights, const double *bias,
+                      const cnn_worker *worker)
+{
+    const ptrdiff_t oc = call->geometry->conv2d.oc;
+    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
+    ptrdiff_t first, last;
+    cnn_share_elements(worker, c->weights, &first, &last);
+    if (first < last)
+        worker->kernels->sum_parts(diff_weights + first, weights + first, c->parts, last - first, c->weights);
+    if (!diff_bias || !cnn_is_first(worker)) return;
+    for (ptrdiff_t o = 0; o < oc; o++) {
+        double sum = 0.0;
+        for (ptrdiff_t part = 0; part < c->bias_parts; part++) sum += bias[part * oc + o];
+        diff_bias[o] = (float)sum;
+    }
+}
+
+void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worker)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    assert(!g->pool == !call->operands[4]);
+    const cut c = cut_of(g, call->batch);
+    const scratch memory = carve(g, &c, worker->scratch);
+    float *weights = worker->shared;
+    double *bias = (void *)((char *)worker->shared + part_bytes(&c));
+    const cnn_winograd_zeros zeros = cnn_winograd_zeros_make(memory.zeros, c.alpha, cnn_max(g->ic, g->oc));
+
+    ptrdiff_t begin, end;
+    cnn_share(worker, c.parts * c.oc_blocks * c.ic_blocks, &begin, &end);
+    for (ptrdiff_t task = begin; task < end; task++) {
+        const ptrdiff_t ic = task % c.ic_blocks, oc = task / c.ic_blocks % c.oc_blocks;
+        const ptrdiff_t part = task / c.ic_blocks / c.oc_blocks;
+        const block b = {cnn_part(c.ic_panels, c.ic_blocks, ic), cnn_part(c.ic_panels, c.ic_blocks, ic + 1),
+                         cnn_part(c.oc_panels, c.oc_blocks, oc), cnn_part(c.oc_panels, c.oc_blocks, oc + 1)};
+        const ptrdiff_t start = cnn_part(c.grid.count, c.parts, part), stop = cnn_part(c.grid.count, c.parts, part + 1);
+        for (ptrdiff_t first = start; first < stop; first += c.chunk) {
+            const ptrdiff_t last = cnn_min(first + c.chunk, stop);
+            transform(call, &c, &memory, &zeros, &b, first, last, worker->kernels);
+            multiply(g, &c, &memory, &b, last - first, first > start, worker->kernels);
+        }
+        write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
+    }
+    if (call->operands[1]) {
+        cnn_share(worker, c.bias_parts, &begin, &end);
+        for (ptrdiff_t part = begin; part < end; part++)
+            sum_bias(call, &memory, bias + part * g->oc, cnn_part(call->batch, c.bias_parts, part),
+                     cnn_part(call->batch, c.bias_parts, part + 1), worker->kernels);
+    }
+    cnn_barrier(worker);
+    add_parts(call, &c, weights, bias, worker);
+}

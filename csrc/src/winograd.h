@@ -1,0 +1,50 @@
+/* Winograd convolution: what ops and inner kernels say to each other. The algorithm and its matrices are derived in
+ * csrc/winograd/generate.py. */
+#ifndef CNN_WINOGRAD_H
+#define CNN_WINOGRAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { WINOGRAD_MOST = 8 }; /* the largest alpha = tile + kernel - 1 */
+
+/* One patch of a map (alpha x alpha of a source, or tile x tile of a gradient) to be transformed. Row i starts at row[i],
+ * which stands for column `first`; columns outside [first, last) are zero, and rows outside the map point at zeros.
+ * With argmax the map is given pooled: row[i] and argmax[i] start at the window of column `first`, `tap` is the position
+ * in its window of the pixel in row 0 and column `first`. */
+typedef struct cnn_winograd_patch {
+    const float *row[WINOGRAD_MOST];
+    const uint8_t *argmax[WINOGRAD_MOST];
+    ptrdiff_t first, last;
+    ptrdiff_t pixel, channels; /* elements between pixels, channels to transform */
+    int tap;
+    bool pooled;
+    int tile, kernel;
+    float *dst;         /* alpha^2 positions, each a row of channels, filled up with zeros to whole panels */
+    ptrdiff_t position; /* elements between positions */
+} cnn_winograd_patch;
+
+/* One tile of outputs: A^T M A, then + bias, ReLU, and the mask or the pooling, as far as it lies in the map. */
+typedef struct cnn_winograd_tile {
+    const float *src;         /* alpha^2 positions, each a row of channels in whole vectors */
+    ptrdiff_t position;       /* elements between positions */
+    float *dst;               /* the first pixel */
+    uint8_t *argmax;          /* NULL or as dst */
+    const float *bias, *mask; /* NULL, or [channels], or as dst */
+    ptrdiff_t dst_row, dst_pixel, channels;
+    ptrdiff_t rows, columns; /* of dst, pooled pixels with `pool` */
+    int tile, kernel;
+    bool relu, pool;
+} cnn_winograd_tile;
+
+/* A run of filters, CNN_PANEL side by side, between kernel x kernel taps and alpha^2 positions. Strides in elements. */
+typedef struct cnn_winograd_filters {
+    const float *src;
+    float *dst;
+    ptrdiff_t rows, src_row, dst_row;
+    ptrdiff_t taps, positions; /* stride from tap to tap, from position to position */
+    int tile, kernel;
+} cnn_winograd_filters;
+
+#endif
