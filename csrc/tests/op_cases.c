@@ -229,6 +229,46 @@ static void conv_cases(visitor *visit)
     }
 }
 
+/* The shapes above that Winograd's algorithm can do, with either tile. Pooling meets no integers: whether two of them
+ * tie depends on rounding. */
+static void winograd_cases(visitor *visit)
+{
+    for (size_t i = 0; i < 2 * sizeof conv_shapes / sizeof conv_shapes[0]; i++) {
+        op_case one = {.batch = conv_shapes[i / 2].batch, .geometry.conv2d = conv_shapes[i / 2].geometry};
+        geometry_complete("conv2d", &one.geometry);
+        cnn_conv2d_geometry *g = &one.geometry.conv2d;
+        g->tile = i % 2 ? 4 : 2;
+        if (g->kh != g->kw || (g->kh != 3 && g->kh != 5) || g->groups > 1 || g->dilation_h > 1 || g->stride_h > 1)
+            continue;
+        one.op = CNN_OP_winograd_filter;
+        visit(&one);
+        one.op = CNN_OP_winograd_filter_backward;
+        visit(&one);
+        one.op = CNN_OP_winograd_forward, one.absent = 1u << 1;
+        visit(&one);
+        g->activation = CNN_ACTIVATION_RELU, one.absent |= 1u << 4;
+        visit(&one);
+        g->activation = CNN_ACTIVATION_NONE;
+        one.op = CNN_OP_winograd_backward_data, one.absent = 1u << 4;
+        visit(&one);
+        one.absent = 0, one.values = VALUES_INTEGER; /* so that the mask has zeros */
+        visit(&one);
+        one.op = CNN_OP_winograd_backward_weights, one.values = VALUES_UNIFORM;
+        visit(&one);
+        if (g->oh < 2 || g->ow < 2) continue;
+        one.op = CNN_OP_winograd_forward, g->pool = 2;
+        visit(&one);
+        g->activation = CNN_ACTIVATION_RELU;
+        visit(&one);
+        one.op = CNN_OP_winograd_backward_data;
+        visit(&one);
+        one.op = CNN_OP_winograd_backward_weights;
+        visit(&one);
+        one.absent = 1u << 1;
+        visit(&one);
+    }
+}
+
 static const struct {
     ptrdiff_t batch, k, n;
 } linear_shapes[] = {{1, 1, 1},    {1, 37, 10},  {3, 17, 33},    {5, 9, 16},
@@ -451,6 +491,7 @@ static void optimizer_cases(visitor *visit)
 void each_op_case(visitor *visit)
 {
     conv_cases(visit);
+    winograd_cases(visit);
     linear_cases(visit);
     pool_cases(visit);
     elementwise_cases(visit);

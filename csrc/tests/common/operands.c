@@ -13,9 +13,18 @@ static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / 
 
 /* ---- sizes --------------------------------------------------------------------------------------------------- */
 
-static ptrdiff_t conv2d_count(const cnn_conv2d_geometry *g, ptrdiff_t batch, const char *name)
+static ptrdiff_t winograd_filter_count(int op, const cnn_conv2d_geometry *g)
+{
+    const bool backward = op == CNN_OP_winograd_filter_backward || op == CNN_OP_winograd_backward_data;
+    const ptrdiff_t alpha = g->tile + g->kh - 1;
+    return alpha * alpha * (backward ? padded(g->ic) * g->oc : padded(g->oc) * g->ic);
+}
+
+static ptrdiff_t conv2d_count(int op, const cnn_conv2d_geometry *g, ptrdiff_t batch, const char *name)
 {
     const ptrdiff_t depth = g->kh * g->kw * (g->ic / g->groups);
+    const bool transforms = op == CNN_OP_winograd_filter || op == CNN_OP_winograd_filter_backward;
+    if (is(name, "filter") || (transforms && is(name, "dst"))) return winograd_filter_count(op, g);
     if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->h * g->w * g->ic;
     if (is(name, "weights") || is(name, "diff_weights")) return g->groups * padded(g->oc / g->groups) * depth;
     if (is(name, "bias") || is(name, "diff_bias")) return g->oc;
@@ -38,9 +47,10 @@ static ptrdiff_t norm_count(const cnn_norm_geometry *g, ptrdiff_t batch, const c
     return map ? batch * g->rows * g->c : g->c;
 }
 
-static ptrdiff_t count_of(const char *kind, const cnn_geometry *g, ptrdiff_t batch, const char *name)
+static ptrdiff_t count_of(int op, const cnn_geometry *g, ptrdiff_t batch, const char *name)
 {
-    if (is(kind, "conv2d")) return conv2d_count(&g->conv2d, batch, name);
+    const char *kind = cnn_op_find(op)->geometry;
+    if (is(kind, "conv2d")) return conv2d_count(op, &g->conv2d, batch, name);
     if (is(kind, "linear")) return linear_count(&g->linear, batch, name);
     if (is(kind, "norm")) return norm_count(&g->norm, batch, name);
     if (is(kind, "pool2d")) {
@@ -60,7 +70,8 @@ static bool is_output(int op, int index, const char *name)
 {
     if (starts(name, "diff_")) return !is(name, "diff_dst");
     if (starts(name, "save_")) return op == CNN_OP_batchnorm_forward_training;
-    if (is(name, "argmax")) return op == CNN_OP_maxpool2d_forward || op == CNN_OP_conv2d_forward;
+    if (is(name, "argmax"))
+        return op == CNN_OP_maxpool2d_forward || op == CNN_OP_conv2d_forward || op == CNN_OP_winograd_forward;
     return is(name, "dst") && index == 0;
 }
 
@@ -90,7 +101,7 @@ operand_set operands_describe(int op, const cnn_geometry *geometry, ptrdiff_t ba
             if (starts(mark, ":seg")) o->type = OPERAND_SEGMENTS;
         }
         o->output = is_output(op, set.count, o->name);
-        o->count = count_of(info->geometry, geometry, batch, o->name);
+        o->count = count_of(op, geometry, batch, o->name);
         o->bytes = (size_t)o->count * element_bytes(o->type);
         set.count++;
         text += word + (text[word] == ' ');
