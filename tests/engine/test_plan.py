@@ -195,7 +195,7 @@ def test_folded_weights_follow_every_change() -> None:
 
 def test_every_forward_op_has_a_gradient_rule() -> None:
     forward = {name for name in cnncore.OPS if name.endswith("_forward")} | {"dropout", "add", "copy_channels"}
-    assert forward <= set(RULES)
+    assert forward - {"winograd_forward"} <= set(RULES)  # which comes in after gradients have been planned
 
 
 def test_the_input_gets_no_gradient() -> None:
