@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from experiments.sides import Side, turns
+from experiments.sides import Side, SideEnded, turns
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTER = """
@@ -46,6 +46,23 @@ def test_a_side_that_has_ended_is_named() -> None:
     with (
         Side("gone", ["-c", "raise SystemExit"], ENVIRONMENT) as side,
         pytest.raises(UserError, match="'gone' has ended"),
+    ):
+        side.ask(double=1)
+
+
+def test_the_reason_of_an_end_is_kept(tmp_path: Path) -> None:
+    script = "import sys; print('warning', file=sys.stderr); raise SystemExit('no such device')"
+    with (
+        Side("gone", ["-c", script], ENVIRONMENT, messages=tmp_path / "messages") as side,
+        pytest.raises(SideEnded, match="status 1: no such device"),
+    ):
+        side.ask(double=1)
+
+
+def test_an_answer_may_not_take_for_ever() -> None:
+    with (
+        Side("slow", ["-c", "import time; time.sleep(60)"], ENVIRONMENT, limit=0.2) as side,
+        pytest.raises(SideEnded, match="no answer within 0.2 s"),
     ):
         side.ask(double=1)
 
