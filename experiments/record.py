@@ -37,19 +37,23 @@ def commit() -> str:
     return described.stdout.strip() if described.returncode == 0 else "unknown"
 
 
-def document(command: Sequence[str], output: str, status: int, seconds: float) -> str:
-    """The Markdown file: a table of circumstances, then the output as it was."""
+def circumstances(command: Sequence[str]) -> dict[str, str]:
+    """What a figure depends on: command, commit, date, machine, instruction set and threads, Python."""
     import cnncore
 
-    facts = {
+    return {
         "command": f"`{shlex.join(command)}`",
         "commit": commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{cpu_name()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "instruction set, threads": f"{cnncore.isa()}, {cnncore.get_num_threads()}",
         "Python": platform.python_version(),
-        "exit status, seconds": f"{status}, {seconds:.0f}",
     }
+
+
+def document(command: Sequence[str], output: str, status: int, seconds: float) -> str:
+    """The Markdown file: a table of circumstances, then the output as it was."""
+    facts = {**circumstances(command), "exit status, seconds": f"{status}, {seconds:.0f}"}
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
     return f"| | |\n|---|---|\n{rows}\n\n```text\n{output.rstrip()}\n```\n"
 

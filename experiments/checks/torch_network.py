@@ -10,41 +10,17 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.graph import Network
-from engine.layers import (
-    Add,
-    AvgPool2D,
-    BatchNorm,
-    Concat,
-    Conv2D,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2D,
-    Layer,
-    LeakyReLU,
-    Linear,
-    MaxPool2D,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from engine.layers import Dropout, Layer
 from engine.topology import INPUT
+from experiments.peers.cases import nodes_of
 
 try:
     import torch
     from torch import nn
+
+    from experiments.peers.adapters.torch import module_of
 except ImportError as error:
-    raise UserError("this check compares with PyTorch, which is not installed: pip install '.[peers]'") from error
-
-
-class Sum(nn.Module):
-    def forward(self, *inputs: Any) -> Any:
-        return sum(inputs)
-
-
-class Joined(nn.Module):
-    def forward(self, *inputs: Any) -> Any:
-        return torch.cat(inputs, 1)
+    raise UserError("this check compares with PyTorch, which is not installed: pip install torch") from error
 
 
 class KeyedDropout(nn.Module):
@@ -65,42 +41,6 @@ class KeyedDropout(nn.Module):
         return x * torch.from_numpy(mask).to(x.dtype).movedim(-1, 1)
 
 
-def _convolution(layer: Conv2D, shape: tuple[int, ...]) -> Any:
-    top, bottom, left, right = layer.pads(*shape[1:])
-    symmetric = (top, left) == (bottom, right)
-    convolution = nn.Conv2d(
-        layer.in_channels, layer.out_channels, layer.kernel, layer.stride, (top, left) if symmetric else 0,
-        layer.dilation, layer.groups, layer.bias,
-    )  # fmt: skip
-    return convolution if symmetric else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), convolution)
-
-
-def module_of(layer: Layer, shape: tuple[int, ...], stream: int) -> Any:
-    """The module that does what `layer` does on inputs of `shape` (per sample). `stream` numbers the dropouts."""
-    match layer:
-        case Conv2D():
-            return _convolution(layer, shape)
-        case Linear():
-            return nn.Linear(layer.in_features, layer.out_features, layer.bias)
-        case MaxPool2D():
-            return nn.MaxPool2d(layer.kernel, layer.stride, layer.padding, ceil_mode=layer.ceil_mode)
-        case AvgPool2D():
-            return nn.AvgPool2d(layer.kernel, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad)
-        case GlobalAvgPool2D():
-            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        case BatchNorm():
-            kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
-            return kind(shape[0], layer.eps, layer.momentum)
-        case Dropout():
-            return KeyedDropout(layer.rate, stream)
-        case LeakyReLU():
-            return nn.LeakyReLU(layer.slope)
-    simple = {
-        ReLU: nn.ReLU, Sigmoid: nn.Sigmoid, Tanh: nn.Tanh, Flatten: nn.Flatten, Add: Sum, Concat: Joined,
-    }  # fmt: skip
-    return nn.Softmax(1) if isinstance(layer, Softmax) else simple[type(layer)]()
-
-
 class TorchNetwork(nn.Module):
     """`net` in PyTorch with the same weights; `absorbed` is a last layer that the loss already includes."""
 
@@ -111,9 +51,12 @@ class TorchNetwork(nn.Module):
             self.nodes = self.nodes[:-1]
         self.parts = nn.ModuleList()
         streams = 0
-        for node in self.nodes:
-            self.parts.append(module_of(node.layer, net.topology.shape_of(node.inputs[0]), streams))
-            streams += isinstance(node.layer, Dropout)
+        for node, data in zip(self.nodes, nodes_of(net.topology), strict=False):
+            if isinstance(node.layer, Dropout):
+                self.parts.append(KeyedDropout(node.layer.rate, streams))
+                streams += 1
+            else:
+                self.parts.append(module_of(data))
         self.names: dict[str, Any] = {}
         for node, part in zip(self.nodes, self.parts, strict=True):
             for ours, theirs in (("weights", "weight"), ("bias", "bias")):

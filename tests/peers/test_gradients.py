@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[peers]'")
+pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 from experiments.checks.gradients import compare, passed, report  # noqa: E402
 

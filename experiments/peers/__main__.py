@@ -1,0 +1,229 @@
+"""Time this engine beside other frameworks: training steps and inference of the reports' networks.
+
+`python -m experiments.peers [--peers P,…] [--networks N,…] [--threads 1,2] [--json F] [--plot F] [--quick]`
+
+Every side is a process of its own with the same network, weights and batch; first results are compared, then the sides
+are timed in interleaved rounds. Prints Markdown. A peer that is not installed is named and left out; `--python
+jax=/elsewhere/bin/python` runs one in another environment. `--show F …` prints and draws what earlier runs wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from engine import cli
+from engine.errors import UserError, unknown
+from engine.files import write_atomically
+from experiments.networks import NETWORKS
+from experiments.peers import render
+from experiments.peers.cases import BATCHES, ONLY, OPTIMIZERS, TASKS, Case, cases_of
+from experiments.peers.frameworks import FRAMEWORKS, OURS, PEERS, probe
+from experiments.peers.job import INFERENCE, SGD, TRAINING
+from experiments.peers.protocol import Settings, measure
+from experiments.peers.records import CaseRecord, Run, from_json, merged, to_json
+from experiments.record import circumstances
+
+T = TypeVar("T")
+
+QUICK_NETWORKS = ("lenet", "model3", "mnist_cnn", "vgg3")
+QUICK_BATCHES = {TRAINING: (64,), INFERENCE: (1, 64)}
+QUICK = Settings(rounds=5, turn=0.25, case_seconds=20.0)
+QUICK_MINUTES = 9.0
+
+
+def listed(what: str, known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Reads names with commas between them."""
+    names = list(known)
+
+    def read(text: str) -> list[str]:
+        chosen = [each.strip() for each in text.split(",") if each.strip()]
+        for each in chosen:
+            if each not in names:
+                raise argparse.ArgumentTypeError(str(unknown(what, each, names)))
+        if not chosen:
+            raise argparse.ArgumentTypeError(f"expected one {what} or more, with commas between them")
+        return list(dict.fromkeys(chosen))
+
+    return read
+
+
+def counts(text: str) -> list[int]:
+    """Reads whole numbers from 1 with commas between them."""
+    try:
+        values = [int(each) for each in text.split(",")]
+    except ValueError:
+        values = [0]
+    if min(values) < 1:
+        raise argparse.ArgumentTypeError(f"expected whole numbers from 1 with commas between them, not {text!r}")
+    return list(dict.fromkeys(values))
+
+
+def positive(kind: Callable[[str], T]) -> Callable[[str], T]:
+    def read(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind("0")
+        if not value > 0:  # type: ignore[operator]
+            raise argparse.ArgumentTypeError(f"expected a number above 0, not {text!r}")
+        return value
+
+    return read
+
+
+def interpreter(text: str) -> tuple[str, str]:
+    """Reads PEER=PATH."""
+    peer, _, path = text.partition("=")
+    if peer not in PEERS:
+        raise argparse.ArgumentTypeError(str(unknown("peer", peer, PEERS)))
+    if not shutil.which(path):
+        raise argparse.ArgumentTypeError(f"{path!r} is no program that can be run")
+    return peer, path
+
+
+def parser() -> argparse.ArgumentParser:
+    first, *rest = (__doc__ or "").split("\n\n")
+    result = argparse.ArgumentParser(prog="python -m experiments.peers", description=first)
+    add = result.add_argument
+    add("--peers", type=listed("peer", PEERS), help=f"of {', '.join(PEERS)} (default: each for what it is good at)")
+    add("--networks", type=listed("network", NETWORKS), help=f"of {', '.join(NETWORKS)} (default: all)")
+    add("--threads", type=counts, help="such as 1,2 (default: 1,2)")
+    add("--tasks", type=listed("task", TASKS), default=list(TASKS), help="training, inference or both (default)")
+    add("--optimizers", type=listed("optimizer", OPTIMIZERS), help="sgd, adam or both (default)")
+    add("--batches", type=counts, help="of training (default: 64,16)")
+    add("--inference-batches", type=counts, help="of inference (default: 1,8,64,256)")
+    add("--rounds", type=positive(int), help="interleaved rounds at most (default: 7)")
+    add("--turn", type=positive(float), help="seconds of a side's turn in a round (default: 0.5)")
+    add(
+        "--budget",
+        type=positive(float),
+        metavar="MINUTES",
+        help="for all cases; those that it does not reach are named",
+    )
+    add("--quick", action="store_true", help=f"{', '.join(QUICK_NETWORKS)} at few sizes, in less than ten minutes")
+    add("--python", type=interpreter, action="append", default=[], metavar="PEER=PATH", help="the peer's interpreter")
+    add("--json", type=Path, metavar="F", help="write the run as JSON; kept up to date after every case")
+    add("--plot", type=Path, metavar="F.png", help="draw the ratios (needs matplotlib)")
+    add("--show", type=Path, nargs="+", metavar="F", help="measure nothing: print and draw what these JSON files hold")
+    add("--progress", action="store_true", help="a line per case on standard error, also where it is no terminal")
+    return result
+
+
+def chosen_cases(options: argparse.Namespace) -> list[Case]:
+    quick = options.quick
+    usual = QUICK_BATCHES if quick else BATCHES
+    batches = {TRAINING: options.batches or usual[TRAINING], INFERENCE: options.inference_batches or usual[INFERENCE]}
+    return cases_of(
+        options.networks or (QUICK_NETWORKS if quick else NETWORKS),
+        options.tasks,
+        options.optimizers or ((SGD,) if quick else OPTIMIZERS),
+        batches,
+        options.threads or ((2,) if quick else (1, 2)),
+    )
+
+
+def peers_of(case: Case, asked: Sequence[str] | None, installed: Iterable[str]) -> list[str]:
+    """The peers that are timed in a case: those asked for, or those that are usual for the task."""
+    only = ONLY.get(case.network)
+    return [
+        peer
+        for peer in installed
+        if peer != OURS
+        and case.task in (FRAMEWORKS[peer].tasks if asked else FRAMEWORKS[peer].usual)
+        and (only is None or peer in only)
+    ]
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    given = {name: value for name in ("rounds", "turn") if (value := getattr(options, name)) is not None}
+    return replace(QUICK if options.quick else Settings(), **given)
+
+
+def run(options: argparse.Namespace, command: Sequence[str]) -> Run:
+    """Measure every case, as far as the budget reaches."""
+    cases, settings = chosen_cases(options), settings_of(options)
+    minutes = options.budget or (QUICK_MINUTES if options.quick else None)
+    deadline = float("inf") if minutes is None else time.monotonic() + 60.0 * minutes
+    report = options.progress or sys.stderr.isatty()
+    records: list[CaseRecord] = []
+    skipped: list[Case] = []
+    with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
+        place = Path(scratch)
+        pythons = {**dict.fromkeys(FRAMEWORKS, sys.executable), **dict(options.python)}
+        versions, missing = probe([OURS, *(options.peers or PEERS)], pythons, place)
+        if OURS not in versions:
+            raise UserError(f"the engine itself does not run: {missing[OURS]}")
+        done = Run(circumstances(command), versions, missing, records, skipped)
+        for number, case in enumerate(cases):
+            sides = peers_of(case, options.peers, versions)
+            if not sides:
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                skipped.append(case)
+                continue
+            folder = place / str(number)
+            share = time.monotonic() + left / (len(cases) - number)
+            start = time.monotonic()
+            records.append(measure(case, sides, pythons, folder, settings, share))
+            shutil.rmtree(folder)
+            if options.json:
+                write_json(done, options.json)
+            if report:
+                seconds = time.monotonic() - start
+                line = f"[{number + 1}/{len(cases)}, {seconds:.0f} s] {render.progress(records[-1])}"
+                print(line, file=sys.stderr, flush=True)
+        if options.json:
+            write_json(done, options.json)
+    return done
+
+
+def write_json(run: Run, path: Path) -> None:
+    write_atomically(path, (json.dumps(to_json(run), indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Run:
+    try:
+        return from_json(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not a file that --json has written") from None
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """What would fail after an hour fails now."""
+    for path in filter(None, (options.json, options.plot)):
+        if not path.resolve().parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist")
+    if options.plot:
+        if options.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise UserError(f"{options.plot}: the name of a plot ends with .png, .svg or .pdf")
+        import matplotlib  # noqa: F401  (says what is missing)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(given)
+    check_outputs(options)
+    if options.show:
+        done = merged([read_json(path) for path in options.show])
+    else:
+        done = run(options, ["python", "-m", "experiments.peers", *given])
+    print(render.markdown(done), end="")
+    if options.plot:
+        from experiments.peers.plot import draw
+
+        draw(done, options.plot)
+    return 1 if any(record.disagrees for record in done.records) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,137 @@
+"""PyTorch: eager, eager with channels_last, and torch.compile, as a user writes them who wants speed.
+
+Optimisers are the fused ones. Denormals are flushed: training on one batch over and over makes many, which is not the
+peer's fault. torch.compile compiles the network with its loss, and for inference freezes the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from experiments.peers import job as jobs
+from experiments.peers.job import Job, Node, Prepared
+
+
+def version() -> str:
+    return f"torch {torch.__version__}"
+
+
+class Sum(nn.Module):
+    def forward(self, *inputs: Any) -> Any:
+        return sum(inputs)
+
+
+class Joined(nn.Module):
+    def forward(self, *inputs: Any) -> Any:
+        return torch.cat(inputs, 1)
+
+
+def module_of(node: Node) -> Any:
+    """The module that does what the layer does."""
+    given = node.arguments
+    match node.kind:
+        case "Conv2D":
+            return _convolution(node)
+        case "Linear":
+            return nn.Linear(given["in_features"], given["out_features"], given["bias"])
+        case "MaxPool2D":
+            return nn.MaxPool2d(given["kernel"], given["stride"], given["padding"], ceil_mode=given["ceil_mode"])
+        case "AvgPool2D":
+            return nn.AvgPool2d(
+                given["kernel"], given["stride"], given["padding"], given["ceil_mode"], given["count_include_pad"]
+            )
+        case "GlobalAvgPool2D":
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case "BatchNorm":
+            kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
+            return kind(given["channels"], given["eps"], given["momentum"])
+        case "Dropout":
+            return nn.Dropout(given["rate"])
+        case "LeakyReLU":
+            return nn.LeakyReLU(given["slope"])
+        case "Softmax":
+            return nn.Softmax(1)
+    simple = {
+        "ReLU": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "Flatten": nn.Flatten, "Add": Sum, "Concat": Joined,
+    }  # fmt: skip
+    return simple[node.kind]()
+
+
+def _convolution(node: Node) -> Any:
+    given = node.arguments
+    top, bottom, left, right = node.pads
+    symmetric = (top, left) == (bottom, right)
+    convolution = nn.Conv2d(
+        given["in_channels"], given["out_channels"], given["kernel"], given["stride"],
+        (top, left) if symmetric else 0, given["dilation"], given["groups"], given["bias"],
+    )  # fmt: skip
+    return convolution if symmetric else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), convolution)
+
+
+def network_of(job: Job) -> Any:
+    """nn.Sequential with the job's weights; without the Softmax at its end where it trains."""
+    nodes = job.chain(logits=job.trains)
+    modules = [module_of(node) for node in nodes]
+    names = {"weight": "weights", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
+    with torch.no_grad():
+        for node, module in zip(nodes, modules, strict=True):
+            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+                if (ours := names.get(name.rpartition(".")[2])) is not None:
+                    tensor.copy_(torch.from_numpy(job.get(node, ours)))
+    return nn.Sequential(*modules).train(job.trains)
+
+
+def prepare(job: Job, side: str) -> Prepared:
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(job.threads)
+    network, x = network_of(job), torch.from_numpy(job.arrays["x"])
+    if side == "torch-cl":
+        network, x = network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    if job.trains:
+        return Prepared(_training_step(job, network, x, side == "torch-compile"))
+    return Prepared(_prediction(network, x, side == "torch-compile"))
+
+
+def _training_step(job: Job, network: Any, x: Any, compiled: bool) -> Any:
+    y = torch.from_numpy(job.arrays["y"])
+    optimizer: Any = (
+        torch.optim.SGD(network.parameters(), lr=job.learning_rate, momentum=jobs.MOMENTUM, fused=True)
+        if job.optimizer == jobs.SGD
+        else torch.optim.Adam(
+            network.parameters(), lr=job.learning_rate, betas=jobs.BETAS, eps=jobs.EPSILON, fused=True
+        )
+    )
+    criterion = nn.CrossEntropyLoss()
+
+    def forward(x: Any, y: Any) -> Any:
+        return criterion(network(x), y)
+
+    loss_of = torch.compile(forward) if compiled else forward
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = loss_of(x, y)
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+def _prediction(network: Any, x: Any, compiled: bool) -> Any:
+    # Frozen weights are folded only where autograd is off without inference_mode's own tensors.
+    off = torch.no_grad if compiled else torch.inference_mode
+    if compiled:
+        import torch._inductor.config as settings
+
+        settings.freezing = True
+        network = torch.compile(network)
+
+    def predict() -> Any:
+        with off():
+            return network(x).numpy()
+
+    return predict

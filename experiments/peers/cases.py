@@ -1,0 +1,108 @@
+"""What is compared: the reports' networks, each training step and batch of inference, as jobs for the sides."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.layers import Conv2D, Dropout
+from engine.network import Network
+from engine.topology import Topology
+from experiments.networks import NETWORKS, Measured
+from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
+
+TASKS = (TRAINING, INFERENCE)
+OPTIMIZERS = (SGD, ADAM)
+BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
+
+
+ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
+USUAL_BATCH = Measured.batch  # a network that is measured at another one is measured at that alone
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the tables."""
+
+    network: str
+    task: str
+    optimizer: str | None
+    batch: int
+    threads: int
+
+    def __str__(self) -> str:
+        kind = f"{self.task}, {self.optimizer}" if self.optimizer else self.task
+        return f"{self.network}, {kind}, batch {self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def cases_of(
+    networks: Iterable[str],
+    tasks: Sequence[str],
+    optimizers: Sequence[str],
+    batches: dict[str, Sequence[int]],
+    threads: Sequence[int],
+) -> list[Case]:
+    """Every combination that makes sense, network by network."""
+    return [
+        Case(network, task, optimizer, batch, count)
+        for count in threads
+        for network in networks
+        for task in tasks
+        for batch in batches_of(network, batches[task])
+        for optimizer in (optimizers if task == TRAINING else (None,))
+    ]
+
+
+def network_of(case: Case) -> Network:
+    return NETWORKS[case.network].make()
+
+
+def batches_of(network: str, usual: Sequence[int]) -> Sequence[int]:
+    batch = NETWORKS[network].batch
+    return usual if batch == USUAL_BATCH else (batch,)
+
+
+def has_dropout(net: Network) -> bool:
+    return any(isinstance(layer, Dropout) and layer.rate > 0.0 for layer in net.layers.values())
+
+
+def nodes_of(topology: Topology) -> tuple[Node, ...]:
+    """The layers as plain data."""
+    nodes = []
+    for node in topology.nodes:
+        shape = topology.shape_of(node.inputs[0])
+        pads = node.layer.pads(*shape[1:]) if isinstance(node.layer, Conv2D) else (0, 0, 0, 0)
+        nodes.append(Node(node.name, type(node.layer).__name__, node.inputs, node.layer.arguments(), shape, pads))
+    return tuple(nodes)
+
+
+def write_job(case: Case, net: Network, folder: Path, dropout: bool = True) -> Job:
+    """The job of a case in `folder`; without `dropout` every rate is 0."""
+    graph = copy.deepcopy(net.to_config())
+    nodes = list(nodes_of(net.topology))
+    if not dropout:
+        for arguments in [*(node["arguments"] for node in graph["nodes"]), *(node.arguments for node in nodes)]:
+            if "rate" in arguments:
+                arguments["rate"] = 0.0
+    job = Job(
+        case.task, case.optimizer, case.batch, case.threads, graph, tuple(nodes), net.output_shape, folder
+    )  # fmt: skip
+    job.save(arrays_of(case, net))
+    return job
+
+
+def arrays_of(case: Case, net: Network) -> dict[str, Array]:
+    """The first weights, a batch, and running statistics that are drawn for inference: 0 and 1 would hide an error."""
+    random = np.random.default_rng(0)
+    arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
+    if case.task == INFERENCE:
+        for name, value in net.buffers().items():
+            low, high = (-0.1, 0.1) if name.endswith("mean") else (0.5, 1.5)
+            arrays[name] = random.uniform(low, high, value.shape).astype(np.float32)
+    arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
+    arrays["y"] = random.integers(0, net.output_shape[0], case.batch)
+    return arrays

@@ -1,0 +1,128 @@
+"""What a side of the comparison is given: a network as data, its weights, a batch, and what is to be done with them.
+
+This module needs NumPy alone, so that the process of a peer imports nothing of the engine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAINING, INFERENCE = "training", "inference"
+SGD, ADAM = "sgd", "adam"
+
+# What the optimisers of all sides are set to. They differ in where Adam adds epsilon, which no loss shows.
+RATES = {SGD: 0.001, ADAM: 0.001}
+MOMENTUM = 0.9
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer: `kind` is its class in engine.layers, `shape` that of its (first) input per sample, C first."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    arguments: dict[str, Any]
+    shape: tuple[int, ...]
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # of a convolution: top, bottom, left, right
+
+    def pair(self, name: str, default: str = "") -> tuple[int, int]:
+        """An argument that is one number or (height, width); where it is None, the argument `default`."""
+        value = self.arguments[name]
+        if value is None:
+            value = self.arguments[default]
+        return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network, and whether a training step or a prediction is timed. `graph` is Network.to_config's."""
+
+    task: str
+    optimizer: str | None
+    batch: int
+    threads: int
+    graph: dict[str, Any]
+    nodes: tuple[Node, ...]
+    output_shape: tuple[int, ...]
+    folder: Path
+
+    @property
+    def trains(self) -> bool:
+        return self.task == TRAINING
+
+    @property
+    def learning_rate(self) -> float:
+        assert self.optimizer is not None
+        return RATES[self.optimizer]
+
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """ "x" (n, C, H, W), "y" (n,) int64, and parameters and running statistics by name in the public layouts."""
+        with np.load(self.folder / "arrays.npz") as file:
+            return dict(file)
+
+    def get(self, node: Node, name: str) -> Array | None:
+        """An array of a layer: "weights", "bias", "running_mean", "running_var"; None where it has none."""
+        return self.arrays.get(f"{node.name}.{name}")
+
+    def chain(self, logits: bool) -> list[Node]:
+        """The layers one after the other; `logits`: without a Softmax at the end, which the loss includes."""
+        nodes = list(self.nodes)
+        return nodes[:-1] if logits and nodes[-1].kind == "Softmax" else nodes
+
+    def weights_channels_last(self, position: int) -> Array:
+        """(in, out) weights of the Linear at `position` for maps flattened in the order H, W, C."""
+        weights = self.get(self.nodes[position], "weights")
+        assert weights is not None
+        before = self.nodes[position - 1] if position else None
+        if before is not None and before.kind == "Flatten" and len(before.shape) == 3:
+            weights = weights.reshape(len(weights), *before.shape).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(weights.reshape(len(weights), -1).T)
+
+    def save(self, arrays: dict[str, Array]) -> None:
+        """Write the job and its arrays to its folder."""
+        fields: dict[str, Any] = {
+            each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "folder"
+        }
+        fields["nodes"] = [dataclasses.asdict(node) for node in self.nodes]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "job.json").write_text(json.dumps(fields))
+        np.savez(self.folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+
+
+def load(folder: Path) -> Job:
+    """The job that `save` wrote."""
+    fields = json.loads((folder / "job.json").read_text())
+    fields["nodes"] = tuple(_node(node) for node in fields["nodes"])
+    fields["output_shape"] = tuple(fields["output_shape"])
+    return Job(**fields, folder=folder)
+
+
+def _node(fields: dict[str, Any]) -> Node:
+    read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Node(**read)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an adapter gives: `call` takes a step and returns its loss, or predicts and returns the outputs.
+
+    `planned_bytes` asks for what the side has planned to use, where it plans.
+    """
+
+    call: Callable[[], Any]
+    planned_bytes: Callable[[], int] | None = None
