@@ -335,6 +335,7 @@ typedef struct cnn_instruction {
     int op;
     int operands[CNN_MAX_OPERANDS]; /* indices into the operand table; -1 for an absent optional one */
     cnn_geometry geometry;
+    bool alone; /* one worker runs it: for an op that is less work than a meeting of the team */
 } cnn_instruction;
 
 typedef struct cnn_program_description {
@@ -354,7 +355,8 @@ typedef struct cnn_program cnn_program;
 cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **program, ptrdiff_t *detail);
 void cnn_program_destroy(cnn_program *program);
 
-/* Executes every instruction for run->batch samples on a team of cnn_get_threads() workers. One run at a time. */
+/* Executes every instruction for run->batch samples on a team of cnn_get_threads() workers, or on the calling thread
+ * where every instruction is one worker's. One run at a time. */
 cnn_status cnn_program_run(cnn_program *program, cnn_run *run);
 
 /* The arena, to look at intermediate values after a run (only those that are still live). */

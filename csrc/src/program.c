@@ -8,6 +8,7 @@ struct cnn_program {
     cnn_instruction *instructions;
     cnn_operand *operands;
     ptrdiff_t instruction_count, operand_count, max_batch;
+    bool all_alone; /* every instruction is one worker's */
     void *spaces[CNN_SPACE_COUNT];
     int64_t space_bytes[CNN_SPACE_COUNT];
     cnn_workspace workspace; /* largest need of any instruction */
@@ -91,8 +92,10 @@ cnn_status cnn_program_create(const cnn_program_description *description, cnn_pr
     if (status == CNN_OK) {
         memcpy(program->instructions, description->instructions, instruction_bytes);
         memcpy(program->operands, description->operands, operand_bytes);
+        program->all_alone = true;
         for (ptrdiff_t i = 0; i < program->instruction_count && status == CNN_OK; i++) {
             const cnn_instruction *instruction = &program->instructions[i];
+            program->all_alone = program->all_alone && instruction->alone;
             if (!instruction_fits(program, instruction)) {
                 status = CNN_BAD_PROGRAM;
                 *detail = i;
@@ -167,34 +170,86 @@ static bool first_output_is_finite(const cnn_program *program, const cnn_instruc
     return cnn_find_nonfinite(call->operands[0], (ptrdiff_t)(bytes / (int64_t)sizeof(float))) < 0;
 }
 
-static void run_instructions(cnn_program *program, cnn_run *run, const cnn_worker *worker, bool reference,
-                             cnn_status *status)
+/* What the members of a team share while they run a program. */
+typedef struct program_run {
+    cnn_program *program;
+    cnn_run *run;
+    bool reference;
+    cnn_status status;
+    atomic_ptrdiff_t stopped_at; /* the instruction that stopped the program; behind the last while none did */
+} program_run;
+
+static void stop(program_run *state, ptrdiff_t i, cnn_status status)
 {
-    double before = run->seconds ? cnn_now() : 0.0;
-    for (ptrdiff_t i = 0; i < program->instruction_count; i++) {
-        const cnn_instruction *instruction = &program->instructions[i];
-        const cnn_op_info *info = cnn_op_find(instruction->op);
-        cnn_call call;
-        resolve(program, instruction, run, &call);
-        call.status = status;
-        (reference ? info->reference : info->function)(&call, worker);
+    state->status = status;
+    atomic_store_explicit(&state->stopped_at, i, memory_order_release);
+}
+
+/* Whether an instruction before the next one stopped the program. (A faster worker may be in the next one already: if
+ * it stops the program there, everybody has still to come and meet it.) */
+static bool is_stopped(program_run *state, ptrdiff_t next)
+{
+    return atomic_load_explicit(&state->stopped_at, memory_order_acquire) < next;
+}
+
+static void run_instruction(program_run *state, ptrdiff_t i, const cnn_worker *worker)
+{
+    const cnn_instruction *instruction = &state->program->instructions[i];
+    const cnn_op_info *info = cnn_op_find(instruction->op);
+    cnn_status status = CNN_OK;
+    cnn_call call;
+    resolve(state->program, instruction, state->run, &call);
+    call.status = &status;
+    (state->reference ? info->reference : info->function)(&call, worker);
+    if (status != CNN_OK) stop(state, i, status);
+}
+
+static void look_for_culprit(program_run *state, ptrdiff_t i)
+{
+    cnn_call call;
+    const cnn_instruction *instruction = &state->program->instructions[i];
+    resolve(state->program, instruction, state->run, &call);
+    if (is_stopped(state, i + 1) || first_output_is_finite(state->program, instruction, &call)) return;
+    state->run->detail = i;
+    stop(state, i, CNN_NONFINITE_OUTPUT);
+}
+
+/* The first worker's account of an instruction that everybody has finished: its time, and whether it is to blame. */
+static void account(program_run *state, ptrdiff_t i, double *before)
+{
+    if (state->run->seconds) {
+        const double now = cnn_now();
+        state->run->seconds[i] += now - *before;
+        *before = now;
+    }
+    if (state->run->check_outputs) look_for_culprit(state, i);
+}
+
+/* Everybody runs this. The team meets after each instruction, but once for a row of those that one worker runs, and
+ * not at all after the last, where the team ends. */
+static void run_instructions(const cnn_worker *worker, void *context)
+{
+    program_run *state = context;
+    const cnn_program *program = state->program;
+    const bool first = cnn_is_first(worker), watched = state->run->seconds || state->run->check_outputs;
+    cnn_worker single = *worker;
+    single.size = 1;
+    double before = state->run->seconds ? cnn_now() : 0.0;
+    for (ptrdiff_t i = 0; i < program->instruction_count;) {
+        const bool alone = program->instructions[i].alone;
+        for (; alone && i < program->instruction_count && program->instructions[i].alone; i++) {
+            if (!first || is_stopped(state, i)) continue;
+            run_instruction(state, i, &single);
+            account(state, i, &before);
+        }
+        if (!alone) run_instruction(state, i++, worker);
+        if (i == program->instruction_count && !watched) return;
         cnn_barrier(worker);
-        if (run->seconds && cnn_is_first(worker)) {
-            const double now = cnn_now();
-            run->seconds[i] += now - before;
-            before = now;
+        if (watched && !alone) {
+            if (first) account(state, i - 1, &before);
+            if (state->run->check_outputs) cnn_barrier(worker);
         }
-        if (run->check_outputs && cnn_is_first(worker) && *status == CNN_OK &&
-            !first_output_is_finite(program, instruction, &call)) {
-            *status = CNN_NONFINITE_OUTPUT;
-            run->detail = i;
-        }
-        if ((info->flags & CNN_MAY_STOP) || run->check_outputs) {
-            if (run->check_outputs) cnn_barrier(worker);
-            const bool stop = *status != CNN_OK;
-            cnn_barrier(worker); /* nobody writes the status again before everybody has read it */
-            if (stop) return;
-        }
+        if (is_stopped(state, i)) return;
     }
 }
 
@@ -209,19 +264,6 @@ static cnn_status reserve_scratch(cnn_program *program, int workers)
     return CNN_OK;
 }
 
-typedef struct program_run {
-    cnn_program *program;
-    cnn_run *run;
-    bool reference;
-    cnn_status status;
-} program_run;
-
-static void run_program(const cnn_worker *worker, void *context)
-{
-    program_run *state = context;
-    run_instructions(state->program, state->run, worker, state->reference, &state->status);
-}
-
 static void clear_results(cnn_run *run)
 {
     run->detail = -1;
@@ -231,17 +273,19 @@ static void clear_results(cnn_run *run)
 cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
 {
     const double start = cnn_now();
-    program_run state = {program, run, false, CNN_OK};
+    program_run state = {.program = program, .run = run, .status = CNN_OK};
+    atomic_init(&state.stopped_at, program->instruction_count);
     const cnn_kernels *kernels = cnn_kernels_current(&state.reference);
     clear_results(run);
-    const int threads = cnn_get_threads();
+    int threads = cnn_get_threads();
     if (!kernels) return CNN_BAD_ISA;
     if (threads < 1) return CNN_BAD_THREADS;
     if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
+    if (program->all_alone) threads = 1;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;
     cnn_team_run(&program->team, threads, kernels, program->shared, program->scratch, program->workspace.scratch,
-                 run_program, &state);
+                 run_instructions, &state);
     run->elapsed = cnn_now() - start;
     return state.status;
 }

@@ -129,24 +129,32 @@ static bool after_fork(void)
 }
 #endif
 
+static void work(const cnn_worker *worker, cnn_team_function *function, void *context)
+{
+    const uint64_t mode = flush_denormals();
+    function(worker, context);
+    restore_mode(mode);
+}
+
 void cnn_team_run(cnn_team *team, int threads, const cnn_kernels *kernels, void *shared, void *scratch,
                   size_t scratch_bytes, cnn_team_function *function, void *context)
 {
+    const cnn_worker first = {
+        .rank = 0, .size = 1, .kernels = kernels, .shared = shared, .scratch = scratch, .team = team};
 #ifdef _OPENMP
-    omp_set_dynamic(0); /* the count asked for is the count given */
-    threads = after_fork() ? 1 : threads;
-#endif
+    if (threads > 1 && !after_fork()) {
+        omp_set_dynamic(0); /* the count asked for is the count given */
 #pragma omp parallel num_threads(threads)
-    {
-        cnn_worker worker = {.rank = 0, .size = 1, .kernels = kernels, .shared = shared, .team = team};
-#ifdef _OPENMP
-        worker.rank = omp_get_thread_num();
-        worker.size = omp_get_num_threads();
-#endif
-        worker.scratch = (char *)scratch + scratch_bytes * (size_t)worker.rank;
-        const uint64_t mode = flush_denormals();
-        function(&worker, context);
-        restore_mode(mode);
+        {
+            cnn_worker worker = first;
+            worker.rank = omp_get_thread_num();
+            worker.size = omp_get_num_threads();
+            worker.scratch = (char *)scratch + scratch_bytes * (size_t)worker.rank;
+            work(&worker, function, context);
+        }
+        return;
     }
-    (void)threads;
+#endif
+    (void)threads, (void)scratch_bytes;
+    work(&first, function, context);
 }

@@ -106,19 +106,19 @@ static void place_instructions(network *net)
     fused.conv2d.activation = CNN_ACTIVATION_RELU, fused.conv2d.pool = 2;
     const cnn_geometry optimizer = {.optimizer = {.count = LEARNT, .segments = 4, .momentum = 0.9f, .max_norm = 5.0f}};
     const cnn_instruction all[INSTRUCTIONS] = {
-        {CNN_OP_check_finite, {INPUT}, input},
-        {CNN_OP_check_labels, {LABELS}, loss},
-        {CNN_OP_nchw_to_nhwc, {IMAGE, INPUT}, image},
-        {CNN_OP_conv2d_forward, {MAP, ARGMAX, IMAGE, WEIGHTS, BIAS}, fused},
-        {CNN_OP_linear_forward, {LOGITS, MAP, LINEAR, LINEAR_BIAS}, linear},
-        {CNN_OP_cross_entropy, {DIFF_LOGITS, LOGITS, LABELS}, loss},
-        {CNN_OP_linear_backward_weights, {DIFF_LINEAR, DIFF_LINEAR_BIAS, MAP, DIFF_LOGITS}, linear},
-        {CNN_OP_linear_backward_data, {DIFF_MAP, DIFF_LOGITS, LINEAR}, linear},
-        {CNN_OP_maxpool2d_backward, {DIFF_CONV, DIFF_MAP, ARGMAX}, pool},
-        {CNN_OP_conv2d_backward_weights, {DIFF_WEIGHTS, DIFF_BIAS, IMAGE, DIFF_CONV}, conv},
-        {CNN_OP_check_gradients, {GRADIENTS}, optimizer},
-        {CNN_OP_clip_gradients, {GRADIENTS}, optimizer},
-        {CNN_OP_sgd, {PARAMETERS, VELOCITY, GRADIENTS, SEGMENTS}, optimizer},
+        {CNN_OP_check_finite, {INPUT}, input, false},
+        {CNN_OP_check_labels, {LABELS}, loss, false},
+        {CNN_OP_nchw_to_nhwc, {IMAGE, INPUT}, image, false},
+        {CNN_OP_conv2d_forward, {MAP, ARGMAX, IMAGE, WEIGHTS, BIAS}, fused, false},
+        {CNN_OP_linear_forward, {LOGITS, MAP, LINEAR, LINEAR_BIAS}, linear, false},
+        {CNN_OP_cross_entropy, {DIFF_LOGITS, LOGITS, LABELS}, loss, false},
+        {CNN_OP_linear_backward_weights, {DIFF_LINEAR, DIFF_LINEAR_BIAS, MAP, DIFF_LOGITS}, linear, false},
+        {CNN_OP_linear_backward_data, {DIFF_MAP, DIFF_LOGITS, LINEAR}, linear, false},
+        {CNN_OP_maxpool2d_backward, {DIFF_CONV, DIFF_MAP, ARGMAX}, pool, false},
+        {CNN_OP_conv2d_backward_weights, {DIFF_WEIGHTS, DIFF_BIAS, IMAGE, DIFF_CONV}, conv, false},
+        {CNN_OP_check_gradients, {GRADIENTS}, optimizer, false},
+        {CNN_OP_clip_gradients, {GRADIENTS}, optimizer, false},
+        {CNN_OP_sgd, {PARAMETERS, VELOCITY, GRADIENTS, SEGMENTS}, optimizer, false},
     };
     static const int counts[INSTRUCTIONS] = {1, 1, 2, 5, 4, 3, 4, 3, 3, 4, 1, 1, 4};
     for (int i = 0; i < INSTRUCTIONS; i++) {
@@ -166,10 +166,20 @@ static cnn_run make_run(network *net, ptrdiff_t batch)
 
 /* ---- running ---------------------------------------------------------------------------------------------------- */
 
+/* Bit i of a pattern leaves instruction i to one worker. */
+static const struct {
+    int threads;
+    unsigned alone;
+} teams[] = {{1, 0}, {2, 0}, {3, 0}, {5, 0}, {3, 0x1fff}, {3, 0x0a37}, {2, 0x1555}, {5, 0x0006}};
+
+static void leave_alone(network *net, unsigned pattern)
+{
+    for (int i = 0; i < INSTRUCTIONS; i++) net->instructions[i].alone = pattern >> i & 1;
+}
+
 static void trains_alike_on_any_team(void)
 {
     enum { STEPS = 30 };
-    static const int teams[] = {1, 2, 3, 5};
     static float expected[LEARNT];
     double expected_last = 0.0;
     for (size_t t = 0; t < sizeof teams / sizeof teams[0]; t++) {
@@ -177,16 +187,18 @@ static void trains_alike_on_any_team(void)
         cnn_program *program;
         ptrdiff_t detail;
         double seconds[INSTRUCTIONS] = {0};
-        test_begin("a network trains on %d threads", teams[t]);
-        test_expect(cnn_set_threads(teams[t]) == CNN_OK, "thread count refused");
-        test_expect(!cnn_has_openmp() || cnn_measure_team() == teams[t], "the team has %d", cnn_measure_team());
+        const int threads = teams[t].threads;
+        test_begin("a network trains on %d threads, instructions for one worker %#x", threads, teams[t].alone);
+        leave_alone(net, teams[t].alone);
+        test_expect(cnn_set_threads(threads) == CNN_OK, "thread count refused");
+        test_expect(!cnn_has_openmp() || cnn_measure_team() == threads, "the team has %d", cnn_measure_team());
         cnn_status status = cnn_program_create(&net->description, &program, &detail);
         test_expect(status == CNN_OK, "create: status %d at instruction %td", status, detail);
         cnn_run run = make_run(net, BATCH);
-        run.seconds = seconds;
         double first = 0.0;
         for (int step = 0; step < STEPS && status == CNN_OK; step++) {
             run.step = (uint64_t)step;
+            run.seconds = step == 0 ? seconds : NULL;
             status = cnn_program_run(program, &run);
             if (step == 0) first = run.loss;
         }
@@ -254,24 +266,29 @@ static void restores_the_floating_point_mode(void)
 static void expect_stop(const char *what, network *net, bool check_outputs, ptrdiff_t batch, cnn_status expected,
                         ptrdiff_t detail)
 {
-    cnn_program *program;
-    ptrdiff_t at;
     static float before[LEARNT];
     memcpy(before, net->parameters, sizeof before);
-    test_begin("a run stops: %s", what);
-    if (test_expect(cnn_program_create(&net->description, &program, &at) == CNN_OK, "create failed at %td", at)) {
-        cnn_set_threads(3);
-        cnn_run run = make_run(net, batch);
-        run.check_outputs = check_outputs;
-        const cnn_status status = cnn_program_run(program, &run);
-        test_expect(status == expected, "status %d (%s), expected %d", status, cnn_status_message(status), expected);
-        if (detail >= 0) test_expect(run.detail == detail, "detail %td, expected %td", run.detail, detail);
-        test_expect(memcmp(before, net->parameters, sizeof before) == 0, "parameters changed");
-        cnn_set_threads(0);
-        cnn_program_destroy(program);
+    for (size_t t = 0; t < sizeof teams / sizeof teams[0]; t++) {
+        cnn_program *program;
+        ptrdiff_t at;
+        leave_alone(net, teams[t].alone);
+        test_begin("a run on %d threads, instructions for one worker %#x, stops: %s", teams[t].threads, teams[t].alone,
+                   what);
+        if (test_expect(cnn_program_create(&net->description, &program, &at) == CNN_OK, "create failed at %td", at)) {
+            cnn_set_threads(teams[t].threads);
+            cnn_run run = make_run(net, batch);
+            run.check_outputs = check_outputs;
+            const cnn_status status = cnn_program_run(program, &run);
+            test_expect(status == expected, "status %d (%s), expected %d", status, cnn_status_message(status),
+                        expected);
+            if (detail >= 0) test_expect(run.detail == detail, "detail %td, expected %td", run.detail, detail);
+            test_expect(memcmp(before, net->parameters, sizeof before) == 0, "parameters changed");
+            cnn_set_threads(0);
+            cnn_program_destroy(program);
+        }
+        test_end();
     }
     free(net);
-    test_end();
 }
 
 static void stops_before_the_update(void)

@@ -1,8 +1,8 @@
 """The planner: from a network and a request to a flat program for the C core.
 
 `make_plan` is the pipeline, one pure function after the other: lower → fold batch normalisation (inference) → fuse
-ReLU → fuse max-pool → differentiate, fuse backward and append the update (training) → choose algorithms → place values
-in the arena.
+ReLU → fuse max-pool → differentiate, fuse backward and append the update (training) → choose algorithms → leave small
+instructions to one worker → place values in the arena.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from engine.plan.ir import ARENA, Algorithm, Choices, Code, Instruction, constan
 from engine.plan.layout import Slot
 from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
 from engine.plan.memory import Arena, plan_arena
+from engine.plan.team import leave_alone
 from engine.plan.update import Segment, append_update, check_gradients, make_segments
 from engine.topology import Topology
 
@@ -76,6 +77,11 @@ class Plan:
                 algorithms.setdefault(layer_of(instruction), {})[direction] = instruction.algorithm
         return {"isa": self.isa, "batch": self.batch, "mode": self.request.mode, "convolutions": algorithms}
 
+    @property
+    def alone(self) -> frozenset[int]:
+        """Indices of the instructions that one worker runs."""
+        return frozenset(index for index, instruction in enumerate(self.instructions) if instruction.alone)
+
     def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
         """Instructions and operands as cnncore.Program takes them."""
         used = sorted({value for instruction in self.instructions for value in instruction.operands.values()})
@@ -115,6 +121,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))
+    code = leave_alone(code, request.batch, isa)
     absorbed = absorbed_layer(topology, request.loss)
     return Plan(
         request,

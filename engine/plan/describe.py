@@ -95,6 +95,7 @@ def _variant(instruction: Instruction) -> str:
     parts = [instruction.algorithm] if instruction.algorithm else []
     parts += ["relu"] if instruction.geometry.get("activation") else []
     parts += ["maxpool"] if instruction.geometry.get("pool") else []
+    parts += ["alone"] if instruction.alone else []
     return "+".join(parts)
 
 

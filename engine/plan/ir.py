@@ -84,13 +84,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One call of an op. `layer` names the layer it belongs to ("0", or "0+1+2" once fused)."""
+    """One call of an op. `layer` names the layer it belongs to ("0", or "0+1+2" once fused).
+
+    `alone`: one worker of the team runs it (see engine.plan.team).
+    """
 
     op: str
     operands: Mapping[str, int]
     geometry: Mapping[str, Any]
     layer: str = ""
     algorithm: str = ""
+    alone: bool = False
 
     def outputs(self) -> tuple[int, ...]:
         return tuple(self.operands[name] for name in output_names(self.op) if name in self.operands)

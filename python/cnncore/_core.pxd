@@ -142,6 +142,7 @@ cdef extern from "cnn.h" nogil:
         int op
         int operands[CNN_MAX_OPERANDS]
         cnn_geometry geometry
+        c_bool alone
 
     ctypedef struct cnn_program_description:
         const cnn_instruction *instructions

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,7 @@ class Program:
         max_batch: int,
         arena_bytes: int,
         spaces: dict[str, NDArray[Any]],
+        alone: Collection[int] = (),
     ) -> None: ...
     def run(
         self,

@@ -202,6 +202,7 @@ cdef class Program:
     instructions   list of (op name, {operand name: index into operands}, {geometry field: number})
     operands       list of (space, offset in bytes, bytes at the largest batch); for "external" the offset is its index
     spaces         {space: aligned 1-D array}: parameters, gradients, buffers, states, constants; kept alive
+    alone          indices of the instructions that one worker runs; a program of nothing else opens no team
     Raises ValueError for a malformed description, CoreError where the core refuses it.
     """
 
@@ -214,7 +215,8 @@ cdef class Program:
     cdef readonly ptrdiff_t instruction_count
     cdef readonly int64_t arena_bytes
 
-    def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces):
+    def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces,
+                 alone=()):
         cdef cnn_program_description description
         cdef ptrdiff_t detail = -1, i
         cdef cnn_instruction *table = NULL
@@ -235,6 +237,7 @@ cdef class Program:
             _check_places(operands, spaces)
             for i, (op, names, geometry) in enumerate(instructions):
                 self._write_instruction(&table[i], op, names, geometry)
+                table[i].alone = i in alone
             for i, (space, offset, size) in enumerate(operands):
                 places[i].space = <cnn_space><int>SPACES[space]
                 places[i].offset = offset

@@ -232,6 +232,27 @@ def test_same_bits_on_any_team() -> None:
     assert len(results) == 1
 
 
+def test_same_bits_whoever_runs_an_instruction() -> None:
+    loss = {"classes": 62, "label_smoothing": 0.0}
+    size = 4 * 62 * 129
+    instructions: list[Instruction] = [
+        ("check_finite", {"src": 0}, {"count": 62, "slope": 0.0}),
+        ("relu_forward", {"dst": 2, "src": 0}, {"count": 62, "slope": 0.0}),
+        ("cross_entropy", {"diff_logits": 2, "logits": 2, "labels": 1}, loss),
+    ]
+    operands = [("external", 0, size), ("external", 1, 8 * 129), ("arena", 0, size)]
+    externals = logits_and_labels(129, 62)
+    results = set()
+    try:
+        cnncore.set_num_threads(3)
+        for alone in ((), (0,), (1,), (0, 1), (2,), (0, 1, 2)):
+            program = cnncore.Program(instructions, operands, 129, -(-size // 64) * 64, {}, alone)
+            results.add((program.run(129, externals), program.arena.tobytes()))
+    finally:
+        cnncore.set_num_threads(0)
+    assert len(results) == 1
+
+
 # ---- single ops -----------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from engine.layers import (
 from engine.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from engine.models import lenet
 from engine.optim import SGD, Adam, AdamW, Optimizer
+from engine.plan import team
 
 RANDOM = np.random.default_rng(7)
 IMAGES = RANDOM.normal(size=(9, 3, 10, 8)).astype(np.float32)
@@ -77,6 +78,41 @@ def test_predict_takes_strided_and_empty_arrays() -> None:
     wide[..., ::2] = IMAGES
     assert np.array_equal(net.predict(wide[..., ::2]), net.predict(IMAGES))
     assert net.predict(IMAGES[:0]).shape == (0, 4)
+
+
+def test_a_repeated_prediction_checks_its_input_and_sees_new_weights() -> None:
+    net = network()
+    first = net.predict(IMAGES)
+    assert np.array_equal(net.predict(IMAGES), first)
+    assert net.predict(IMAGES) is not net.predict(IMAGES)
+    for wrong in (IMAGES.astype(np.float64), IMAGES.astype(">f4"), IMAGES.reshape(9, 3, 8, 10), IMAGES.tolist()):
+        with pytest.raises(UserError):
+            net.predict(wrong)
+    with pytest.raises(UserError, match="sample 0 holds nan"):
+        net.predict(np.full_like(IMAGES, np.nan))
+    wide = np.zeros((9, 3, 10, 16), np.float32)
+    wide[..., ::2] = IMAGES
+    assert np.array_equal(net.predict(wide[..., ::2]), first)
+    assert np.array_equal(net.predict(np.asfortranarray(IMAGES)), first)
+    net.load_parameters({"10.weights": np.zeros((4, 11), np.float32)}, strict=False)
+    assert np.array_equal(net.predict(IMAGES), np.full((9, 4), 0.25, np.float32))
+    other = network(seed=1)
+    net.load_parameters(other.parameters())
+    net.load_buffers({"1.running_mean": np.ones(5, np.float32)}, strict=False)
+    other.load_buffers({"1.running_mean": np.ones(5, np.float32)}, strict=False)
+    assert np.array_equal(net.predict(IMAGES), other.predict(IMAGES))
+
+
+@pytest.mark.skipif(len(cnncore.available_isas()) < 2, reason="this processor has one instruction set only")
+def test_a_repeated_prediction_runs_on_the_instruction_set_of_now() -> None:
+    net, usual = network(), cnncore.isa()
+    net.predict(IMAGES)
+    try:
+        for isa in cnncore.available_isas():
+            cnncore.set_isa(isa)
+            assert np.array_equal(net.predict(IMAGES), network().predict(IMAGES))
+    finally:
+        cnncore.set_isa(usual)
 
 
 def test_maps_come_out_in_the_public_order() -> None:
@@ -221,8 +257,12 @@ def test_training_lowers_the_loss(optimizer: Optimizer) -> None:
     assert after < 0.7 * before
 
 
+@pytest.mark.parametrize("small", [0.0, 1e-6, 1.0], ids=["together", "mixed", "alone"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
-def test_the_same_bits_for_any_number_of_threads(threads: int) -> None:
+def test_the_same_bits_for_any_number_of_threads(threads: int, small: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "SMALL_PROGRAM", small if small == 1.0 else 0.0)
+    monkeypatch.setattr(team, "SMALL_INSTRUCTION", small)
+
     def trained(count: int) -> tuple[list[float], bytes]:
         cnncore.set_num_threads(count)
         try:

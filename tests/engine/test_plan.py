@@ -337,6 +337,30 @@ def test_plans_are_a_function_of_network_and_request() -> None:
     assert str(lenet().plan(training=True)) == str(lenet(seed=5).plan(training=True))
 
 
+# ---- one worker or all ----------------------------------------------------------------------------------------------
+
+
+def together(plan: Plan) -> set[str]:
+    """Ops that the whole team runs."""
+    return {instruction.op for instruction in plan.instructions if not instruction.alone}
+
+
+def test_a_small_program_is_one_workers() -> None:
+    plan = lenet().plan(batch=1)
+    assert not together(plan) and plan.alone == set(range(len(plan.instructions)))
+    assert "direct+relu+maxpool+alone" in str(plan)
+
+
+def test_a_large_program_leaves_its_small_instructions_to_one_worker() -> None:
+    plan = make_model("vgg3").plan(batch=1)
+    assert together(plan) >= {"conv2d_forward", "linear_forward"}
+    alone = [instruction for instruction in plan.instructions if instruction.alone]
+    assert "softmax_forward" in {instruction.op for instruction in alone}
+    assert [i.geometry["n"] for i in alone if i.op == "linear_forward"] == [10]
+    step = make_model("vgg3").plan(batch=64, training=True, optimizer=SGD(lr=0.1))
+    assert together(step) >= {i.op for i in step.instructions if i.op.startswith("conv2d_")} | {"sgd"}
+
+
 def test_external_operands_are_input_targets_and_output() -> None:
     plan = lenet().plan(loss=CrossEntropy())
     external = {v.offset: v.shape for v in plan.code.values if v.space == EXTERNAL}
