@@ -456,6 +456,11 @@ class TrainingSession:
         return self._current.plan
 
     @property
+    def compiled(self) -> Compiled:
+        """The plan and program of the current kind of targets."""
+        return self._current
+
+    @property
     def elapsed(self) -> float:
         """Seconds that the last step spent in C."""
         return self._current.program.elapsed

@@ -126,6 +126,18 @@ def flops(instruction: Instruction, batch: int) -> int:
     return PER_SAMPLE[instruction.op](instruction.geometry) * batch
 
 
+def direct_flops(instruction: Instruction, batch: int) -> int:
+    """Operations that the direct algorithm would need: those of the op, but where Winograd's algorithm saves some.
+
+    Filters are no work of its own.
+    """
+    if instruction.op.startswith("winograd_filter"):
+        return 0
+    if instruction.op.startswith("winograd_"):
+        return PER_SAMPLE[instruction.op.replace("winograd_", "conv2d_")](instruction.geometry) * batch
+    return flops(instruction, batch)
+
+
 def bytes_touched(instruction: Instruction, values: Sequence[Value], batch: int) -> int:
     """Bytes of all operands at this batch: the least traffic that the op can have."""
     return sum(values[value].bytes(batch) for value in instruction.operands.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from engine.plan import cost
@@ -34,7 +34,7 @@ def describe(plan: Plan) -> str:
         "100%",
         "",
     )
-    return "\n".join([*_header(plan), "", *_table([HEADINGS, *rows, total])])
+    return "\n".join([*_header(plan), "", *table([HEADINGS, *rows, total], numeric={0, 5, 6, 7, 8, 9})])
 
 
 def quantity(number: float) -> str:
@@ -118,9 +118,9 @@ def _place(plan: Plan, instruction: Instruction) -> str:
     return EXTERNAL_NAMES[value.offset] if value.space == EXTERNAL else value.space
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    numeric = {0, 5, 6, 7, 8, 9}
+def table(rows: Sequence[tuple[str, ...]], numeric: Collection[int]) -> list[str]:
+    """Lines with the columns under one another; the numeric ones are set to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
             cell.rjust(width) if column in numeric else cell.ljust(width)
