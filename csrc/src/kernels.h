@@ -31,6 +31,30 @@ typedef struct cnn_tile {
     bool accumulate, relu;
 } cnn_tile;
 
+/* sums[r][j] += sum over items of values[i] * src[offsets[i] + r*src_row + j], r < rows, j < columns, in an order that
+ * depends on the three counts only. `columns` is a multiple of CNN_PANEL, and src is readable up to there. */
+typedef struct cnn_gather {
+    const float *src, *values;
+    const int32_t *offsets;
+    float *sums;
+    ptrdiff_t count, rows, columns, src_row, sums_row;
+} cnn_gather;
+
+/* The pooled gradient of a row of pixels times the weights of `channels` channels, added to rows of the source's
+ * gradient: with (i, j) the position of the maximum in its window (argmax = 2*i + j, 255: none),
+ *   rows[i + tap][p*rows_pixel + column] += diff[p*diff_pixel + c] * table[c*table_channel + tap*table_row +
+ *                                                                          (j ? 0 : table_left) + column]
+ * for tap < taps and column < columns, a multiple of CNN_PANEL; the table has zeros where a window does not reach. */
+typedef struct cnn_spread {
+    float *const *rows; /* [taps + 1] */
+    const float *diff, *table;
+    const uint8_t *argmax;
+    float *values,
+        *offsets; /* scratch: two lists each, `list` elements apart, which is CNN_PANEL more than `channels` */
+    ptrdiff_t pixels, channels, taps, columns, list;
+    ptrdiff_t rows_pixel, diff_pixel, table_channel, table_row, table_left;
+} cnn_spread;
+
 /* A dropout layer in one step: an element stays when (draw >> 8) >= threshold and is multiplied by factor. */
 typedef struct cnn_dropout_draw {
     uint64_t seed;
@@ -58,6 +82,8 @@ typedef struct cnn_adam_step {
     X(winograd_output, (const cnn_winograd_tile *tile))                                                                  \
     X(winograd_filter, (const cnn_winograd_filters *filters))                                                            \
     X(winograd_gradient, (const cnn_winograd_filters *filters))                                                          \
+    X(gather, (const cnn_gather *gather))                                                                                \
+    X(spread, (const cnn_spread *spread))                                                                                \
     X(fma_burst, (int64_t rounds, float *sink))                                                                          \
     /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \
     X(add_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))   \

@@ -12,6 +12,7 @@
 #include "bodies/optimizer.h"
 #include "bodies/pool.h"
 #include "bodies/softmax.h"
+#include "bodies/sparse.h"
 #include "bodies/sums.h"
 #include "bodies/winograd.h"
 

@@ -49,6 +49,12 @@ static inline simd_float simd_select(simd_mask mask, simd_float yes, simd_float 
     return _mm512_mask_blend_ps(mask, no, yes);
 }
 static inline simd_float simd_keep(simd_mask mask, simd_float v) { return _mm512_maskz_mov_ps(mask, v); }
+/* The lanes where the mask holds, side by side; a whole vector is written. Returns their number. */
+static inline ptrdiff_t simd_pack(float *p, simd_mask mask, simd_float v)
+{
+    _mm512_storeu_ps(p, _mm512_maskz_compress_ps(mask, v));
+    return __builtin_popcount(mask);
+}
 
 /* Lane i of the result is lane index[i] of a and b end to end; 0 <= index < 2 * SIMD_WIDTH */
 static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t index[SIMD_WIDTH])

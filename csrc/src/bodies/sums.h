@@ -24,7 +24,13 @@ static void add_rows(float *restrict dst, const float *restrict src, ptrdiff_t r
 static void sum_parts(float *restrict dst, const float *restrict src, ptrdiff_t parts, ptrdiff_t count,
                       ptrdiff_t stride)
 {
-    for (ptrdiff_t i = 0; i < count; i++) {
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) {
+        simd_float sum = simd_load(src + i);
+        for (ptrdiff_t part = 1; part < parts; part++) sum = simd_add(sum, simd_load(src + part * stride + i));
+        simd_store(dst + i, sum);
+    }
+    for (; i < count; i++) {
         float sum = src[i];
         for (ptrdiff_t part = 1; part < parts; part++) sum += src[part * stride + i];
         dst[i] = sum;

@@ -35,6 +35,16 @@ static inline simd_float simd_select(simd_mask mask, simd_float yes, simd_float 
 }
 /* v where the mask holds, else 0 */
 static inline simd_float simd_keep(simd_mask mask, simd_float v) { return simd_of_bits(mask & simd_bits(v)); }
+/* The lanes where the mask holds, side by side; up to a whole vector is written. Returns their number. */
+static inline ptrdiff_t simd_pack(float *p, simd_mask mask, simd_float v)
+{
+    ptrdiff_t count = 0;
+    for (int i = 0; i < SIMD_WIDTH; i++) {
+        p[count] = v[i];
+        count += mask[i] & 1;
+    }
+    return count;
+}
 #endif
 
 /* p[0 ... SIMD_WIDTH-1] += v */

@@ -5,6 +5,7 @@
  * Pixel i of a phase with i = s*j + phase reads, for every tap k with (phase + pad - k*dilation) divisible by s, the
  * output pixel j + (phase + pad - k*dilation) / s.
  */
+#include "ops/conv2d_sparse.h"
 #include "ops/pixels.h"
 
 /* The outputs that one axis reads: from the first pixel's last tap to the last pixel's first. */
@@ -66,6 +67,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
 cnn_workspace cnn_conv2d_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
+    if (cnn_sparse_data_fits(g)) return cnn_sparse_data_workspace(g, batch);
     return (cnn_workspace){transposed_bytes(g), carve(g, batch, NULL).bytes};
 }
 
@@ -133,6 +135,10 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
     const uint8_t *argmax = call->operands[3];
     assert(g->groups >= 1 && g->stride_h >= 1 && g->stride_w >= 1 && !g->pool == !argmax);
 
+    if (cnn_sparse_data_fits(g)) {
+        cnn_sparse_data(call, worker);
+        return;
+    }
     transpose_weights(g, call->operands[2], transposed, worker);
     cnn_barrier(worker);
 

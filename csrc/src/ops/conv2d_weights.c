@@ -4,6 +4,7 @@
  * whose reduction runs over pixels. Samples are cut into a fixed number of parts; each part sums its samples in order
  * into its own copy of the gradient, then the copies are added in order.
  */
+#include "ops/conv2d_sparse.h"
 #include "ops/pixels.h"
 
 /* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain,
@@ -74,6 +75,7 @@ static scratch carve(const cnn_conv2d_geometry *g, char *memory)
 cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
+    if (cnn_sparse_weights_fits(g)) return cnn_sparse_weights_workspace(g, batch);
     /* a smaller batch has fewer parts, never more */
     const cut c = cut_of(g, batch);
     const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
@@ -178,6 +180,10 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     const float *src = call->operands[2];
     assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 && !g->pool == !call->operands[4]);
 
+    if (cnn_sparse_weights_fits(g)) {
+        cnn_sparse_weights(call, worker);
+        return;
+    }
     const cut c = cut_of(g, call->batch);
     const scratch memory = carve(g, worker->scratch);
     float *weights = worker->shared;
