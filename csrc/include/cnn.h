@@ -43,7 +43,7 @@ extern "C" {
 #define CNN_ABI_VERSION 1
 #define CNN_ALIGNMENT 64
 #define CNN_PANEL 16
-#define CNN_MAX_OPERANDS 10
+#define CNN_MAX_OPERANDS 12
 #define CNN_MAX_EXTERNALS 8
 #define CNN_MAX_THREADS 256
 
@@ -99,7 +99,9 @@ typedef struct cnn_image_geometry {
 } cnn_image_geometry;
 
 typedef struct cnn_norm_geometry {
-    ptrdiff_t rows, c; /* rows per sample (H*W, or 1 after a linear layer) */
+    ptrdiff_t rows, c;          /* rows per sample (H*W, or 1 after a linear layer) */
+    ptrdiff_t w;                /* width of the map, where it is pooled */
+    ptrdiff_t activation, pool; /* as in cnn_conv2d_geometry */
     float eps, momentum;
 } cnn_norm_geometry;
 
@@ -224,7 +226,10 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  * relu/sigmoid/tanh backward read the output (dst), leaky_relu the input (src).
  * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream
  * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
- *                       + momentum * batch. save_mean and save_inv_std are [C]. (Ioffe & Szegedy 2015, Algorithm 1)
+ *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
+ *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
+ *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
+ *                       without pooling.
  * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
  * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
  * cross_entropy_soft    targets are probabilities [N][classes]
@@ -268,10 +273,10 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
     X(softmax_forward, softmax, CNN_RUNS_ON, no, "dst src")                                                            \
     X(softmax_backward, softmax, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                             \
     X(batchnorm_forward_training, norm, CNN_RUNS_ON, batchnorm,                                                        \
-      "dst save_mean save_inv_std running_mean running_var src weights bias")                                          \
-    X(batchnorm_forward_inference, norm, CNN_RUNS_ON, no, "dst src weights bias running_mean running_var")             \
+      "dst argmax:u8? save_mean save_inv_std running_mean running_var src weights bias")                               \
+    X(batchnorm_forward_inference, norm, CNN_RUNS_ON, batchnorm, "dst src weights bias running_mean running_var")      \
     X(batchnorm_backward, norm, CNN_RUNS_ON, batchnorm,                                                                \
-      "diff_src diff_weights diff_bias src diff_dst weights save_mean save_inv_std")                                   \
+      "diff_src diff_weights diff_bias src diff_dst weights bias save_mean save_inv_std argmax:u8? mask?")             \
     X(dropout, dropout, CNN_RUNS_ON, no, "dst src")                                                                    \
     X(add, elementwise, CNN_RUNS_ON, no, "dst a b")                                                                    \
     X(copy_channels, slice, CNN_RUNS_ON, no, "dst src")                                                                \

@@ -44,6 +44,13 @@ static bool pool2d_fits(const cnn_pool2d_geometry *g)
            (g->ow - 1) * g->stride_w - g->pad_left < g->w;
 }
 
+static bool norm_fits(const cnn_norm_geometry *g)
+{
+    if (g->rows < 1 || g->c < 1 || g->activation < CNN_ACTIVATION_NONE || g->activation > CNN_ACTIVATION_RELU)
+        return false;
+    return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0);
+}
+
 bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
 {
     const cnn_geometry *g = geometry;
@@ -58,7 +65,7 @@ bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
         return g->linear.k >= 1 && g->linear.n >= 1 && g->linear.activation >= 0 && g->linear.activation <= 1;
     if (strcmp(info->geometry, "elementwise") == 0) return g->elementwise.count >= 1;
     if (strcmp(info->geometry, "image") == 0) return g->image.h >= 1 && g->image.w >= 1 && g->image.c >= 1;
-    if (strcmp(info->geometry, "norm") == 0) return g->norm.rows >= 1 && g->norm.c >= 1;
+    if (strcmp(info->geometry, "norm") == 0) return norm_fits(&g->norm);
     if (strcmp(info->geometry, "softmax") == 0) return g->softmax.rows >= 1 && g->softmax.c >= 1;
     if (strcmp(info->geometry, "dropout") == 0)
         return g->dropout.count >= 1 && g->dropout.rate >= 0.0f && g->dropout.rate < 1.0f;

@@ -73,6 +73,16 @@ typedef struct cnn_adam_step {
     float root_factor; /* 1 / sqrt(1 - beta2^t) */
 } cnn_adam_step;
 
+/* A batch normalisation, one value for each column: y = (x - mean) * factor + shift, and 0 for y < 0 with relu. Its
+ * gradient by x: dy * factor + (x - mean) * slope + rest. */
+typedef struct cnn_norm {
+    const float *mean, *factor, *shift, *slope, *rest;
+    bool relu;
+} cnn_norm;
+
+/* Most columns of a sum: float totals that stay in the first-level cache. */
+enum { CNN_NORM_COLUMNS = 1024 };
+
 /* X(name, parameters): one row per kernel. Counts are in elements. "In place" means that dst may equal a source. */
 #define CNN_KERNELS(X)                                                                                                   \
     X(gemm_tile, (const cnn_tile *tile))                                                                                 \
@@ -131,20 +141,22 @@ typedef struct cnn_adam_step {
     /* dst[j*dst_stride + i] = src[i*src_stride + j], i < rows, j < columns */                                           \
     X(transpose, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,                     \
                   ptrdiff_t dst_stride, ptrdiff_t src_stride))                                                           \
-    /* Batch normalisation by column, see bodies/norm.h; sums are added to, in double */                                 \
-    X(column_sums,                                                                                                       \
-      (double *restrict sum, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))            \
+    /* Batch normalisation by column, see bodies/norm.h; sums are added to, in double; at most CNN_NORM_COLUMNS */       \
     X(deviation_sums, (double *restrict sum, double *restrict squares, const float *restrict src,                        \
                        const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                 \
-    X(gradient_sums,                                                                                                     \
-      (double *restrict sum, double *restrict products, double *restrict deviations, const float *restrict diff_dst,     \
-       const float *restrict src, const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))      \
-    X(normalize,                                                                                                         \
-      (float *restrict dst, const float *restrict src, const float *restrict mean, const float *restrict factor,         \
-       const float *restrict shift, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                                \
-    X(normalize_backward, (float *restrict diff_src, const float *restrict diff_dst, const float *restrict src,          \
-                           const float *restrict mean, const float *restrict factor, const float *restrict slope,        \
-                           const float *restrict shift, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))            \
+    X(gradient_sums, (double *restrict sum, double *restrict products, const float *diff_dst, const float *src,          \
+                      const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                        \
+    X(pooled_gradient_sums,                                                                                              \
+      (double *restrict sum, double *restrict products, const float *diff_dst, const uint8_t *argmax,                    \
+       const float *src, const cnn_norm *norm, ptrdiff_t pixels, ptrdiff_t columns, ptrdiff_t c, ptrdiff_t line))        \
+    /* Rows without gaps, any number of columns; diff_src may be src, and diff_dst where both have one size */           \
+    X(normalize, (float *dst, const float *src, const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns))                \
+    X(normalize_pool, (float *dst, uint8_t *argmax, const float *src, const cnn_norm *norm, ptrdiff_t pixels,            \
+                       ptrdiff_t c, ptrdiff_t line))                                                                     \
+    X(normalize_backward, (float *diff_src, const float *diff_dst, const float *src, const float *mask,                  \
+                           const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns))                                     \
+    X(normalize_unpool, (float *diff_src, const float *diff_dst, const uint8_t *argmax, const float *src,                \
+                         const float *mask, const cnn_norm *norm, ptrdiff_t pixels, ptrdiff_t c, ptrdiff_t line))        \
     X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
                      ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \
     X(sgd_plain, (float *restrict parameters, const float *restrict gradients, ptrdiff_t count,                          \

@@ -386,6 +386,35 @@ static void dropout_cases(visitor *visit)
             }
 }
 
+/* Batch normalisation with what it fuses: ReLU, max-pool, the mask of a ReLU before. */
+static void fused_norm_cases(visitor *visit, ptrdiff_t columns)
+{
+    for (int fused = 1; fused < 4; fused++)
+        for (ptrdiff_t w = 2; w <= 7; w += 5) {
+            op_case norm = {.batch = 3};
+            norm.geometry.norm = (cnn_norm_geometry){.rows = 9 * w,
+                                                     .c = columns,
+                                                     .w = w,
+                                                     .activation = fused & 1,
+                                                     .pool = fused & 2,
+                                                     .eps = 1e-5f,
+                                                     .momentum = 0.1f};
+            norm.absent = fused & 2 ? 0 : 1u << 1;
+            norm.op = CNN_OP_batchnorm_forward_training;
+            visit(&norm);
+            norm.absent = 0;
+            norm.op = CNN_OP_batchnorm_forward_inference;
+            visit(&norm);
+            norm.op = CNN_OP_batchnorm_backward;
+            norm.absent = fused & 2 ? 0 : 1u << 9;
+            visit(&norm);
+            norm.absent |= 1u << 10;
+            visit(&norm);
+            norm.alias = 3;
+            visit(&norm);
+        }
+}
+
 static void row_cases(visitor *visit)
 {
     static const ptrdiff_t columns[] = {1, 2, 10, 17, 33, 100};
@@ -400,18 +429,21 @@ static void row_cases(visitor *visit)
         op_case norm = {.batch = 5};
         for (ptrdiff_t rows = 1; rows <= 63; rows += 62) {
             norm.geometry.norm = (cnn_norm_geometry){.rows = rows, .c = columns[i], .eps = 1e-5f, .momentum = 0.1f};
-            norm.op = CNN_OP_batchnorm_forward_training;
+            norm.op = CNN_OP_batchnorm_forward_training, norm.absent = 1u << 1;
             visit(&norm);
-            norm.op = CNN_OP_batchnorm_forward_inference;
+            norm.op = CNN_OP_batchnorm_forward_inference, norm.absent = 0;
             visit(&norm);
-            norm.op = CNN_OP_batchnorm_backward;
-            visit(&norm);
+            norm.op = CNN_OP_batchnorm_backward, norm.absent = 1u << 9;
+            for (norm.alias = 0; norm.alias <= 4; norm.alias += norm.alias ? 1 : 3) /* none, src, diff_dst */
+                visit(&norm);
+            norm.alias = 0, norm.absent = 0;
         }
+        fused_norm_cases(visit, columns[i]);
     }
-    op_case big = {.op = CNN_OP_batchnorm_forward_training, .batch = 41};
+    op_case big = {.op = CNN_OP_batchnorm_forward_training, .batch = 41, .absent = 1u << 1};
     big.geometry.norm = (cnn_norm_geometry){.rows = 121, .c = 19, .eps = 1e-3f, .momentum = 0.01f};
     visit(&big);
-    big.op = CNN_OP_batchnorm_backward;
+    big.op = CNN_OP_batchnorm_backward, big.absent = 1u << 9;
     visit(&big);
 }
 

@@ -55,7 +55,15 @@ class BatchNorm(Layer):
 
     def geometry(self, shape: Shape) -> dict[str, Any]:
         """The fields of cnn_norm_geometry."""
-        return {"rows": spatial(shape), "c": self.channels, "eps": self.eps, "momentum": self.momentum}
+        return {
+            "rows": spatial(shape),
+            "c": self.channels,
+            "w": shape[-1] if len(shape) == 3 else 1,
+            "activation": 0,
+            "pool": 0,
+            "eps": self.eps,
+            "momentum": self.momentum,
+        }
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
@@ -72,7 +80,7 @@ class BatchNorm(Layer):
             builder.emit("batchnorm_forward_inference", self.geometry(source.shape), **operands)
             return output
         saved: dict[str, Tensor | int | None] = {
-            "save_mean": builder.vector(self.channels),
+            "save_mean": builder.vector(2 * self.channels),
             "save_inv_std": builder.vector(self.channels),
         }
         builder.emit("batchnorm_forward_training", self.geometry(source.shape), **operands, **saved)

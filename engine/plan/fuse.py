@@ -9,7 +9,8 @@ from engine.plan.ir import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, cons
 from engine.plan.layout import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
-MASKING = ("conv2d_backward_data", "linear_backward_data")
+MASKING = ("conv2d_backward_data", "linear_backward_data", "batchnorm_backward")
+NORMS = ("batchnorm_forward_training", "batchnorm_forward_inference")
 
 Rule = Callable[[Instruction, Instruction], Instruction | None]
 
@@ -60,10 +61,10 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
 
 
 def fuse_relu(code: Code) -> Code:
-    """conv2d or linear, then ReLU: the activation moves into the geometry."""
+    """conv2d, linear or batch normalisation, then ReLU: the activation moves into the geometry."""
 
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
-        if first.op not in FUSIBLE or second.op != "relu_forward":
+        if first.op not in (*FUSIBLE, *NORMS) or second.op != "relu_forward":
             return None
         if first.geometry["activation"] or first.geometry.get("pool"):
             return None
@@ -77,14 +78,23 @@ def fuse_relu(code: Code) -> Code:
 
 
 def fuse_maxpool(code: Code) -> Code:
-    """conv2d (with ReLU), then a 2x2 max-pool of stride 2 without padding and not rounded up: one op."""
+    """conv2d with ReLU, or batch normalisation, then a 2x2 max-pool of stride 2 without padding and not rounded up:
+    one op."""
     values = list(code.values)
 
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
-        if first.op != "conv2d_forward" or second.op != "maxpool2d_forward":
+        if first.op not in ("conv2d_forward", *NORMS) or second.op != "maxpool2d_forward":
             return None
-        if not first.geometry["activation"] or first.geometry["pool"] or not _halves(second.geometry):
+        if first.geometry["pool"] or not _halves(second.geometry):
             return None
+        if first.op == "conv2d_forward" and not first.geometry["activation"]:
+            return None
+        if first.op == "batchnorm_forward_inference":
+            return replace(
+                first,
+                operands={**first.operands, "dst": second.operands["dst"]},
+                geometry={**first.geometry, "pool": 2},
+            )
         argmax = second.operands.get("argmax")
         if argmax is None:
             values.append(replace(code.values[second.operands["dst"]], space="arena", offset=0, dtype="uint8"))

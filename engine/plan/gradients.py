@@ -188,6 +188,7 @@ def _transposed(op: str) -> Rule:
 def _batchnorm(tape: _Tape, forward: Instruction, diff: int) -> None:
     source = forward.operands["src"]
     diff_source = tape.back(source)
+    argmax = {"argmax": forward.operands["argmax"]} if forward.geometry["pool"] else {}
     tape.emit(
         "batchnorm_backward",
         forward.geometry,
@@ -197,8 +198,10 @@ def _batchnorm(tape: _Tape, forward: Instruction, diff: int) -> None:
         src=source,
         diff_dst=diff,
         weights=forward.operands["weights"],
+        bias=forward.operands["bias"],
         save_mean=forward.operands["save_mean"],
         save_inv_std=forward.operands["save_inv_std"],
+        **argmax,
     )
 
 

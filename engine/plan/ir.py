@@ -27,7 +27,7 @@ ITEM_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "segment": 32}
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "conv2d_forward": ("dst", "argmax"),
     "maxpool2d_forward": ("dst", "argmax"),
-    "batchnorm_forward_training": ("dst", "save_mean", "save_inv_std", "running_mean", "running_var"),
+    "batchnorm_forward_training": ("dst", "argmax", "save_mean", "save_inv_std", "running_mean", "running_var"),
     "conv2d_backward_weights": ("diff_weights", "diff_bias"),
     "winograd_forward": ("dst", "argmax"),
     "winograd_filter_backward": ("dst",),
@@ -54,6 +54,7 @@ IN_PLACE: dict[str, tuple[str, tuple[str, ...]]] = {
     "leaky_relu_backward": ("diff_src", ("diff_dst",)),
     "sigmoid_backward": ("diff_src", ("diff_dst",)),
     "tanh_backward": ("diff_src", ("diff_dst",)),
+    "batchnorm_backward": ("diff_src", ("src", "diff_dst")),
 }
 """Ops that may write over a source: output and the sources, as cnn.h allows it."""
 

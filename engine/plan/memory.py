@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from engine.plan.ir import ARENA, IN_PLACE, LINE_BYTES, Code
+from engine.plan.ir import ARENA, IN_PLACE, LINE_BYTES, Code, Value
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,17 @@ def share_in_place(code: Code, intervals: Mapping[int, tuple[int, int]]) -> dict
         target = instruction.operands[output]
         for name in sources:
             source = instruction.operands[name]
-            fits = source in intervals and target in intervals and code.values[source].dtype == "float32"
+            fits = source in intervals and target in intervals and _alike(code.values[source], code.values[target])
             if fits and intervals[source][1] == index and intervals[target][0] == index and block[target] == target:
                 block[target] = block[source]
                 break
     return block
+
+
+def _alike(source: Value, target: Value) -> bool:
+    """Whether both hold as many elements of float32: behind a fused max-pool the sizes differ."""
+    same_size = math.prod(source.shape) == math.prod(target.shape) and source.per_sample == target.per_sample
+    return source.dtype == target.dtype == "float32" and same_size
 
 
 def plan_arena(code: Code, batch: int) -> Arena:

@@ -58,6 +58,8 @@ cdef extern from "cnn.h" nogil:
 
     ctypedef struct cnn_norm_geometry:
         ptrdiff_t rows, c
+        ptrdiff_t w
+        ptrdiff_t activation, pool
         float eps, momentum
 
     ctypedef struct cnn_softmax_geometry:

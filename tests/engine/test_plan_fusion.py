@@ -150,3 +150,67 @@ def test_gradients_keep_their_bits(make, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(gradients[name].any() for name in gradients if name.endswith("weights"))
     for name, value in plain.items():
         assert gradients[name].tobytes() == value.tobytes(), name
+
+
+# ---- batch normalisation ------------------------------------------------------------------------------------------
+
+
+def normalised() -> Network:
+    return chain(
+        Conv2D(3, 5, 3, padding=1), ReLU(), BatchNorm(5), Conv2D(5, 6, 3, padding=1), BatchNorm(6), ReLU(),
+        MaxPool2D(2, 2), Conv2D(6, 6, 2), BatchNorm(6), MaxPool2D(2, 2), Flatten(), Linear(6, 3), shape=(3, 7, 8),
+    )  # fmt: skip
+
+
+def test_batch_normalisation_takes_relu_and_pool_behind_it() -> None:
+    plan = normalised().plan(batch=4, training=True)
+    norms = [i for i in plan.instructions if i.op == "batchnorm_forward_training"]
+    fused = [(n.layer, n.geometry["activation"], n.geometry["pool"], "argmax" in n.operands) for n in norms]
+    assert fused == [("2", 0, 0, False), ("4+5+6", 1, 2, True), ("8+9", 0, 2, True)]
+    assert backward(plan)[2:] == [
+        "batchnorm_backward+argmax",
+        "conv2d_backward_weights",
+        "conv2d_backward_data",
+        "batchnorm_backward+argmax",
+        "conv2d_backward_weights",
+        "conv2d_backward_data",
+        "batchnorm_backward+mask",
+        "conv2d_backward_weights",
+        "check_gradients",
+    ]
+
+
+def test_in_evaluation_too() -> None:
+    plan = chain(Conv2D(3, 5, 3), ReLU(), BatchNorm(5), MaxPool2D(2, 2)).plan(batch=2)
+    (norm,) = [i for i in plan.instructions if i.op == "batchnorm_forward_inference"]
+    assert (norm.layer, norm.geometry["pool"]) == ("2+3", 2) and "argmax" not in norm.operands
+    assert "maxpool2d_forward" not in [i.op for i in plan.instructions]
+
+
+def test_the_gradient_of_a_normalisation_overwrites_its_source() -> None:
+    plan = normalised().plan(batch=4, training=True)
+    for instruction in plan.instructions:
+        if instruction.op == "batchnorm_backward":
+            source, gradient = instruction.operands["src"], instruction.operands["diff_src"]
+            assert plan.arena.offsets[source] == plan.arena.offsets[gradient]
+
+
+@pytest.mark.parametrize("make", [normalised, with_everything])
+def test_fused_normalisation_computes_the_same(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make()
+    x = np.random.default_rng(1).standard_normal((6, *net.input_shape)).astype(np.float32)
+    y = np.arange(6) % 3
+    loss, gradients = net.loss_and_gradients(x, y, CrossEntropy())
+    predicted = net.predict(x)
+
+    def unchanged(code: Code) -> Code:
+        return code
+
+    monkeypatch.setattr(engine.plan, "fuse_relu", unchanged)
+    monkeypatch.setattr(engine.plan, "fuse_maxpool", unchanged)
+    plain_net = make()
+    plain_loss, plain = plain_net.loss_and_gradients(x, y, CrossEntropy())
+    assert loss == plain_loss and np.array_equal(predicted, plain_net.predict(x))
+    for name, value in plain.items():
+        scale = np.abs(value).max()
+        assert np.abs(gradients[name] - value).max() <= 1e-4 * scale + 1e-7, name

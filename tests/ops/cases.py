@@ -169,6 +169,14 @@ NORMALISATION: list[Family] = [
     BatchNorm(3, 64, 16, offset=100.0),
     BatchNorm(33, 196, 32),
     BatchNorm(1, 63, 65),
+    BatchNorm(3, 63, 17, relu=True),
+    BatchNorm(40, 49, 32, relu=True),
+    BatchNorm(3, 2 * 2, 5, w=2, relu=True, pool=True),
+    BatchNorm(3, 9 * 7, 17, w=7, pool=True),
+    BatchNorm(7, 8 * 9, 33, w=9, relu=True, pool=True),
+    BatchNorm(20, 14 * 14, 48, w=14, relu=True, pool=True),
+    BatchNorm(2, 9 * 8, 1030, w=8, pool=True),
+    BatchNorm(70, 1, 1100, relu=True),
 ]
 
 MOVES: list[Family] = [

@@ -464,7 +464,8 @@ class Softmax(Family):
 
 @dataclass(frozen=True)
 class BatchNorm(Family):
-    """`offset` moves the mean away from zero: variance must not be taken as a difference of large numbers."""
+    """`offset` moves the mean away from zero: variance must not be taken as a difference of large numbers. `pool` takes
+    the rows as a map of width `w`."""
 
     batch: int
     rows: int
@@ -472,6 +473,9 @@ class BatchNorm(Family):
     eps: float = 1e-5
     momentum: float = 0.1
     offset: float = 0.0
+    w: int = 1
+    relu: bool = False
+    pool: bool = False
 
     def draw(self) -> dict[str, NDArray]:
         rng = self.rng()
@@ -484,39 +488,106 @@ class BatchNorm(Family):
             "diff_dst": self.normal(rng, self.batch * self.rows, self.c),
         }
 
+    def geometry(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows, "c": self.c, "w": self.w, "activation": int(self.relu), "pool": 2 * int(self.pool),
+            "eps": self.eps, "momentum": self.momentum,
+        }  # fmt: skip
+
+    def forward_outputs(self, plain: Array) -> tuple[dict[str, NDArray], dict[str, NDArray[np.bool_]]]:
+        """(expected, doubtful) of the fused op, from the rows before activation and pooling."""
+        if not self.pool:
+            return {"dst": oracle.relu(plain) if self.relu else plain}, {}
+        windows = self.windows(plain)
+        dst, argmax = windows.max(axis=-1), windows.argmax(axis=-1).astype(np.uint8)
+        margin = SAME_POSITION * np.abs(plain).max()
+        ranked = np.sort(windows, axis=-1)
+        doubtful = ranked[..., 3] - ranked[..., 2] < margin
+        if self.relu:
+            doubtful |= np.abs(dst) < margin
+            argmax = np.where(dst <= 0, np.uint8(255), argmax)
+            dst = oracle.relu(dst)
+        return {"dst": dst, "argmax": argmax}, {"argmax": doubtful}
+
+    def windows(self, rows: NDArray) -> NDArray:
+        """The 2x2 windows, their elements last."""
+        oh, ow = self.rows // self.w // 2, self.w // 2
+        image = rows.reshape(self.batch, -1, self.w, self.c)[:, : 2 * oh, : 2 * ow]
+        split = image.reshape(self.batch, oh, 2, ow, 2, self.c).transpose(0, 1, 3, 5, 2, 4)
+        return split.reshape(self.batch, oh, ow, self.c, 4)
+
+    def unpooled(self, pooled: NDArray, argmax: NDArray) -> NDArray:
+        """Rows of gradients before pooling."""
+        oh, ow = pooled.shape[1:3]
+        image = np.zeros((self.batch, self.rows // self.w, self.w, self.c), pooled.dtype)
+        for position in range(4):
+            i, j = divmod(position, 2)
+            image[:, i : 2 * oh : 2, j : 2 * ow : 2] = np.where(argmax == position, pooled, 0)
+        return image.reshape(-1, self.c)
+
     def calls(self) -> list[OpCall]:
         values = self.draw()
         src, weights, bias, mean, var, diff_dst = wide(*values.values())
         eps, momentum = float(np.float32(self.eps)), float(np.float32(self.momentum))
         batch = oracle.BatchStatistics.of(src)
-        saved = {"save_mean": batch.mean, "save_inv_std": 1.0 / np.sqrt(batch.biased + eps)}
+        rounded = batch.mean.astype(np.float32).astype(np.float64)
+        saved = {
+            "save_mean": np.stack([batch.mean, batch.mean - rounded]),
+            "save_inv_std": 1.0 / np.sqrt(batch.biased + eps),
+        }
         saved32 = {name: value.astype(np.float32) for name, value in saved.items()}
-        diff = oracle.batchnorm_gradients(diff_dst, src, weights, *wide(*saved32.values()))
-        geometry = {"rows": self.rows, "c": self.c, "eps": self.eps, "momentum": self.momentum}
+        inv_std = saved32["save_inv_std"].astype(np.float64)
+        plain = oracle.batchnorm(src, weights, bias, batch.mean, batch.biased, eps)
+        running, _ = self.forward_outputs(oracle.batchnorm(src, weights, bias, mean, var, eps))
+        expected, doubtful = self.forward_outputs(plain)
+        given = {"diff_dst": values["diff_dst"]}
+        if self.pool:
+            given = self.pooled_gradient()
+            diff_dst = self.unpooled(given["diff_dst"].astype(np.float64), given["argmax"])
+        elif self.relu:
+            diff_dst = oracle.relu_gradient(diff_dst, oracle.relu(plain))
+        diff = oracle.batchnorm_gradients(diff_dst, src, weights, batch.mean, inv_std)
+        gradients = dict(zip(("diff_src", "diff_weights", "diff_bias"), diff))
+        mask = values["src"].copy()
+        mask[:, ::2] *= mask[:, ::2] > 0  # zeros, and values below that a ReLU would not give
+        in_place = (("diff_src", "src"),) if self.pool else (("diff_src", "src"), ("diff_src", "diff_dst"))
 
         def chosen(*names: str) -> dict[str, NDArray]:
             return {name: values[name] for name in names}
 
+        backward = {**chosen("src", "weights", "bias"), **given, **saved32}
+        scales = self.terms(diff_dst, weights, saved)
         return [
             OpCall(
-                "batchnorm_forward_training", geometry, self.batch,
+                "batchnorm_forward_training", self.geometry(), self.batch,
                 chosen("src", "weights", "bias", "running_mean", "running_var"),
                 {
-                    "dst": oracle.batchnorm(src, weights, bias, batch.mean, batch.biased, eps), **saved,
+                    **expected, **saved,
                     "running_mean": (1.0 - momentum) * mean + momentum * batch.mean,
                     "running_var": (1.0 - momentum) * var + momentum * batch.unbiased,
                 },
+                doubtful=doubtful,
             ),
             OpCall(
-                "batchnorm_forward_inference", geometry, self.batch,
-                chosen("src", "weights", "bias", "running_mean", "running_var"),
-                {"dst": oracle.batchnorm(src, weights, bias, mean, var, eps)},
+                "batchnorm_forward_inference", self.geometry(), self.batch,
+                chosen("src", "weights", "bias", "running_mean", "running_var"), {"dst": running["dst"]},
             ),
             OpCall(
-                "batchnorm_backward", geometry, self.batch, {**chosen("src", "diff_dst", "weights"), **saved32},
-                dict(zip(("diff_src", "diff_weights", "diff_bias"), diff)), scales=self.terms(diff_dst, weights, saved),
+                "batchnorm_backward", self.geometry(), self.batch, backward, gradients, scales=scales,
+                in_place=in_place,
+            ),
+            OpCall(
+                "batchnorm_backward", self.geometry(), self.batch, {**backward, "mask": mask},
+                {**gradients, "diff_src": np.where(mask > 0, diff[0], 0.0)}, scales=scales, in_place=in_place,
             ),
         ]  # fmt: skip
+
+    def pooled_gradient(self) -> dict[str, NDArray]:
+        """A gradient by the pooled output, and any argmax: all are possible."""
+        rng = self.rng()
+        shape = (self.batch, self.rows // self.w // 2, self.w // 2, self.c)
+        argmax = rng.choice(np.array([0, 1, 2, 3, 255], np.uint8), shape)
+        return {"diff_dst": self.normal(rng, *shape), "argmax": argmax}
 
     def terms(self, diff_dst: Array, weights: Array, saved: dict[str, Array]) -> dict[str, float]:
         """One or two rows normalise to constants: every term of diff_src cancels, rounding is all that is left."""
@@ -525,7 +596,7 @@ class BatchNorm(Family):
         return {"diff_src": float(np.abs(diff_dst * weights * saved["save_inv_std"]).max())}
 
     def function(self) -> Function | None:
-        if self.batch * self.rows < 3:
+        if self.batch * self.rows < 3 or self.relu or self.pool:
             return None  # with one or two rows the output hardly depends on the input: nothing to measure
 
         def forward(src: Array, weights: Array, bias: Array) -> Array:

@@ -35,23 +35,49 @@ def test_weight_gradient_of_a_large_constant_map(isa: str) -> None:
     np.testing.assert_allclose(diff_weights.ravel(), exact, rtol=1e-4)
 
 
+def norm_geometry(channels: int) -> dict[str, float]:
+    fields = dict.fromkeys(cnncore.GEOMETRIES["norm"], 0)
+    return fields | {"rows": 1, "c": channels, "eps": 0.0, "momentum": 0.1}
+
+
+@pytest.mark.parametrize("every", [1, 2, 512])
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_variance_beside_far_outliers(every: int, isa: str) -> None:
+    """Deviations are taken from a mean that is guessed from a few rows: here these rows lie far from all others, or all
+    rows are alike."""
+    rows, channels = 8192, 16
+    src = np.random.default_rng(3).normal(5.0, 1e-3, (rows, channels)).astype(np.float32)
+    src[::every] += 0.0 if every == 1 else 300.0
+    dst = np.empty_like(src)
+    vectors = {name: np.zeros(channels, np.float32) for name in ("bias", "running_mean", "running_var")}
+    saved = {"save_mean": np.empty((2, channels), np.float32), "save_inv_std": np.empty(channels, np.float32)}
+    operands = {"dst": dst, "src": src, "weights": np.ones(channels, np.float32)} | vectors | saved
+    run_on(isa, "batchnorm_forward_training", operands, norm_geometry(channels), rows)
+    exact = src.astype(np.float64)
+    mean, deviation = exact.mean(axis=0), exact.std(axis=0)
+    np.testing.assert_allclose(saved["save_inv_std"], 1.0 / deviation, rtol=1e-5)
+    np.testing.assert_array_less(np.abs(saved["save_mean"].astype(np.float64).sum(axis=0) - mean), 1e-7 * deviation)
+    np.testing.assert_allclose(dst, (exact - mean) / deviation, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("rows", [9, 1000])
 @pytest.mark.parametrize("isa", cnncore.available_isas())
 def test_a_bias_before_batch_normalisation_has_no_gradient(rows: int, isa: str) -> None:
     """The columns of diff_src sum to zero: up to the rounding of its elements, however large the mean is beside the
     deviations."""
     rng = np.random.default_rng(57)
-    channels, geometry = 10, {"rows": 1, "c": 10, "eps": 1e-5, "momentum": 0.1}
+    channels, geometry = 10, norm_geometry(10)
     src = (1.0 + 6e-3 * rng.standard_normal((rows, channels))).astype(np.float32)
     diff_dst = rng.standard_normal((rows, channels)).astype(np.float32)
     weights = np.ones(channels, np.float32)
     dst, diff_src = np.empty_like(src), np.empty_like(src)
     vectors = {name: np.zeros(channels, np.float32) for name in ("bias", "running_mean", "running_var")}
-    saved = {name: np.empty(channels, np.float32) for name in ("save_mean", "save_inv_std")}
+    saved = {"save_mean": np.empty((2, channels), np.float32), "save_inv_std": np.empty(channels, np.float32)}
     gradients = {name: np.empty(channels, np.float32) for name in ("diff_weights", "diff_bias")}
     forward = {"dst": dst, "src": src, "weights": weights} | vectors | saved
     run_on(isa, "batchnorm_forward_training", forward, geometry, rows)
     backward = {"diff_src": diff_src, "src": src, "diff_dst": diff_dst, "weights": weights} | gradients | saved
+    backward["bias"] = vectors["bias"]
     run_on(isa, "batchnorm_backward", backward, geometry, rows)
     rounding = np.finfo(np.float32).eps * np.abs(diff_src).max() * rows
     np.testing.assert_array_less(np.abs(diff_src.astype(np.float64).sum(axis=0)), rounding)

@@ -1,4 +1,4 @@
-/* What the bodies need beyond simd_*.h and GNU C vectors give on every instruction set: masks, and sums in double. */
+/* What the bodies need beyond simd_*.h and GNU C vectors give on every instruction set: masks. */
 #ifndef CNN_BODY_VECTOR_H
 #define CNN_BODY_VECTOR_H
 
@@ -46,17 +46,5 @@ static inline ptrdiff_t simd_pack(float *p, simd_mask mask, simd_float v)
     return count;
 }
 #endif
-
-/* p[0 ... SIMD_WIDTH-1] += v */
-static inline void simd_add_widened(double *p, simd_float v)
-{
-    simd_double low, high;
-    memcpy(&low, p, sizeof low);
-    memcpy(&high, p + SIMD_WIDTH / 2, sizeof high);
-    low += simd_low(v);
-    high += simd_high(v);
-    memcpy(p, &low, sizeof low);
-    memcpy(p + SIMD_WIDTH / 2, &high, sizeof high);
-}
 
 #endif

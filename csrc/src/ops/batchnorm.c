@@ -1,9 +1,10 @@
 /*
- * Batch normalisation (Ioffe & Szegedy 2015, Algorithm 1) of a matrix [rows][C], rows = batch * rows per sample.
+ * Batch normalisation (Ioffe & Szegedy 2015, Algorithm 1) of a matrix [rows][C], rows = batch * rows per sample, with
+ * the ReLU and the 2x2 max-pool behind it.
  *
- * A task is a part of the rows times a slice of the channels; both depend on shape and batch only. Statistics are
- * taken in two passes over each part while it is in cache (its mean, then squared deviations from that mean, corrected
- * for the rounding of the mean); the parts are joined in order by the update of Chan, Golub & LeVeque (1979).
+ * Sums by channel are taken over parts of the rows, cut by shape and batch only, and joined in order. Statistics take
+ * one pass over a part: deviations from the mean of a few rows, and again from their own mean where that guess lay far
+ * off; the parts are joined by the update of Chan, Golub & LeVeque (1979).
  *
  * When channels are few, several rows are taken as one: the kernels always see dozens of columns.
  */
@@ -12,11 +13,13 @@
 
 enum {
     WIDE = 64,             /* from here on a row fills the vectors by itself */
-    SLICE = 128,           /* channels of a task, when there are WIDE or more */
-    COLUMNS = 1024,        /* most columns that a kernel sees: 16 rows of up to 63 channels */
-    PART_ELEMENTS = 32768, /* what a part should hold: two passes over it stay in the second-level cache */
+    SLICE = 128,           /* channels of a task, where parts alone are too few tasks */
+    ENOUGH_PARTS = 16,     /* ... these are enough */
+    PART_ELEMENTS = 32768, /* what a part should hold: a second pass over it reads the second-level cache */
     PART_ROWS = 64,        /* ... and the fewest rows */
     PARTS = 128,           /* most parts */
+    GUESS_ROWS = 16,       /* rows that the first guess of a mean is taken from */
+    FAR = 32,              /* squares from the guess against squares from the mean: the bits that cancel in between */
 };
 
 /* The slice [channel, channel + channels) of the matrix, `groups` rows side by side as `columns` columns. */
@@ -38,17 +41,13 @@ static ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b)
     return a;
 }
 
-static ptrdiff_t slice_count(ptrdiff_t c) { return c < WIDE ? 1 : cnn_ceil_div(c, SLICE); }
-
-static slice slice_of(ptrdiff_t c, ptrdiff_t index)
+/* Rows that are taken as one. */
+static ptrdiff_t group_count(ptrdiff_t c)
 {
-    if (c >= WIDE) {
-        const ptrdiff_t channel = index * SLICE, channels = cnn_min(SLICE, c - channel);
-        return (slice){channel, channels, 1, channels, c};
-    }
+    if (c >= WIDE) return 1;
     ptrdiff_t groups = CNN_PANEL / greatest_common_divisor(CNN_PANEL, c);
     while (groups * c < WIDE) groups *= 2;
-    return (slice){0, c, groups, groups * c, groups * c};
+    return groups;
 }
 
 static ptrdiff_t part_count(ptrdiff_t rows, ptrdiff_t c)
@@ -57,24 +56,70 @@ static ptrdiff_t part_count(ptrdiff_t rows, ptrdiff_t c)
     return cnn_max(1, cnn_min(wished, PARTS));
 }
 
+static ptrdiff_t slice_width(ptrdiff_t parts) { return parts < ENOUGH_PARTS ? SLICE : CNN_NORM_COLUMNS; }
+
+static ptrdiff_t slice_count(ptrdiff_t c, ptrdiff_t parts)
+{
+    return c < WIDE ? 1 : cnn_ceil_div(c, slice_width(parts));
+}
+
+static slice slice_of(ptrdiff_t c, ptrdiff_t parts, ptrdiff_t index)
+{
+    const ptrdiff_t groups = group_count(c), width = slice_width(parts), channel = index * width;
+    if (groups > 1) return (slice){0, c, groups, groups * c, groups * c};
+    const ptrdiff_t channels = cnn_min(width, c - channel);
+    return (slice){channel, channels, 1, channels, c};
+}
+
 static range part_of(ptrdiff_t rows, ptrdiff_t parts, ptrdiff_t index)
 {
     const ptrdiff_t first = cnn_part(rows, parts, index);
     return (range){first, cnn_part(rows, parts, index + 1) - first};
 }
 
-/* Three doubles for each part and channel. */
-cnn_workspace cnn_batchnorm_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
+/* Two doubles for each part and channel, and the vectors of a cnn_norm, repeated for rows side by side. */
+typedef struct memory {
+    double *first, *second; /* [parts][C] */
+    float *mean, *factor, *shift, *slope, *rest;
+    size_t bytes;
+} memory;
+
+static memory carve(const cnn_norm_geometry *g, ptrdiff_t batch, void *shared)
 {
-    const ptrdiff_t c = geometry->norm.c, parts = part_count(batch * geometry->norm.rows, c);
-    return (cnn_workspace){.shared = 3 * (size_t)(parts * c) * sizeof(double), .scratch = 0};
+    const ptrdiff_t parts = part_count(batch * g->rows, g->c);
+    const size_t sums = cnn_align((size_t)(parts * g->c) * sizeof(double));
+    const size_t vector = cnn_align((size_t)(group_count(g->c) * g->c) * sizeof(float)), vectors = 2 * sums;
+    return (memory){.first = shared,
+                    .second = cnn_at(shared, sums),
+                    .mean = cnn_at(shared, vectors),
+                    .factor = cnn_at(shared, vectors + vector),
+                    .shift = cnn_at(shared, vectors + 2 * vector),
+                    .slope = cnn_at(shared, vectors + 3 * vector),
+                    .rest = cnn_at(shared, vectors + 4 * vector),
+                    .bytes = vectors + 5 * vector};
 }
 
-/* columns[j] = vector[channel of column j] */
-static void spread(const slice *s, float *restrict columns, const float *restrict vector)
+/* The parts of a smaller batch are no more than those of the largest. */
+cnn_workspace cnn_batchnorm_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
-    for (ptrdiff_t group = 0; group < s->groups; group++)
-        memcpy(columns + group * s->channels, vector, (size_t)s->channels * sizeof *columns);
+    return (cnn_workspace){.shared = carve(&geometry->norm, batch, NULL).bytes, .scratch = 0};
+}
+
+static cnn_norm norm_of(const memory *m, bool relu)
+{
+    return (cnn_norm){m->mean, m->factor, m->shift, m->slope, m->rest, relu};
+}
+
+static cnn_norm norm_of_slice(const memory *m, const slice *s, bool relu)
+{
+    return (cnn_norm){
+        .mean = m->mean + s->channel, .factor = m->factor + s->channel, .shift = m->shift + s->channel, .relu = relu};
+}
+
+/* Writes a channel's value for all rows side by side. */
+static void put(float *vector, ptrdiff_t channel, ptrdiff_t c, float value)
+{
+    for (ptrdiff_t group = 0; group < group_count(c); group++) vector[group * c + channel] = value;
 }
 
 /* Adds the columns of each channel to the first of them. */
@@ -84,29 +129,44 @@ static void fold(const slice *s, double *columns)
         for (ptrdiff_t j = 0; j < s->channels; j++) columns[j] += columns[group * s->channels + j];
 }
 
+/* ---- statistics --------------------------------------------------------------------------------------------------- */
+
+/* The mean of some rows, evenly spaced, for all columns. */
+static void guess(const cnn_kernels *kernels, const slice *s, const float *src, ptrdiff_t rows, float *center)
+{
+    const ptrdiff_t full = rows / s->groups, taken = cnn_max(1, cnn_min(full, GUESS_ROWS));
+    const ptrdiff_t columns = full ? s->columns : rows * s->channels; /* fewer rows than stand side by side */
+    memset(center, 0, (size_t)s->columns * sizeof *center);
+    kernels->add_rows(center, src, taken, columns, cnn_max(full, 1) / taken * s->stride);
+    for (ptrdiff_t j = s->channels; j < columns; j++) center[j % s->channels] += center[j];
+    for (ptrdiff_t j = 0; j < s->channels; j++) center[j] /= (float)(taken * columns / s->channels);
+    for (ptrdiff_t j = s->channels; j < s->columns; j++) center[j] = center[j - s->channels];
+}
+
 /* Mean and sum of squared deviations of the rows, by channel. */
 static void part_moments(const cnn_kernels *kernels, const slice *s, const float *src, ptrdiff_t rows, double *mean,
                          double *squares)
 {
-    double sum[COLUMNS] = {0.0}, square[COLUMNS] = {0.0};
-    float rounded[COLUMNS], center[COLUMNS];
+    double sum[CNN_NORM_COLUMNS], square[CNN_NORM_COLUMNS];
+    float center[CNN_NORM_COLUMNS];
     const ptrdiff_t full = rows / s->groups, rest = rows % s->groups * s->channels;
-    const float *tail = src + full * s->stride;
-    kernels->column_sums(sum, src, full, s->columns, s->stride);
-    kernels->column_sums(sum, tail, rest > 0, rest, s->stride);
-    fold(s, sum);
-    for (ptrdiff_t j = 0; j < s->channels; j++) rounded[j] = (float)(sum[j] / (double)rows);
-    spread(s, center, rounded);
-
-    memset(sum, 0, (size_t)s->columns * sizeof *sum);
-    kernels->deviation_sums(sum, square, src, center, full, s->columns, s->stride);
-    kernels->deviation_sums(sum, square, tail, center, rest > 0, rest, s->stride);
-    fold(s, sum);
-    fold(s, square);
-    for (ptrdiff_t j = 0; j < s->channels; j++) {
-        const double left = square[j] - sum[j] * sum[j] / (double)rows;
-        mean[j] = (double)rounded[j] + sum[j] / (double)rows;
-        squares[j] = left < 0.0 ? 0.0 : left;
+    bool far = true;
+    guess(kernels, s, src, rows, center);
+    for (int attempt = 0; far && attempt < 2; attempt++) {
+        memset(sum, 0, (size_t)s->columns * sizeof *sum);
+        memset(square, 0, (size_t)s->columns * sizeof *square);
+        kernels->deviation_sums(sum, square, src, center, full, s->columns, s->stride);
+        kernels->deviation_sums(sum, square, src + full * s->stride, center, rest > 0, rest, s->stride);
+        fold(s, sum);
+        fold(s, square);
+        far = false;
+        for (ptrdiff_t j = 0; j < s->channels; j++) {
+            const double left = square[j] - sum[j] * sum[j] / (double)rows;
+            mean[j] = (double)center[j] + sum[j] / (double)rows;
+            squares[j] = left < 0.0 ? 0.0 : left;
+            far |= square[j] > FAR * squares[j];
+        }
+        for (ptrdiff_t j = 0; far && j < s->columns; j++) center[j] = (float)mean[j % s->channels];
     }
 }
 
@@ -125,66 +185,90 @@ static double join_parts(double *mean, const double *squares, ptrdiff_t rows, pt
     return total;
 }
 
-/* dst = (src - mean) * factor + shift over some rows of a slice; vectors by channel of the slice */
-static void normalize(const cnn_kernels *kernels, const slice *s, float *dst, const float *src, const float *mean,
-                      const float *factor, const float *shift, ptrdiff_t rows)
+/* ---- forward ------------------------------------------------------------------------------------------------------ */
+
+/* The rows [*first, *last) of this worker, of `rows` rows of so many columns: cut in spans of CNN_SPAN elements. */
+static void share_rows(const cnn_worker *worker, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t *first, ptrdiff_t *last)
 {
-    float means[COLUMNS], factors[COLUMNS], shifts[COLUMNS];
-    const ptrdiff_t full = rows / s->groups, rest = rows % s->groups * s->channels, tail = full * s->stride;
-    spread(s, means, mean);
-    spread(s, factors, factor);
-    spread(s, shifts, shift);
-    kernels->normalize(dst, src, means, factors, shifts, full, s->columns, s->stride);
-    kernels->normalize(dst + tail, src + tail, means, factors, shifts, rest > 0, rest, s->stride);
+    const ptrdiff_t span = cnn_max(1, CNN_SPAN / columns);
+    cnn_share(worker, cnn_ceil_div(rows, span), first, last);
+    *first = cnn_min(*first * span, rows);
+    *last = cnn_min(*last * span, rows);
+}
+
+/* dst = pool(act((src - mean) * factor + shift)). Spans run backwards: what was read last is still in cache. */
+static void apply(const cnn_call *call, const cnn_worker *worker, const memory *m, const float *src, float *dst,
+                  uint8_t *argmax)
+{
+    const cnn_norm_geometry *g = &call->geometry->norm;
+    const cnn_norm norm = norm_of(m, g->activation == CNN_ACTIVATION_RELU);
+    const cnn_kernels *kernels = worker->kernels;
+    ptrdiff_t first, last;
+    if (g->pool) {
+        const ptrdiff_t line = g->w * g->c, oh = g->rows / g->w / 2, row = g->w / 2 * g->c;
+        cnn_share(worker, call->batch * oh, &first, &last);
+        for (ptrdiff_t y = last; y-- > first;)
+            kernels->normalize_pool(dst + y * row, argmax ? argmax + y * row : NULL,
+                                    src + y / oh * g->rows * g->c + y % oh * 2 * line, &norm, g->w / 2, g->c, line);
+        return;
+    }
+    const ptrdiff_t groups = group_count(g->c), columns = groups * g->c, rows = call->batch * g->rows;
+    const ptrdiff_t full = rows / groups, rest = rows % groups * g->c, span = cnn_max(1, PART_ELEMENTS / columns);
+    share_rows(worker, full, columns, &first, &last);
+    for (ptrdiff_t end = last; end > first; end -= cnn_min(span, end - first)) {
+        const ptrdiff_t count = cnn_min(span, end - first), at = (end - count) * columns;
+        kernels->normalize(dst + at, src + at, &norm, count, columns);
+    }
+    if (rest && cnn_is_first(worker)) kernels->normalize(dst + full * columns, src + full * columns, &norm, 1, rest);
+}
+
+/* A mean and what its rounding left, where the batch gives them. */
+static void put_forward(const memory *m, ptrdiff_t channel, ptrdiff_t c, float mean, float rest, float factor,
+                        float bias)
+{
+    put(m->mean, channel, c, mean);
+    put(m->factor, channel, c, factor);
+    put(m->shift, channel, c, (float)((double)bias - (double)rest * (double)factor));
 }
 
 void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *dst = call->operands[0], *save_mean = call->operands[1], *save_inv_std = call->operands[2];
-    float *running_mean = call->operands[3], *running_var = call->operands[4];
-    const float *src = call->operands[5], *weights = call->operands[6], *bias = call->operands[7];
-    const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c), slices = slice_count(c);
-    double *means = worker->shared, *squares = means + parts * c; /* [parts][C] */
+    float *dst = call->operands[0], *save_mean = call->operands[2], *save_inv_std = call->operands[3];
+    float *running_mean = call->operands[4], *running_var = call->operands[5];
+    const float *src = call->operands[6], *weights = call->operands[7], *bias = call->operands[8];
+    const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c);
+    const ptrdiff_t slices = slice_count(c, parts);
+    const memory m = carve(g, call->batch, worker->shared);
+    double *means = m.first, *squares = m.second;
     ptrdiff_t first, last;
     assert(dst && save_mean && save_inv_std && running_mean && running_var && src && weights && bias);
     assert(worker->shared && c >= 1 && rows >= 1 && g->eps >= 0.0f);
 
     cnn_share(worker, parts * slices, &first, &last);
     for (ptrdiff_t task = first; task < last; task++) {
-        const ptrdiff_t part = task / slices;
-        const slice s = slice_of(c, task % slices);
-        const range r = part_of(rows, parts, part);
-        const ptrdiff_t at = part * c + s.channel;
+        const slice s = slice_of(c, parts, task % slices);
+        const range r = part_of(rows, parts, task / slices);
+        const ptrdiff_t at = task / slices * c + s.channel;
         part_moments(worker->kernels, &s, src + r.first * c + s.channel, r.count, means + at, squares + at);
     }
     cnn_barrier(worker);
 
-    ptrdiff_t channel, end;
-    cnn_share(worker, c, &channel, &end);
-    for (; channel < end; channel++) {
+    cnn_share(worker, c, &first, &last);
+    for (ptrdiff_t k = first; k < last; k++) {
         const double momentum = g->momentum;
-        const double total = join_parts(means + channel, squares + channel, rows, parts, c);
+        const double total = join_parts(means + k, squares + k, rows, parts, c);
         const double unbiased = total / (double)cnn_max(rows - 1, 1);
-        save_mean[channel] = (float)means[channel];
-        save_inv_std[channel] = (float)(1.0 / sqrt(total / (double)rows + (double)g->eps));
-        running_mean[channel] = (float)((1.0 - momentum) * running_mean[channel] + momentum * means[channel]);
-        running_var[channel] = (float)((1.0 - momentum) * running_var[channel] + momentum * unbiased);
+        save_mean[k] = (float)means[k];
+        save_mean[c + k] = (float)(means[k] - (double)save_mean[k]);
+        save_inv_std[k] = (float)(1.0 / sqrt(total / (double)rows + (double)g->eps));
+        running_mean[k] = (float)((1.0 - momentum) * running_mean[k] + momentum * means[k]);
+        running_var[k] = (float)((1.0 - momentum) * running_var[k] + momentum * unbiased);
+        put_forward(&m, k, c, save_mean[k], save_mean[c + k], weights[k] * save_inv_std[k], bias[k]);
     }
     cnn_barrier(worker);
 
-    for (ptrdiff_t task = last; task-- > first;) { /* what was read last is still in cache */
-        const slice s = slice_of(c, task % slices);
-        const range r = part_of(rows, parts, task / slices);
-        const ptrdiff_t at = r.first * c + s.channel;
-        float factor[SLICE], shift[SLICE];
-        for (ptrdiff_t j = 0; j < s.channels; j++) {
-            const ptrdiff_t k = s.channel + j;
-            factor[j] = weights[k] * save_inv_std[k];
-            shift[j] = (float)((double)bias[k] - (means[k] - (double)save_mean[k]) * (double)factor[j]);
-        }
-        normalize(worker->kernels, &s, dst + at, src + at, save_mean + s.channel, factor, shift, r.count);
-    }
+    apply(call, worker, &m, src, dst, call->operands[1]);
 }
 
 void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *worker)
@@ -193,54 +277,91 @@ void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *wor
     float *dst = call->operands[0];
     const float *src = call->operands[1], *weights = call->operands[2], *bias = call->operands[3];
     const float *running_mean = call->operands[4], *running_var = call->operands[5];
-    const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c), slices = slice_count(c);
+    const memory m = carve(g, call->batch, worker->shared);
     ptrdiff_t first, last;
-    assert(dst && src && weights && bias && running_mean && running_var && c >= 1 && rows >= 1);
-    cnn_share(worker, parts * slices, &first, &last);
-    for (ptrdiff_t task = first; task < last; task++) {
-        const slice s = slice_of(c, task % slices);
-        const range r = part_of(rows, parts, task / slices);
-        const ptrdiff_t at = r.first * c + s.channel;
-        float factor[SLICE];
-        for (ptrdiff_t j = 0; j < s.channels; j++) {
-            const double deviation = sqrt((double)running_var[s.channel + j] + (double)g->eps);
-            factor[j] = (float)((double)weights[s.channel + j] / deviation);
-        }
-        normalize(worker->kernels, &s, dst + at, src + at, running_mean + s.channel, factor, bias + s.channel, r.count);
+    assert(dst && src && weights && bias && running_mean && running_var && worker->shared && g->c >= 1);
+    cnn_share(worker, g->c, &first, &last);
+    for (ptrdiff_t k = first; k < last; k++) {
+        const double deviation = sqrt((double)running_var[k] + (double)g->eps);
+        put_forward(&m, k, g->c, running_mean[k], 0.0f, (float)((double)weights[k] / deviation), bias[k]);
     }
+    cnn_barrier(worker);
+    apply(call, worker, &m, src, dst, NULL);
 }
 
-/* Sums of dy, of dy * (x - mean) and of x - mean over some rows of a slice, by channel. */
-static void part_gradients(const cnn_kernels *kernels, const slice *s, const float *src, const float *diff_dst,
-                           const float *mean, ptrdiff_t rows, double *sums, double *products, double *deviations)
+/* ---- backward ----------------------------------------------------------------------------------------------------- */
+
+/* Sums of dy and of dy * (x - mean) over the rows of a part, by channel. */
+static void part_gradients(const cnn_call *call, const cnn_kernels *kernels, const memory *m, const slice *s, range r,
+                           double *sums, double *products)
 {
-    double sum[COLUMNS] = {0.0}, product[COLUMNS] = {0.0}, deviation[COLUMNS] = {0.0};
-    float center[COLUMNS];
-    const ptrdiff_t full = rows / s->groups, rest = rows % s->groups * s->channels, tail = full * s->stride;
-    spread(s, center, mean);
-    kernels->gradient_sums(sum, product, deviation, diff_dst, src, center, full, s->columns, s->stride);
-    kernels->gradient_sums(sum, product, deviation, diff_dst + tail, src + tail, center, rest > 0, rest, s->stride);
+    const cnn_norm_geometry *g = &call->geometry->norm;
+    const float *src = (const float *)call->operands[3] + r.first * g->c + s->channel;
+    const float *diff_dst = (const float *)call->operands[4] + r.first * g->c + s->channel;
+    const cnn_norm norm = norm_of_slice(m, s, g->activation == CNN_ACTIVATION_RELU);
+    const ptrdiff_t full = r.count / s->groups, rest = r.count % s->groups * s->channels, tail = full * s->stride;
+    double sum[CNN_NORM_COLUMNS] = {0.0}, product[CNN_NORM_COLUMNS] = {0.0};
+    kernels->gradient_sums(sum, product, diff_dst, src, &norm, full, s->columns, s->stride);
+    kernels->gradient_sums(sum, product, diff_dst + tail, src + tail, &norm, rest > 0, rest, s->stride);
     fold(s, sum);
     fold(s, product);
-    fold(s, deviation);
-    memcpy(deviations, deviation, (size_t)s->channels * sizeof *deviations);
     memcpy(sums, sum, (size_t)s->channels * sizeof *sums);
     memcpy(products, product, (size_t)s->channels * sizeof *products);
 }
 
-static void normalize_backward(const cnn_kernels *kernels, const slice *s, float *diff_src, const float *diff_dst,
-                               const float *src, const float *mean, const float *factor, const float *slope,
-                               const float *shift, ptrdiff_t rows)
+/* The same behind a pool: over rows of pooled pixels. Where nothing was pooled dy is zero. */
+static void part_pooled_gradients(const cnn_call *call, const cnn_kernels *kernels, const memory *m, const slice *s,
+                                  range r, double *sums, double *products)
 {
-    float means[COLUMNS], factors[COLUMNS], slopes[COLUMNS], shifts[COLUMNS];
-    const ptrdiff_t full = rows / s->groups, rest = rows % s->groups * s->channels, tail = full * s->stride;
-    spread(s, means, mean);
-    spread(s, factors, factor);
-    spread(s, slopes, slope);
-    spread(s, shifts, shift);
-    kernels->normalize_backward(diff_src, diff_dst, src, means, factors, slopes, shifts, full, s->columns, s->stride);
-    kernels->normalize_backward(diff_src + tail, diff_dst + tail, src + tail, means, factors, slopes, shifts, rest > 0,
-                                rest, s->stride);
+    const cnn_norm_geometry *g = &call->geometry->norm;
+    const float *src = call->operands[3], *diff_dst = call->operands[4];
+    const uint8_t *argmax = call->operands[9];
+    const ptrdiff_t line = g->w * g->c, oh = g->rows / g->w / 2, row = g->w / 2 * g->c;
+    const cnn_norm norm = norm_of_slice(m, s, false);
+    memset(sums, 0, (size_t)s->channels * sizeof *sums);
+    memset(products, 0, (size_t)s->channels * sizeof *products);
+    for (ptrdiff_t y = r.first; y < r.first + r.count; y++)
+        kernels->pooled_gradient_sums(sums, products, diff_dst + y * row + s->channel, argmax + y * row + s->channel,
+                                      src + y / oh * g->rows * g->c + y % oh * 2 * line + s->channel, &norm, g->w / 2,
+                                      s->channels, g->c, line);
+}
+
+/* diff_src of two rows of pixels that were pooled, and of what an odd width or height leaves over beside and below. */
+static void unpool_rows(const cnn_call *call, const cnn_kernels *kernels, const cnn_norm *norm, ptrdiff_t y)
+{
+    const cnn_norm_geometry *g = &call->geometry->norm;
+    const ptrdiff_t line = g->w * g->c, oh = g->rows / g->w / 2, pooled = y * (g->w / 2) * g->c;
+    const ptrdiff_t at = y / oh * g->rows * g->c + y % oh * 2 * line, covered = g->w / 2 * 2 * g->c;
+    float *diff_src = (float *)call->operands[0] + at;
+    const float *src = (const float *)call->operands[3] + at, *mask = call->operands[10];
+    if (mask) mask += at;
+    kernels->normalize_unpool(diff_src, (const float *)call->operands[4] + pooled,
+                              (const uint8_t *)call->operands[9] + pooled, src, mask, norm, g->w / 2, g->c, line);
+    for (ptrdiff_t i = covered; i < 2 * line && covered < line; i += line)
+        kernels->normalize_backward(diff_src + i, NULL, src + i, mask ? mask + i : NULL, norm, 1, g->c);
+    if (y % oh == oh - 1 && 2 * oh * g->w < g->rows)
+        kernels->normalize_backward(diff_src + 2 * line, NULL, src + 2 * line, mask ? mask + 2 * line : NULL, norm,
+                                    g->w, g->c);
+}
+
+static void dense_rows(const cnn_call *call, const cnn_worker *worker, const cnn_norm *norm)
+{
+    const cnn_norm_geometry *g = &call->geometry->norm;
+    float *diff_src = call->operands[0];
+    const float *src = call->operands[3], *diff_dst = call->operands[4], *mask = call->operands[10];
+    const ptrdiff_t groups = group_count(g->c), columns = groups * g->c, rows = call->batch * g->rows;
+    const ptrdiff_t full = rows / groups, tail = full * columns, rest = rows % groups * g->c;
+    const ptrdiff_t span = cnn_max(1, PART_ELEMENTS / columns);
+    ptrdiff_t first, last;
+    share_rows(worker, full, columns, &first, &last);
+    for (ptrdiff_t end = last; end > first; end -= cnn_min(span, end - first)) { /* as in apply() */
+        const ptrdiff_t count = cnn_min(span, end - first), at = (end - count) * columns;
+        worker->kernels->normalize_backward(diff_src + at, diff_dst + at, src + at, mask ? mask + at : NULL, norm,
+                                            count, columns);
+    }
+    if (rest && cnn_is_first(worker))
+        worker->kernels->normalize_backward(diff_src + tail, diff_dst + tail, src + tail, mask ? mask + tail : NULL,
+                                            norm, 1, rest);
 }
 
 /*
@@ -248,59 +369,64 @@ static void normalize_backward(const cnn_kernels *kernels, const slice *s, float
  *   diff_bias = S, diff_weights = P, diff_src = weights * inv_std * (dy - S/n - y' * P/n)
  *
  * The sum of diff_src over the rows is exactly zero: it is the gradient of a bias before the normalisation. Where the
- * deviations are small beside the mean, the rounding of the saved mean would drown that zero: D = sum (x - saved mean)
- * restores the true mean, saved mean + D/n.
+ * deviations are small beside the mean, the rounding of the mean would drown that zero: save_mean has what it left.
+ *
+ * With a ReLU behind, its mask is taken from y, computed again bit by bit as the forward pass did.
  */
 void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *diff_src = call->operands[0], *diff_weights = call->operands[1], *diff_bias = call->operands[2];
-    const float *src = call->operands[3], *diff_dst = call->operands[4], *weights = call->operands[5];
-    const float *save_mean = call->operands[6], *save_inv_std = call->operands[7];
-    const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c), slices = slice_count(c);
-    double *sums = worker->shared, *products = sums + parts * c, *deviations = products + parts * c; /* [parts][C] */
+    float *diff_weights = call->operands[1], *diff_bias = call->operands[2];
+    const float *weights = call->operands[5], *bias = call->operands[6];
+    const float *save_mean = call->operands[7], *save_inv_std = call->operands[8];
+    const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c);
+    const ptrdiff_t slices = slice_count(c, parts), pooled_rows = g->pool ? call->batch * (g->rows / g->w / 2) : 0;
+    const memory m = carve(g, call->batch, worker->shared);
+    double *sums = m.first, *products = m.second;
     ptrdiff_t first, last;
-    assert(diff_src && diff_weights && diff_bias && src && diff_dst && weights && save_mean && save_inv_std);
-    assert(worker->shared && c >= 1 && rows >= 1);
+    assert(call->operands[0] && diff_weights && diff_bias && weights && bias && save_mean && save_inv_std);
+    assert(worker->shared && c >= 1 && rows >= 1 && !g->pool == !call->operands[9]);
+
+    cnn_share(worker, c, &first, &last);
+    for (ptrdiff_t k = first; k < last; k++)
+        put_forward(&m, k, c, save_mean[k], save_mean[c + k], weights[k] * save_inv_std[k], bias[k]);
+    cnn_barrier(worker);
 
     cnn_share(worker, parts * slices, &first, &last);
     for (ptrdiff_t task = first; task < last; task++) {
-        const ptrdiff_t part = task / slices;
-        const slice s = slice_of(c, task % slices);
-        const range r = part_of(rows, parts, part);
-        const ptrdiff_t at = r.first * c + s.channel, to = part * c + s.channel;
-        part_gradients(worker->kernels, &s, src + at, diff_dst + at, save_mean + s.channel, r.count, sums + to,
-                       products + to, deviations + to);
+        const slice s = slice_of(c, parts, task % slices);
+        const ptrdiff_t part = task / slices, to = part * c + s.channel;
+        if (g->pool)
+            part_pooled_gradients(call, worker->kernels, &m, &s, part_of(pooled_rows, parts, part), sums + to,
+                                  products + to);
+        else
+            part_gradients(call, worker->kernels, &m, &s, part_of(rows, parts, part), sums + to, products + to);
     }
     cnn_barrier(worker);
 
-    ptrdiff_t channel, end;
-    cnn_share(worker, c, &channel, &end);
-    for (; channel < end; channel++) {
+    cnn_share(worker, c, &first, &last);
+    for (ptrdiff_t k = first; k < last; k++) {
+        const double inv_std = save_inv_std[k], left = save_mean[c + k], count = (double)rows;
         for (ptrdiff_t part = 1; part < parts; part++) {
-            sums[channel] += sums[part * c + channel];
-            products[channel] += products[part * c + channel];
-            deviations[channel] += deviations[part * c + channel];
+            sums[k] += sums[part * c + k];
+            products[k] += products[part * c + k];
         }
-        products[channel] -= sums[channel] * deviations[channel] / (double)rows;
-        diff_bias[channel] = (float)sums[channel];
-        diff_weights[channel] = (float)(products[channel] * (double)save_inv_std[channel]);
+        products[k] -= sums[k] * left;
+        diff_bias[k] = (float)sums[k];
+        diff_weights[k] = (float)(products[k] * inv_std);
+        const float factor = weights[k] * save_inv_std[k];
+        const float slope = (float)(-(double)weights[k] * inv_std * inv_std * inv_std * products[k] / count);
+        put(m.slope, k, c, slope);
+        put(m.rest, k, c, (float)(-(double)factor * sums[k] / count - (double)slope * left));
     }
     cnn_barrier(worker);
 
-    for (ptrdiff_t task = last; task-- > first;) { /* what was read last is still in cache */
-        const slice s = slice_of(c, task % slices);
-        const range r = part_of(rows, parts, task / slices);
-        const ptrdiff_t at = r.first * c + s.channel;
-        float factor[SLICE], slope[SLICE], shift[SLICE];
-        for (ptrdiff_t j = 0; j < s.channels; j++) {
-            const ptrdiff_t k = s.channel + j;
-            const double inv_std = save_inv_std[k], scale = (double)weights[k] * inv_std;
-            factor[j] = (float)scale;
-            slope[j] = (float)(-scale * inv_std * inv_std * products[k] / (double)rows);
-            shift[j] = (float)(-(factor[j] * sums[k] + slope[j] * deviations[k]) / (double)rows);
-        }
-        normalize_backward(worker->kernels, &s, diff_src + at, diff_dst + at, src + at, save_mean + s.channel, factor,
-                           slope, shift, r.count);
+    const cnn_norm norm = norm_of(&m, g->activation == CNN_ACTIVATION_RELU);
+    if (!g->pool) {
+        dense_rows(call, worker, &norm);
+        return;
     }
+    const cnn_norm unmasked = norm_of(&m, false);
+    cnn_share(worker, pooled_rows, &first, &last);
+    for (ptrdiff_t y = last; y-- > first;) unpool_rows(call, worker->kernels, &unmasked, y);
 }

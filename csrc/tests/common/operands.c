@@ -43,8 +43,11 @@ static ptrdiff_t linear_count(const cnn_linear_geometry *g, ptrdiff_t batch, con
 
 static ptrdiff_t norm_count(const cnn_norm_geometry *g, ptrdiff_t batch, const char *name)
 {
-    const bool map = is(name, "src") || is(name, "dst") || is(name, "diff_src") || is(name, "diff_dst");
-    return map ? batch * g->rows * g->c : g->c;
+    if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->rows * g->c;
+    if (is(name, "argmax") && !g->pool) return 0;
+    if (is(name, "dst") || is(name, "diff_dst") || is(name, "argmax"))
+        return batch * g->c * (g->pool ? (g->rows / g->w / 2) * (g->w / 2) : g->rows);
+    return is(name, "save_mean") ? 2 * g->c : g->c;
 }
 
 static ptrdiff_t count_of(int op, const cnn_geometry *g, ptrdiff_t batch, const char *name)
@@ -71,7 +74,8 @@ static bool is_output(int op, int index, const char *name)
     if (starts(name, "diff_")) return !is(name, "diff_dst");
     if (starts(name, "save_")) return op == CNN_OP_batchnorm_forward_training;
     if (is(name, "argmax"))
-        return op == CNN_OP_maxpool2d_forward || op == CNN_OP_conv2d_forward || op == CNN_OP_winograd_forward;
+        return op == CNN_OP_maxpool2d_forward || op == CNN_OP_conv2d_forward || op == CNN_OP_winograd_forward ||
+               op == CNN_OP_batchnorm_forward_training;
     return is(name, "dst") && index == 0;
 }
 
@@ -195,18 +199,11 @@ static void clear_missing_columns(float *weights, ptrdiff_t groups, ptrdiff_t co
             if (row / depth % panels * CNN_PANEL + j >= columns) weights[row * CNN_PANEL + j] = 0.0f;
 }
 
-/* The 2x2 pooling that a convolution has fused. */
-static cnn_pool2d_geometry fused_pool(const cnn_conv2d_geometry *g)
+/* The 2x2 pooling that an op has fused. */
+static cnn_pool2d_geometry fused_pool(ptrdiff_t h, ptrdiff_t w, ptrdiff_t c)
 {
-    return (cnn_pool2d_geometry){.h = g->oh,
-                                 .w = g->ow,
-                                 .c = g->oc,
-                                 .kh = 2,
-                                 .kw = 2,
-                                 .oh = g->oh / 2,
-                                 .ow = g->ow / 2,
-                                 .stride_h = 2,
-                                 .stride_w = 2};
+    return (cnn_pool2d_geometry){
+        .h = h, .w = w, .c = c, .kh = 2, .kw = 2, .oh = h / 2, .ow = w / 2, .stride_h = 2, .stride_w = 2};
 }
 
 /* Any tap that lies inside the image, or none (255). */
@@ -274,7 +271,10 @@ static void poison(operand *o)
 static void fill_input(operand *o, const char *kind, const cnn_geometry *g, operand_values values, uint64_t seed,
                        uint32_t stream, int op)
 {
-    const cnn_pool2d_geometry pool = is(kind, "conv2d") ? fused_pool(&g->conv2d) : g->pool2d;
+    const cnn_pool2d_geometry pool = is(kind, "conv2d") ? fused_pool(g->conv2d.oh, g->conv2d.ow, g->conv2d.oc)
+                                     : is(kind, "norm") && g->norm.pool
+                                         ? fused_pool(g->norm.rows / g->norm.w, g->norm.w, g->norm.c)
+                                         : g->pool2d;
     if (is(o->name, "argmax"))
         fill_argmax(o, &pool, seed, stream);
     else if (is(o->name, "segments"))
