@@ -36,6 +36,21 @@ static inline void cnn_share(const cnn_worker *worker, ptrdiff_t tasks, ptrdiff_
     *last = cnn_part(tasks, worker->size, worker->rank + 1);
 }
 
+/*
+ * How many parts a sum over samples is cut into, each with a copy of its own: `count`, a function of shape and batch, so
+ * that the order of additions and with it every bit is the same for any team. Built with CNN_UNORDERED there is one
+ * part per thread, which must then not change while programs live: experiments.checks.determinism_cost measures what the
+ * promise costs.
+ */
+static inline ptrdiff_t cnn_cuts(ptrdiff_t count)
+{
+#ifdef CNN_UNORDERED
+    return cnn_min(count, cnn_get_threads());
+#else
+    return count;
+#endif
+}
+
 /* Elementwise ops cut their elements into spans of this many, a multiple of every vector width and cache line. */
 enum { CNN_SPAN = 4096 };
 

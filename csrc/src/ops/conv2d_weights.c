@@ -24,9 +24,9 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     cut c = {.panels = cnn_panels(g->oc / g->groups), .k = g->kh * g->kw * (g->ic / g->groups)};
     c.weights = g->groups * c.panels * c.k * CNN_PANEL;
     const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
-    c.parts = cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch));
+    c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
     /* a slice is at least two panels: the widest tile */
-    c.slices = cnn_min(cnn_ceil_div(ENOUGH_TASKS, c.parts), cnn_ceil_div(c.panels, 2));
+    c.slices = cnn_min(cnn_ceil_div(cnn_cuts(ENOUGH_TASKS), c.parts), cnn_ceil_div(c.panels, 2));
     return c;
 }
 
