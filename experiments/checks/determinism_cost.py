@@ -5,7 +5,9 @@
 Gradients by weights are sums over samples. The core cuts these into parts by shape and batch alone, and adds the parts
 in order. The other side is the same source built with CNN_UNORDERED (see cnn_cuts in csrc/src/internal.h), into a
 temporary folder: one part per thread, as a library without the promise has it. That it is free is checked: its weights
-after a few steps on two threads must differ from those on one, where the reduction is cut at all.
+after a few steps on two threads must differ from those on one, where the reduction is cut at all. The linear layers'
+gradients are cut by outputs, so that no part is added to another; batch normalisation's sums are cut by what fits a
+cache: these cost the same either way and are alike on both sides.
 
 Both sides are processes that hold one network each and are stopped while the other works. A round times both, in
 turning order; the ratio is taken within a round. Needs the checkout and a C compiler.

@@ -51,8 +51,8 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     c.weights = g->kh * g->kw * g->ic * c.oc_panels * CNN_PANEL;
     const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
-    c.parts = cnn_max(1, cnn_min(cnn_min(affordable, wanted), c.grid.count / PART_TILES));
-    c.bias_parts = cnn_min(MOST_PARTS, batch);
+    c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(affordable, wanted), c.grid.count / PART_TILES)));
+    c.bias_parts = cnn_cuts(cnn_min(MOST_PARTS, batch));
     return c;
 }
 
