@@ -48,7 +48,7 @@ class Turn:
     steps: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Start:
     """What a worker has shown before the rounds."""
 
@@ -56,7 +56,6 @@ class Start:
     imports: float
     losses: list[float]
     step_seconds: float
-    difference: float = 0.0
 
 
 def measure(
@@ -202,7 +201,7 @@ def take_rounds(
     taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in workers}
     for number in range(max(rounds.values())):
         order = [name for name in workers if number < rounds[name] and name in taken]
-        first = number % len(order)
+        first = number % max(1, len(order))
         for name in order[first:] + order[:first]:
             turn = turns[name]
             try:

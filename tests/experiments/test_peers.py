@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from experiments.peers.__main__ import chosen_cases, main, parser, peers_of
 from experiments.peers.cases import ONLY, Case, cases_of
 from experiments.peers.frameworks import PEERS
 from experiments.peers.job import INFERENCE, SGD, TRAINING, Job, Node, load
-from experiments.peers.protocol import FEWEST_ROUNDS, Settings, Turn, compare, difference, schedule
+from experiments.peers.protocol import FEWEST_ROUNDS, Settings, Turn, compare, difference, schedule, take_rounds
 from experiments.peers.records import (
     CaseRecord,
     Run,
@@ -25,6 +26,7 @@ from experiments.peers.records import (
     merged,
     to_json,
 )
+from experiments.sides import SideEnded
 from experiments.stats import spread
 
 CASE = Case("lenet", TRAINING, SGD, 64, 2)
@@ -143,6 +145,40 @@ def test_schedule_adapts_to_the_time() -> None:
     assert rounds == {"ours": 5, "torch": 5}
     rounds, _ = schedule({"ours": 0.001}, Settings(rounds=1), 0.0)
     assert rounds == {"ours": 1}
+
+
+class Stand:
+    """In the place of a process: a step takes its number in milliseconds; at the `last` answer it ends."""
+
+    def __init__(self, name: str, log: list[tuple[str, int]], last: int = 99):
+        self.name, self.log, self.last = name, log, last
+
+    def ask(self, steps: int) -> dict[str, Any]:
+        self.log.append((self.name, steps))
+        if sum(name == self.name for name, _ in self.log) == self.last:
+            raise SideEnded("it ended")
+        return {"seconds": [1e-3 * (each + 1) for each in range(steps)], "losses": [], "cpu_seconds": 2e-3 * steps}
+
+
+def test_rounds_are_interleaved_and_begin_in_turn() -> None:
+    log: list[tuple[str, int]] = []
+    workers: dict[str, Any] = {name: Stand(name, log) for name in ("ours", "torch", "jax")}
+    turns = {"ours": Turn(0, 3), "torch": Turn(1, 3), "jax": Turn(0, 1)}
+    left_out: dict[str, str] = {}
+    taken = take_rounds(workers, {"ours": 2, "torch": 2, "jax": 1}, turns, left_out)
+    assert log == [("ours", 3), ("torch", 1), ("torch", 3), ("jax", 1), ("torch", 1), ("torch", 3), ("ours", 3)]
+    assert taken["ours"] == ([2e-3, 2e-3], [2e-3, 2e-3])
+    assert taken["jax"][0] == [1e-3]
+    assert not left_out
+
+
+def test_a_side_that_ends_is_left_out_of_the_other_rounds() -> None:
+    log: list[tuple[str, int]] = []
+    workers: dict[str, Any] = {"ours": Stand("ours", log), "torch": Stand("torch", log, last=2)}
+    left_out: dict[str, str] = {}
+    taken = take_rounds(workers, {"ours": 3, "torch": 3}, dict.fromkeys(workers, Turn(0, 1)), left_out)
+    assert left_out == {"torch": "it ended"}
+    assert set(taken) == {"ours"} and len(taken["ours"][0]) == 3
 
 
 def test_sides_that_differ_are_left_out() -> None:
