@@ -21,6 +21,8 @@ BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 
 
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
+RATE = 0.001
+RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5}  # it jumps at the usual one, and rounding grows with it
 USUAL_BATCH = Measured.batch  # a network that is measured at another one is measured at that alone
 
 
@@ -88,8 +90,9 @@ def write_job(case: Case, net: Network, folder: Path, dropout: bool = True) -> J
         for arguments in [*(node["arguments"] for node in graph["nodes"]), *(node.arguments for node in nodes)]:
             if "rate" in arguments:
                 arguments["rate"] = 0.0
+    rate = RATES.get((case.network, case.optimizer or ""), RATE)
     job = Job(
-        case.task, case.optimizer, case.batch, case.threads, graph, tuple(nodes), net.output_shape, folder
+        case.task, case.optimizer, rate, case.batch, case.threads, graph, tuple(nodes), net.output_shape, folder
     )  # fmt: skip
     job.save(arrays_of(case, net))
     return job

@@ -20,7 +20,6 @@ TRAINING, INFERENCE = "training", "inference"
 SGD, ADAM = "sgd", "adam"
 
 # What the optimisers of all sides are set to. They differ in where Adam adds epsilon, which no loss shows.
-RATES = {SGD: 0.001, ADAM: 0.001}
 MOMENTUM = 0.9
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -53,6 +52,7 @@ class Job:
 
     task: str
     optimizer: str | None
+    learning_rate: float
     batch: int
     threads: int
     graph: dict[str, Any]
@@ -63,11 +63,6 @@ class Job:
     @property
     def trains(self) -> bool:
         return self.task == TRAINING
-
-    @property
-    def learning_rate(self) -> float:
-        assert self.optimizer is not None
-        return RATES[self.optimizer]
 
     @cached_property
     def arrays(self) -> dict[str, Array]:

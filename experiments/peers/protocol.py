@@ -15,15 +15,16 @@ import numpy as np
 
 from experiments.peers.cases import Case, has_dropout, network_of, write_job
 from experiments.peers.frameworks import FRAMEWORKS, OURS, Failed, asked, launch, run_once
-from experiments.peers.job import ADAM, INFERENCE
+from experiments.peers.job import ADAM, INFERENCE, SGD
 from experiments.peers.records import CaseRecord, SideRecord
 from experiments.sides import Side
 
 COMPARED_STEPS = 3
 SLOW_STEP = 10.0  # seconds: of such steps two are compared
-# Largest difference of losses or outputs that counts as the same, relative to the largest of ours.
-# Adam divides by the gradient's size, so that rounding moves a weight with a tiny gradient by a whole step.
-TOLERANCES = {"sgd": 1e-3, ADAM: 1e-2, INFERENCE: 1e-3}
+# Largest difference that counts as the same: of losses relative to how far ours has moved, so that a wrong update shows
+# where a step changes little; of outputs relative to the largest of ours. Adam divides by the gradient's size: rounding
+# moves a weight with a tiny gradient by a whole step.
+TOLERANCES = {SGD: 0.01, ADAM: 0.05, INFERENCE: 1e-3}
 
 FEWEST_ROUNDS = 3
 FAR_BEHIND = 4.0  # times the fastest peer: such a side is timed once
@@ -174,7 +175,8 @@ def difference(case: Case, ours: Any, theirs: Any) -> float:
         ours, theirs = ours[:common], theirs[:common]
     if ours.shape != theirs.shape:
         return math.inf
-    return float(np.abs(theirs - ours).max() / np.abs(ours).max())
+    scale = np.abs(ours).max() if case.task == INFERENCE else np.abs(ours - ours[0]).max()
+    return float(np.abs(theirs - ours).max() / scale) if scale > 0 else math.inf
 
 
 def schedule(

@@ -21,7 +21,7 @@ class SideRecord:
     first_result, imports  seconds from the start of the process to its first loss or output, and of these for imports
     peak_bytes             largest resident memory beyond that after the imports
     planned_bytes          what the side planned to use, where it plans
-    difference             of its first losses or outputs to ours: largest, relative
+    difference             of its first losses or outputs to ours, as protocol.difference has it
     """
 
     seconds: list[float]
