@@ -55,6 +55,15 @@ typedef struct cnn_spread {
     ptrdiff_t rows_pixel, diff_pixel, table_channel, table_row, table_left;
 } cnn_spread;
 
+/* dst[i*n + j] = bias + sum over k of src[i*k + ...] * weights, for one or two rows and the panels first ... last-1 */
+typedef struct cnn_few_rows {
+    float *dst;
+    const float *src, *weights, *bias; /* bias: NULL or [n] */
+    ptrdiff_t k, n, first, last;
+    int rows;
+    bool relu;
+} cnn_few_rows;
+
 /* A dropout layer in one step: an element stays when (draw >> 8) >= threshold and is multiplied by factor. */
 typedef struct cnn_dropout_draw {
     uint64_t seed;
@@ -94,6 +103,7 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(winograd_gradient, (const cnn_winograd_filters *filters))                                                          \
     X(gather, (const cnn_gather *gather))                                                                                \
     X(spread, (const cnn_spread *spread))                                                                                \
+    X(few_rows, (const cnn_few_rows *product))                                                                           \
     X(fma_burst, (int64_t rounds, float *sink))                                                                          \
     /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \
     X(add_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))   \

@@ -5,6 +5,7 @@
 
 #include "bodies/activation.h"
 #include "bodies/dropout.h"
+#include "bodies/few_rows.h"
 #include "bodies/gemm_tile.h"
 #include "bodies/layout.h"
 #include "bodies/loss.h"

@@ -10,12 +10,32 @@ cnn_workspace cnn_linear_forward_workspace(const cnn_geometry *geometry, ptrdiff
     return cnn_no_workspace(geometry, batch);
 }
 
+/* A batch of one or two is a pass over the weights. Whichever panels a worker reads, the bits are those of a tile. */
+static void forward_few(const cnn_call *call, const cnn_worker *worker)
+{
+    const cnn_linear_geometry *g = &call->geometry->linear;
+    cnn_few_rows product = {.dst = call->operands[0],
+                            .src = call->operands[1],
+                            .weights = call->operands[2],
+                            .bias = call->operands[3],
+                            .k = g->k,
+                            .n = g->n,
+                            .rows = (int)call->batch,
+                            .relu = g->activation == CNN_ACTIVATION_RELU};
+    cnn_share(worker, cnn_panels(g->n), &product.first, &product.last);
+    worker->kernels->few_rows(&product);
+}
+
 void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
     float *dst = call->operands[0];
     const float *src = call->operands[1], *weights = call->operands[2], *bias = call->operands[3];
     assert(g->k >= 1 && g->n >= 1);
+    if (call->batch <= 2) {
+        forward_few(call, worker);
+        return;
+    }
 
     /* tasks: pairs of panels by blocks of rows; a task's panels stay in cache over its rows */
     enum { ROWS = 64 };
