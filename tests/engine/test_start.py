@@ -1,0 +1,46 @@
+"""What a start loads: nothing that it does not use. (Not timed: a module that is not there costs nothing.)"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cnncore
+
+import engine
+from engine.models import lenet
+
+HEAVY = {"cv2", "matplotlib", "mlxtend", "onnx", "pandas", "scipy", "sklearn", "torch", "tqdm", "yaml"}
+
+
+def loaded(code: str) -> set[str]:
+    """Modules that a fresh interpreter has after running `code`."""
+    paths = [Path(cnncore.__file__).parents[1], Path(engine.__file__).parents[1]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    code += "\nimport sys; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_the_package_alone_loads_nothing() -> None:
+    modules = loaded("import engine")
+    assert not modules & {*HEAVY, "numpy", "cnncore"}
+    assert {name for name in modules if name.startswith("engine")} == {"engine"}
+
+
+def test_a_first_prediction_loads_neither_training_nor_data(tmp_path: Path) -> None:
+    path = tmp_path / "lenet"
+    lenet().save(path)
+    modules = loaded(
+        "import engine, numpy\n"
+        f"print(engine.load({str(path)!r}).predict(numpy.zeros((1, 3, 28, 28), numpy.float32)).shape)"
+    )
+    assert "engine.network" in modules
+    assert not modules & {*HEAVY, "engine.trainer", "engine.run", "engine.config", "engine.models", "engine.plan.tune"}
+    assert not [name for name in modules if name.startswith("engine.data")]
+
+
+def test_help_answers_without_the_core() -> None:
+    modules = loaded("import engine.predict\ntry: engine.predict.parse_arguments(['-h'])\nexcept SystemExit: pass")
+    assert not modules & {*HEAVY, "numpy", "cnncore"}
