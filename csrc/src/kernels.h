@@ -49,9 +49,9 @@ typedef struct cnn_spread {
     float *const *rows; /* [taps + 1] */
     const float *diff, *table;
     const uint8_t *argmax;
-    float *values,
-        *offsets; /* scratch: two lists each, `list` elements apart, which is CNN_PANEL more than `channels` */
-    ptrdiff_t pixels, channels, taps, columns, list;
+    float *values, *offsets; /* scratch: pixels * channels + CNN_PANEL each */
+    int32_t *ends;           /* scratch: 2 * pixels */
+    ptrdiff_t pixels, channels, taps, columns;
     ptrdiff_t rows_pixel, diff_pixel, table_channel, table_row, table_left;
 } cnn_spread;
 

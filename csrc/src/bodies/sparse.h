@@ -148,51 +148,60 @@ static void gather(const cnn_gather *g)
     }
 }
 
-/* Lists of one pixel's channels, in order; without branches, as no two windows are alike. */
-static inline void spread_lists(const cnn_spread *s, const float *diff, const uint8_t *argmax, spread_list lists[2])
+/* Which of up to SIMD_WIDTH channels go to the lower (or upper) row of their window. */
+static inline simd_mask spread_half(simd_float where, bool lower)
+{
+    const float left = lower ? 2.0f : 0.0f;
+    return simd_either(simd_equal(where, simd_set1(left)), simd_equal(where, simd_set1(left + 1.0f)));
+}
+
+/* The lists of all pixels, one behind the other: a pixel's channels of the upper row, then those of the lower one.
+ * Without branches, as no two windows are alike, and before any is used: no list is waited for. */
+static inline void spread_lists(const cnn_spread *s)
 {
     const simd_int lane = pool_lanes(0), channel = lane * (int32_t)s->table_channel;
-    ptrdiff_t uppers = 0, lowers = 0;
-    for (ptrdiff_t c = 0; c < s->channels; c += SIMD_WIDTH) {
-        const ptrdiff_t left = s->channels - c;
-        simd_float where = simd_load_bytes(argmax + c, left);
-        if (left < SIMD_WIDTH)
-            where = simd_select(simd_less(__builtin_convertvector(lane, simd_float), simd_set1((float)left)), where,
-                                simd_set1(255.0f));
-        const simd_float value = simd_load_part(diff + c, left);
-        const simd_int right_at = channel + (int32_t)(c * s->table_channel),
-                       left_at = right_at + (int32_t)s->table_left;
-        const simd_mask upper_right = simd_equal(where, simd_set1(1.0f)),
-                        lower_right = simd_equal(where, simd_set1(3.0f));
-        const simd_float at =
-            simd_select(simd_either(upper_right, lower_right), simd_of_bits(right_at), simd_of_bits(left_at));
-        const simd_mask upper = simd_less(where, simd_set1(2.0f));
-        const simd_mask lower = simd_either(simd_equal(where, simd_set1(2.0f)), lower_right);
-        simd_pack(s->offsets + uppers, upper, at);
-        uppers += simd_pack(s->values + uppers, upper, value);
-        simd_pack(s->offsets + s->list + lowers, lower, at);
-        lowers += simd_pack(s->values + s->list + lowers, lower, value);
+    const simd_float number = __builtin_convertvector(lane, simd_float);
+    ptrdiff_t count = 0;
+    for (ptrdiff_t list = 0; list < 2 * s->pixels; list++) {
+        const float *diff = s->diff + list / 2 * s->diff_pixel;
+        const uint8_t *argmax = s->argmax + list / 2 * s->diff_pixel;
+        for (ptrdiff_t c = 0; c < s->channels; c += SIMD_WIDTH) {
+            const ptrdiff_t left = s->channels - c;
+            simd_float where = simd_load_bytes(argmax + c, left);
+            if (left < SIMD_WIDTH)
+                where = simd_select(simd_less(number, simd_set1((float)left)), where, simd_set1(255.0f));
+            const simd_mask is_right =
+                simd_either(simd_equal(where, simd_set1(1.0f)), simd_equal(where, simd_set1(3.0f)));
+            const simd_int right = channel + (int32_t)(c * s->table_channel);
+            const simd_int shifted = right + (int32_t)s->table_left;
+            const simd_mask used = spread_half(where, list % 2);
+            simd_pack(s->offsets + count, used, simd_select(is_right, simd_of_bits(right), simd_of_bits(shifted)));
+            count += simd_pack(s->values + count, used, simd_load_part(diff + c, left));
+        }
+        s->ends[list] = (int32_t)count;
     }
-    lists[0] = (spread_list){s->values, s->offsets, uppers};
-    lists[1] = (spread_list){s->values + s->list, s->offsets + s->list, lowers};
 }
 
 static void spread(const cnn_spread *s)
 {
-    for (ptrdiff_t p = 0; p < s->pixels; p++) {
-        spread_list lists[2];
-        spread_lists(s, s->diff + p * s->diff_pixel, s->argmax + p * s->diff_pixel, lists);
-        if (lists[0].count + lists[1].count == 0) continue;
-        const ptrdiff_t vectors = s->columns / SIMD_WIDTH;
-        for (ptrdiff_t tap = 0; tap < s->taps; tap += SPARSE_ROWS) {
-            const int taps = (int)sparse_least(SPARSE_ROWS, s->taps - tap);
-            const ptrdiff_t wide = sparse_least(SPARSE_VECTORS, SPARSE_SUMS / (taps + 1));
-            for (ptrdiff_t v = 0; v < vectors; v += wide) {
-                const float *table = s->table + tap * s->table_row + v * SIMD_WIDTH;
+    const ptrdiff_t vectors = s->columns / SIMD_WIDTH;
+    spread_lists(s);
+    for (ptrdiff_t tap = 0; tap < s->taps; tap += SPARSE_ROWS) {
+        const int taps = (int)sparse_least(SPARSE_ROWS, s->taps - tap);
+        const int most = (int)sparse_least(SPARSE_VECTORS, SPARSE_SUMS / (taps + 1));
+        for (ptrdiff_t v = 0; v < vectors; v += most) {
+            const int wide = (int)sparse_least(most, vectors - v);
+            const float *table = s->table + tap * s->table_row + v * SIMD_WIDTH;
+            int32_t start = 0;
+            for (ptrdiff_t p = 0; p < s->pixels; p++) {
+                const int32_t middle = s->ends[2 * p], end = s->ends[2 * p + 1];
+                const spread_list lists[2] = {{s->values + start, s->offsets + start, middle - start},
+                                              {s->values + middle, s->offsets + middle, end - middle}};
                 const ptrdiff_t at = p * s->rows_pixel + v * SIMD_WIDTH;
 #define SPREAD_CALL(r, v) spread_block(s, lists, table, s->rows + tap, at, r, v)
-                SPARSE_SWITCH(taps, sparse_least(wide, vectors - v), 1, SPREAD_CALL)
+                SPARSE_SWITCH(taps, wide, 1, SPREAD_CALL)
 #undef SPREAD_CALL
+                start = end;
             }
         }
     }

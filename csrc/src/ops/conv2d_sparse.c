@@ -195,9 +195,9 @@ void cnn_sparse_weights(const cnn_call *call, const cnn_worker *worker)
 
 /* ---- by the source ----------------------------------------------------------------------------------------------- */
 
-enum {
-    TABLE_BYTES = 24 << 10
-}; /* of the weights that stay in the first cache while a row of windows is gone through */
+/* TABLE_BYTES of the weights stay in the first cache while a row of windows is gone through; of more than TABLE_COLUMNS
+ * columns, one part after the other. */
+enum { TABLE_BYTES = 32 << 10, TABLE_COLUMNS = 160 };
 
 bool cnn_sparse_data_fits(const cnn_conv2d_geometry *g)
 {
@@ -218,24 +218,28 @@ static spread_layout layout_of(const cnn_conv2d_geometry *g)
     spread_layout l = {.columns = whole_panels((g->kw + 1) * g->ic)};
     l.table_row = g->ic + l.columns;
     l.width = cnn_max(g->ow + g->kw - 1, g->pad_left + g->w) * g->ic + CNN_PANEL;
-    const ptrdiff_t channel_bytes = g->kh * l.table_row * (ptrdiff_t)sizeof(float);
+    const ptrdiff_t channel_bytes = g->kh * cnn_min(l.table_row, TABLE_COLUMNS) * (ptrdiff_t)sizeof(float);
     l.channels = cnn_min(cnn_max(1, TABLE_BYTES / channel_bytes / CNN_PANEL) * CNN_PANEL, g->oc);
     return l;
 }
 
 typedef struct data_scratch {
-    float *rows, *values, *offsets; /* KH + 1 rows, used in turn; two lists */
-    float **order;                  /* the KH + 1 rows from the top */
+    float *rows;             /* KH + 1 rows, used in turn */
+    float *values, *offsets; /* lists of a row of windows */
+    int32_t *ends;
+    float **order; /* the KH + 1 rows from the top */
     size_t bytes;
 } data_scratch;
 
 static data_scratch carve_data(const cnn_conv2d_geometry *g, const spread_layout *l, char *memory)
 {
-    const size_t rows = cnn_align((size_t)((g->kh + 1) * l->width) * sizeof(float));
-    const size_t list = cnn_align((size_t)(2 * (l->channels + CNN_PANEL)) * sizeof(float));
-    const size_t order = cnn_align((size_t)(g->kh + 1) * sizeof(float *));
-    return (data_scratch){(void *)memory, cnn_at(memory, rows), cnn_at(memory, rows + list),
-                          cnn_at(memory, rows + 2 * list), rows + 2 * list + order};
+    data_scratch s = {.rows = (void *)memory, .bytes = cnn_align((size_t)((g->kh + 1) * l->width) * sizeof(float))};
+    const size_t list = cnn_align((size_t)(g->ow / 2 * l->channels + CNN_PANEL) * sizeof(float));
+    s.values = cnn_at(memory, s.bytes), s.bytes += list;
+    s.offsets = cnn_at(memory, s.bytes), s.bytes += list;
+    s.ends = cnn_at(memory, s.bytes), s.bytes += cnn_align((size_t)(g->ow / 2 * 2) * sizeof(int32_t));
+    s.order = cnn_at(memory, s.bytes), s.bytes += cnn_align((size_t)(g->kh + 1) * sizeof(float *));
+    return s;
 }
 
 cnn_workspace cnn_sparse_data_workspace(const cnn_conv2d_geometry *g, ptrdiff_t batch)
@@ -323,7 +327,7 @@ static void fill_band(const band *b, const float *diff, const uint8_t *argmax, c
                                           .channels = cnn_min(b->layout->channels, g->oc - o),
                                           .taps = g->kh,
                                           .columns = b->layout->columns,
-                                          .list = b->layout->channels + CNN_PANEL,
+                                          .ends = b->memory->ends,
                                           .rows_pixel = 2 * g->ic,
                                           .diff_pixel = g->oc,
                                           .table_channel = channel,
