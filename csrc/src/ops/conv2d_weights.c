@@ -2,14 +2,15 @@
  *
  * For one kernel row, diff_weights[k][oc] = sum over pixels of src[pixel + k] * diff_dst[pixel][oc]: a matrix product
  * whose reduction runs over pixels. Samples are cut into a fixed number of parts; each part sums its samples in order
- * into its own copy of the gradient, then the copies are added in order.
+ * into its own copy of the gradient, then the copies are added in order. Samples of small maps are joined, so that a
+ * tile sums over ENOUGH_PIXELS before it adds to memory.
  */
 #include "ops/conv2d_sparse.h"
 #include "ops/pixels.h"
 
 /* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain,
  * and pixels of one map can all be alike (a white background, the gradient of an average). */
-enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, CHAIN = 1024 };
+enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, CHAIN = 1024, ENOUGH_PIXELS = 64 };
 
 /* How the work is cut: by shape and batch only. */
 typedef struct cut {
@@ -17,6 +18,7 @@ typedef struct cut {
     ptrdiff_t panels;        /* per group */
     ptrdiff_t k;             /* KH * KW * IC/groups */
     ptrdiff_t weights;       /* elements of one copy of the gradient */
+    ptrdiff_t samples;       /* joined */
 } cut;
 
 static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
@@ -25,6 +27,7 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     c.weights = g->groups * c.panels * c.k * CNN_PANEL;
     const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
     c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
+    c.samples = cnn_min(cnn_max(1, ENOUGH_PIXELS / (g->oh * g->ow)), cnn_ceil_div(batch, c.parts));
     /* a slice is at least two panels: the widest tile */
     c.slices = cnn_min(cnn_ceil_div(cnn_cuts(ENOUGH_TASKS), c.parts), cnn_ceil_div(c.panels, 2));
     return c;
@@ -51,19 +54,25 @@ static ptrdiff_t source_columns(const cnn_conv2d_geometry *g)
 }
 
 typedef struct scratch {
-    ptrdiff_t *offsets;                  /* 2 * OH */
+    ptrdiff_t *offsets;                  /* 2 * samples * OH */
     float *source, *diff, *whole, *bias; /* whole: diff_dst before its pooling */
     size_t bytes;
 } scratch;
 
-static scratch carve(const cnn_conv2d_geometry *g, char *memory)
+/* Elements of one sample as the tiles read it. */
+static ptrdiff_t source_elements(const cnn_conv2d_geometry *g)
 {
-    const size_t offsets = cnn_align((size_t)(2 * g->oh) * sizeof(ptrdiff_t));
-    const size_t source =
-        is_padded(g) ? cnn_align((size_t)(source_rows(g) * source_columns(g) * g->ic) * sizeof(float)) : 0;
-    const size_t diff =
-        needs_panels(g) ? cnn_align((size_t)(g->groups * g->oh * g->ow * padded_oc(g)) * sizeof(float)) : 0;
-    const size_t whole = g->pool ? cnn_align((size_t)(g->oh * g->ow * g->oc) * sizeof(float)) : 0;
+    return is_padded(g) ? source_rows(g) * source_columns(g) * g->ic : g->h * g->w * g->ic;
+}
+
+static ptrdiff_t diff_elements(const cnn_conv2d_geometry *g) { return g->groups * g->oh * g->ow * padded_oc(g); }
+
+static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memory)
+{
+    const size_t offsets = cnn_align((size_t)(2 * samples * g->oh) * sizeof(ptrdiff_t));
+    const size_t source = is_padded(g) ? cnn_align((size_t)(samples * source_elements(g)) * sizeof(float)) : 0;
+    const size_t diff = needs_panels(g) ? cnn_align((size_t)(samples * diff_elements(g)) * sizeof(float)) : 0;
+    const size_t whole = g->pool ? cnn_align((size_t)(samples * g->oh * g->ow * g->oc) * sizeof(float)) : 0;
     const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
     scratch s = {.offsets = (void *)memory, .source = cnn_at(memory, offsets), .bytes = offsets + source};
     s.diff = cnn_at(memory, s.bytes), s.bytes += diff;
@@ -80,7 +89,7 @@ cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry
     const cut c = cut_of(g, batch);
     const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
     const size_t bias = cnn_align((size_t)(c.parts * g->oc) * sizeof(double));
-    return (cnn_workspace){weights + bias, carve(g, NULL).bytes};
+    return (cnn_workspace){weights + bias, carve(g, c.samples, NULL).bytes};
 }
 
 /* diff_dst of sample n, before pooling. */
@@ -111,19 +120,21 @@ static const float *padded_diff(const cnn_conv2d_geometry *g, const float *diff,
     return out;
 }
 
-/* Add one sample's products to the panels [first, last) of one group. */
-static void add_sample(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const float *source,
-                       ptrdiff_t columns, const float *diff, float *sums, ptrdiff_t group, ptrdiff_t first,
-                       ptrdiff_t last, bool accumulate, const cnn_kernels *kernels)
+/* Add the products of `samples` joined samples to the panels [first, last) of one group. */
+static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, ptrdiff_t samples,
+                        const float *source, const float *diff, float *sums, ptrdiff_t group, ptrdiff_t first,
+                        ptrdiff_t last, bool accumulate, const cnn_kernels *kernels)
 {
+    const ptrdiff_t columns = is_padded(g) ? source_columns(g) : g->w, rows = samples * g->oh;
     const ptrdiff_t group_ic = g->ic / g->groups, padded = padded_oc(g);
     /* taps of one kernel row lie side by side unless dilation or groups pull them apart */
     const bool whole_rows = g->groups == 1 && (g->dilation_w == 1 || g->kw == 1);
     const ptrdiff_t runs = whole_rows ? g->kh : g->kh * g->kw, length = whole_rows ? g->kw * group_ic : group_ic;
     const ptrdiff_t tiles = cnn_ceil_div(length, kernels->tile_rows);
-    for (ptrdiff_t y = 0; y < g->oh; y++) {
-        memory->offsets[y] = y * g->stride_h * columns * g->ic;
-        memory->offsets[g->oh + y] = y * g->ow * padded;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const ptrdiff_t n = row / g->oh, y = row % g->oh;
+        memory->offsets[row] = n * source_elements(g) + y * g->stride_h * columns * g->ic;
+        memory->offsets[rows + row] = n * diff_elements(g) + y * g->ow * padded;
     }
     cnn_tile tile = {.a_row = 1,
                      .a_k = g->stride_w * g->ic,
@@ -132,7 +143,7 @@ static void add_sample(const cnn_conv2d_geometry *g, const cut *c, const scratch
                      .c_row = CNN_PANEL,
                      .c_group = c->k * CNN_PANEL,
                      .k = g->ow};
-    const ptrdiff_t rows = cnn_max(1, CHAIN / g->ow);
+    const ptrdiff_t chain = cnn_max(1, CHAIN / g->ow);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
         tile.b = diff + group * g->oh * g->ow * padded + panel * CNN_PANEL;
         tile.columns = (int)cnn_min(kernels->tile_groups, last - panel) * CNN_PANEL;
@@ -145,15 +156,25 @@ static void add_sample(const cnn_conv2d_geometry *g, const cut *c, const scratch
                 tile.a = at + k;
                 tile.c = out + k * CNN_PANEL;
                 tile.rows = (int)(cnn_part(length, tiles, t + 1) - k);
-                for (ptrdiff_t top = 0; top < g->oh; top += rows) {
-                    tile.segments = cnn_min(rows, g->oh - top);
+                for (ptrdiff_t top = 0; top < rows; top += chain) {
+                    tile.segments = cnn_min(chain, rows - top);
                     tile.a_offset = memory->offsets + top;
-                    tile.b_offset = memory->offsets + g->oh + top;
+                    tile.b_offset = memory->offsets + rows + top;
                     tile.accumulate = accumulate || top > 0;
                     kernels->gemm_tile(&tile);
                 }
             }
         }
+    }
+}
+
+static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const float *diff, double *sums,
+                     const cnn_kernels *kernels)
+{
+    for (ptrdiff_t y = 0; y < g->oh; y++) {
+        memset(memory->bias, 0, (size_t)g->oc * sizeof *memory->bias);
+        kernels->add_rows(memory->bias, diff + y * g->ow * g->oc, g->ow, g->oc, g->oc);
+        for (ptrdiff_t o = 0; o < g->oc; o++) sums[o] += (double)memory->bias[o];
     }
 }
 
@@ -185,7 +206,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         return;
     }
     const cut c = cut_of(g, call->batch);
-    const scratch memory = carve(g, worker->scratch);
+    const scratch memory = carve(g, c.samples, worker->scratch);
     float *weights = worker->shared;
     double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
     const cnn_window window = {-g->pad_top, -g->pad_left, source_rows(g), source_columns(g)};
@@ -203,21 +224,22 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         float *sums = weights + part * c.weights;
         double *bias_sums = bias + part * g->oc;
         if (slice == 0) memset(bias_sums, 0, (size_t)g->oc * sizeof *bias_sums);
-        for (ptrdiff_t n = begin; n < end; n++) {
-            const float *image = src + n * g->h * g->w * g->ic;
-            const float *diff = whole_diff(call, n, memory.whole, worker->kernels);
-            if (padded) cnn_window_copy(memory.source, image, &window, g->h, g->w, g->ic);
-            const float *panels = padded_diff(g, diff, memory.diff);
-            for (ptrdiff_t group = 0; group < g->groups; group++)
-                add_sample(g, &c, &memory, padded ? memory.source : image, padded ? window.columns : g->w, panels, sums,
-                           group, panel, panel_end, n > begin, worker->kernels);
-            if (slice == 0 && call->operands[1]) {
-                for (ptrdiff_t y = 0; y < g->oh; y++) {
-                    memset(memory.bias, 0, (size_t)g->oc * sizeof *memory.bias);
-                    worker->kernels->add_rows(memory.bias, diff + y * g->ow * g->oc, g->ow, g->oc, g->oc);
-                    for (ptrdiff_t o = 0; o < g->oc; o++) bias_sums[o] += (double)memory.bias[o];
-                }
+        for (ptrdiff_t n = begin; n < end; n += c.samples) {
+            const ptrdiff_t samples = cnn_min(c.samples, end - n);
+            const float *source = padded ? memory.source : src + n * source_elements(g);
+            const float *panels = NULL;
+            for (ptrdiff_t i = 0; i < samples; i++) {
+                const float *image = src + (n + i) * g->h * g->w * g->ic;
+                float *whole = cnn_at(memory.whole, (size_t)(i * g->oh * g->ow * g->oc) * sizeof *whole);
+                const float *diff = whole_diff(call, n + i, whole, worker->kernels);
+                if (padded) cnn_window_copy(memory.source + i * source_elements(g), image, &window, g->h, g->w, g->ic);
+                const float *sample = padded_diff(g, diff, memory.diff + i * diff_elements(g));
+                if (i == 0) panels = sample;
+                if (slice == 0 && call->operands[1]) add_bias(g, &memory, diff, bias_sums, worker->kernels);
             }
+            for (ptrdiff_t group = 0; group < g->groups; group++)
+                add_samples(g, &c, &memory, samples, source, panels, sums, group, panel, panel_end, n > begin,
+                            worker->kernels);
         }
     }
     cnn_barrier(worker);
