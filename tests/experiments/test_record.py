@@ -15,3 +15,10 @@ def test_record_holds_output_and_circumstances(tmp_path: Path) -> None:
         assert f"| {fact} |" in text
     assert "| exit status, seconds | 3, " in text
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_every_result_stands_in_the_index() -> None:
+    results = Path(__file__).resolve().parents[2] / "experiments" / "results"
+    index = (results / "README.md").read_text()
+    missing = [path.name for path in sorted(results.iterdir()) if path.name != "README.md" and path.name not in index]
+    assert not missing
