@@ -30,7 +30,10 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole network. FLOPs are per sample (a multiply-add counts as two), memory is in bytes at `batch`."""
+    """The whole network. FLOPs are per sample, of direct convolutions (a multiply-add counts as two).
+
+    Memory is in bytes at `batch`.
+    """
 
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
@@ -55,8 +58,8 @@ def summarize(net: Network, batch: int = BATCH) -> Summary:
         tuple(_row(node.name, node.layer, node.shape) for node in net.topology.nodes),
         net.num_parameters,
         net.num_trainable,
-        inference.flops // batch,
-        training.flops // batch,
+        inference.direct_flops // batch,
+        training.direct_flops // batch,
         batch,
         net.store.data.nbytes + net.store.buffers.nbytes,
         inference.arena_bytes + inference.constant_bytes,

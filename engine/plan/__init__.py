@@ -68,6 +68,11 @@ class Plan:
         return tuple(estimate.seconds(i, self.code.values, self.batch, self.isa) for i in self.instructions)
 
     @property
+    def direct_flops(self) -> int:
+        """The same, had every convolution the direct algorithm."""
+        return sum(cost.direct_flops(instruction, self.batch) for instruction in self.instructions)
+
+    @property
     def choices(self) -> dict[str, Any]:
         """What a checkpoint stores of the plan, JSON-able: the instruction set and the algorithm of every conv."""
         algorithms: dict[str, dict[str, str]] = {}

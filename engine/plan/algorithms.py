@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cnncore
-
 from engine.errors import unknown
 from engine.plan import estimate
 from engine.plan.ir import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
@@ -23,7 +21,7 @@ DIRECT, AUTO = "direct", "auto"
 
 PASSES = ("forward", "backward_data", "backward_weights")
 
-WINOGRAD_TILES: dict[int, tuple[int, ...]] = {3: (2, 4), 5: (4,)}
+WINOGRAD_TILES: dict[int, tuple[int, ...]] = {3: (2, 4), 5: (2, 4)}
 """Kernel extent → the output tiles that there are transforms for."""
 
 FILTER_OPS = {"forward": "winograd_filter", "backward_data": "winograd_filter_backward"}
@@ -59,8 +57,7 @@ def candidates(op: str, geometry: Mapping[str, Any]) -> tuple[str, ...]:
     square = geometry["kh"] == geometry["kw"]
     plain = all(geometry[name] == 1 for name in ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups"))
     inside = all(geometry[f"pad_{side}"] < geometry["kh"] for side in ("top", "left", "bottom", "right"))
-    direction = pass_of(op)
-    if not (square and plain and inside) or f"winograd_{direction}" not in cnncore.OPS:
+    if not (square and plain and inside and op.startswith("conv2d_")):
         return (DIRECT,)
     return (DIRECT, *(f"winograd{tile}" for tile in WINOGRAD_TILES.get(geometry["kh"], ())))
 

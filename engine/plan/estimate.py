@@ -20,7 +20,12 @@ from engine.plan.rates import RATES, TILES
 Geometry = Mapping[str, Any]
 Features = tuple[float, ...]
 
-TILE_BLOCK = 48  # tiles of Winograd's algorithm that one task transforms and multiplies: each reads the whole filter
+# What a core has to itself: beyond it, weights and filters come in from further away at every use.
+CACHE_BYTES = 1 << 20
+
+# How csrc/src/ops/winograd.c and winograd_weights.c cut their work, as far as it decides what is read how often.
+BLOCK_BYTES, LARGEST_BLOCK, SMALLEST_BLOCK = 448 << 10, 42, 28
+SUM_BYTES, CHUNK_BYTES, LARGEST_CHUNK, SMALLEST_CHUNK, OC_BLOCK, IC_BLOCK = 600 << 10, 300 << 10, 32, 8, 64, 128
 
 
 def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> float:
@@ -36,7 +41,8 @@ def features(instruction: Instruction, values: Sequence[Value], batch: int, isa:
     if op.startswith("conv2d_"):
         return _direct(op.removeprefix("conv2d_"), g, batch, isa)
     if op in ("winograd_filter", "winograd_filter_backward"):
-        return "winograd_filter", (_area(g) * g["ic"] * g["oc"], 1)
+        columns, rows = (g["oc"], g["ic"]) if op == "winograd_filter" else (g["ic"], g["oc"])
+        return f"{op}{g['tile']}x{g['kh']}", _filter(_area(g) * rows * _whole(columns), rows)
     if op.startswith("winograd_"):
         return _winograd(op.removeprefix("winograd_"), g, batch, isa)
     if op.startswith("linear_"):
@@ -66,9 +72,11 @@ def _tiles(rows: int, columns: int, isa: str) -> tuple[float, int]:
 
 
 def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Features]:
-    """Cycles, register tiles, bytes of maps, bytes of weights, and the call."""
+    """Cycles, register tiles, bytes of maps, of weights, and of those beyond the cache, and the call."""
     inputs, outputs = g["ic"] // g["groups"], g["oc"] // g["groups"]
     taps = g["kh"] * g["kw"]
+    if g["pool"] and direction != "forward":
+        return _kind("direct", direction, g), _sparse(g, batch)
     if direction == "forward":
         steps, tiles = _tiles(g["ow"], outputs, isa)
         runs, depth = batch * g["oh"], taps * inputs
@@ -81,29 +89,81 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
     maps = 4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"])
     weights = 4 * taps * inputs * g["oc"]
     return _kind("direct", direction, g), (
-        g["groups"] * runs * depth * steps, g["groups"] * runs * tiles, maps, weights, 1,
+        g["groups"] * runs * depth * steps, g["groups"] * runs * tiles, maps, weights, max(0, weights - CACHE_BYTES), 1,
     )  # fmt: skip
 
 
+def _sparse(g: Geometry, batch: int) -> Features:
+    """A gradient that comes through a fused pool, of which at most one element in a window is not zero.
+
+    Vectors to add up for these elements, the elements, vectors in reach of the windows, bytes of maps, of weights, and
+    of those beyond the cache, and the call.
+    """
+    windows = batch * (g["oh"] // 2) * (g["ow"] // 2)
+    weights = 4 * g["kh"] * g["kw"] * g["ic"] * g["oc"]
+    return (
+        windows * g["oc"] * g["kh"] * math.ceil(g["kw"] * g["ic"] / PANEL),
+        windows * g["oc"],
+        windows * (g["kh"] + 1) * math.ceil((g["kw"] + 1) * g["ic"] / PANEL),
+        4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"] // 4),
+        weights,
+        max(0, weights - CACHE_BYTES),
+        1,
+    )
+
+
 def _winograd(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Features]:
-    """Cycles of the products, elements transformed on either side, filter elements times blocks of tiles, the call."""
-    there = (g["h"], g["w"]) if direction == "backward_data" else (g["oh"], g["ow"])
-    tiles = batch * math.prod(math.ceil(extent / g["tile"]) for extent in there)
-    area, blocks = _area(g), math.ceil(tiles / TILE_BLOCK)
-    if direction == "forward":
-        steps, _ = _tiles(TILE_BLOCK, g["oc"], isa)
-        depth = g["ic"]
+    """Cycles of the products, register tiles, elements transformed on either side, moved, filtered; the call."""
+    if direction == "backward_weights":
+        counts = _winograd_weights(g, batch, isa)
     elif direction == "backward_data":
-        steps, _ = _tiles(TILE_BLOCK, g["ic"], isa)
-        depth = g["oc"]
+        counts = _winograd_maps(g, g["h"], g["w"], g["oc"], g["ic"], batch, isa)
     else:
-        steps, _ = _tiles(g["ic"], g["oc"], isa)
-        depth = tiles / blocks
-    return _kind(f"winograd{g['tile']}x{g['kh']}", direction, g), (
-        area * blocks * steps * depth * (tiles / (blocks * TILE_BLOCK) if direction != "backward_weights" else 1),
-        area * tiles * g["ic"],
-        area * tiles * g["oc"],
-        area * blocks * g["ic"] * g["oc"],
+        counts = _winograd_maps(g, g["oh"], g["ow"], g["ic"], g["oc"], batch, isa)
+    return _kind(f"winograd{g['tile']}x{g['kh']}", direction, g), counts
+
+
+def _winograd_maps(g: Geometry, h: int, w: int, inputs: int, outputs: int, batch: int, isa: str) -> Features:
+    """A pass from maps to maps: blocks of tiles, each of which reads the whole filter."""
+    area = _area(g)
+    tiles = batch * math.ceil(h / g["tile"]) * math.ceil(w / g["tile"])
+    block = BLOCK_BYTES // (4 * area * PANEL * math.ceil(inputs / PANEL))
+    blocks = math.ceil(tiles / max(SMALLEST_BLOCK, min(LARGEST_BLOCK, block)))
+    steps, register_tiles = _tiles(math.ceil(tiles / blocks), outputs, isa)
+    filters = area * inputs * _whole(outputs)
+    return (
+        area * blocks * steps * inputs,
+        area * blocks * register_tiles,
+        area * tiles * _whole(inputs),
+        area * tiles * _whole(outputs),
+        blocks * filters,
+        blocks * max(0, filters - CACHE_BYTES // 4),
+        max(0, filters - 4 * CACHE_BYTES // 4),
+        1,
+    )
+
+
+def _winograd_weights(g: Geometry, batch: int, isa: str) -> Features:
+    """The weight gradient: blocks of channels, whose sums take up chunks of tiles one after the other."""
+    area = _area(g)
+    tiles = batch * math.ceil(g["oh"] / g["tile"]) * math.ceil(g["ow"] / g["tile"])
+    oc_blocks = math.ceil(g["oc"] / OC_BLOCK)
+    oc_block = math.ceil(math.ceil(g["oc"] / PANEL) / oc_blocks) * PANEL
+    fitting = max(PANEL, min(IC_BLOCK, SUM_BYTES // (4 * area * oc_block) // PANEL * PANEL))
+    ic_blocks = math.ceil(g["ic"] / fitting)
+    ic_block = math.ceil(g["ic"] / ic_blocks)
+    chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // (4 * area * (ic_block + oc_block))))
+    chunks = math.ceil(tiles / chunk)
+    steps, register_tiles = _tiles(ic_block, oc_block, isa)
+    blocks, sums = oc_blocks * ic_blocks, g["ic"] * _whole(g["oc"])
+    return (
+        area * blocks * steps * tiles,
+        area * blocks * chunks * register_tiles,
+        area * tiles * _whole(g["ic"]) * oc_blocks,
+        area * tiles * _whole(g["oc"]) * ic_blocks,
+        area * chunks * sums,
+        area * sums,
+        max(0, g["kh"] * g["kw"] * sums - CACHE_BYTES // 4),
         1,
     )
 
@@ -112,6 +172,17 @@ def _kind(algorithm: str, direction: str, g: Geometry) -> str:
     """A gradient that comes through a fused pool has zeros in three of four places."""
     pooled = ".pooled" if g["pool"] and direction != "forward" else ""
     return f"{algorithm}.{direction}{pooled}"
+
+
+def _filter(elements: int, rows: int) -> Features:
+    """Elements, the same where they lie so far apart that all fall into one set of the first cache, those that go
+    further than the second, and the call."""
+    return elements, elements if rows * 2 * PANEL * 4 % 4096 == 0 else 0, max(0, elements - CACHE_BYTES), 1
+
+
+def _whole(channels: int) -> int:
+    """Channels in whole panels, which is how vectors take them."""
+    return math.ceil(channels / PANEL) * PANEL
 
 
 def _area(g: Geometry) -> int:

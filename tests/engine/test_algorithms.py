@@ -27,10 +27,6 @@ from tests.engine.small import small_dataset
 
 NETWORKS = ("lenet", "model1", "model2", "model3", "mnist_cnn", "vgg3", "scene_0", "scene_15", "vgg19", "midas_cnn")
 
-needs_winograd = pytest.mark.skipif(
-    not {"winograd_forward", "winograd_backward_data", "winograd_backward_weights"} <= set(cnncore.OPS),
-    reason="this core has no Winograd ops",
-)
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)
 
 
@@ -65,6 +61,13 @@ def test_every_network_has_plans_with_estimates(name: str, isa: str) -> None:
             )
 
 
+def test_where_the_model_says_little_can_be_gained_it_stays_direct() -> None:
+    few = Sequential([Conv2D(1, 8, 3)], (1, 28, 28)).plan(1)
+    many = Sequential([Conv2D(64, 64, 3, padding=1)], (64, 32, 32)).plan(16)
+    assert [algorithm for _, algorithm in convolution_ops(few)] == ["direct"]
+    assert [algorithm for _, algorithm in convolution_ops(many)] == ["winograd4"]
+
+
 def test_a_plan_does_not_depend_on_threads_or_on_what_ran_before() -> None:
     net = make_model("vgg3")
     texts = set()
@@ -86,7 +89,6 @@ def test_direct_is_direct_everywhere() -> None:
         assert not plan.filters
 
 
-@needs_winograd
 def test_a_mapping_decides_where_it_says_something() -> None:
     net = winograd_net()
     plan = net.plan(4, True, algorithm={"3": {"forward": "winograd2"}, "6": everywhere("direct", "6")["6"]})
@@ -130,7 +132,6 @@ def test_other_convolutions_are_direct(layer: Conv2D) -> None:
         Sequential([layer], (8, 12, 12)).plan(algorithm={"0": {"forward": "winograd2"}})
 
 
-@needs_winograd
 def test_filters_are_made_in_every_training_step_and_once_for_inference() -> None:
     net = winograd_net()
     chosen = everywhere("winograd4", "0", "3", "6")
@@ -149,7 +150,6 @@ def test_filters_are_made_in_every_training_step_and_once_for_inference() -> Non
     assert plan.constant_bytes >= max(end for _, end in taken)
 
 
-@needs_winograd
 def test_optional_operands_move_to_the_other_algorithm() -> None:
     net = winograd_net()
     direct, other = (net.plan(4, True, algorithm=everywhere(name, "0", "3", "6")) for name in ("direct", "winograd2"))
@@ -165,7 +165,6 @@ def test_optional_operands_move_to_the_other_algorithm() -> None:
     assert any("argmax" in names for _, names in optional(other))
 
 
-@needs_winograd
 @pytest.mark.parametrize("algorithm", ["winograd2", "winograd4"])
 def test_every_algorithm_computes_the_same_up_to_rounding(algorithm: str) -> None:
     net = winograd_net()
@@ -185,7 +184,6 @@ def test_every_algorithm_computes_the_same_up_to_rounding(algorithm: str) -> Non
 # ---- tuning -------------------------------------------------------------------------------------------------------
 
 
-@needs_winograd
 def test_tuning_measures_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def slowest_first(values: Any, instruction: Any, known: Any, batch: int, keep: bool) -> dict[str, float]:
         return {name: -float(place) for place, name in enumerate(known)}
@@ -211,7 +209,6 @@ def make_trainer(out: Path | None = None, **options: Any) -> Trainer:
     return Trainer(winograd_net(), engine.SGD(lr=0.05), batch_size=16, out=out, progress="none", **options)
 
 
-@needs_winograd
 def test_a_resumed_run_repeats_tuned_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = iter(["winograd2", "winograd4", "direct"])
 

@@ -69,7 +69,10 @@ def test_predict_gives_what_the_last_layer_gives() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 9, 256])
 def test_predict_does_not_depend_on_the_batch_size(batch_size: int) -> None:
-    assert np.array_equal(network().predict(IMAGES, batch_size), network().predict(IMAGES))
+    whole = network().predict(IMAGES, algorithm="direct")
+    assert np.array_equal(network().predict(IMAGES, batch_size, algorithm="direct"), whole)
+    # Other batches may be planned with other algorithms, which round in another way.
+    assert np.allclose(network().predict(IMAGES, batch_size), whole, atol=1e-5)
 
 
 def test_predict_takes_strided_and_empty_arrays() -> None:

@@ -55,7 +55,7 @@ def two_blocks() -> Network:
 
 
 def test_pooled_gradients_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert backward(two_blocks().plan(training=True)) == [
+    assert backward(two_blocks().plan(training=True, algorithm="direct")) == [
         "linear_backward_weights",
         "linear_backward_data+mask",
         "linear_backward_weights",
@@ -66,7 +66,7 @@ def test_pooled_gradients_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
         "check_gradients",
     ]
     unfused(monkeypatch)
-    assert backward(two_blocks().plan(training=True)) == [
+    assert backward(two_blocks().plan(training=True, algorithm="direct")) == [
         "linear_backward_weights",
         "linear_backward_data",
         "relu_backward",
@@ -82,7 +82,7 @@ def test_pooled_gradients_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_arena_holds_no_gradient_of_the_size_before_pooling() -> None:
-    plan = two_blocks().plan(batch=4, training=True)
+    plan = two_blocks().plan(batch=4, training=True, algorithm="direct")
     whole = [i for i in plan.instructions if i.op.startswith("conv2d_backward") and "argmax" in i.operands]
     assert len(whole) == 2
     for instruction in whole:
@@ -114,14 +114,14 @@ def branching() -> Network:
 
 
 def test_a_gradient_with_two_producers_is_masked_by_an_op_of_its_own() -> None:
-    plan = backward(residual().plan(training=True))
+    plan = backward(residual().plan(training=True, algorithm="direct"))
     masked = plan.index("relu_backward")
     assert plan[masked - 2 : masked + 1] == ["conv2d_backward_data", "add", "relu_backward"]
     assert plan.count("relu_backward") == 1
 
 
 def test_other_pools_keep_their_op() -> None:
-    assert backward(branching().plan(training=True))[2:] == [
+    assert backward(branching().plan(training=True, algorithm="direct"))[2:] == [
         "maxpool2d_backward+argmax",
         "relu_backward",
         "conv2d_backward_weights",
@@ -145,12 +145,12 @@ def test_gradients_keep_their_bits_and_sums_their_value(make, monkeypatch: pytes
     net = make()
     x = np.random.default_rng(0).standard_normal((6, *net.input_shape)).astype(np.float32)
     y = np.arange(6) % 3
-    loss, gradients = net.loss_and_gradients(x, y, CrossEntropy())
+    loss, gradients = net.loss_and_gradients(x, y, CrossEntropy(), algorithm="direct")
     assert all(gradients[name].any() for name in gradients if name.endswith("weights"))
     monkeypatch.setattr(engine.plan, "fuse_backward", fuse_unpool)
-    _, unmasked = make().loss_and_gradients(x, y, CrossEntropy())
+    _, unmasked = make().loss_and_gradients(x, y, CrossEntropy(), algorithm="direct")
     unfused(monkeypatch)
-    plain_loss, plain = make().loss_and_gradients(x, y, CrossEntropy())
+    plain_loss, plain = make().loss_and_gradients(x, y, CrossEntropy(), algorithm="direct")
     assert loss == plain_loss
     for name, value in plain.items():
         assert gradients[name].tobytes() == unmasked[name].tobytes(), name
@@ -168,7 +168,7 @@ def normalised() -> Network:
 
 
 def test_batch_normalisation_takes_relu_and_pool_behind_it() -> None:
-    plan = normalised().plan(batch=4, training=True)
+    plan = normalised().plan(batch=4, training=True, algorithm="direct")
     norms = [i for i in plan.instructions if i.op == "batchnorm_forward_training"]
     fused = [(n.layer, n.geometry["activation"], n.geometry["pool"], "argmax" in n.operands) for n in norms]
     assert fused == [("2", 0, 0, False), ("4+5+6", 1, 2, True), ("8+9", 0, 2, True)]
@@ -193,7 +193,7 @@ def test_in_evaluation_too() -> None:
 
 
 def test_the_gradient_of_a_normalisation_overwrites_its_source() -> None:
-    plan = normalised().plan(batch=4, training=True)
+    plan = normalised().plan(batch=4, training=True, algorithm="direct")
     for instruction in plan.instructions:
         if instruction.op == "batchnorm_backward":
             source, gradient = instruction.operands["src"], instruction.operands["diff_src"]
@@ -205,7 +205,7 @@ def test_fused_normalisation_computes_the_same(make, monkeypatch: pytest.MonkeyP
     net = make()
     x = np.random.default_rng(1).standard_normal((6, *net.input_shape)).astype(np.float32)
     y = np.arange(6) % 3
-    loss, gradients = net.loss_and_gradients(x, y, CrossEntropy())
+    loss, gradients = net.loss_and_gradients(x, y, CrossEntropy(), algorithm="direct")
     predicted = net.predict(x)
 
     def unchanged(code: Code) -> Code:
@@ -214,7 +214,7 @@ def test_fused_normalisation_computes_the_same(make, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engine.plan, "fuse_relu", unchanged)
     monkeypatch.setattr(engine.plan, "fuse_maxpool", unchanged)
     plain_net = make()
-    plain_loss, plain = plain_net.loss_and_gradients(x, y, CrossEntropy())
+    plain_loss, plain = plain_net.loss_and_gradients(x, y, CrossEntropy(), algorithm="direct")
     assert loss == plain_loss and np.array_equal(predicted, plain_net.predict(x))
     for name, value in plain.items():
         scale = np.abs(value).max()
