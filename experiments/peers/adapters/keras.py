@@ -64,13 +64,13 @@ def _tensorflow_step(model: Any, optimizer: Any, loss_of: Any, x: Any, y: Any) -
     images, labels = tensorflow.constant(x), tensorflow.constant(y)
 
     @tensorflow.function
-    def step() -> Any:
+    def step(images: Any, labels: Any) -> Any:
         with tensorflow.GradientTape() as tape:
             loss = loss_of(labels, model(images, training=True))
         optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
         return loss
 
-    return lambda: float(step())
+    return lambda: float(step(images, labels))
 
 
 def network_of(job: Job) -> Any:
