@@ -44,7 +44,7 @@ extern "C" {
 #define CNN_ALIGNMENT 64
 #define CNN_PANEL 16
 #define CNN_MAX_OPERANDS 12
-#define CNN_MAX_EXTERNALS 8
+#define CNN_MAX_EXTERNALS 12
 #define CNN_MAX_THREADS 256
 
 /* ---- status ------------------------------------------------------------------------------------------------- */
