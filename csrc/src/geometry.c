@@ -31,8 +31,9 @@ static bool conv2d_fits(const cnn_conv2d_geometry *g)
 /* The variants that csrc/winograd/generate.py has written; they know neither strides, dilation nor groups. */
 static bool winograd_fits(const cnn_conv2d_geometry *g)
 {
-    return conv2d_fits(g) && (g->tile == 2 || g->tile == 4) && (g->kh == 3 || g->kh == 5) && g->kw == g->kh &&
-           g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1;
+    return conv2d_fits(g) && ((g->kh == 3 && (g->tile == 2 || g->tile == 4)) || (g->kh == 5 && g->tile == 4)) &&
+           g->kw == g->kh && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 &&
+           g->groups == 1;
 }
 
 /* Every window holds an element of the image. */

@@ -238,7 +238,8 @@ static void winograd_cases(visitor *visit)
         geometry_complete("conv2d", &one.geometry);
         cnn_conv2d_geometry *g = &one.geometry.conv2d;
         g->tile = i % 2 ? 4 : 2;
-        if (g->kh != g->kw || (g->kh != 3 && g->kh != 5) || g->groups > 1 || g->dilation_h > 1 || g->stride_h > 1)
+        if (g->kh != g->kw || (g->kh != 3 && (g->kh != 5 || g->tile != 4)) || g->groups > 1 || g->dilation_h > 1 ||
+            g->stride_h > 1)
             continue;
         one.op = CNN_OP_winograd_filter;
         visit(&one);

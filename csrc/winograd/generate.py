@@ -26,8 +26,7 @@ The form is bilinear in d and g and linear in y, so the gradient by g is the sam
 
     dg = G^T [ (A dy A^T) * (B^T d B) ] G
 
-and the gradient by d is a forward pass with the kernel rotated and its channels swapped. B^T depends on the points
-alone: F(2, 5) and F(4, 3) share theirs.
+and the gradient by d is a forward pass with the kernel rotated and its channels swapped.
 
 Points
 ------
@@ -53,7 +52,7 @@ PAIRS: dict[int, tuple[Fraction, ...]] = {
     6: (Fraction(5, 8), Fraction(3, 2)),
     8: (Fraction(1), Fraction(2), Fraction(1, 2)),
 }
-VARIANTS = ((2, 3), (4, 3), (2, 5), (4, 5))  # (m, r) = output tile, kernel
+VARIANTS = ((2, 3), (4, 3), (4, 5))  # (m, r) = output tile, kernel
 
 CANDIDATES: dict[int, tuple[str, ...]] = {
     4: ("1", "3/4", "5/4"),

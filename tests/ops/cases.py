@@ -90,8 +90,7 @@ WINOGRAD: list[Family] = [
     Winograd(2, 9, 7, 5, 18, kernel=(5, 5), pad=(2, 2, 2, 2), relu=True, pool=True),
     Winograd(3, 14, 13, 24, 33, kernel=(5, 5), pad=(0, 1, 2, 0), relu=True),
     Winograd(1, 8, 8, 70, 72, kernel=(5, 5), pad=(2, 2, 2, 2), bias=False),
-    Winograd(2, 9, 7, 5, 18, kernel=(5, 5), pad=(2, 2, 2, 2), relu=True, pool=True, tile=2),
-    Winograd(3, 8, 11, 34, 33, kernel=(5, 5), pad=(1, 3, 2, 0), tile=2),
+    Winograd(3, 8, 11, 34, 33, kernel=(5, 5), pad=(1, 3, 2, 0)),
     *[Winograd(1, 6, 9, channels, channels + 1, pad=SAME, tile=4) for channels in range(6, 18)],
 ]
 

@@ -25,7 +25,6 @@ WINOGRAD_INLINE void winograd_input_1d(simd_float *out, const simd_float *in, co
     {                                                                                                                  \
         if (tile == 2 && kernel == 3) winograd_##name##_2x3(out, in);                                                  \
         if (tile == 4 && kernel == 3) winograd_##name##_4x3(out, in);                                                  \
-        if (tile == 2 && kernel == 5) winograd_##name##_2x5(out, in);                                                  \
         if (tile == 4 && kernel == 5) winograd_##name##_4x5(out, in);                                                  \
     }
 WINOGRAD_BY_SIZE(filter)
@@ -44,8 +43,6 @@ WINOGRAD_BY_SIZE(gradient)
             body(argument, 2, 3, __VA_ARGS__);                                                                         \
         else if (tile_ == 4 && kernel_ == 5)                                                                           \
             body(argument, 4, 5, __VA_ARGS__);                                                                         \
-        else if (tile_ == 2 && kernel_ == 5)                                                                           \
-            body(argument, 2, 5, __VA_ARGS__);                                                                         \
         else                                                                                                           \
             assert(!"a variant of Winograd's algorithm");                                                              \
     } while (0)
@@ -90,6 +87,7 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
         for (int i = 0; i < alpha; i++) half[i][c] = out[i];
     }
     float *to = p->dst + channel;
+    const ptrdiff_t position = p->position; /* a store through `to` might change *p, for all the compiler knows */
 #pragma GCC unroll 8
     for (int i = 0; i < alpha; i++) {
         simd_float out[MOST];
@@ -98,7 +96,7 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
         else
             winograd_input_1d(out, half[i], tile, kernel);
 #pragma GCC unroll 8
-        for (int j = 0; j < alpha; j++) simd_store(to + (i * alpha + j) * p->position, out[j]);
+        for (int j = 0; j < alpha; j++) simd_store(to + (i * alpha + j) * position, out[j]);
     }
 }
 
@@ -146,6 +144,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
 {
     enum { MOST = WINOGRAD_MOST };
     const int alpha = tile + kernel - 1;
+    const ptrdiff_t position = t->position, dst_row = t->dst_row, dst_pixel = t->dst_pixel;
     for (ptrdiff_t channel = 0; channel < t->channels; channel += SIMD_WIDTH) {
         const ptrdiff_t left = t->channels - channel;
         const float *from = t->src + channel;
@@ -155,7 +154,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
         for (int c = 0; c < alpha; c++) {
             simd_float in[MOST], out[MOST];
 #pragma GCC unroll 8
-            for (int i = 0; i < alpha; i++) in[i] = simd_load(from + (i * alpha + c) * t->position);
+            for (int i = 0; i < alpha; i++) in[i] = simd_load(from + (i * alpha + c) * position);
             winograd_output_1d(out, in, tile, kernel);
 #pragma GCC unroll 8
             for (int i = 0; i < tile; i++) half[i][c] = out[i];
@@ -171,7 +170,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             for (int j = 0; j < tile; j++) {
                 if (j >= t->columns) break;
                 const simd_float v = t->relu ? simd_max(simd_zero(), y[i][j]) : y[i][j];
-                winograd_store(t, v, i * t->dst_row + j * t->dst_pixel + channel, left);
+                winograd_store(t, v, i * dst_row + j * dst_pixel + channel, left);
             }
         }
         if (!pool) continue;
@@ -183,7 +182,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
                 if (j >= t->columns) break;
                 const pool_best best = pool_of_four(y[2 * i][2 * j], y[2 * i][2 * j + 1], y[2 * i + 1][2 * j],
                                                     y[2 * i + 1][2 * j + 1], t->relu);
-                const ptrdiff_t at = i * t->dst_row + j * t->dst_pixel + channel;
+                const ptrdiff_t at = i * dst_row + j * dst_pixel + channel;
                 pool_store(t->dst + at, t->argmax ? t->argmax + at : NULL, best, left, left);
             }
         }

@@ -125,57 +125,6 @@ static inline __attribute__((always_inline)) void winograd_gradient_4x3(simd_flo
     out[2] = simd_fma(simd_set1(0.268907563f), s1, simd_fma(simd_set1(-0.268907563f), s0, in[5]));
 }
 
-/* G of F(2, 5): 5 to 6 */
-static inline __attribute__((always_inline)) void winograd_filter_2x5(simd_float *restrict out, const simd_float *restrict in)
-{
-    out[0] = simd_set1(1.1377778f) * in[0];
-    const simd_float e0 = simd_fma(simd_set1(-0.10504202f), in[4], simd_fma(simd_set1(-0.268907563f), in[2], simd_set1(-0.68840336f) * in[0]));
-    const simd_float o0 = simd_fma(simd_set1(0.390625f), in[3], in[1]);
-    out[1] = simd_fma(simd_set1(-0.4302521f), o0, e0);
-    out[2] = simd_fma(simd_set1(0.4302521f), o0, e0);
-    const simd_float e1 = simd_fma(simd_set1(0.60504202f), in[4], simd_fma(simd_set1(0.268907563f), in[2], simd_set1(0.11951447f) * in[0]));
-    const simd_float o1 = simd_fma(simd_set1(2.25f), in[3], in[1]);
-    out[3] = simd_fma(simd_set1(0.17927171f), o1, e1);
-    out[4] = simd_fma(simd_set1(-0.17927171f), o1, e1);
-    out[5] = in[4];
-}
-
-/* A^T of F(2, 5): 6 to 2 */
-static inline __attribute__((always_inline)) void winograd_output_2x5(simd_float *restrict out, const simd_float *restrict in)
-{
-    const simd_float s0 = in[1] + in[2];
-    const simd_float d0 = in[1] - in[2];
-    const simd_float s1 = in[3] + in[4];
-    const simd_float d1 = in[3] - in[4];
-    out[0] = in[0] + s0 + s1;
-    out[1] = simd_fma(simd_set1(1.5f), d1, simd_fma(simd_set1(0.625f), d0, in[5]));
-}
-
-/* A of F(2, 5): 2 to 6 */
-static inline __attribute__((always_inline)) void winograd_diff_2x5(simd_float *restrict out, const simd_float *restrict in)
-{
-    out[0] = in[0];
-    out[1] = simd_fma(simd_set1(0.625f), in[1], in[0]);
-    out[2] = simd_fma(simd_set1(-0.625f), in[1], in[0]);
-    out[3] = simd_fma(simd_set1(1.5f), in[1], in[0]);
-    out[4] = simd_fma(simd_set1(-1.5f), in[1], in[0]);
-    out[5] = in[1];
-}
-
-/* G^T of F(2, 5): 6 to 5 */
-static inline __attribute__((always_inline)) void winograd_gradient_2x5(simd_float *restrict out, const simd_float *restrict in)
-{
-    const simd_float s0 = in[1] + in[2];
-    const simd_float d0 = in[1] - in[2];
-    const simd_float s1 = in[3] + in[4];
-    const simd_float d1 = in[3] - in[4];
-    out[0] = simd_fma(simd_set1(0.11951447f), s1, simd_fma(simd_set1(-0.68840336f), s0, simd_set1(1.1377778f) * in[0]));
-    out[1] = simd_fma(simd_set1(0.17927171f), d1, simd_set1(-0.4302521f) * d0);
-    out[2] = simd_fma(simd_set1(0.268907563f), s1, simd_set1(-0.268907563f) * s0);
-    out[3] = simd_fma(simd_set1(0.40336134f), d1, simd_set1(-0.16806723f) * d0);
-    out[4] = simd_fma(simd_set1(0.60504202f), s1, simd_fma(simd_set1(-0.10504202f), s0, in[5]));
-}
-
 /* ---- 8 points: 0, +-1, +-2, +-1/2, infinity ---- */
 
 /* B^T: 8 to 8 */

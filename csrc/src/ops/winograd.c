@@ -7,8 +7,8 @@
 #include "ops/winograd.h"
 
 /* Tiles of a block: enough that the filters, which every block reads again, come in slower than they are used; few
- * enough that a block's transformed patches stay in the second-level cache. */
-enum { BLOCK_BYTES = 448 << 10, LARGEST_BLOCK = 42, SMALLEST_BLOCK = 28, ENOUGH_TASKS = 8 };
+ * enough that a block's transformed patches stay in the second-level cache. Many channels need the former more. */
+enum { BLOCK = 28, BLOCK_OF_MANY = 42, MANY_CHANNELS = 128, ENOUGH_TASKS = 8 };
 
 /* What a pass computes: a correlation with stride 1 of `src`, with `pad` zeros before, to a map (OH, OW, OC). */
 typedef struct pass {
@@ -25,8 +25,7 @@ typedef struct cut {
     cnn_winograd_grid grid;
     ptrdiff_t alpha, pairs, blocks, ranges; /* pairs of panels; blocks of tiles; ranges of pairs */
     ptrdiff_t largest;                      /* tiles of a block, at most */
-    ptrdiff_t row, position;                /* of transformed patches */
-    ptrdiff_t product;                      /* elements between positions of products */
+    ptrdiff_t row, patch, product;          /* elements of a position of a patch, of a patch, of a tile's products */
 } cut;
 
 static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t tile, ptrdiff_t kernel,
@@ -36,13 +35,12 @@ static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdif
              .alpha = tile + kernel - 1,
              .pairs = cnn_ceil_div(oc, WINOGRAD_COLUMNS),
              .row = cnn_winograd_row(ic)};
-    const ptrdiff_t fitting = BLOCK_BYTES / (c.alpha * c.alpha * c.row * (ptrdiff_t)sizeof(float));
-    const ptrdiff_t block = cnn_max(SMALLEST_BLOCK, cnn_min(LARGEST_BLOCK, fitting));
+    const ptrdiff_t block = ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY;
     c.blocks = cnn_ceil_div(c.grid.count, block);
     c.ranges = cnn_min(c.pairs, cnn_ceil_div(ENOUGH_TASKS, c.blocks));
     c.largest = cnn_min(block, c.grid.count);
-    c.position = cnn_winograd_position(c.largest, c.row);
-    c.product = cnn_winograd_position(c.largest, WINOGRAD_COLUMNS);
+    c.patch = cnn_winograd_stride(c.alpha * c.alpha, c.row);
+    c.product = cnn_winograd_stride(c.alpha * c.alpha, WINOGRAD_COLUMNS);
     return c;
 }
 
@@ -54,9 +52,8 @@ typedef struct scratch {
 
 static scratch carve(const cut *c, ptrdiff_t ic, char *memory)
 {
-    const ptrdiff_t positions = c->alpha * c->alpha;
-    const size_t patches = cnn_align((size_t)(positions * c->position) * sizeof(float));
-    const size_t products = cnn_align((size_t)(positions * c->product) * sizeof(float));
+    const size_t patches = cnn_align((size_t)(c->largest * c->patch) * sizeof(float));
+    const size_t products = cnn_align((size_t)(c->largest * c->product) * sizeof(float));
     return (scratch){(void *)memory, cnn_at(memory, patches), cnn_at(memory, patches + products),
                      patches + products + cnn_winograd_zeros_bytes(c->alpha, ic)};
 }
@@ -83,13 +80,13 @@ cnn_workspace cnn_winograd_backward_data_workspace(const cnn_geometry *geometry,
 static void transform_patches(const pass *p, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
                               ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
 {
-    cnn_winograd_patch patch = {.channels = p->src.c, .tile = p->tile, .kernel = p->kernel, .position = c->position};
+    cnn_winograd_patch patch = {.channels = p->src.c, .tile = p->tile, .kernel = p->kernel, .position = c->row};
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
         const ptrdiff_t top = t / c->grid.columns % c->grid.rows * p->tile - p->pad_top;
         const ptrdiff_t left = t % c->grid.columns * p->tile - p->pad_left;
         cnn_winograd_aim(&patch, &p->src, zeros, n, top, left, c->alpha, 0);
-        patch.dst = memory->patches + (t - first) * c->row;
+        patch.dst = memory->patches + (t - first) * c->patch;
         kernels->winograd_input(&patch);
     }
 }
@@ -102,11 +99,11 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff
     const ptrdiff_t ic = p->src.c, panel = ic * CNN_PANEL, panels = cnn_winograd_panels_of(p->oc, pair);
     const ptrdiff_t positions = c->alpha * c->alpha, tiles = cnn_ceil_div(count, kernels->tile_rows);
     const float *filter = p->filter + pair * positions * WINOGRAD_PAIR * panel;
-    cnn_tile tile = {.a_row = c->row,
+    cnn_tile tile = {.a_row = c->patch,
                      .a_k = 1,
                      .b_k = CNN_PANEL,
                      .b_group = panel,
-                     .c_row = WINOGRAD_COLUMNS,
+                     .c_row = c->product,
                      .c_group = CNN_PANEL,
                      .segments = 1,
                      .k = ic,
@@ -118,8 +115,8 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - at) * CNN_PANEL);
             for (ptrdiff_t t = 0; t < tiles; t++) {
                 const ptrdiff_t row = cnn_part(count, tiles, t);
-                tile.a = memory->patches + position * c->position + row * c->row;
-                tile.c = memory->products + position * c->product + row * WINOGRAD_COLUMNS + at * CNN_PANEL;
+                tile.a = memory->patches + row * c->patch + position * c->row;
+                tile.c = memory->products + row * c->product + position * WINOGRAD_COLUMNS + at * CNN_PANEL;
                 tile.rows = (int)(cnn_part(count, tiles, t + 1) - row);
                 kernels->gemm_tile(&tile);
             }
@@ -131,7 +128,7 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrd
 {
     const ptrdiff_t step = p->pool ? 2 : 1, channel = pair * WINOGRAD_COLUMNS;
     const ptrdiff_t h = p->oh / step, w = p->ow / step, size = p->tile / step; /* of dst, of a tile in it */
-    cnn_winograd_tile tile = {.position = c->product,
+    cnn_winograd_tile tile = {.position = WINOGRAD_COLUMNS,
                               .bias = p->bias ? p->bias + channel : NULL,
                               .dst_row = w * p->oc,
                               .dst_pixel = p->oc,
@@ -144,7 +141,7 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrd
         const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
         const ptrdiff_t top = t / c->grid.columns % c->grid.rows * size, left = t % c->grid.columns * size;
         const ptrdiff_t at = ((n * h + top) * w + left) * p->oc + channel;
-        tile.src = memory->products + (t - first) * WINOGRAD_COLUMNS;
+        tile.src = memory->products + (t - first) * c->product;
         tile.rows = cnn_min(size, h - top);
         tile.columns = cnn_min(size, w - left);
         if (tile.rows <= 0 || tile.columns <= 0) continue; /* an odd last row or column, left out by the pooling */

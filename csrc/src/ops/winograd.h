@@ -72,18 +72,14 @@ static inline cnn_winograd_grid cnn_winograd_grid_of(ptrdiff_t oh, ptrdiff_t ow,
     return (cnn_winograd_grid){rows, columns, batch * rows * columns};
 }
 
-/* Channels of a row of transformed values: whole panels, and no power of two that would put all rows of a tile of the
- * matrix product into the same few sets of the first-level cache. */
-static inline ptrdiff_t cnn_winograd_row(ptrdiff_t channels)
-{
-    const ptrdiff_t row = cnn_panels(channels) * CNN_PANEL;
-    return row % 128 == 0 ? row + CNN_PANEL : row;
-}
+/* Channels of a row of transformed values: whole panels. */
+static inline ptrdiff_t cnn_winograd_row(ptrdiff_t channels) { return cnn_panels(channels) * CNN_PANEL; }
 
-/* Elements between positions: an odd number of cache lines, so that the positions of a patch spread over all sets. */
-static inline ptrdiff_t cnn_winograd_position(ptrdiff_t rows, ptrdiff_t row)
+/* Elements of `count` rows and a gap to the next such: an odd number of cache lines, so that what a matrix product reads
+ * side by side spreads over all sets of the first-level cache. */
+static inline ptrdiff_t cnn_winograd_stride(ptrdiff_t count, ptrdiff_t row)
 {
-    return (rows * row / CNN_PANEL | 1) * CNN_PANEL;
+    return (count * row / CNN_PANEL | 1) * CNN_PANEL;
 }
 
 #endif

@@ -45,9 +45,9 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     c.ic_block = cnn_ceil_div(c.ic_panels, c.ic_blocks) * CNN_PANEL;
     const ptrdiff_t chunk = CHUNK_BYTES / (position_bytes * (c.ic_block + c.oc_block));
     c.chunk = cnn_max(SMALLEST_CHUNK, cnn_min(LARGEST_CHUNK, chunk));
-    c.source_position = cnn_winograd_position(c.chunk, c.ic_block);
-    c.diff_position = cnn_winograd_position(c.chunk, c.oc_block);
-    c.sum_position = cnn_winograd_position(c.ic_block, c.oc_block);
+    c.source_position = cnn_winograd_stride(c.chunk, c.ic_block);
+    c.diff_position = cnn_winograd_stride(c.chunk, c.oc_block);
+    c.sum_position = cnn_winograd_stride(c.ic_block, c.oc_block);
     c.weights = g->kh * g->kw * g->ic * c.oc_panels * CNN_PANEL;
     const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
