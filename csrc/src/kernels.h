@@ -151,6 +151,12 @@ enum { CNN_NORM_COLUMNS = 1024 };
     /* dst[j*dst_stride + i] = src[i*src_stride + j], i < rows, j < columns */                                           \
     X(transpose, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,                     \
                   ptrdiff_t dst_stride, ptrdiff_t src_stride))                                                           \
+    /* Panels [ceil(columns / width)][rows][width] of factor * src, zero behind the last column; width <= CNN_PANEL */   \
+    X(pack_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width,    \
+                  ptrdiff_t src_stride, float factor))                                                                   \
+    /* The same of the transpose of src (rows x columns), as one panel: rows <= width */                                 \
+    X(pack_columns, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,                  \
+                     ptrdiff_t width, ptrdiff_t src_stride, float factor))                                               \
     /* Batch normalisation by column, see bodies/norm.h; sums are added to, in double; at most CNN_NORM_COLUMNS */       \
     X(deviation_sums, (double *restrict sum, double *restrict squares, const float *restrict src,                        \
                        const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                 \

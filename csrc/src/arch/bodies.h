@@ -11,6 +11,7 @@
 #include "bodies/loss.h"
 #include "bodies/norm.h"
 #include "bodies/optimizer.h"
+#include "bodies/pack.h"
 #include "bodies/pool.h"
 #include "bodies/softmax.h"
 #include "bodies/sparse.h"

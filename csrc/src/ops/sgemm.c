@@ -1,43 +1,89 @@
 /* General matrix product, blocked for the caches: Goto & van de Geijn 2008, Anatomy of High-Performance Matrix
- * Multiplication. A block of B is packed once for the team, blocks of rows of A by the worker that multiplies them. */
+ * Multiplication.
+ *
+ * A block of B (BLOCK_K x BLOCK_N) is packed once for the team and lies in L3; each worker packs blocks of rows of A,
+ * which stay in its L2 while the panels of B pass by. BLOCK_K is longer than L1 would have it: each visit to a tile of C
+ * touches as many pages as the tile has rows, and with blocks of 256 those visits cost a sixth of the time. An element
+ * of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
 #include <stdlib.h>
 
 #include "team.h"
 
-enum { BLOCK_N = 1024, BLOCK_K = 256, BLOCK_TILES = 8, LARGEST_TILE_ROWS = 32 };
+enum {
+    BLOCK_N = 2048,
+    BLOCK_K = 768,
+    BLOCK_A = 96 * 1024,        /* elements of a block of A: less than half of a small L2 */
+    PACKED_PANELS = 8,          /* panels of B packed together: 512 bytes of each row of B in one go */
+    LEAST_TILES_PER_WORKER = 8, /* rows are shared where all get so many, else columns, if there are more of them */
+};
 
 typedef struct product {
     ptrdiff_t m, n, k;
     const float *a, *b;
-    ptrdiff_t a_row, a_k, b_k, b_column; /* element strides of op(A) and op(B) */
+    ptrdiff_t lda, ldb, ldc;
+    bool transpose_a, transpose_b;
     float alpha, beta, *c;
-    ptrdiff_t ldc;
 } product;
+
+/* A block of op(B) and where it stands. */
+typedef struct block_of_b {
+    ptrdiff_t column, n, k0, k;
+    const float *packed; /* [n/16][k][16] */
+} block_of_b;
+
+/* What one worker multiplies of each block: tiles of rows, pairs of panels. */
+typedef struct piece {
+    ptrdiff_t first_tile, last_tile, first_pair, last_pair;
+} piece;
 
 static const ptrdiff_t no_offset[1] = {0};
 
+static ptrdiff_t tiles_of(const product *p, const cnn_kernels *kernels)
+{
+    return cnn_ceil_div(p->m, kernels->tile_rows);
+}
+
+static ptrdiff_t tiles_per_block(const cnn_kernels *kernels, ptrdiff_t k) { return BLOCK_A / (kernels->tile_rows * k); }
+
+static piece piece_of(const product *p, ptrdiff_t n, const cnn_worker *worker)
+{
+    const ptrdiff_t tiles = tiles_of(p, worker->kernels);
+    const ptrdiff_t pairs = cnn_ceil_div(n, worker->kernels->tile_groups * CNN_PANEL);
+    piece part = {0, tiles, 0, pairs};
+    if (tiles >= cnn_min(pairs, LEAST_TILES_PER_WORKER * worker->size))
+        cnn_share(worker, tiles, &part.first_tile, &part.last_tile);
+    else
+        cnn_share(worker, pairs, &part.first_pair, &part.last_pair);
+    return part;
+}
+
 /* Columns [column, column + n) and rows [k0, k0 + k) of op(B) as panels [n/16][k][16], zero outside. */
-static void pack_b(const product *p, ptrdiff_t column, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t k, float *restrict out,
-                   const cnn_worker *worker)
+static void pack_b(const product *p, const block_of_b *block, float *packed, const cnn_worker *worker)
 {
     ptrdiff_t first, last;
-    cnn_share(worker, cnn_ceil_div(n, CNN_PANEL), &first, &last);
-    for (ptrdiff_t panel = first; panel < last; panel++) {
-        const ptrdiff_t left = cnn_min(CNN_PANEL, n - panel * CNN_PANEL);
-        const float *source = p->b + (column + panel * CNN_PANEL) * p->b_column + k0 * p->b_k;
-        float *to = out + panel * k * CNN_PANEL;
-        for (ptrdiff_t r = 0; r < k; r++)
-            for (ptrdiff_t j = 0; j < CNN_PANEL; j++)
-                to[r * CNN_PANEL + j] = j < left ? source[r * p->b_k + j * p->b_column] : 0.0f;
+    cnn_share(worker, cnn_ceil_div(block->n, CNN_PANEL), &first, &last);
+    const ptrdiff_t step = p->transpose_b ? 1 : PACKED_PANELS;
+    for (ptrdiff_t panel = first; panel < last; panel += step) {
+        const ptrdiff_t from = panel * CNN_PANEL, to = cnn_min(cnn_min(panel + step, last) * CNN_PANEL, block->n);
+        const ptrdiff_t column = block->column + from;
+        float *out = packed + from * block->k;
+        if (p->transpose_b)
+            worker->kernels->pack_columns(out, p->b + column * p->ldb + block->k0, to - from, block->k, CNN_PANEL,
+                                          p->ldb, 1.0f);
+        else
+            worker->kernels->pack_rows(out, p->b + block->k0 * p->ldb + column, block->k, to - from, CNN_PANEL, p->ldb,
+                                       1.0f);
     }
 }
 
 /* Rows [row, row + rows) of alpha * op(A) as [k][rows]. */
-static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t k, float *restrict out)
+static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *packed,
+                   const cnn_kernels *kernels)
 {
-    const float *source = p->a + row * p->a_row + k0 * p->a_k;
-    for (ptrdiff_t r = 0; r < k; r++)
-        for (ptrdiff_t i = 0; i < rows; i++) out[r * rows + i] = p->alpha * source[i * p->a_row + r * p->a_k];
+    if (p->transpose_a)
+        kernels->pack_rows(packed, p->a + block->k0 * p->lda + row, block->k, rows, rows, p->lda, p->alpha);
+    else
+        kernels->pack_columns(packed, p->a + row * p->lda + block->k0, rows, block->k, rows, p->lda, p->alpha);
 }
 
 /* beta = 0 overwrites: C may hold NaN. */
@@ -51,61 +97,81 @@ static void scale_c(const product *p, const cnn_worker *worker)
     }
 }
 
-static void multiply_block(const product *p, ptrdiff_t column, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t k,
-                           const cnn_worker *worker)
+/* Tiles [begin, end) of rows, whose A is packed, by the pairs of panels of `part`. */
+static void multiply_rows(const product *p, const block_of_b *block, const piece *part, ptrdiff_t begin, ptrdiff_t end,
+                          const float *packed, const cnn_kernels *kernels)
 {
-    const cnn_kernels *kernels = worker->kernels;
-    const ptrdiff_t tiles = cnn_ceil_div(p->m, kernels->tile_rows), blocks = cnn_ceil_div(tiles, BLOCK_TILES);
-    const ptrdiff_t width = kernels->tile_groups * CNN_PANEL;
-    float *packed = worker->scratch;
+    const ptrdiff_t tiles = tiles_of(p, kernels), width = kernels->tile_groups * CNN_PANEL;
     cnn_tile tile = {.a_row = 1,
                      .b_k = CNN_PANEL,
-                     .b_group = k * CNN_PANEL,
+                     .b_group = block->k * CNN_PANEL,
                      .c_row = p->ldc,
                      .c_group = CNN_PANEL,
                      .segments = 1,
-                     .k = k,
+                     .k = block->k,
                      .a_offset = no_offset,
                      .b_offset = no_offset,
-                     .accumulate = true};
-    ptrdiff_t first, last;
-    cnn_share(worker, blocks, &first, &last);
-    for (ptrdiff_t block = first; block < last; block++) {
-        const ptrdiff_t begin = cnn_part(tiles, blocks, block), end = cnn_part(tiles, blocks, block + 1);
+                     .accumulate = block->k0 > 0 || p->beta != 0.0f};
+    for (ptrdiff_t pair = part->first_pair; pair < part->last_pair; pair++) {
+        const ptrdiff_t j = pair * width;
+        tile.b = block->packed + j * block->k;
+        tile.columns = (int)cnn_min(width, block->n - j);
         for (ptrdiff_t t = begin; t < end; t++) {
             const ptrdiff_t row = cnn_part(p->m, tiles, t);
-            pack_a(p, row, cnn_part(p->m, tiles, t + 1) - row, k0, k, packed + (t - begin) * kernels->tile_rows * k);
+            tile.rows = (int)(cnn_part(p->m, tiles, t + 1) - row);
+            tile.a = packed + (t - begin) * kernels->tile_rows * block->k;
+            tile.a_k = tile.rows;
+            tile.c = p->c + row * p->ldc + block->column + j;
+            kernels->gemm_tile(&tile);
         }
-        for (ptrdiff_t j = 0; j < n; j += width) {
-            tile.b = (const float *)worker->shared + j * k;
-            tile.columns = (int)cnn_min(width, n - j);
-            for (ptrdiff_t t = begin; t < end; t++) {
-                const ptrdiff_t row = cnn_part(p->m, tiles, t);
-                tile.rows = (int)(cnn_part(p->m, tiles, t + 1) - row);
-                tile.a = packed + (t - begin) * kernels->tile_rows * k;
-                tile.a_k = tile.rows;
-                tile.c = p->c + row * p->ldc + column + j;
-                kernels->gemm_tile(&tile);
-            }
+    }
+}
+
+static void multiply_block(const product *p, const block_of_b *block, const cnn_worker *worker)
+{
+    const cnn_kernels *kernels = worker->kernels;
+    const piece part = piece_of(p, block->n, worker);
+    const ptrdiff_t tiles = tiles_of(p, kernels), mine = part.last_tile - part.first_tile;
+    const ptrdiff_t parts = cnn_ceil_div(mine, tiles_per_block(kernels, block->k));
+    float *packed = worker->scratch;
+    for (ptrdiff_t i = 0; i < parts && part.first_pair < part.last_pair; i++) {
+        const ptrdiff_t begin = part.first_tile + cnn_part(mine, parts, i);
+        const ptrdiff_t end = part.first_tile + cnn_part(mine, parts, i + 1);
+        for (ptrdiff_t t = begin; t < end; t++) {
+            const ptrdiff_t row = cnn_part(p->m, tiles, t), rows = cnn_part(p->m, tiles, t + 1) - row;
+            pack_a(p, row, rows, block, packed + (t - begin) * kernels->tile_rows * block->k, kernels);
         }
+        multiply_rows(p, block, &part, begin, end, packed, kernels);
     }
 }
 
 static void multiply(const cnn_worker *worker, void *context)
 {
     const product *p = context;
-    scale_c(p, worker);
-    if (p->alpha == 0.0f) return;
-    for (ptrdiff_t column = 0; column < p->n; column += BLOCK_N) {
-        const ptrdiff_t n = cnn_min(BLOCK_N, p->n - column);
-        for (ptrdiff_t k0 = 0; k0 < p->k; k0 += BLOCK_K) {
-            const ptrdiff_t k = cnn_min(BLOCK_K, p->k - k0);
-            cnn_barrier(worker); /* the block before is no longer read */
-            pack_b(p, column, n, k0, k, worker->shared, worker);
+    const bool vanishes = p->alpha == 0.0f || p->k == 0;
+    if (vanishes || (p->beta != 0.0f && p->beta != 1.0f)) scale_c(p, worker);
+    if (vanishes) return;
+    const ptrdiff_t depths = cnn_ceil_div(p->k, BLOCK_K);
+    for (ptrdiff_t column = 0; column < p->n; column += BLOCK_N)
+        for (ptrdiff_t i = 0; i < depths; i++) {
+            const ptrdiff_t k0 = cnn_part(p->k, depths, i), k = cnn_part(p->k, depths, i + 1) - k0;
+            const block_of_b block = {column, cnn_min(BLOCK_N, p->n - column), k0, k, worker->shared};
+            cnn_barrier(worker); /* the block before is no longer read, C is scaled */
+            pack_b(p, &block, worker->shared, worker);
             cnn_barrier(worker);
-            multiply_block(p, column, n, k0, k, worker);
+            multiply_block(p, &block, worker);
         }
-    }
+}
+
+/* Elements of a packed block of B and of one worker's block of A, for a product of this shape. */
+static ptrdiff_t shared_count(const product *p)
+{
+    return cnn_min(p->k, BLOCK_K) * cnn_ceil_div(cnn_min(p->n, BLOCK_N), CNN_PANEL) * CNN_PANEL;
+}
+
+static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
+{
+    return cnn_min(tiles_of(p, kernels) * kernels->tile_rows * cnn_min(p->k, BLOCK_K), BLOCK_A);
 }
 
 cnn_status cnn_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
@@ -124,19 +190,19 @@ cnn_status cnn_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t 
                  .k = k,
                  .a = a,
                  .b = b,
+                 .lda = lda,
+                 .ldb = ldb,
+                 .ldc = ldc,
+                 .transpose_a = transpose_a,
+                 .transpose_b = transpose_b,
                  .alpha = alpha,
                  .beta = beta,
-                 .c = c,
-                 .ldc = ldc,
-                 .a_row = transpose_a ? 1 : lda,
-                 .a_k = transpose_a ? lda : 1,
-                 .b_k = transpose_b ? 1 : ldb,
-                 .b_column = transpose_b ? ldb : 1};
+                 .c = c};
     const int threads = cnn_get_threads();
     if (threads < 1) return CNN_BAD_THREADS;
-    const size_t shared = (size_t)(BLOCK_K * (BLOCK_N + CNN_PANEL)) * sizeof(float);
-    const size_t scratch = (size_t)(BLOCK_TILES * LARGEST_TILE_ROWS * BLOCK_K) * sizeof(float);
-    char *memory = aligned_alloc(CNN_ALIGNMENT, shared + scratch * (size_t)threads);
+    const size_t shared = cnn_align((size_t)shared_count(&p) * sizeof(float));
+    const size_t scratch = cnn_align((size_t)scratch_count(&p, kernels) * sizeof(float));
+    char *memory = aligned_alloc(CNN_ALIGNMENT, CNN_ALIGNMENT + shared + scratch * (size_t)threads);
     if (!memory) return CNN_OUT_OF_MEMORY;
     cnn_team team;
     cnn_team_init(&team);
