@@ -36,8 +36,9 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
 {
     cut c = {.row = g->kw * g->ic, .columns = whole_panels(g->kw * g->ic)};
     c.sums = g->oc * g->kh * c.columns;
-    c.parts = cnn_max(1, cnn_min(cnn_min(MOST_PARTS, PART_BYTES / (c.sums * (ptrdiff_t)sizeof(float))), batch));
-    c.slices = cnn_min(cnn_ceil_div(ENOUGH_TASKS, c.parts), g->oc);
+    const ptrdiff_t affordable = PART_BYTES / (c.sums * (ptrdiff_t)sizeof(float));
+    c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
+    c.slices = cnn_min(cnn_ceil_div(cnn_cuts(ENOUGH_TASKS), c.parts), g->oc);
     c.copied = g->pad_top || g->pad_left || g->pad_bottom || g->pad_right || c.columns != c.row;
     c.image_w = c.copied ? (g->ow - 1) * g->stride_w + g->dilation_w * (g->kw - 1) + 1 : g->w;
     c.image_elements =
