@@ -312,6 +312,9 @@ typedef struct cnn_op_info {
 /* The registry row of an op, NULL when there is none of that number. */
 const cnn_op_info *cnn_op_find(int op);
 
+/* Whether these numbers describe something that the op can run on: what a program is checked for. */
+bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry);
+
 /* Run one op alone on a team of `threads`: for tests and benchmarks. Operands as in cnn_call; allocates workspace. */
 cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
                       int threads, bool reference);

@@ -70,9 +70,6 @@ ptrdiff_t cnn_find_nonfinite(const float *src, ptrdiff_t count);
 /* Seconds of a monotonic clock. */
 double cnn_now(void);
 
-/* Whether these numbers describe something that the op can run on: checked before any workspace is computed. */
-bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry);
-
 cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch);
 
 #endif

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cnncore
+
 from engine.errors import unknown
 from engine.plan import estimate
 from engine.plan.ir import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
@@ -21,8 +23,8 @@ DIRECT, AUTO = "direct", "auto"
 
 PASSES = ("forward", "backward_data", "backward_weights")
 
-WINOGRAD_TILES: dict[int, tuple[int, ...]] = {3: (2, 4), 5: (2, 4)}
-"""Kernel extent → the output tiles that there are transforms for."""
+WINOGRAD_TILES = (2, 4)
+"""The output tiles that an algorithm has a name for; for which kernels the core has them, it says itself."""
 
 FILTER_OPS = {"forward": "winograd_filter", "backward_data": "winograd_filter_backward"}
 """Pass → the op that transforms its weights; the weight gradient has none."""
@@ -54,12 +56,13 @@ def pass_of(op: str) -> str | None:
 
 def candidates(op: str, geometry: Mapping[str, Any]) -> tuple[str, ...]:
     """The algorithms that can compute a conv2d_* instruction, direct first."""
-    square = geometry["kh"] == geometry["kw"]
-    plain = all(geometry[name] == 1 for name in ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups"))
+    direction = pass_of(op)
+    # With more padding some outputs see no image at all, which is no case to optimise.
     inside = all(geometry[f"pad_{side}"] < geometry["kh"] for side in ("top", "left", "bottom", "right"))
-    if not (square and plain and inside and op.startswith("conv2d_")):
+    if not inside:
         return (DIRECT,)
-    return (DIRECT, *(f"winograd{tile}" for tile in WINOGRAD_TILES.get(geometry["kh"], ())))
+    fitting = (tile for tile in WINOGRAD_TILES if cnncore.op_fits(f"winograd_{direction}", {**geometry, "tile": tile}))
+    return (DIRECT, *(f"winograd{tile}" for tile in fitting))
 
 
 def with_algorithm(instruction: Instruction, algorithm: str) -> Instruction:

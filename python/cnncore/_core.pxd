@@ -123,6 +123,7 @@ cdef extern from "cnn.h" nogil:
         int flags
 
     const cnn_op_info *cnn_op_find(int op)
+    bint cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
     cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const *operands, cnn_run *run, int threads,
                           c_bool reference)
 

@@ -372,6 +372,16 @@ def _keep_alive(array, program):
 # ---- single ops --------------------------------------------------------------------------------------------------
 
 
+def op_fits(str name, dict geometry):
+    """Whether the op can run on this geometry: one that it refuses ends a program's making with CNN_BAD_PROGRAM."""
+    cdef cnn_geometry shape
+    if name not in OPS:
+        raise ValueError(f"unknown op {name!r}")
+    memset(&shape, 0, sizeof(shape))
+    _fill_geometry(&shape, OPS[name].geometry, geometry)
+    return bool(cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), &shape))
+
+
 def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint reference=False, threads=None,
            uint64_t seed=0, uint64_t step=0, double learning_rate=0.0):
     """Run one op on arrays in the core's layouts; outputs are written in place.

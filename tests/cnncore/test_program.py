@@ -271,6 +271,22 @@ def test_run_op_checks_names_and_types() -> None:
     assert caught.value.status == "CNN_BAD_THREADS"
 
 
+def test_op_fits_says_what_a_program_would_be_refused_for() -> None:
+    for count, fits in ((1, True), (0, False)):
+        geometry = {"count": count, "slope": 0.0}
+        assert cnncore.op_fits("relu_forward", geometry) is fits
+        try:
+            cnncore.Program([("relu_forward", {"dst": 0, "src": 0}, geometry)], [("arena", 0, 64)], 1, 64, {})
+        except cnncore.CoreError as error:
+            assert not fits and error.status == "CNN_BAD_PROGRAM"
+        else:
+            assert fits
+    with pytest.raises(ValueError, match="unknown op 'relu'"):
+        cnncore.op_fits("relu", {"count": 1, "slope": 0.0})
+    with pytest.raises(ValueError, match="expected the fields"):
+        cnncore.op_fits("relu_forward", {"count": 1})
+
+
 def test_aligned_zeros() -> None:
     for count, dtype in [(0, np.float32), (1, np.float32), (1000, np.float64), (3, cnncore.SEGMENT_DTYPE)]:
         array = cnncore.aligned_zeros(count, dtype)

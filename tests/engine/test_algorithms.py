@@ -132,6 +132,17 @@ def test_other_convolutions_are_direct(layer: Conv2D) -> None:
         Sequential([layer], (8, 12, 12)).plan(algorithm={"0": {"forward": "winograd2"}})
 
 
+@pytest.mark.parametrize(("kernel", "tiles"), [(3, (2, 4)), (5, (4,)), (7, ())])
+def test_a_kernel_has_the_algorithms_that_the_core_has(kernel: int, tiles: tuple[int, ...]) -> None:
+    net = Sequential([Conv2D(8, 8, kernel, padding="same")], (8, 12, 12))
+    (convolution,) = (i for i in net.plan(2).instructions if algorithms.pass_of(i.op))
+    known = algorithms.candidates("conv2d_forward", {**convolution.geometry, "tile": 0})
+    assert known == ("direct", *(f"winograd{tile}" for tile in tiles))
+    x = np.ones((2, 8, 12, 12), np.float32)
+    for algorithm in known:
+        net.predict(x, algorithm=everywhere(algorithm, "0"))
+
+
 def test_filters_are_made_in_every_training_step_and_once_for_inference() -> None:
     net = winograd_net()
     chosen = everywhere("winograd4", "0", "3", "6")
