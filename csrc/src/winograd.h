@@ -9,6 +9,16 @@
 
 enum { WINOGRAD_MOST = 8 }; /* the largest alpha = tile + kernel - 1 */
 
+/* The positions of a patch in parts of two rows that have their sums and differences in common: a point and its negative,
+ * and zero with infinity, the first row with the last. Computing the parts one by one costs hardly more than all at once. */
+enum { WINOGRAD_ALL = -1 };
+
+/* The rows of positions of a part, `which` 0 or 1 */
+static inline int cnn_winograd_part_row(int alpha, int part, int which)
+{
+    return part ? 2 * part - 1 + which : which * (alpha - 1);
+}
+
 /* One patch of a map (alpha x alpha of a source, or tile x tile of a gradient) to be transformed. Row i starts at row[i],
  * which stands for column `first`; columns outside [first, last) are zero, and rows outside the map point at zeros.
  * With argmax the map is given pooled: row[i] and argmax[i] start at the window of column `first`, `tap` is the position
@@ -21,8 +31,10 @@ typedef struct cnn_winograd_patch {
     int tap;
     bool pooled;
     int tile, kernel;
-    float *dst;         /* alpha^2 positions, each a row of channels, filled up with zeros to whole panels */
+    int part;           /* WINOGRAD_ALL, or which two rows of positions to compute */
+    float *dst;         /* these positions, each the channels of a patch, filled up with zeros to whole panels */
     ptrdiff_t position; /* elements between positions */
+    ptrdiff_t panel;    /* elements between panels of CNN_PANEL channels */
 } cnn_winograd_patch;
 
 /* One tile of outputs: A^T M A, then + bias, ReLU, and the mask or the pooling, as far as it lies in the map. */

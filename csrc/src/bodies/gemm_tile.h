@@ -29,6 +29,13 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) sum[i][v] = simd_zero();
 
+    /* What is added to comes in while the products run. */
+    if (t->accumulate)
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 16
+            for (int g = 0; g < groups; g++) __builtin_prefetch(t->c + i * t->c_row + g * t->c_group, 1);
+
     const ptrdiff_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, b_group = t->b_group, depth = t->k;
     for (ptrdiff_t s = 0; s < t->segments; s++) {
         /* One pointer per three rows keeps the addresses within base + {0, 1, 2} * a_row. */

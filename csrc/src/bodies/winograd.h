@@ -64,10 +64,11 @@ WINOGRAD_INLINE simd_float winograd_pixel(const cnn_winograd_patch *p, int i, pt
 }
 
 WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int tile, const int kernel,
-                                          const bool is_diff, const bool pooled, ptrdiff_t channel, ptrdiff_t left)
+                                          const bool is_diff, const bool pooled, const int part, ptrdiff_t channel,
+                                          ptrdiff_t left)
 {
     enum { MOST = WINOGRAD_MOST };
-    const int alpha = tile + kernel - 1, size = is_diff ? tile : alpha;
+    const int alpha = tile + kernel - 1, size = is_diff ? tile : alpha, rows = part == WINOGRAD_ALL ? alpha : 2;
     simd_float half[MOST][MOST];
 #pragma GCC unroll 8
     for (int c = 0; c < size; c++) {
@@ -86,44 +87,60 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
 #pragma GCC unroll 8
         for (int i = 0; i < alpha; i++) half[i][c] = out[i];
     }
-    float *to = p->dst + channel;
+    float *to = p->dst + channel / CNN_PANEL * p->panel + channel % CNN_PANEL;
     const ptrdiff_t position = p->position; /* a store through `to` might change *p, for all the compiler knows */
 #pragma GCC unroll 8
-    for (int i = 0; i < alpha; i++) {
+    for (int i = 0; i < rows; i++) {
+        const int row = part == WINOGRAD_ALL ? i : cnn_winograd_part_row(alpha, part, i);
         simd_float out[MOST];
         if (is_diff)
-            winograd_diff_1d(out, half[i], tile, kernel);
+            winograd_diff_1d(out, half[row], tile, kernel);
         else
-            winograd_input_1d(out, half[i], tile, kernel);
+            winograd_input_1d(out, half[row], tile, kernel);
 #pragma GCC unroll 8
         for (int j = 0; j < alpha; j++) simd_store(to + (i * alpha + j) * position, out[j]);
     }
 }
 
 WINOGRAD_INLINE void winograd_patch_body(const cnn_winograd_patch *p, const int tile, const int kernel,
-                                         const bool is_diff, const bool pooled)
+                                         const bool is_diff, const bool pooled, const int part)
 {
     ptrdiff_t channel = 0;
     for (; channel + SIMD_WIDTH <= p->channels; channel += SIMD_WIDTH)
-        winograd_patch_slice(p, tile, kernel, is_diff, pooled, channel, SIMD_WIDTH);
+        winograd_patch_slice(p, tile, kernel, is_diff, pooled, part, channel, SIMD_WIDTH);
     for (; channel % CNN_PANEL != 0 || channel < p->channels; channel += SIMD_WIDTH)
-        winograd_patch_slice(p, tile, kernel, is_diff, pooled, channel, p->channels - channel);
+        winograd_patch_slice(p, tile, kernel, is_diff, pooled, part, channel, p->channels - channel);
+}
+
+/* The positions of a part; part 2 of a 4 x 4 patch, as part 3 of all but the largest, is not there. */
+WINOGRAD_INLINE void winograd_patch_part(const cnn_winograd_patch *p, const int tile, const int kernel,
+                                         const bool is_diff, const bool pooled)
+{
+    const int parts = (tile + kernel - 1) / 2;
+    if (p->part == 0) winograd_patch_body(p, tile, kernel, is_diff, pooled, 0);
+    if (p->part == 1) winograd_patch_body(p, tile, kernel, is_diff, pooled, 1);
+    if (p->part == 2 && parts > 2) winograd_patch_body(p, tile, kernel, is_diff, pooled, 2);
+    if (p->part == 3 && parts > 3) winograd_patch_body(p, tile, kernel, is_diff, pooled, 3);
 }
 
 static void winograd_input(const cnn_winograd_patch *p)
 {
-    if (p->pooled)
-        WINOGRAD_DISPATCH(winograd_patch_body, p, false, true);
+    assert(p->part == WINOGRAD_ALL || !p->pooled);
+    if (p->part != WINOGRAD_ALL)
+        WINOGRAD_DISPATCH(winograd_patch_part, p, false, false);
+    else if (p->pooled)
+        WINOGRAD_DISPATCH(winograd_patch_body, p, false, true, WINOGRAD_ALL);
     else
-        WINOGRAD_DISPATCH(winograd_patch_body, p, false, false);
+        WINOGRAD_DISPATCH(winograd_patch_body, p, false, false, WINOGRAD_ALL);
 }
 
 static void winograd_diff(const cnn_winograd_patch *p)
 {
+    assert(p->part != WINOGRAD_ALL);
     if (p->pooled)
-        WINOGRAD_DISPATCH(winograd_patch_body, p, true, true);
+        WINOGRAD_DISPATCH(winograd_patch_part, p, true, true);
     else
-        WINOGRAD_DISPATCH(winograd_patch_body, p, true, false);
+        WINOGRAD_DISPATCH(winograd_patch_part, p, true, false);
 }
 
 /* ---- output tiles ----------------------------------------------------------------------------------------------- */

@@ -80,7 +80,12 @@ cnn_workspace cnn_winograd_backward_data_workspace(const cnn_geometry *geometry,
 static void transform_patches(const pass *p, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
                               ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
 {
-    cnn_winograd_patch patch = {.channels = p->src.c, .tile = p->tile, .kernel = p->kernel, .position = c->row};
+    cnn_winograd_patch patch = {.channels = p->src.c,
+                                .tile = p->tile,
+                                .kernel = p->kernel,
+                                .part = WINOGRAD_ALL,
+                                .position = c->row,
+                                .panel = CNN_PANEL};
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
         const ptrdiff_t top = t / c->grid.columns % c->grid.rows * p->tile - p->pad_top;

@@ -1,21 +1,21 @@
 /* Winograd convolution, gradient by weights and bias: G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
  *
- * A task is a part of the tiles times a block of input channels times a block of output channels, small enough that the
- * sums of all positions stay in the second-level cache. It transforms source and gradient of a few tiles at a time and
- * adds one matrix product per position; at the end of the part it turns its sums into weights. Parts depend on shape and
- * batch only, and are added in order.
+ * A task is a share of the tiles times a block of input channels times a block of output channels. It goes through its
+ * tiles once for every two rows of positions, so that the sums of these positions and many transformed tiles fit into the
+ * second-level cache together: transforms source and gradient of a chunk of tiles, adds one matrix product per position.
+ * At the end it turns its sums into weights. Shares depend on shape and batch only, and are added in order.
  */
 #include "ops/winograd.h"
 
 enum {
-    SUM_BYTES = 600 << 10,   /* of a block's sums */
-    CHUNK_BYTES = 300 << 10, /* of the transformed tiles between two additions */
-    LARGEST_CHUNK = 32,
-    SMALLEST_CHUNK = 8,
+    SUM_BYTES = 440 << 10,   /* of a block's sums of two rows of positions */
+    CHUNK_BYTES = 400 << 10, /* of the transformed tiles between two additions */
+    LARGEST_CHUNK = 96,
+    SMALLEST_CHUNK = 16,
     OC_BLOCK = 64,
     IC_BLOCK = 128,
     MOST_PARTS = 16,
-    PART_TILES = 64, /* at least, so that turning sums into weights stays cheap */
+    PART_TILES = 128, /* at least, so that turning sums into weights stays cheap */
     PART_BYTES = 16 << 20,
     ENOUGH_TASKS = 16
 };
@@ -37,7 +37,7 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
              .alpha = cnn_winograd_alpha(g),
              .ic_panels = cnn_panels(g->ic),
              .oc_panels = cnn_panels(g->oc)};
-    const ptrdiff_t position_bytes = c.alpha * c.alpha * (ptrdiff_t)sizeof(float);
+    const ptrdiff_t position_bytes = 2 * c.alpha * (ptrdiff_t)sizeof(float);
     c.oc_blocks = cnn_ceil_div(c.oc_panels, OC_BLOCK / CNN_PANEL);
     c.oc_block = cnn_ceil_div(c.oc_panels, c.oc_blocks) * CNN_PANEL;
     const ptrdiff_t fitting = SUM_BYTES / (position_bytes * c.oc_block) / CNN_PANEL;
@@ -64,10 +64,9 @@ typedef struct scratch {
 
 static scratch carve(const cnn_conv2d_geometry *g, const cut *c, char *memory)
 {
-    const ptrdiff_t positions = c->alpha * c->alpha;
-    const size_t source = cnn_align((size_t)(positions * c->source_position) * sizeof(float));
-    const size_t diff = cnn_align((size_t)(positions * c->diff_position) * sizeof(float));
-    const size_t sums = cnn_align((size_t)(positions * c->sum_position) * sizeof(float));
+    const size_t source = cnn_align((size_t)(2 * c->alpha * c->source_position) * sizeof(float));
+    const size_t diff = cnn_align((size_t)(2 * c->alpha * c->diff_position) * sizeof(float));
+    const size_t sums = cnn_align((size_t)(c->alpha * c->alpha * c->sum_position) * sizeof(float));
     const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
     const size_t rows = g->pool ? cnn_align((size_t)(2 * g->ow * g->oc) * sizeof(float)) : 0;
     scratch s = {.source = (void *)memory, .diff = cnn_at(memory, source), .bytes = source + diff};
@@ -93,9 +92,9 @@ typedef struct block {
     ptrdiff_t ic, ic_end, oc, oc_end;
 } block;
 
-/* Source and gradient of the tiles [first, last), transformed */
+/* Two rows of positions of source and gradient of the tiles [first, last); the gradient in panels of channels */
 static void transform(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
-                      const block *b, ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
+                      const block *b, int rows, ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const cnn_winograd_map source = {call->operands[2], NULL, g->h, g->w, g->ic};
@@ -104,10 +103,13 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
     cnn_winograd_patch of_source = {.channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - ic,
                                     .tile = (int)g->tile,
                                     .kernel = (int)g->kh,
-                                    .position = c->source_position};
+                                    .part = rows,
+                                    .position = c->source_position,
+                                    .panel = CNN_PANEL};
     cnn_winograd_patch of_diff = of_source;
     of_diff.channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - oc;
     of_diff.position = c->diff_position;
+    of_diff.panel = c->chunk * CNN_PANEL;
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
         const ptrdiff_t top = t / c->grid.columns % c->grid.rows * g->tile, left = t % c->grid.columns * g->tile;
@@ -115,22 +117,22 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
         of_source.dst = memory->source + (t - first) * c->ic_block;
         kernels->winograd_input(&of_source);
         cnn_winograd_aim(&of_diff, &diff, zeros, n, top, left, g->tile, oc);
-        of_diff.dst = memory->diff + (t - first) * c->oc_block;
+        of_diff.dst = memory->diff + (t - first) * CNN_PANEL;
         kernels->winograd_diff(&of_diff);
     }
 }
 
-/* sums[position][panel of oc][ic][16] of the block, overwritten or added to */
-static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b, ptrdiff_t count,
-                     bool accumulate, const cnn_kernels *kernels)
+/* sums[position][panel of oc][ic][16] of the block and two rows of positions, overwritten or added to */
+static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b, int rows,
+                     ptrdiff_t count, bool accumulate, const cnn_kernels *kernels)
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - b->ic * CNN_PANEL, panels = b->oc_end - b->oc;
     const ptrdiff_t tiles = cnn_ceil_div(channels, kernels->tile_rows);
     cnn_tile tile = {.a_row = 1,
                      .a_k = c->ic_block,
-                     .b_k = c->oc_block,
-                     .b_group = CNN_PANEL,
+                     .b_k = CNN_PANEL,
+                     .b_group = c->chunk * CNN_PANEL,
                      .c_row = CNN_PANEL,
                      .c_group = c->ic_block * CNN_PANEL,
                      .segments = 1,
@@ -138,18 +140,21 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
                      .a_offset = no_offset,
                      .b_offset = no_offset,
                      .accumulate = accumulate};
-    for (ptrdiff_t position = 0; position < c->alpha * c->alpha; position++)
+    for (ptrdiff_t position = 0; position < 2 * c->alpha; position++) {
+        const ptrdiff_t row_of_positions = cnn_winograd_part_row((int)c->alpha, rows, position >= c->alpha);
+        float *sums = memory->sums + (row_of_positions * c->alpha + position % c->alpha) * c->sum_position;
         for (ptrdiff_t panel = 0; panel < panels; panel += kernels->tile_groups) {
-            tile.b = memory->diff + position * c->diff_position + panel * CNN_PANEL;
+            tile.b = memory->diff + position * c->diff_position + panel * c->chunk * CNN_PANEL;
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - panel) * CNN_PANEL);
             for (ptrdiff_t t = 0; t < tiles; t++) {
                 const ptrdiff_t row = cnn_part(channels, tiles, t);
                 tile.a = memory->source + position * c->source_position + row;
-                tile.c = memory->sums + position * c->sum_position + (panel * c->ic_block + row) * CNN_PANEL;
+                tile.c = sums + (panel * c->ic_block + row) * CNN_PANEL;
                 tile.rows = (int)(cnn_part(channels, tiles, t + 1) - row);
                 kernels->gemm_tile(&tile);
             }
         }
+    }
 }
 
 static void write_block(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b,
@@ -226,11 +231,12 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         const block b = {cnn_part(c.ic_panels, c.ic_blocks, ic), cnn_part(c.ic_panels, c.ic_blocks, ic + 1),
                          cnn_part(c.oc_panels, c.oc_blocks, oc), cnn_part(c.oc_panels, c.oc_blocks, oc + 1)};
         const ptrdiff_t start = cnn_part(c.grid.count, c.parts, part), stop = cnn_part(c.grid.count, c.parts, part + 1);
-        for (ptrdiff_t first = start; first < stop; first += c.chunk) {
-            const ptrdiff_t last = cnn_min(first + c.chunk, stop);
-            transform(call, &c, &memory, &zeros, &b, first, last, worker->kernels);
-            multiply(g, &c, &memory, &b, last - first, first > start, worker->kernels);
-        }
+        for (int rows = 0; rows < c.alpha / 2; rows++)
+            for (ptrdiff_t first = start; first < stop; first += c.chunk) {
+                const ptrdiff_t last = cnn_min(first + c.chunk, stop);
+                transform(call, &c, &memory, &zeros, &b, rows, first, last, worker->kernels);
+                multiply(g, &c, &memory, &b, rows, last - first, first > start, worker->kernels);
+            }
         write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
     }
     if (call->operands[1]) {
