@@ -40,6 +40,20 @@ typedef struct cnn_gather {
     ptrdiff_t count, rows, columns, src_row, sums_row;
 } cnn_gather;
 
+/* A pooled gradient times the source, `rows` rows of `pixels` windows: with (i, j) the position of the maximum in its
+ * window (argmax = 2*i + j, 255: none), for tap (y, x) < (kh, kw) and each input channel k,
+ *   sums[((y*kw + x)*channels + k)*16 + c] += diff[w*diff_pixel + c] * src[(2*row + i + y)*src_row +
+ *                                                                         (2*pixel + j + x)*channels + k]
+ * over all windows w = row*pixels + pixel, c < columns <= 16, and totals[c] += diff. Up to CNN_PANEL elements are read
+ * from any source pixel on; channels <= 8. */
+typedef struct cnn_pick {
+    const float *src, *diff;
+    const uint8_t *argmax;
+    float *sums, *totals; /* totals: [16] */
+    ptrdiff_t rows, pixels, channels, kh, kw;
+    ptrdiff_t src_row, diff_pixel, columns;
+} cnn_pick;
+
 /* The pooled gradient of a row of pixels times the weights of `channels` channels, added to rows of the source's
  * gradient: with (i, j) the position of the maximum in its window (argmax = 2*i + j, 255: none),
  *   rows[i + tap][p*rows_pixel + column] += diff[p*diff_pixel + c] * table[c*table_channel + tap*table_row +
@@ -103,6 +117,7 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(winograd_gradient, (const cnn_winograd_filters *filters))                                                          \
     X(gather, (const cnn_gather *gather))                                                                                \
     X(spread, (const cnn_spread *spread))                                                                                \
+    X(pick, (const cnn_pick *pick))                                                                                      \
     X(few_rows, (const cnn_few_rows *product))                                                                           \
     X(fma_burst, (int64_t rounds, float *sink))                                                                          \
     /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \

@@ -1,6 +1,7 @@
 """Backward ops that read a pooled gradient or apply a mask compute what the ops that they stand for do in sequence:
 
-the same bits for the mask and for shapes that unpool, up to rounding for those that walk lists of gradients.
+the same bits for the mask and for shapes that unpool, up to rounding for those that walk lists of gradients or let
+channels pick their pixels.
 """
 
 import cnncore
@@ -23,7 +24,15 @@ LISTED = [
     Conv2D(1, 9, 9, 3, 4, pad=(4, 5, 4, 5), pool=True),
     Conv2D(2, 12, 9, 40, 18, kernel=(7, 6), pool=True),
 ]
-every_case = pytest.mark.parametrize("case", UNPOOLED + LISTED, ids=range(len(UNPOOLED + LISTED)))
+PICKED = [
+    Conv2D(3, 12, 12, 3, 16, pad=(1, 1, 1, 1), pool=True),
+    Conv2D(18, 11, 9, 1, 33, pool=True),
+    Conv2D(2, 13, 14, 3, 20, kernel=(5, 5), pad=(2, 2, 2, 2), pool=True),
+    Conv2D(1, 40, 38, 2, 14, kernel=(4, 2), pad=(0, 1, 3, 0), pool=True),
+    Conv2D(2, 9, 9, 8, 64, kernel=(1, 1), pool=True),
+]
+CASES = UNPOOLED + LISTED + PICKED
+every_case = pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
 ROUNDING = 1e-5  # of the largest value
 
 
@@ -102,6 +111,25 @@ def test_weight_gradient(case: Conv2D, isa: str) -> None:
         results.append(outputs)
     for name in results[0]:
         assert_equal(case, results[0][name], results[1][name])
+
+
+@pytest.mark.parametrize("case", LISTED + PICKED, ids=range(len(LISTED + PICKED)))
+def test_nan_in_a_pooled_gradient(case: Conv2D, isa: str) -> None:
+    """A NaN stays in its channel, and where argmax names no pixel it does not show."""
+    src, weights, bias, _ = case.draw()
+    diff, argmax = pooled_gradient(case)
+    diff[argmax == 255] = np.nan
+    channel = case.oc - 1
+    inside = 0, min(3, diff.shape[1] - 1), min(3, diff.shape[2] - 1), channel  # no tap lies in the padding
+    diff[inside], argmax[inside] = np.nan, 0
+    outputs = {
+        "diff_weights": np.zeros_like(filter_panels(weights, case.groups)), "diff_bias": np.zeros_like(bias),
+    }  # fmt: skip
+    operands = {**outputs, "diff_dst": diff, "argmax": argmax, "src": to_nhwc(src)}
+    run("conv2d_backward_weights", case, operands, pool=2)
+    touched = np.isnan(outputs["diff_weights"])
+    assert touched[0, channel // 16, :, channel % 16].all() and touched.sum() == touched.shape[2]
+    assert np.array_equal(np.isnan(outputs["diff_bias"]), np.arange(case.oc) == channel)
 
 
 @pytest.mark.parametrize("reference", (False, True))

@@ -12,6 +12,7 @@
 #include "bodies/norm.h"
 #include "bodies/optimizer.h"
 #include "bodies/pack.h"
+#include "bodies/pick.h"
 #include "bodies/pool.h"
 #include "bodies/softmax.h"
 #include "bodies/sparse.h"

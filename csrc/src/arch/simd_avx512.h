@@ -61,6 +61,12 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
 {
     return _mm512_permutex2var_ps(a, _mm512_loadu_si512(index), b);
 }
+/* The same with an index in a register, as bits; here that is one instruction. */
+#define SIMD_HAS_LOOKUP
+static inline simd_float simd_lookup2(simd_float a, simd_float b, simd_float index)
+{
+    return _mm512_permutex2var_ps(a, _mm512_castps_si512(index), b);
+}
 /* The first `count` bytes as numbers, zero behind them, and back: numbers are whole, 0 to 255 */
 static inline simd_float simd_load_bytes(const uint8_t *p, ptrdiff_t count)
 {

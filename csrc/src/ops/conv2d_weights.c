@@ -84,6 +84,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memo
 cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
+    if (cnn_pick_fits(g)) return cnn_pick_workspace(g, batch);
     if (cnn_sparse_weights_fits(g)) return cnn_sparse_weights_workspace(g, batch);
     /* a smaller batch has fewer parts, never more */
     const cut c = cut_of(g, batch);
@@ -201,6 +202,10 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     const float *src = call->operands[2];
     assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 && !g->pool == !call->operands[4]);
 
+    if (cnn_pick_fits(g)) {
+        cnn_pick_weights(call, worker);
+        return;
+    }
     if (cnn_sparse_weights_fits(g)) {
         cnn_sparse_weights(call, worker);
         return;
