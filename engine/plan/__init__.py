@@ -19,7 +19,7 @@ from engine.plan.gradients import differentiate
 from engine.plan.ir import ARENA, Algorithm, Choices, Code, Instruction, constants_end
 from engine.plan.layout import Slot
 from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
-from engine.plan.memory import Arena, plan_arena
+from engine.plan.memory import Arena, Footprint, measure, plan_arena
 from engine.plan.team import leave_alone
 from engine.plan.update import Segment, append_update, check_gradients, make_segments
 from engine.topology import Topology
@@ -34,6 +34,7 @@ class Plan:
     request: Request
     code: Code
     arena: Arena
+    footprint: Footprint
     isa: str
     segments: tuple[Segment, ...]
     folds: tuple[Fold, ...]
@@ -128,10 +129,12 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))
     code = leave_alone(code, request.batch, isa)
     absorbed = absorbed_layer(topology, request.loss)
+    arena = plan_arena(code, request.batch)
     return Plan(
         request,
         code,
-        plan_arena(code, request.batch),
+        arena,
+        measure(code, arena, request, parameters, buffers),
         isa,
         segments,
         folds,

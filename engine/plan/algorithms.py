@@ -76,7 +76,9 @@ def with_algorithm(instruction: Instruction, algorithm: str) -> Instruction:
 
 
 def filter_shape(op: str, geometry: Mapping[str, Any]) -> tuple[int, ...]:
-    """Extents of what a filter op writes: [alpha * alpha][panels of 16 columns][rows][16]."""
+    """Extents of what a filter op writes. In memory it lies by pairs of panels of 16 columns, as a product reads it:
+    [pairs][alpha * alpha][panels of the pair][rows][16], see csrc/src/ops/winograd.h.
+    """
     alpha = geometry["tile"] + geometry["kh"] - 1
     inputs, outputs = geometry["ic"], geometry["oc"]
     rows, columns = (inputs, outputs) if op == "winograd_filter" else (outputs, inputs)

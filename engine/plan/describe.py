@@ -46,6 +46,11 @@ def quantity(number: float) -> str:
     raise AssertionError("unreachable")
 
 
+def _size(count: int) -> str:
+    text = quantity(count)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3f}"
 
@@ -55,11 +60,13 @@ def _exact(count: int) -> str:
 
 
 def _header(plan: Plan) -> list[str]:
-    request = plan.request
+    request, footprint = plan.request, plan.footprint
     lines = [
         f"plan: {request.mode}, batch up to {plan.batch}, instruction set {plan.isa}",
-        f"arena {quantity(plan.arena_bytes)}B = {_exact(plan.arena.fixed_bytes)} + {_exact(plan.arena.sample_bytes)} "
-        f"x batch, constants {quantity(plan.constant_bytes)}B, "
+        f"memory with one thread {_size(footprint.bytes())}: "
+        + ", ".join(f"{name} {_size(size)}" for name, size in footprint.spaces.items())
+        + f", workspace {_size(footprint.workspace)} and {_size(footprint.thread_workspace)} per thread",
+        f"arena = {_exact(plan.arena.fixed_bytes)} + {_exact(plan.arena.sample_bytes)} x batch; "
         f"{plan.parameter_count:,} trainable parameters",
     ]
     if request.loss is not None:

@@ -1,4 +1,4 @@
-"""The memory plan: which values live when, and where each lies in the one arena."""
+"""The memory plan: which values live when, where each lies in the one arena, and what a program takes altogether."""
 
 from __future__ import annotations
 
@@ -6,7 +6,24 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from engine.plan.ir import ARENA, IN_PLACE, LINE_BYTES, Code, Value
+import cnncore
+
+from engine.plan.ir import (
+    ARENA,
+    BUFFERS,
+    CONSTANTS,
+    GRADIENTS,
+    IN_PLACE,
+    ITEM_BYTES,
+    LINE_BYTES,
+    PARAMETERS,
+    STATES,
+    Code,
+    Value,
+    constants_end,
+)
+from engine.plan.layout import Slot, total_floats
+from engine.plan.lower import TRAINING, Request
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,20 @@ class Arena:
     @property
     def bytes(self) -> int:
         return self.fixed_bytes + self.sample_bytes * self.batch
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of all that a program works on at its largest batch: spaces by name, and the ops' workspace, of which each
+    thread has `thread_workspace` to itself. What a run is given and what it returns are not counted.
+    """
+
+    spaces: Mapping[str, int]
+    workspace: int
+    thread_workspace: int
+
+    def bytes(self, threads: int = 1) -> int:
+        return sum(self.spaces.values()) + self.workspace + self.thread_workspace * threads
 
 
 @dataclass(frozen=True)
@@ -71,6 +102,28 @@ def _alike(source: Value, target: Value) -> bool:
     """Whether both hold as many elements of float32: behind a fused max-pool the sizes differ."""
     same_size = math.prod(source.shape) == math.prod(target.shape) and source.per_sample == target.per_sample
     return source.dtype == target.dtype == "float32" and same_size
+
+
+def measure(
+    code: Code, arena: Arena, request: Request, parameters: Mapping[str, Slot], buffers: Mapping[str, Slot]
+) -> Footprint:
+    """All the memory of a program. Spaces that it does not need are left out; ops share one workspace, the largest."""
+    trainable = total_floats(parameters.values()) * ITEM_BYTES["float32"]
+    states = len(request.optimizer.states) if request.mode == TRAINING and request.optimizer else 0
+    spaces = {
+        ARENA: arena.bytes,
+        PARAMETERS: trainable,
+        GRADIENTS: trainable if request.trains else 0,
+        STATES: states * trainable,
+        BUFFERS: total_floats(buffers.values()) * ITEM_BYTES["float32"],
+        CONSTANTS: constants_end(code),
+    }
+    needs = [cnncore.op_workspace(each.op, dict(each.geometry), request.batch) for each in code.instructions]
+    return Footprint(
+        {name: size for name, size in spaces.items() if size},
+        workspace=max((shared for shared, _ in needs), default=0),
+        thread_workspace=-(-max((scratch for _, scratch in needs), default=0) // LINE_BYTES) * LINE_BYTES,
+    )
 
 
 def plan_arena(code: Code, batch: int) -> Arena:

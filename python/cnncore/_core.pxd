@@ -116,11 +116,18 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t detail
         double elapsed
 
+    ctypedef struct cnn_workspace:
+        size_t shared
+        size_t scratch
+
+    ctypedef cnn_workspace cnn_workspace_function(const cnn_geometry *geometry, ptrdiff_t batch)
+
     ctypedef struct cnn_op_info:
         const char *name
         const char *geometry
         const char *operands
         int flags
+        cnn_workspace_function *workspace
 
     const cnn_op_info *cnn_op_find(int op)
     bint cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)

@@ -372,14 +372,29 @@ def _keep_alive(array, program):
 # ---- single ops --------------------------------------------------------------------------------------------------
 
 
+cdef int _read_shape(cnn_geometry *out, str name, dict geometry) except -1:
+    if name not in OPS:
+        raise ValueError(f"unknown op {name!r}")
+    memset(out, 0, sizeof(cnn_geometry))
+    return _fill_geometry(out, OPS[name].geometry, geometry)
+
+
 def op_fits(str name, dict geometry):
     """Whether the op can run on this geometry: one that it refuses ends a program's making with CNN_BAD_PROGRAM."""
     cdef cnn_geometry shape
-    if name not in OPS:
-        raise ValueError(f"unknown op {name!r}")
-    memset(&shape, 0, sizeof(shape))
-    _fill_geometry(&shape, OPS[name].geometry, geometry)
+    _read_shape(&shape, name, geometry)
     return bool(cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), &shape))
+
+
+def op_workspace(str name, dict geometry, ptrdiff_t batch):
+    """Bytes that the op works in: (for the op, for each worker)."""
+    cdef cnn_geometry shape
+    cdef cnn_workspace need
+    _read_shape(&shape, name, geometry)
+    if batch < 1 or not cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), &shape):
+        raise CoreError(<int>CNN_BAD_PROGRAM, -1, f"{name}: ")
+    need = cnn_op_find(_OP_NUMBERS[name]).workspace(&shape, batch)
+    return need.shared, need.scratch
 
 
 def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint reference=False, threads=None,

@@ -27,7 +27,8 @@ from engine.layers import (
 from engine.losses import CrossEntropy
 from engine.models import MODELS, lenet, make_model
 from engine.optim import SGD, Adam, AdamW
-from engine.plan import Plan, cost
+from engine.plan import INFERENCE, Plan, Request, cost
+from engine.plan.describe import quantity
 from engine.plan.gradients import RULES
 from engine.plan.ir import ARENA, EXTERNAL, IN_PLACE, output_names
 from engine.plan.layout import assign_slots, column_scale, flattened_maps, pack, unpack
@@ -261,6 +262,28 @@ def test_memory_grows_in_proportion_to_the_batch(name: str) -> None:
     for plan in plans:
         assert plan.arena_bytes == fixed + sample * plan.batch
         assert f"{fixed:,} B + {sample:,} B x batch" in str(plan)
+
+
+@pytest.mark.parametrize("name", MEMORY_CASES)
+def test_the_printed_memory_is_all_that_a_program_takes(name: str) -> None:
+    net = make_model(name)
+    session = net.training_session(CrossEntropy(), Adam(), 3)
+    inference = net.compile(Request(INFERENCE, 3))
+    x = np.zeros((3, *net.input_shape), np.float32)
+    cnncore.set_num_threads(2)
+    try:
+        session.step(x, np.zeros(3, np.int64), 0.1, 0, 0)
+        inference.program.run(3, (x, None, np.empty((3, *net.output_shape), np.float32)))
+    finally:
+        cnncore.set_num_threads(0)
+    persistent = net.store.data.nbytes + net.store.buffers.nbytes
+    learning = net.store.gradients.nbytes + len(Adam().states) * net.store.data.nbytes
+    for compiled, arrays in ((session.compiled, persistent + learning), (inference, persistent)):
+        plan, program = compiled.plan, compiled.program
+        threads = 1 if len(plan.alone) == len(plan.instructions) else 2
+        taken = arrays + compiled.constants.nbytes + program.arena_bytes + program.workspace_bytes
+        assert plan.footprint.bytes(threads) == taken
+        assert f"with one thread {quantity(plan.footprint.bytes())}B: arena {quantity(plan.arena_bytes)}B" in str(plan)
 
 
 def test_inference_needs_no_more_than_two_neighbouring_maps() -> None:

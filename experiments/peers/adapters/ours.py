@@ -5,7 +5,6 @@ from __future__ import annotations
 import cnncore
 
 from engine.graph import from_config
-from engine.network import Network
 from engine.optim import SGD, Adam
 from engine.plan import Plan
 from engine.trainer import Trainer
@@ -24,9 +23,7 @@ def prepare(job: Job, side: str) -> Prepared:
     net.load_buffers({name: job.arrays[name] for name in net.store.buffer_slots})
     x, y = job.arrays["x"], job.arrays["y"]
     if not job.trains:
-        return Prepared(
-            lambda: net.predict(x, batch_size=job.batch), lambda: planned_bytes(net, net.plan(batch=job.batch))
-        )
+        return Prepared(lambda: net.predict(x, batch_size=job.batch), lambda: planned_bytes(net.plan(batch=job.batch)))
     optimizer = (
         SGD(lr=job.learning_rate, momentum=jobs.MOMENTUM)
         if job.optimizer == jobs.SGD
@@ -34,12 +31,9 @@ def prepare(job: Job, side: str) -> Prepared:
     )
     trainer = Trainer(net, optimizer, batch_size=job.batch)
     session = trainer.open_session(job.batch)
-    states = len(optimizer.states) * net.store.data.nbytes
-    return Prepared(
-        lambda: trainer.step(x, y), lambda: planned_bytes(net, session.plan) + net.store.gradients.nbytes + states
-    )
+    return Prepared(lambda: trainer.step(x, y), lambda: planned_bytes(session.plan))
 
 
-def planned_bytes(net: Network, plan: Plan) -> int:
-    """Arena, constants, parameters and running statistics."""
-    return plan.arena_bytes + plan.constant_bytes + net.store.data.nbytes + net.store.buffers.nbytes
+def planned_bytes(plan: Plan) -> int:
+    """All that the program works on, with the present number of threads."""
+    return plan.footprint.bytes(cnncore.get_num_threads())
