@@ -24,8 +24,11 @@ Features = tuple[float, ...]
 CACHE_BYTES = 1 << 20
 
 # How csrc/src/ops/winograd.c and winograd_weights.c cut their work, as far as it decides what is read how often.
-BLOCK_BYTES, LARGEST_BLOCK, SMALLEST_BLOCK = 448 << 10, 42, 28
-SUM_BYTES, CHUNK_BYTES, LARGEST_CHUNK, SMALLEST_CHUNK, OC_BLOCK, IC_BLOCK = 600 << 10, 300 << 10, 32, 8, 64, 128
+BLOCK, BLOCK_OF_MANY, MANY_CHANNELS = 28, 42, 128
+SUM_BYTES, CHUNK_BYTES, LARGEST_CHUNK, SMALLEST_CHUNK, OC_BLOCK, IC_BLOCK = 440 << 10, 400 << 10, 96, 16, 64, 128
+
+# From how many channels on, and where lists are less work, conv2d_pick.c leaves a gradient to the lists.
+MOST_PICKED, LISTING = 8, 6
 
 
 def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> float:
@@ -75,6 +78,8 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
     """Cycles, register tiles, bytes of maps, of weights, and of those beyond the cache, and the call."""
     inputs, outputs = g["ic"] // g["groups"], g["oc"] // g["groups"]
     taps = g["kh"] * g["kw"]
+    if direction == "backward_weights" and _picks(g):
+        return "pick.backward_weights", _pick(g, batch)
     if g["pool"] and direction != "forward":
         return _kind("direct", direction, g), _sparse(g, batch)
     if direction == "forward":
@@ -112,6 +117,22 @@ def _sparse(g: Geometry, batch: int) -> Features:
     )
 
 
+def _picks(g: Geometry) -> bool:
+    """Whether csrc/src/ops/conv2d_pick.c computes the gradient by the weights: pooled, and few input channels."""
+    plain = all(g[name] == 1 for name in ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups"))
+    products = g["kh"] * g["kw"] * g["ic"] * math.ceil(g["oc"] / PANEL)
+    lists = g["oc"] * (g["kh"] * math.ceil(g["kw"] * g["ic"] / PANEL) // 2 + LISTING)
+    return bool(g["pool"] and plain and g["ic"] <= MOST_PICKED and products <= lists)
+
+
+def _pick(g: Geometry, batch: int) -> Features:
+    """Products of vectors, one for every weight in a window; windows; bytes of maps; the call."""
+    windows = batch * (g["oh"] // 2) * (g["ow"] // 2)
+    panels = math.ceil(g["oc"] / PANEL)
+    maps = 4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"] // 4)
+    return windows * g["kh"] * g["kw"] * g["ic"] * panels, windows * panels, maps, 1
+
+
 def _winograd(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Features]:
     """Cycles of the products, register tiles, elements transformed on either side, moved, filtered; the call."""
     if direction == "backward_weights":
@@ -127,8 +148,7 @@ def _winograd_maps(g: Geometry, h: int, w: int, inputs: int, outputs: int, batch
     """A pass from maps to maps: blocks of tiles, each of which reads the whole filter."""
     area = _area(g)
     tiles = batch * math.ceil(h / g["tile"]) * math.ceil(w / g["tile"])
-    block = BLOCK_BYTES // (4 * area * PANEL * math.ceil(inputs / PANEL))
-    blocks = math.ceil(tiles / max(SMALLEST_BLOCK, min(LARGEST_BLOCK, block)))
+    blocks = math.ceil(tiles / (BLOCK if inputs < MANY_CHANNELS else BLOCK_OF_MANY))
     steps, register_tiles = _tiles(math.ceil(tiles / blocks), outputs, isa)
     filters = area * inputs * _whole(outputs)
     return (
@@ -149,10 +169,11 @@ def _winograd_weights(g: Geometry, batch: int, isa: str) -> Features:
     tiles = batch * math.ceil(g["oh"] / g["tile"]) * math.ceil(g["ow"] / g["tile"])
     oc_blocks = math.ceil(g["oc"] / OC_BLOCK)
     oc_block = math.ceil(math.ceil(g["oc"] / PANEL) / oc_blocks) * PANEL
-    fitting = max(PANEL, min(IC_BLOCK, SUM_BYTES // (4 * area * oc_block) // PANEL * PANEL))
+    row_pair = 4 * 2 * (g["tile"] + g["kh"] - 1)  # bytes of two rows of positions
+    fitting = max(PANEL, min(IC_BLOCK, SUM_BYTES // (row_pair * oc_block) // PANEL * PANEL))
     ic_blocks = math.ceil(g["ic"] / fitting)
     ic_block = math.ceil(g["ic"] / ic_blocks)
-    chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // (4 * area * (ic_block + oc_block))))
+    chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // (row_pair * (ic_block + oc_block))))
     chunks = math.ceil(tiles / chunk)
     steps, register_tiles = _tiles(ic_block, oc_block, isa)
     blocks, sums = oc_blocks * ic_blocks, g["ic"] * _whole(g["oc"])
