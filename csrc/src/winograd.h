@@ -35,6 +35,7 @@ typedef struct cnn_winograd_patch {
     float *dst;         /* these positions, each the channels of a patch, filled up with zeros to whole panels */
     ptrdiff_t position; /* elements between positions */
     ptrdiff_t panel;    /* elements between panels of CNN_PANEL channels */
+    float *sums;        /* NULL, or where the sums of a gradient's pixels are added, whole panels; with part 0 only */
 } cnn_winograd_patch;
 
 /* One tile of outputs: A^T M A, then + bias, ReLU, and the mask or the pooling, as far as it lies in the map. */

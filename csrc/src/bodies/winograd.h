@@ -69,13 +69,17 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
 {
     enum { MOST = WINOGRAD_MOST };
     const int alpha = tile + kernel - 1, size = is_diff ? tile : alpha, rows = part == WINOGRAD_ALL ? alpha : 2;
-    simd_float half[MOST][MOST];
+    const bool summing = is_diff && part == 0 && p->sums;
+    simd_float half[MOST][MOST], sum = summing ? simd_load(p->sums + channel) : simd_zero();
 #pragma GCC unroll 8
     for (int c = 0; c < size; c++) {
         simd_float in[MOST], out[MOST];
         if (c >= p->first && c < p->last) {
 #pragma GCC unroll 8
             for (int i = 0; i < size; i++) in[i] = winograd_pixel(p, i, c, channel, left, pooled);
+            if (summing)
+#pragma GCC unroll 8
+                for (int i = 0; i < size; i++) sum = simd_add(sum, in[i]);
             if (is_diff)
                 winograd_diff_1d(out, in, tile, kernel);
             else
@@ -87,6 +91,7 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
 #pragma GCC unroll 8
         for (int i = 0; i < alpha; i++) half[i][c] = out[i];
     }
+    if (summing) simd_store(p->sums + channel, sum);
     float *to = p->dst + channel / CNN_PANEL * p->panel + channel % CNN_PANEL;
     const ptrdiff_t position = p->position; /* a store through `to` might change *p, for all the compiler knows */
 #pragma GCC unroll 8

@@ -22,10 +22,10 @@ enum {
 
 typedef struct cut {
     cnn_winograd_grid grid;
-    ptrdiff_t alpha, parts, bias_parts;
+    ptrdiff_t alpha, parts;
     ptrdiff_t ic_panels, oc_panels, ic_blocks, oc_blocks;
     ptrdiff_t ic_block, oc_block;             /* channels of the largest block, whole panels */
-    ptrdiff_t chunk;                          /* tiles */
+    ptrdiff_t chunk, run;                     /* tiles transformed at once, gone through for two rows of positions */
     ptrdiff_t source_position, diff_position; /* elements between positions */
     ptrdiff_t sum_position;
     ptrdiff_t weights; /* elements of one part's gradient */
@@ -52,12 +52,13 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
     c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(affordable, wanted), c.grid.count / PART_TILES)));
-    c.bias_parts = cnn_cuts(cnn_min(MOST_PARTS, batch));
+    const bool few = c.alpha * c.alpha * c.sum_position * (ptrdiff_t)sizeof(float) <= SUM_BYTES;
+    c.run = few ? c.chunk : c.grid.count;
     return c;
 }
 
 typedef struct scratch {
-    float *source, *diff, *sums, *bias, *rows; /* rows: two of diff_dst before its pooling */
+    float *source, *diff, *sums, *bias;
     void *zeros;
     size_t bytes;
 } scratch;
@@ -67,12 +68,10 @@ static scratch carve(const cnn_conv2d_geometry *g, const cut *c, char *memory)
     const size_t source = cnn_align((size_t)(2 * c->alpha * c->source_position) * sizeof(float));
     const size_t diff = cnn_align((size_t)(2 * c->alpha * c->diff_position) * sizeof(float));
     const size_t sums = cnn_align((size_t)(c->alpha * c->alpha * c->sum_position) * sizeof(float));
-    const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
-    const size_t rows = g->pool ? cnn_align((size_t)(2 * g->ow * g->oc) * sizeof(float)) : 0;
+    const size_t bias = cnn_align((size_t)c->oc_block * sizeof(float));
     scratch s = {.source = (void *)memory, .diff = cnn_at(memory, source), .bytes = source + diff};
     s.sums = cnn_at(memory, s.bytes), s.bytes += sums;
     s.bias = cnn_at(memory, s.bytes), s.bytes += bias;
-    s.rows = cnn_at(memory, s.bytes), s.bytes += rows;
     s.zeros = cnn_at(memory, s.bytes), s.bytes += cnn_winograd_zeros_bytes(c->alpha, cnn_max(g->ic, g->oc));
     return s;
 }
@@ -83,7 +82,7 @@ cnn_workspace cnn_winograd_backward_weights_workspace(const cnn_geometry *geomet
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
     const cut c = cut_of(g, batch);
-    return (cnn_workspace){part_bytes(&c) + cnn_align((size_t)(c.bias_parts * g->oc) * sizeof(double)),
+    return (cnn_workspace){part_bytes(&c) + cnn_align((size_t)(c.parts * g->oc) * sizeof(double)),
                            carve(g, &c, NULL).bytes};
 }
 
@@ -92,9 +91,11 @@ typedef struct block {
     ptrdiff_t ic, ic_end, oc, oc_end;
 } block;
 
-/* Two rows of positions of source and gradient of the tiles [first, last); the gradient in panels of channels */
+/* Two rows of positions of source and gradient of the tiles [first, last); the gradient in panels of channels. With row 0
+ * its pixels are added to `bias`, if given. */
 static void transform(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
-                      const block *b, int rows, ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
+                      const block *b, int rows, float *bias, ptrdiff_t first, ptrdiff_t last,
+                      const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const cnn_winograd_map source = {call->operands[2], NULL, g->h, g->w, g->ic};
@@ -110,6 +111,7 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
     of_diff.channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - oc;
     of_diff.position = c->diff_position;
     of_diff.panel = c->chunk * CNN_PANEL;
+    of_diff.sums = rows == 0 ? bias : NULL;
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
         const ptrdiff_t top = t / c->grid.columns % c->grid.rows * g->tile, left = t % c->grid.columns * g->tile;
@@ -175,25 +177,23 @@ static void write_block(const cnn_conv2d_geometry *g, const cut *c, const scratc
     }
 }
 
-/* Sums of diff_dst over the samples [begin, end) */
-static void sum_bias(const cnn_call *call, const scratch *memory, double *sums, ptrdiff_t begin, ptrdiff_t end,
-                     const cnn_kernels *kernels)
+/* Adds the tiles [start, stop) to the sums of a task's block, and to `bias`, if given. */
+static void add_tiles(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
+                      const block *b, ptrdiff_t start, ptrdiff_t stop, bool accumulate, double *bias,
+                      const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const float *diff = call->operands[3];
-    const uint8_t *argmax = call->operands[4];
-    const ptrdiff_t step = g->pool ? 2 : 1, h = g->oh / step, w = g->ow / step; /* as stored */
-    memset(sums, 0, (size_t)g->oc * sizeof *sums);
-    for (ptrdiff_t row = begin * h; row < end * h; row++) {
-        const float *pixels = diff + row * w * g->oc;
-        if (g->pool) {
-            kernels->unpool_2x2(memory->rows, memory->rows + 2 * w * g->oc, pixels, argmax + row * w * g->oc, w, g->oc);
-            pixels = memory->rows;
+    const ptrdiff_t channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - b->oc * CNN_PANEL;
+    float *sums = bias ? memory->bias : NULL;
+    for (int rows = 0; rows < c->alpha / 2; rows++)
+        for (ptrdiff_t first = start; first < stop; first += c->chunk) {
+            const ptrdiff_t last = cnn_min(first + c->chunk, stop);
+            if (sums && rows == 0) memset(sums, 0, (size_t)c->oc_block * sizeof *sums);
+            transform(call, c, memory, zeros, b, rows, sums, first, last, kernels);
+            for (ptrdiff_t o = 0; sums && rows == 0 && o < channels; o++)
+                bias[b->oc * CNN_PANEL + o] += (double)sums[o];
+            multiply(g, c, memory, b, rows, last - first, accumulate || first > start, kernels);
         }
-        memset(memory->bias, 0, (size_t)g->oc * sizeof *memory->bias);
-        kernels->add_rows(memory->bias, pixels, step * step * w, g->oc, g->oc);
-        for (ptrdiff_t o = 0; o < g->oc; o++) sums[o] += (double)memory->bias[o];
-    }
 }
 
 static void add_parts(const cnn_call *call, const cut *c, const float *weights, const double *bias,
@@ -208,7 +208,7 @@ static void add_parts(const cnn_call *call, const cut *c, const float *weights, 
     if (!diff_bias || !cnn_is_first(worker)) return;
     for (ptrdiff_t o = 0; o < oc; o++) {
         double sum = 0.0;
-        for (ptrdiff_t part = 0; part < c->bias_parts; part++) sum += bias[part * oc + o];
+        for (ptrdiff_t part = 0; part < c->parts; part++) sum += bias[part * oc + o];
         diff_bias[o] = (float)sum;
     }
 }
@@ -231,19 +231,12 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         const block b = {cnn_part(c.ic_panels, c.ic_blocks, ic), cnn_part(c.ic_panels, c.ic_blocks, ic + 1),
                          cnn_part(c.oc_panels, c.oc_blocks, oc), cnn_part(c.oc_panels, c.oc_blocks, oc + 1)};
         const ptrdiff_t start = cnn_part(c.grid.count, c.parts, part), stop = cnn_part(c.grid.count, c.parts, part + 1);
-        for (int rows = 0; rows < c.alpha / 2; rows++)
-            for (ptrdiff_t first = start; first < stop; first += c.chunk) {
-                const ptrdiff_t last = cnn_min(first + c.chunk, stop);
-                transform(call, &c, &memory, &zeros, &b, rows, first, last, worker->kernels);
-                multiply(g, &c, &memory, &b, rows, last - first, first > start, worker->kernels);
-            }
+        double *sums = call->operands[1] && ic == 0 ? bias + part * g->oc : NULL;
+        for (ptrdiff_t o = b.oc * CNN_PANEL; sums && o < cnn_min(b.oc_end * CNN_PANEL, g->oc); o++) sums[o] = 0.0;
+        for (ptrdiff_t first = start; first < stop; first += c.run)
+            add_tiles(call, &c, &memory, &zeros, &b, first, cnn_min(first + c.run, stop), first > start, sums,
+                      worker->kernels);
         write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
-    }
-    if (call->operands[1]) {
-        cnn_share(worker, c.bias_parts, &begin, &end);
-        for (ptrdiff_t part = begin; part < end; part++)
-            sum_bias(call, &memory, bias + part * g->oc, cnn_part(call->batch, c.bias_parts, part),
-                     cnn_part(call->batch, c.bias_parts, part + 1), worker->kernels);
     }
     cnn_barrier(worker);
     add_parts(call, &c, weights, bias, worker);
