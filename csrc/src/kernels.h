@@ -27,7 +27,9 @@ typedef struct cnn_tile {
     const ptrdiff_t *a_offset, *b_offset; /* [segments] */
     const float *bias;                    /* NULL or [columns] */
     const float *mask;                    /* NULL or laid out as C, which becomes 0 where the mask is 0 or below */
-    int rows, columns;
+    const float *fetch;                   /* NULL, or what is read soon: `fetch_lines` lines of 16 for each segment */
+    const ptrdiff_t *fetch_offset;        /* [segments] */
+    int fetch_lines, rows, columns;
     bool accumulate, relu;
 } cnn_tile;
 
@@ -172,6 +174,9 @@ enum { CNN_NORM_COLUMNS = 1024 };
     /* The same of the transpose of src (rows x columns), as one panel: rows <= width */                                 \
     X(pack_columns, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,                  \
                      ptrdiff_t width, ptrdiff_t src_stride, float factor))                                               \
+    /* The transpose, but 0 where the mask, NULL or laid out as dst, is 0 or below; src readable in panels of columns */ \
+    X(transpose_masked, (float *restrict dst, const float *restrict src, const float *restrict mask, ptrdiff_t rows,     \
+                         ptrdiff_t columns, ptrdiff_t dst_stride, ptrdiff_t src_stride))                                 \
     /* Batch normalisation by column, see bodies/norm.h; sums are added to, in double; at most CNN_NORM_COLUMNS */       \
     X(deviation_sums, (double *restrict sum, double *restrict squares, const float *restrict src,                        \
                        const float *restrict mean, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                 \

@@ -272,8 +272,8 @@ static void winograd_cases(visitor *visit)
 
 static const struct {
     ptrdiff_t batch, k, n;
-} linear_shapes[] = {{1, 1, 1},    {1, 37, 10},  {3, 17, 33},    {5, 9, 16},
-                     {64, 84, 10}, {7, 130, 65}, {13, 256, 120}, {33, 31, 47}};
+} linear_shapes[] = {{1, 1, 1},    {1, 37, 10},    {3, 17, 33},  {5, 9, 16},    {64, 84, 10},
+                     {7, 130, 65}, {13, 256, 120}, {33, 31, 47}, {35, 29, 1030}};
 
 static void linear_cases(visitor *visit)
 {

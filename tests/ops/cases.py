@@ -104,6 +104,7 @@ LINEAR: list[Family] = [
     Linear(33, 31, 17),
     Linear(64, 400, 120, relu=True),
     Linear(65, 1152, 130),
+    Linear(35, 29, 1030),
     Linear(2, 1, 100),
     Linear(100, 3, 1),
 ]

@@ -38,6 +38,9 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
 
     const ptrdiff_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, b_group = t->b_group, depth = t->k;
     for (ptrdiff_t s = 0; s < t->segments; s++) {
+        if (t->fetch)
+            for (int i = 0; i < t->fetch_lines; i++)
+                __builtin_prefetch(t->fetch + t->fetch_offset[s] + (ptrdiff_t)i * CNN_PANEL);
         /* One pointer per three rows keeps the addresses within base + {0, 1, 2} * a_row. */
         const float *a[(SIMD_TILE_ROWS + 2) / 3];
 #pragma GCC unroll 16

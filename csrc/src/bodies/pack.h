@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "bodies/gemm_tile.h"
 #include "kernels.h"
 
 static void pack_rows(float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,
@@ -79,6 +80,28 @@ static void pack_columns(float *restrict dst, const float *restrict src, ptrdiff
             }
         }
     }
+}
+
+static void transpose_masked(float *restrict dst, const float *restrict src, const float *restrict mask, ptrdiff_t rows,
+                             ptrdiff_t columns, ptrdiff_t dst_stride, ptrdiff_t src_stride)
+{
+    for (ptrdiff_t column = 0; column < columns; column += SIMD_WIDTH)
+        for (ptrdiff_t first = 0; first < rows; first += SIMD_WIDTH) {
+            simd_float block[SIMD_WIDTH];
+            const ptrdiff_t count = rows - first < SIMD_WIDTH ? rows - first : SIMD_WIDTH;
+            const ptrdiff_t last = columns - column < SIMD_WIDTH ? columns - column : SIMD_WIDTH;
+#pragma GCC unroll 16
+            for (int i = 0; i < SIMD_WIDTH; i++)
+                block[i] = i < count ? simd_load(src + (first + i) * src_stride + column) : simd_zero();
+            transpose_block(block);
+#pragma GCC unroll 16
+            for (int i = 0; i < SIMD_WIDTH; i++) {
+                const ptrdiff_t at = (column + i) * dst_stride + first;
+                if (i >= last) break;
+                const simd_float x = mask ? tile_masked(block[i], simd_load_part(mask + at, count)) : block[i];
+                simd_store_part(dst + at, x, count);
+            }
+        }
 }
 
 #endif

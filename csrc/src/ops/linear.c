@@ -63,33 +63,63 @@ void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
 /* ---- gradient by the source: diff_src (M x K) = diff_dst (M x N) * weights^T ------------------------------------- */
 
 /* Vectorised over the batch: tiles of the transpose, diff_src^T = weights * diff_dst^T. The rows of A are then k,
- * straight from the panels, and B is diff_dst in panels of 16 samples, [ceil(M/16)][N padded][16]. */
+ * straight from the panels, and B is diff_dst in panels of 16 samples, [ceil(M/16)][N padded][16].
+ *
+ * A tile's weights are a few lines of each panel, far apart: no hardware prefetcher follows, and where K is a power of
+ * two all of them share some cache sets. So they are fetched ahead, and a few panels serve the whole batch before the
+ * next ones are read. */
+enum {
+    DEPTH = 32, /* panels */
+    AHEAD = 3,  /* panels */
+};
 
 static ptrdiff_t padded(ptrdiff_t n) { return cnn_panels(n) * CNN_PANEL; }
 
 cnn_workspace cnn_linear_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_linear_geometry *g = &geometry->linear;
-    enum { LARGEST_TILE = 32 * 32 };
-    const size_t offsets = cnn_align((size_t)(2 * cnn_panels(g->n)) * sizeof(ptrdiff_t));
+    enum { MOST_ROWS = 32 };
+    const size_t offsets = cnn_align((size_t)(2 * cnn_panels(g->n) + AHEAD) * sizeof(ptrdiff_t));
     return (cnn_workspace){(size_t)(padded(batch) * padded(g->n)) * sizeof(float),
-                           offsets + LARGEST_TILE * sizeof(float)};
+                           offsets + (size_t)(MOST_ROWS * padded(batch)) * sizeof(float)};
 }
 
 /* Panels of samples: out[m/16][n][m%16], zero outside. */
-static void pack_samples(const cnn_linear_geometry *g, ptrdiff_t batch, const float *restrict diff_dst,
-                         float *restrict out, const cnn_worker *worker)
+static void pack_samples(const cnn_linear_geometry *g, ptrdiff_t batch, const float *diff_dst, float *out,
+                         const cnn_worker *worker)
 {
-    const ptrdiff_t rows = padded(g->n);
+    const ptrdiff_t blocks = cnn_panels(g->n);
     ptrdiff_t first, last;
-    cnn_share(worker, cnn_panels(batch) * cnn_panels(g->n), &first, &last);
+    cnn_share(worker, cnn_panels(batch) * blocks, &first, &last);
     for (ptrdiff_t task = first; task < last; task++) {
-        const ptrdiff_t panel = task / cnn_panels(g->n), top = task % cnn_panels(g->n) * CNN_PANEL;
-        for (ptrdiff_t n = top; n < top + CNN_PANEL; n++)
-            for (ptrdiff_t i = 0; i < CNN_PANEL; i++) {
-                const ptrdiff_t m = panel * CNN_PANEL + i;
-                out[(panel * rows + n) * CNN_PANEL + i] = m < batch && n < g->n ? diff_dst[m * g->n + n] : 0.0f;
-            }
+        const ptrdiff_t m = task / blocks * CNN_PANEL, n = task % blocks * CNN_PANEL;
+        const ptrdiff_t rows = cnn_min(CNN_PANEL, batch - m), columns = cnn_min(CNN_PANEL, g->n - n);
+        float *to = out + task * CNN_PANEL * CNN_PANEL;
+        worker->kernels->pack_columns(to, diff_dst + m * g->n + n, rows, columns, CNN_PANEL, g->n, 1.0f);
+        memset(to + columns * CNN_PANEL, 0, (size_t)((CNN_PANEL - columns) * CNN_PANEL) * sizeof *to);
+    }
+}
+
+/* Rows [k, k + rows) of diff_src^T, [rows][batch padded]. a_offset holds AHEAD more than there are panels. */
+static void multiply_samples(const cnn_linear_geometry *g, cnn_tile tile, const float *samples, float *out,
+                             ptrdiff_t batch, const cnn_kernels *kernels)
+{
+    const ptrdiff_t panels = cnn_panels(g->n), width = kernels->tile_groups * CNN_PANEL;
+    const ptrdiff_t *a_offset = tile.a_offset, *b_offset = tile.b_offset;
+    tile.fetch = tile.a;
+    tile.fetch_lines = tile.rows;
+    for (ptrdiff_t panel = 0; panel < panels; panel += DEPTH) {
+        tile.segments = cnn_min(DEPTH, panels - panel);
+        tile.accumulate = panel > 0;
+        tile.a_offset = a_offset + panel;
+        tile.b_offset = b_offset + panel;
+        tile.fetch_offset = a_offset + panel + AHEAD;
+        for (ptrdiff_t m = 0; m < padded(batch); m += width) {
+            tile.b = samples + m * padded(g->n);
+            tile.c = out + m;
+            tile.columns = (int)cnn_min(width, padded(batch) - m);
+            kernels->gemm_tile(&tile);
+        }
     }
 }
 
@@ -99,46 +129,36 @@ void cnn_linear_backward_data(const cnn_call *call, const cnn_worker *worker)
     float *diff_src = call->operands[0], *samples = worker->shared;
     const float *weights = call->operands[2], *mask = call->operands[3];
     const cnn_kernels *kernels = worker->kernels;
-    const ptrdiff_t rows = padded(g->n), segments = cnn_panels(g->n);
+    const ptrdiff_t panels = cnn_panels(g->n), batch = padded(call->batch);
 
     pack_samples(g, call->batch, call->operands[1], samples, worker);
     cnn_barrier(worker);
 
-    ptrdiff_t *offsets = worker->scratch;
-    float *buffer = (void *)((char *)worker->scratch + cnn_align((size_t)(2 * segments) * sizeof(ptrdiff_t)));
-    for (ptrdiff_t s = 0; s < segments; s++) {
-        offsets[s] = s * g->k * CNN_PANEL;
-        offsets[segments + s] = s * CNN_PANEL * CNN_PANEL;
+    ptrdiff_t *a_offset = worker->scratch, *b_offset = a_offset + panels + AHEAD;
+    float *buffer = (void *)((char *)worker->scratch + cnn_align((size_t)(2 * panels + AHEAD) * sizeof(ptrdiff_t)));
+    for (ptrdiff_t s = 0; s < panels; s++) {
+        a_offset[s] = s * g->k * CNN_PANEL;
+        b_offset[s] = s * CNN_PANEL * CNN_PANEL;
     }
-    const ptrdiff_t width = kernels->tile_groups * CNN_PANEL;
     const ptrdiff_t tiles = cnn_ceil_div(g->k, kernels->tile_rows);
     cnn_tile tile = {.a_row = CNN_PANEL,
                      .a_k = 1,
                      .b_k = CNN_PANEL,
-                     .b_group = rows * CNN_PANEL,
-                     .c = buffer,
-                     .c_row = width,
+                     .b_group = padded(g->n) * CNN_PANEL,
+                     .c_row = batch,
                      .c_group = CNN_PANEL,
-                     .segments = segments,
                      .k = CNN_PANEL,
-                     .a_offset = offsets,
-                     .b_offset = offsets + segments};
+                     .a_offset = a_offset,
+                     .b_offset = b_offset};
     ptrdiff_t first, last;
     cnn_share(worker, tiles, &first, &last);
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t k = cnn_part(g->k, tiles, t);
         tile.a = weights + k * CNN_PANEL;
         tile.rows = (int)(cnn_part(g->k, tiles, t + 1) - k);
-        for (ptrdiff_t m = 0; m < call->batch; m += width) {
-            tile.b = samples + m * rows;
-            tile.columns = (int)cnn_min(width, padded(call->batch - m));
-            kernels->gemm_tile(&tile);
-            for (ptrdiff_t i = 0; i < cnn_min(width, call->batch - m); i++) {
-                const ptrdiff_t at = (m + i) * g->k + k;
-                for (int j = 0; j < tile.rows; j++)
-                    diff_src[at + j] = mask && mask[at + j] <= 0.0f ? 0.0f : buffer[j * width + i];
-            }
-        }
+        for (ptrdiff_t s = 0; s < AHEAD; s++) a_offset[panels + s] = a_offset[s % panels] + tile.rows * CNN_PANEL;
+        multiply_samples(g, tile, samples, buffer, call->batch, kernels);
+        kernels->transpose_masked(diff_src + k, buffer, mask ? mask + k : NULL, tile.rows, call->batch, g->k, batch);
     }
 }
 
