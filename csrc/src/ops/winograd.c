@@ -10,6 +10,10 @@
  * enough that a block's transformed patches stay in the second-level cache. Many channels need the former more. */
 enum { BLOCK = 28, BLOCK_OF_MANY = 42, MANY_CHANNELS = 128, ENOUGH_TASKS = 8 };
 
+/* A lone block is halved, so that two workers need not both transform all of it, where the filters that both then read
+ * stay in the second-level cache, and where the halves still fill register tiles. */
+enum { SMALL_FILTERS = 512 << 10, HALVED_TILES = 16 };
+
 /* What a pass computes: a correlation with stride 1 of `src`, with `pad` zeros before, to a map (OH, OW, OC). */
 typedef struct pass {
     cnn_winograd_map src;
@@ -37,6 +41,8 @@ static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdif
              .row = cnn_winograd_row(ic)};
     const ptrdiff_t block = ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY;
     c.blocks = cnn_ceil_div(c.grid.count, block);
+    const ptrdiff_t filters = c.alpha * c.alpha * c.pairs * WINOGRAD_COLUMNS * ic * (ptrdiff_t)sizeof(float);
+    if (c.blocks == 1 && c.grid.count >= HALVED_TILES && filters <= SMALL_FILTERS) c.blocks = 2;
     c.ranges = cnn_min(c.pairs, cnn_ceil_div(ENOUGH_TASKS, c.blocks));
     c.largest = cnn_min(block, c.grid.count);
     c.patch = cnn_winograd_stride(c.alpha * c.alpha, c.row);
