@@ -54,19 +54,14 @@ class Prediction:
     input_shape: tuple[int, ...]
     batch_size: int
     algorithm: str
-    isa: str
     output_shape: tuple[int, ...]
     compiled: Compiled
 
     def is_like(self, x: Any, batch_size: int, algorithm: Algorithm) -> bool:
         return (
-            type(x) is np.ndarray
-            and x.shape == self.input_shape
-            and x.dtype is _FLOAT32
-            and x.flags.c_contiguous
-            and batch_size == self.batch_size
+            batch_size == self.batch_size
             and algorithm == self.algorithm
-            and cnncore.isa() == self.isa
+            and self.compiled.program.takes(x, self.input_shape)
         )
 
 
@@ -206,8 +201,7 @@ class Network:
                 part = slice(start, start + compiled.plan.batch)
                 self._run(compiled, x[part], None, outputs[part], start)
             if len(x) <= compiled.plan.batch and isinstance(algorithm, str):
-                isa = compiled.plan.isa
-                self._last_prediction = Prediction(x.shape, batch_size, algorithm, isa, outputs.shape, compiled)
+                self._last_prediction = Prediction(x.shape, batch_size, algorithm, outputs.shape, compiled)
         return outputs
 
     def evaluate(
@@ -343,7 +337,7 @@ class Network:
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""
-        if not (compiled.plan.folds or compiled.plan.filters):
+        if compiled.version == self.store.version or not (compiled.plan.folds or compiled.plan.filters):
             return
         with self._lock:
             if compiled.version == self.store.version:

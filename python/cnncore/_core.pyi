@@ -47,6 +47,7 @@ class Program:
         spaces: dict[str, NDArray[Any]],
         alone: Collection[int] = (),
     ) -> None: ...
+    def takes(self, x: Any, shape: tuple[int, ...]) -> bool: ...
     def run(
         self,
         batch: int,

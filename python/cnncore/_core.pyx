@@ -211,6 +211,7 @@ cdef class Program:
     cdef object spaces
     cdef object lock
     cdef list externals
+    cdef const char *isa
     cdef readonly ptrdiff_t max_batch
     cdef readonly ptrdiff_t instruction_count
     cdef readonly int64_t arena_bytes
@@ -228,6 +229,7 @@ cdef class Program:
         self.max_batch = max_batch
         self.instruction_count = len(instructions)
         self.arena_bytes = arena_bytes
+        self.isa = cnn_get_isa()
         memset(&description, 0, sizeof(description))
         try:
             table = <cnn_instruction *>PyMem_Calloc(max(1, len(instructions)), sizeof(cnn_instruction))
@@ -281,6 +283,23 @@ cdef class Program:
                 raise ValueError(f"{op}: operand {operand.name!r} is missing")
         return _fill_geometry(&out.geometry, info.geometry, geometry)
 
+    def takes(self, x, tuple shape):
+        """Whether x is exactly a C-contiguous float32 array of this shape, and the instruction set is still that of
+        the program's creation: all that a caller must know who runs the program again as before."""
+        cdef cnp.ndarray array
+        cdef Py_ssize_t axis
+        if not cnp.PyArray_CheckExact(x):
+            return False
+        array = x
+        if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT32 or not cnp.PyArray_ISCARRAY_RO(array):
+            return False
+        if array.ndim != len(shape) or cnn_get_isa() != self.isa:
+            return False
+        for axis in range(array.ndim):
+            if array.shape[axis] != <Py_ssize_t>shape[axis]:
+                return False
+        return True
+
     def run(self, ptrdiff_t batch, externals, *, uint64_t seed=0, uint64_t step=0, double learning_rate=0.0,
             bint check_outputs=False, double[::1] seconds=None):
         """Execute all instructions for ``batch`` samples; returns the loss (0.0 without a loss op).
@@ -311,6 +330,8 @@ cdef class Program:
     cdef int _bind(self, tuple given, ptrdiff_t batch) except -1:
         cdef cnp.ndarray array
         cdef int number
+        cdef int64_t sample_bytes
+        cdef bint written
         for number, dtype, sample_bytes, written in self.externals:
             if number >= len(given) or given[number] is None:
                 raise ValueError(f"the program uses external {number}, which is not given")
