@@ -1,9 +1,8 @@
 /* A product of one or two rows with weights in panels: a pass over the weights, bound by where they come from.
  *
  * A row alone gives one FMA for each vector of weights, and each waits for the one before: so several panels are read
- * side by side. (Four; eight lie a power of two apart in usual layers and share cache sets.) They are asked for ahead of
- * their use: the hardware's guesses alone leave a tenth of the bandwidth of the last-level cache unused. The sums run
- * over k in order, as in gemm_tile: both give the same bits.
+ * side by side. (Four; eight lie a power of two apart in usual layers and share cache sets.) The sums run over k in
+ * order, as in gemm_tile: both give the same bits.
  */
 #ifndef CNN_BODY_FEW_ROWS_H
 #define CNN_BODY_FEW_ROWS_H
@@ -12,12 +11,7 @@
 
 #include "kernels.h"
 
-enum {
-    FEW_VECTORS = CNN_PANEL / SIMD_WIDTH,
-    FEW_PANELS = 4,
-    FEW_PANELS_OF_TWO = FEW_VECTORS == 1 ? 4 : 2,
-    FEW_AHEAD = 16
-};
+enum { FEW_VECTORS = CNN_PANEL / SIMD_WIDTH, FEW_PANELS = 4, FEW_PANELS_OF_TWO = FEW_VECTORS == 1 ? 4 : 2 };
 
 static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_rows *p, ptrdiff_t first, const int rows,
                                                                 const int panels)
@@ -35,8 +29,6 @@ static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_ro
         simd_float x[2];
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++) x[i] = simd_set1(p->src[i * p->k + k]);
-#pragma GCC unroll 16
-        for (int v = 0; v < panels; v++) __builtin_prefetch(weights + v * panel + FEW_AHEAD * CNN_PANEL);
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) {
             const simd_float w = simd_load(weights + (v / FEW_VECTORS) * panel + (v % FEW_VECTORS) * SIMD_WIDTH);
