@@ -28,11 +28,10 @@ static ptrdiff_t source_columns(const cnn_conv2d_geometry *g)
 
 static ptrdiff_t used_rows(const cnn_conv2d_geometry *g) { return g->pool ? g->oh / 2 * 2 : g->oh; }
 
-/* The filter as it is used: `pixels` neighbours in a panel, a kernel `kw` wide, its rows `step` elements apart and its
- * panels `panel`. */
+/* The filter as it is used: `pixels` neighbours in a panel, a kernel `kw` wide. */
 typedef struct filter {
     const float *weights, *bias;
-    ptrdiff_t pixels, kw, step, panel;
+    ptrdiff_t pixels, kw;
 } filter;
 
 /* Pixels per panel: as many as leave the fewest products with zeros, one where the gain is small. */
@@ -57,11 +56,9 @@ typedef struct scratch {
     size_t bytes;
 } scratch;
 
-/* Elements of the filter of several pixels, [KH][KW + pixels - 1][IC][panels][16]; a row's copy may reach one panel
- * beyond its end. */
-static ptrdiff_t wide_filter(const cnn_conv2d_geometry *g, ptrdiff_t pixels)
+static ptrdiff_t wide_panel(const cnn_conv2d_geometry *g, ptrdiff_t pixels)
 {
-    return (g->kh * (g->kw + pixels - 1) * g->ic * cnn_panels(pixels * g->oc) + 1) * CNN_PANEL;
+    return g->kh * (g->kw + pixels - 1) * g->ic * CNN_PANEL;
 }
 
 static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory)
@@ -75,7 +72,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
     s.rows = cnn_at(memory, s.bytes), s.bytes += rows;
     if (pixels == 1) return s;
     s.weights = cnn_at(memory, s.bytes);
-    s.bytes += cnn_align((size_t)wide_filter(g, pixels) * sizeof(float));
+    s.bytes += cnn_align((size_t)(cnn_panels(columns) * wide_panel(g, pixels)) * sizeof(float));
     s.bias = cnn_at(memory, s.bytes), s.bytes += cnn_align((size_t)columns * sizeof(float));
     return s;
 }
@@ -89,32 +86,28 @@ cnn_workspace cnn_conv2d_forward_workspace(const cnn_geometry *geometry, ptrdiff
 static filter make_filter(const cnn_conv2d_geometry *g, const cnn_call *call, const scratch *memory)
 {
     const float *weights = call->operands[3], *bias = call->operands[4];
-    const ptrdiff_t pixels = pixels_per_panel(g), kw = g->kw + pixels - 1;
-    const ptrdiff_t group_ic = g->ic / g->groups;
-    if (pixels == 1) return (filter){weights, bias, 1, g->kw, CNN_PANEL, g->kh * g->kw * group_ic * CNN_PANEL};
-    const ptrdiff_t step = cnn_panels(pixels * g->oc) * CNN_PANEL;
-    float *to = memory->weights;
-    memset(to, 0, (size_t)wide_filter(g, pixels) * sizeof *to);
-    /* Whole panels are copied, as that is one move: behind their columns they hold zeros, which the next pixel, or the
-     * next row, overwrites. */
-    for (ptrdiff_t y = 0; y < g->kh; y++)
-        for (ptrdiff_t x = 0; x < kw; x++)
-            for (ptrdiff_t c = 0; c < g->ic; c++, to += step)
-                for (ptrdiff_t pixel = cnn_max(0, x - g->kw + 1); pixel <= cnn_min(x, pixels - 1); pixel++)
-                    memcpy(to + pixel * g->oc, weights + ((y * g->kw + x - pixel) * g->ic + c) * CNN_PANEL,
-                           CNN_PANEL * sizeof *to);
-    for (ptrdiff_t column = 0; bias && column < pixels * g->oc; column++) memory->bias[column] = bias[column % g->oc];
-    return (filter){memory->weights, bias ? memory->bias : NULL, pixels, kw, step, CNN_PANEL};
+    const ptrdiff_t pixels = pixels_per_panel(g), kw = g->kw + pixels - 1, row = g->kw * g->ic * CNN_PANEL;
+    if (pixels == 1) return (filter){weights, bias, 1, g->kw};
+    const ptrdiff_t panel = wide_panel(g, pixels);
+    memset(memory->weights, 0, (size_t)(cnn_panels(pixels * g->oc) * panel) * sizeof(float));
+    for (ptrdiff_t column = 0; column < pixels * g->oc; column++) {
+        const ptrdiff_t pixel = column / g->oc, o = column % g->oc;
+        float *to = memory->weights + column / CNN_PANEL * panel + column % CNN_PANEL + pixel * g->ic * CNN_PANEL;
+        for (ptrdiff_t y = 0; y < g->kh; y++, to += kw * g->ic * CNN_PANEL)
+            for (ptrdiff_t j = 0; j < row; j += CNN_PANEL) to[j] = weights[y * row + j + o];
+        if (bias) memory->bias[column] = bias[o];
+    }
+    return (filter){memory->weights, bias ? memory->bias : NULL, pixels, kw};
 }
 
-static cnn_taps make_taps(const cnn_conv2d_geometry *g, const filter *f, ptrdiff_t columns, ptrdiff_t *offsets)
+static cnn_taps make_taps(const cnn_conv2d_geometry *g, ptrdiff_t kw, ptrdiff_t columns, ptrdiff_t *offsets)
 {
-    const ptrdiff_t group_ic = g->ic / g->groups, kw = f->kw;
-    cnn_taps taps = {0, group_ic, f->step, offsets, offsets + g->kh * kw};
+    const ptrdiff_t group_ic = g->ic / g->groups;
+    cnn_taps taps = {0, group_ic, offsets, offsets + g->kh * kw};
     for (ptrdiff_t y = 0; y < g->kh; y++)
         for (ptrdiff_t x = 0; x < kw; x++)
             cnn_taps_add(&taps, (y * g->dilation_h * columns + x * g->dilation_w) * g->ic,
-                         (y * kw + x) * group_ic * f->step);
+                         (y * kw + x) * group_ic * CNN_PANEL);
     cnn_taps_merge(&taps, kw);
     return taps;
 }
@@ -124,16 +117,17 @@ static void output_row(const cnn_conv2d_geometry *g, const filter *f, const cnn_
                        float *dst, const cnn_kernels *kernels)
 {
     const ptrdiff_t group_ic = g->ic / g->groups, group_oc = g->oc / g->groups;
+    const ptrdiff_t panel = g->kh * f->kw * group_ic * CNN_PANEL;
     for (ptrdiff_t group = 0; group < g->groups; group++) {
         cnn_pixel_row row = {.dst = dst + group * group_oc,
                              .src = src + group * group_ic,
-                             .weights = f->weights + group * cnn_panels(group_oc) * f->panel,
+                             .weights = f->weights + group * cnn_panels(group_oc) * panel,
                              .bias = f->bias ? f->bias + group * group_oc : NULL,
                              .pixels = g->ow / f->pixels,
                              .src_pixel = f->pixels * g->stride_w * g->ic,
                              .dst_pixel = f->pixels * g->oc,
                              .columns = f->pixels * group_oc,
-                             .panel = f->panel,
+                             .panel = panel,
                              .relu = g->activation == CNN_ACTIVATION_RELU};
         cnn_pixel_row_run(&row, taps, kernels);
         if (g->ow % f->pixels == 0) continue;
@@ -159,7 +153,7 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     const bool padded = g->pad_top || g->pad_left || g->pad_bottom || g->pad_right;
     const ptrdiff_t columns = padded ? window.columns : g->w;
     const filter f = make_filter(g, call, &memory);
-    const cnn_taps taps = make_taps(g, &f, columns, memory.offsets);
+    const cnn_taps taps = make_taps(g, f.kw, columns, memory.offsets);
 
     ptrdiff_t first, last;
     cnn_share(worker, call->batch * blocks, &first, &last);

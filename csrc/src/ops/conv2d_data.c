@@ -98,7 +98,7 @@ static cnn_taps phase_taps(const cnn_conv2d_geometry *g, ptrdiff_t phase_h, ptrd
                            reach columns, ptrdiff_t *offsets)
 {
     const ptrdiff_t group_oc = g->oc / g->groups;
-    cnn_taps taps = {0, group_oc, CNN_PANEL, offsets, offsets + g->kh * g->kw};
+    cnn_taps taps = {0, group_oc, offsets, offsets + g->kh * g->kw};
     for (ptrdiff_t y = g->kh - 1; y >= 0; y--) {
         const ptrdiff_t at_h = phase_h + g->pad_top - y * g->dilation_h;
         if (cnn_floor_div(at_h, g->stride_h) * g->stride_h != at_h) continue;

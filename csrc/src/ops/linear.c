@@ -42,7 +42,7 @@ void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
     const ptrdiff_t pairs = cnn_ceil_div(g->n, 2 * CNN_PANEL), blocks = cnn_ceil_div(call->batch, ROWS);
     ptrdiff_t first, last;
     cnn_share(worker, pairs * blocks, &first, &last);
-    const cnn_taps taps = {1, g->k, CNN_PANEL, (ptrdiff_t *)no_offset, (ptrdiff_t *)no_offset};
+    const cnn_taps taps = {1, g->k, (ptrdiff_t *)no_offset, (ptrdiff_t *)no_offset};
     for (ptrdiff_t task = first; task < last; task++) {
         const ptrdiff_t column = task / blocks * 2 * CNN_PANEL;
         const ptrdiff_t m = cnn_part(call->batch, blocks, task % blocks);

@@ -11,7 +11,6 @@
 /* A list of taps: where each starts in the padded source, where its weights start in a panel, how long it is. */
 typedef struct cnn_taps {
     ptrdiff_t count, length; /* segments and their k */
-    ptrdiff_t b_k;           /* elements between the rows of a panel */
     ptrdiff_t *a_offset, *b_offset;
 } cnn_taps;
 
@@ -29,7 +28,7 @@ static inline void cnn_taps_merge(cnn_taps *taps, ptrdiff_t run)
     if (run < 2 || taps->count % run != 0) return;
     for (ptrdiff_t i = 0; i < taps->count; i++)
         if (i % run != 0 && (taps->a_offset[i] != taps->a_offset[i - 1] + taps->length ||
-                             taps->b_offset[i] != taps->b_offset[i - 1] + taps->length * taps->b_k))
+                             taps->b_offset[i] != taps->b_offset[i - 1] + taps->length * CNN_PANEL))
             return;
     for (ptrdiff_t i = 0; i < taps->count / run; i++) {
         taps->a_offset[i] = taps->a_offset[i * run];
@@ -57,7 +56,7 @@ static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *t
         cnn_tile tile = {.b = row->weights + column / CNN_PANEL * row->panel,
                          .a_row = row->src_pixel,
                          .a_k = 1,
-                         .b_k = taps->b_k,
+                         .b_k = CNN_PANEL,
                          .b_group = row->panel,
                          .c_row = row->dst_pixel,
                          .c_group = CNN_PANEL,
