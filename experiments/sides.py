@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import UserError
 from experiments.serving import Answer, serve
+
+T = TypeVar("T")
 
 __all__ = ["Answer", "Side", "SideEnded", "serve", "turns"]
 
@@ -127,6 +129,6 @@ class Side:
             os.killpg(self.pid, number)
 
 
-def turns(sides: Sequence[Side], rounds: int) -> list[list[Side]]:
+def turns(sides: Sequence[T], rounds: int) -> list[list[T]]:
     """The order of the sides in every round: each begins equally often."""
     return [[*sides[number % len(sides) :], *sides[: number % len(sides)]] for number in range(rounds)]

@@ -42,6 +42,7 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 Matrix = list[list[Fraction]]
 
@@ -251,7 +252,7 @@ def compare(m: int, r: int, channels: int = 64, tiles: int = 200) -> None:
     y_exact = sum(np.einsum("tyxc,co->tyxo", window, g[i, j].astype(np.float64)) for i, j, window in taps)
     dg_exact = np.stack([np.einsum("tyxc,tyxo->co", window, dy.astype(np.float64)) for _, _, window in taps])
 
-    def both(matrix, values, axis):  # type: ignore[no-untyped-def]
+    def both(matrix: Any, values: Any, axis: int) -> Any:
         for each in (axis, axis + 1):
             values = np.moveaxis(np.tensordot(matrix, values, axes=([1], [each])), 0, each)
         return values

@@ -32,7 +32,7 @@ from experiments.peers.protocol import Settings, measure
 from experiments.peers.records import CaseRecord, Run, from_json, merged, to_json
 from experiments.record import circumstances
 
-T = TypeVar("T")
+T = TypeVar("T", int, float)
 
 QUICK_NETWORKS = ("lenet", "model3", "mnist_cnn", "vgg3")
 QUICK_BATCHES = {TRAINING: (64,), INFERENCE: (1, 64)}
@@ -73,7 +73,7 @@ def positive(kind: Callable[[str], T]) -> Callable[[str], T]:
             value = kind(text)
         except ValueError:
             value = kind("0")
-        if not value > 0:  # type: ignore[operator]
+        if not value > 0:  # a NaN is none either
             raise argparse.ArgumentTypeError(f"expected a number above 0, not {text!r}")
         return value
 

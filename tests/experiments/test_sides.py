@@ -68,6 +68,6 @@ def test_an_answer_may_not_take_for_ever() -> None:
 
 
 def test_every_side_begins_equally_often() -> None:
-    order = turns(["a", "b", "c"], 6)  # type: ignore[list-item]
+    order = turns(["a", "b", "c"], 6)
     assert [each[0] for each in order] == ["a", "b", "c"] * 2
     assert all(sorted(each) == ["a", "b", "c"] for each in order)

@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
-from experiments.peers import job as jobs  # noqa: E402
-from experiments.peers.__main__ import main  # noqa: E402
-from experiments.peers.adapters import ours as our_adapter  # noqa: E402
-from experiments.peers.adapters import torch as torch_adapter  # noqa: E402
-from experiments.peers.cases import Case, network_of, write_job  # noqa: E402
-from experiments.peers.frameworks import Failed, asked, launch  # noqa: E402
-from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING  # noqa: E402
-from experiments.peers.protocol import agrees, difference  # noqa: E402
+from experiments.peers import job as jobs
+from experiments.peers.__main__ import main
+from experiments.peers.adapters import ours as our_adapter
+from experiments.peers.adapters import torch as torch_adapter
+from experiments.peers.cases import Case, network_of, write_job
+from experiments.peers.frameworks import Failed, asked, launch
+from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING
+from experiments.peers.protocol import agrees, difference
 
 STEPS = 3
 SMALL = ["lenet", "model2", "mnist_cnn", "vgg3_bn_dropout", "midas"]

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[peers]'")
 
-from engine.errors import UserError  # noqa: E402
-from experiments.checks import epoch_vs_torch  # noqa: E402
-from experiments.checks.epoch_vs_torch import CASES, SIDES, Sets  # noqa: E402
+from engine.errors import UserError
+from experiments.checks import epoch_vs_torch
+from experiments.checks.epoch_vs_torch import CASES, SIDES, Sets
 
 ROUNDS = 2
 

@@ -6,6 +6,7 @@
  */
 #include "ops/conv2d_sparse.h"
 #include "ops/pixels.h"
+#include "ops/parts.h"
 
 /* WINDOWS: the most that sums stay in registers for: rounding grows with the length of a chain. */
 enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, WINDOWS = 256, MOST_CHANNELS = 8 };
@@ -85,23 +86,6 @@ static void add_sample(const cnn_call *call, const cut *c, float *image, ptrdiff
         }
 }
 
-static void sum_parts(const cnn_call *call, const cut *c, const float *sums, const double *totals,
-                      const cnn_worker *worker)
-{
-    const ptrdiff_t oc = call->geometry->conv2d.oc;
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
-    ptrdiff_t first, last;
-    cnn_share_elements(worker, c->weights, &first, &last);
-    if (first < last)
-        worker->kernels->sum_parts(diff_weights + first, sums + first, c->parts, last - first, c->weights);
-    if (!diff_bias || !cnn_is_first(worker)) return;
-    for (ptrdiff_t o = 0; o < oc; o++) {
-        double total = 0.0;
-        for (ptrdiff_t part = 0; part < c->parts; part++) total += totals[part * c->totals + o];
-        diff_bias[o] = (float)total;
-    }
-}
-
 void cnn_pick_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -124,5 +108,5 @@ void cnn_pick_weights(const cnn_call *call, const cnn_worker *worker)
             add_sample(call, &c, image, n, panel, end, part_sums, part_totals, worker->kernels);
     }
     cnn_barrier(worker);
-    sum_parts(call, &c, sums, totals, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, c.totals, sums, totals}, call, worker);
 }

@@ -7,6 +7,7 @@
  */
 #include "ops/conv2d_sparse.h"
 #include "ops/pixels.h"
+#include "ops/parts.h"
 
 /* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain,
  * and pixels of one map can all be alike (a white background, the gradient of an average). */
@@ -179,23 +180,6 @@ static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const 
     }
 }
 
-static void sum_parts(const cnn_call *call, const cut *c, const float *weights, const double *bias,
-                      const cnn_worker *worker)
-{
-    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
-    ptrdiff_t first, last;
-    cnn_share_elements(worker, c->weights, &first, &last);
-    if (first < last)
-        worker->kernels->sum_parts(diff_weights + first, weights + first, c->parts, last - first, c->weights);
-    if (!diff_bias || !cnn_is_first(worker)) return;
-    for (ptrdiff_t o = 0; o < g->oc; o++) {
-        double sum = 0.0;
-        for (ptrdiff_t part = 0; part < c->parts; part++) sum += bias[part * g->oc + o];
-        diff_bias[o] = (float)sum;
-    }
-}
-
 void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -248,5 +232,5 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         }
     }
     cnn_barrier(worker);
-    sum_parts(call, &c, weights, bias, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias}, call, worker);
 }

@@ -6,6 +6,7 @@
  * At the end it turns its sums into weights. Shares depend on shape and batch only, and are added in order.
  */
 #include "ops/winograd.h"
+#include "ops/parts.h"
 
 enum {
     SUM_BYTES = 440 << 10,   /* of a block's sums of two rows of positions */
@@ -196,23 +197,6 @@ static void add_tiles(const cnn_call *call, const cut *c, const scratch *memory,
         }
 }
 
-static void add_parts(const cnn_call *call, const cut *c, const float *weights, const double *bias,
-                      const cnn_worker *worker)
-{
-    const ptrdiff_t oc = call->geometry->conv2d.oc;
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
-    ptrdiff_t first, last;
-    cnn_share_elements(worker, c->weights, &first, &last);
-    if (first < last)
-        worker->kernels->sum_parts(diff_weights + first, weights + first, c->parts, last - first, c->weights);
-    if (!diff_bias || !cnn_is_first(worker)) return;
-    for (ptrdiff_t o = 0; o < oc; o++) {
-        double sum = 0.0;
-        for (ptrdiff_t part = 0; part < c->parts; part++) sum += bias[part * oc + o];
-        diff_bias[o] = (float)sum;
-    }
-}
-
 void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -239,5 +223,5 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
     }
     cnn_barrier(worker);
-    add_parts(call, &c, weights, bias, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias}, call, worker);
 }

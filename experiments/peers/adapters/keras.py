@@ -20,7 +20,7 @@ if "KERAS_BACKEND" not in os.environ:
     installed = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
     os.environ["KERAS_BACKEND"] = (installed or ["tensorflow"])[0]
 
-import keras  # noqa: E402
+import keras  # noqa: E402  (reads KERAS_BACKEND when it is imported)
 
 
 def version() -> str:
