@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.data.dataset import Dataset, RawDataset
     from engine.data.loader import Loader
     from engine.data.splits import Indices
+    from engine.run import History, Record
     from engine.trainer import Trainer
 
 
@@ -27,6 +28,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run (a checkpoint, a result or a log "
         "that is not empty) is never overwritten.",
     )
+    add_run_arguments(parser)
+    return parser.parse_intermixed_args(arguments)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command takes that trains from a configuration."""
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
@@ -41,7 +48,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder that holds the data sets (default: CNN_DATA)"
     )
-    return parser.parse_intermixed_args(arguments)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -49,53 +55,85 @@ def train(options: argparse.Namespace) -> None:
 
     The test uses the best epoch where a validation set picked it, otherwise the last weights.
     """
-    import json
-
-    from engine import set_num_threads
     from engine.config import load_config
-    from engine.errors import UserError
-    from engine.files import write_atomically
-    from engine.run import holds_run, instruction_set
+    from engine.run import holds_run
 
     config = load_config(options.config, options.overrides)
     out = options.out or Path(config.out or Path("runs") / options.config.stem)
     holds_run(out, options.resume)
+    where = f"{options.config}: "
+    trainer = checked_trainer(config, out, where)
+    train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root), where)
+    history, result = fit_and_test(config, trainer, train_set, validation, test, resume=options.resume)
+    print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
+    measured = [f"{name.removeprefix('test_')} {value:.4f}" for name, value in result.items() if name[:5] == "test_"]
+    if measured:
+        print("test: " + ", ".join(measured))
+    print(f"written: {out}")
+
+
+def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
+    """The trainer of the configuration, with its threads set.
+
+    All that can be wrong in the file shows here, before data are read, which may take long; `where` begins the message.
+    """
+    from engine import set_num_threads
+    from engine.errors import UserError
+
     try:
         set_num_threads(config.threads)
     except ValueError as error:
-        raise UserError(f"{options.config}: threads: {error}") from None
-    # All that can be wrong in the file shows before data are read, which may take long.
+        raise UserError(f"{where}threads: {error}") from None
     try:
         trainer = make_trainer(config, out)
     except UserError as error:
-        raise UserError(f"{options.config}: {error}") from None
+        raise UserError(f"{where}{error}") from None
     size, net = config.preprocess.size, trainer.net
     if size is not None and (config.preprocess.channels, *size) != net.input_shape:
         raise UserError(
-            f"{options.config}: preprocess: images get shape {(config.preprocess.channels, *size)}, "
+            f"{where}preprocess: images get shape {(config.preprocess.channels, *size)}, "
             f"but the network takes {net.input_shape}"
         )
-    root = data_root(options.data_root, config.data_root)
-    train_set, validation, test = load_data(config, root, f"{options.config}: ")
+    return trainer
+
+
+def fit_and_test(
+    config: TrainConfig,
+    trainer: Trainer,
+    train_set: Dataset,
+    validation: Dataset | None,
+    test: Dataset | None,
+    *,
+    resume: bool,
+    callbacks: Sequence[Callable[[Record], None]] = (),
+) -> tuple[History, Record]:
+    """Train in the trainer's folder, then measure the test part with the best epoch's weights, or with the last ones
+    where no validation set picked it. Returns the history and the content of result.json, which is written last.
+    """
+    import json
+
+    from engine.files import write_atomically
+    from engine.run import instruction_set
+
     history = trainer.fit(
         make_loader(config, train_set),
         validation,
         epochs=config.epochs,
         early_stopping=config.early_stopping,
-        resume=options.resume,
+        resume=resume,
         checkpoint_every=config.checkpoint_every,
+        callbacks=callbacks,
         train_metrics=config.train_metrics,
         restore_best=validation is not None,
     )
-    result = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
-    print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
+    result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
     if test is not None:
         with instruction_set(trainer.isa):
             measured = trainer.evaluate(test)
         result |= {f"test_{name}": value for name, value in measured.items()}
-        print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in measured.items()))
-    write_atomically(out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
-    print(f"written: {out}")
+    if trainer.out is not None:
+        write_atomically(trainer.out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    return history, result
 
 
 def make_trainer(config: TrainConfig, out: Path) -> Trainer:
@@ -179,7 +217,7 @@ def draw_subset(raw: RawDataset, count: int, seed: int) -> RawDataset:
     return raw.subset(np.sort(epoch_order(len(raw), seed, 0)[:count]))
 
 
-def split_indices(raw: RawDataset, split: SplitConfig) -> tuple[Indices, Indices] | None:
+def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indices, Indices] | None:
     """(train, validation) indices, or None where the split takes nothing from the training samples."""
     from engine.data.splits import combine, stratified_folds, stratified_split
     from engine.errors import UserError, unknown
