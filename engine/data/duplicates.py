@@ -1,0 +1,91 @@
+"""Images that are equal, pixel by pixel, within a split and across splits.
+
+An image is known by a digest of its decoded pixels, so that two files with the same content are found under any name
+and in any format; only the digests are held, never the images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cnncore
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.images import Image
+
+PER_TASK = 256  # images that a thread decodes at a time
+DIGEST_BYTES = 16
+
+Place = tuple[str, int]  # split, index in it
+Digests = NDArray[np.uint64]  # (N, 2)
+
+
+def digest(image: Image) -> bytes:
+    """BLAKE2b of shape and pixels, 16 bytes; uint8 (H, W) and (H, W, 1) with the same values give the same."""
+    pixels = np.ascontiguousarray(image)
+    shape = pixels.shape[:2] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels.shape
+    content = hashlib.blake2b(repr(tuple(map(int, shape))).encode(), digest_size=DIGEST_BYTES)
+    content.update(pixels.data)
+    return content.digest()
+
+
+def digests(images: Sequence[Image] | NDArray[np.uint8], threads: int | None = None) -> Digests:
+    """The digest of every image, in order, as two words each: uint64 (N, 2); decoded on several threads."""
+
+    def part(start: int) -> bytes:
+        return b"".join(digest(images[index]) for index in range(start, min(start + PER_TASK, len(images))))
+
+    with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
+        joined = b"".join(pool.map(part, range(0, len(images), PER_TASK)))
+    return np.frombuffer(joined, np.uint64).reshape(-1, DIGEST_BYTES // 8)
+
+
+def content_hash(images: Sequence[Image] | NDArray[np.uint8], labels: NDArray[Any], threads: int | None = None) -> str:
+    """SHA-256, in hexadecimal, of all decoded pixels and labels in their order: which data a file of indices is for."""
+    whole = hashlib.sha256(digests(images, threads).tobytes())
+    whole.update(np.ascontiguousarray(labels, "<i8").tobytes())
+    return whole.hexdigest()
+
+
+def find_duplicates(
+    images_by_split: Mapping[str, Sequence[Image] | NDArray[np.uint8]], threads: int | None = None
+) -> list[list[Place]]:
+    """Groups of two or more equal images, each a list of (split, index).
+
+    Two images are equal where their shapes and all their decoded pixels are; a grey image is not equal to the same one
+    in three channels. Members of a group stand in the order of the splits and of their indices, groups in that of
+    their first members. Holds 16 bytes per image, and decodes on `threads` threads (None: the core's number).
+    UserError of the reader for an image that cannot be decoded.
+    """
+    names = list(images_by_split)
+    sizes = [len(images_by_split[name]) for name in names]
+    parts = [digests(images_by_split[name], threads) for name in names if len(images_by_split[name])]
+    if not parts:
+        return []
+    places = [(name, index) for name, size in zip(names, sizes) for index in range(size)]
+    return [[places[member] for member in group] for group in equal_groups(np.concatenate(parts))]
+
+
+def equal_groups(keys: Digests) -> list[list[int]]:
+    """Indices of rows that occur more than once, grouped; sorted within groups and by their first members."""
+    order = np.lexsort(keys.T)  # stable: equal rows stay in the order of their indices
+    ordered = keys[order]
+    differs = (ordered[1:] != ordered[:-1]).any(axis=1)
+    bounds = np.flatnonzero(np.concatenate([[True], differs, [True]]))
+    lengths = np.diff(bounds)
+    starts = bounds[:-1][lengths > 1]
+    return sorted(
+        order[start : start + length].tolist() for start, length in zip(starts, lengths[lengths > 1], strict=True)
+    )
+
+
+def repeated(keys: Digests) -> NDArray[np.bool_]:
+    """True for every row that occurred before: dropping these leaves the first of each group."""
+    seen = np.zeros(len(keys), bool)
+    for group in equal_groups(keys):
+        seen[group[1:]] = True
+    return seen
