@@ -1,0 +1,89 @@
+"""The confusion matrix: counts, and as shares of each true class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.plots.canvas import BLANK, new_figure, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WRITTEN_CLASSES = 20  # matrices of up to so many classes have their numbers written in
+
+
+def shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each row divided by its sum, so that the diagonal is the recall; NaN in the row of a class without samples."""
+    totals = matrix.sum(axis=1, keepdims=True)
+    return np.where(totals > 0, matrix / np.maximum(totals, 1), np.nan)
+
+
+def draw_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str = "") -> Figure:
+    """Counts beside shares of the true class; rows are true classes, columns predicted ones.
+
+    matrix   (classes, classes), as `engine.metrics.confusion_matrix` gives it
+    """
+    classes = len(class_names)
+    if matrix.shape != (classes, classes):
+        raise UserError(f"a confusion matrix of {classes} classes has shape {(classes, classes)}, not {matrix.shape}")
+    written = classes <= WRITTEN_CLASSES
+    side = max(3.2, (0.36 if written else 0.135) * classes)
+    figure = new_figure(2 * side + 2.4, side + 0.95)
+    left, right = figure.subplots(1, 2)
+    # Square roots, so that a few mistakes show beside hundreds of right answers.
+    counts = _draw(left, matrix.astype(np.float64), class_names, 0.5, float(max(matrix.max(), 1)))
+    _bar(figure, counts, left, "samples")
+    _bar(figure, _draw(right, shares(matrix), class_names, 1.0, 1.0), right, "share of the true class")
+    if written:
+        _write(left, matrix.astype(np.float64), [[str(count) if count else "" for count in row] for row in matrix])
+        normalised = shares(matrix)
+        _write(right, normalised, [[_short(value) for value in row] for row in normalised])
+    if title:
+        figure.suptitle(title, fontsize=10, parse_math=False)
+    return figure
+
+
+def _draw(axes: Any, values: NDArray[np.float64], class_names: Sequence[str], gamma: float, top: float) -> Any:
+    from matplotlib import colormaps
+    from matplotlib.colors import PowerNorm
+
+    colours = colormaps["Blues"].with_extremes(bad=BLANK)
+    image = axes.imshow(values, cmap=colours, norm=PowerNorm(gamma, 0.0, top), interpolation="nearest")
+    names = [shorten(name, 14) for name in class_names]
+    size = 8 if len(names) <= WRITTEN_CLASSES else 6
+    upright = max(map(len, names)) > 2
+    axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0, fontsize=size, parse_math=False)
+    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    axes.tick_params(length=0 if len(names) > WRITTEN_CLASSES else 2, pad=1.5)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    return image
+
+
+def _bar(figure: Figure, image: Any, axes: Any, label: str) -> None:
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _write(axes: Any, values: NDArray[np.float64], texts: Sequence[Sequence[str]]) -> None:
+    """Numbers in the cells: light on dark, dark on light."""
+    norm = axes.images[0].norm
+    size = 7 if len(values) <= 12 and max(len(text) for row in texts for text in row) <= 4 else 5
+    for row, column in np.ndindex(values.shape):
+        if texts[row][column]:
+            colour = "white" if float(norm(values[row, column])) > 0.6 else "black"
+            axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=size, color=colour)
+
+
+def _short(share: float) -> str:
+    """Two decimals without the leading zero; nothing for none."""
+    if np.isnan(share) or share == 0:
+        return ""
+    text = f"{share:.2f}"
+    return "<.01" if text == "0.00" else text.removeprefix("0")

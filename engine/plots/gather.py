@@ -1,0 +1,179 @@
+"""The data of the figures: run folders, checkpoints, data sets, and what a network says about a set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError, unknown
+from engine.files import BEST, CONFIG, LAST
+
+if TYPE_CHECKING:
+    from engine.config import TrainConfig
+    from engine.data.dataset import Dataset
+    from engine.network import Network
+
+CHUNK = 1024  # samples made float32 at a time
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A network's answers on a set: `truth` (N,), `probabilities` (N, classes)."""
+
+    part: str
+    dataset: Dataset
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        return self.probabilities.argmax(axis=1)
+
+
+def find_config(source: Path) -> TrainConfig:
+    """The configuration of a run folder, or the one in a YAML file."""
+    from engine.config import load_config
+
+    if not source.is_dir():
+        return load_config(source)
+    if not (source / CONFIG).is_file():
+        raise UserError(f"{source}: holds no run, it has no {CONFIG}")
+    return load_config(source / CONFIG)
+
+
+def find_checkpoint(source: Path, config: TrainConfig | None = None) -> Path:
+    """The checkpoint meant by a file, or a run folder's best epoch.
+
+    With the configuration of a run that had no validation set, its last epoch: the one that `engine.train` tests.
+    """
+    if not source.is_dir():
+        return source
+    names = (LAST, BEST) if config is not None and config.split.kind == "none" else (BEST, LAST)
+    for name in names:
+        if (source / name).is_file():
+            return source / name
+    raise UserError(f"{source}: holds no run, it has neither {BEST} nor {LAST}")
+
+
+def read_parts(config: TrainConfig, root: Path | None, where: str) -> dict[str, Dataset]:
+    """The parts of the configuration's data set: "training", and "validation" and "test" where there are such.
+
+    A test part that is the validation set too counts once, as "test".
+    """
+    from engine.train import data_root, load_data
+
+    training, validation, test = load_data(config, data_root(root, config.data_root), f"{where}: ")
+    parts = {"training": training}
+    if validation is not None and validation is not test:
+        parts["validation"] = validation
+    if test is not None:
+        parts["test"] = test
+    return parts
+
+
+def held_out(parts: Mapping[str, Dataset], where: str) -> tuple[str, Dataset]:
+    """The part that a network is judged on, with its name: test, else validation."""
+    for name in ("test", "validation"):
+        if name in parts:
+            return name, parts[name]
+    raise UserError(f"{where}: the run has neither a test nor a validation part, so there is nothing to judge it on")
+
+
+def class_labels(dataset: Dataset) -> NDArray[np.int64]:
+    """Labels (N,): of soft ones the largest."""
+    labels: NDArray[Any] = dataset.labels.argmax(axis=1) if dataset.labels.ndim == 2 else dataset.labels
+    return labels.astype(np.int64, copy=False)
+
+
+def class_names_of(dataset: Dataset) -> tuple[str, ...]:
+    """The set's class names, or the numbers where it has none."""
+    if dataset.class_names:
+        return tuple(dataset.class_names)
+    classes = dataset.labels.shape[1] if dataset.labels.ndim == 2 else int(dataset.labels.max()) + 1
+    return tuple(map(str, range(classes)))
+
+
+def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDArray[np.int64]]:
+    """Samples of each class in each part: (classes,)."""
+    return {name: np.bincount(class_labels(part), minlength=classes) for name, part in parts.items()}
+
+
+def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
+    """The network's probabilities on a set; UserError where the two do not fit."""
+    from engine.predict import class_names, probabilities
+
+    if dataset.sample_shape != net.input_shape:
+        raise UserError(
+            f"{checkpoint}: the network takes {net.input_shape}, but the {part} images of {dataset.name} have shape "
+            f"{dataset.sample_shape}"
+        )
+    if len(net.output_shape) != 1:
+        raise UserError(f"{checkpoint}: the network is no classifier, its output has shape {net.output_shape}")
+    truth = class_labels(dataset)
+    if truth.max() >= net.output_shape[0]:
+        raise UserError(
+            f"{checkpoint}: the network has {net.output_shape[0]} classes, but labels of {dataset.name} run to "
+            f"{truth.max()}"
+        )
+    answers = [
+        probabilities(net, np.ascontiguousarray(dataset.normalise(dataset.images[start : start + CHUNK])))
+        for start in range(0, len(dataset), CHUNK)
+    ]
+    return Predictions(part, dataset, truth, np.concatenate(answers), tuple(class_names(net)))
+
+
+def filter_layers(net: Network) -> dict[str, NDArray[np.float32]]:
+    """The weights that can be drawn, by layer: (OC, IC/groups, KH, KW) of convolutions, (out, in) of linear layers."""
+    weights = net.parameters()
+    return {name: weights[f"{name}.weights"] for name, layer in net.layers.items() if layer.kind in ("conv", "linear")}
+
+
+def reads_colour(net: Network, layer: str) -> bool:
+    """Whether the layer's three input channels are the red, green and blue of the image."""
+    from engine.topology import INPUT
+
+    node = net.topology.node(layer)
+    return node.inputs == (INPUT,) and net.input_shape[0] == 3 and len(net.input_shape) == 3
+
+
+def changing_layers(net: Network) -> dict[str, str]:
+    """How each layer is written, by name, without those that change no value in inference: Dropout and Flatten."""
+    from engine.layers import Dropout, Flatten
+
+    drawn = {name: str(layer) for name, layer in net.layers.items() if not isinstance(layer, (Dropout, Flatten))}
+    return drawn or {name: str(layer) for name, layer in net.layers.items()}
+
+
+def pick_layer(weights: dict[str, Any], net: Network, name: str | None, where: Path) -> str:
+    """The layer whose filters are wanted: as named, or the first that has any; UserError for one without."""
+    if not weights:
+        raise UserError(f"{where}: the network has no layer with filters")
+    if name is None:
+        return next(iter(weights))
+    if name not in net.layers:
+        error = unknown("layer", name, net.layers)
+        raise UserError(f"{where}: {error}; those with filters: {', '.join(weights)}")
+    if name not in weights:
+        raise UserError(
+            f"{where}: layer {name!r} is {net.layers[name]} and has no filters; those that have: {', '.join(weights)}"
+        )
+    return name
+
+
+def read_input(net: Network, image: Path, checkpoint: Path) -> NDArray[np.float32]:
+    """An image file as the network's input (C, H, W), prepared as in training."""
+    from engine.data.images import read_image
+    from engine.data.preprocess import Preprocess
+
+    if net.preprocess is None:
+        raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")
+    prepared = Preprocess.from_dict(net.preprocess)(read_image(image))
+    if prepared.shape != net.input_shape:
+        raise UserError(f"{image}: gives an input of shape {prepared.shape}, the network takes {net.input_shape}")
+    return prepared

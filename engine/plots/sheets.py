@@ -1,0 +1,134 @@
+"""Sheets of images: the most confident mistakes, and samples of each class beside their counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.plots.canvas import COLOURS, GREY, mosaic, new_figure, picture, shorten, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELL = 64  # pixels of a sample's side at most; larger images are thinned out
+
+
+def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Indices of the samples with a wrong label, the most probable first (then by index), at most `count`."""
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    confidence = probabilities[wrong, predicted[wrong]]
+    return wrong[np.argsort(-confidence, kind="stable")][:count]
+
+
+def draw_mistakes(
+    images: NDArray[Any],
+    truth: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    class_names: Sequence[str],
+    count: int = 24,
+) -> Figure:
+    """The `count` wrong predictions of the highest probability, with true and predicted label.
+
+    images          (N, C, H, W), as in a data set
+    truth           (N,)
+    probabilities   (N, classes), as `engine.predict.probabilities` gives them
+    """
+    if count < 1:
+        raise UserError(f"the number of mistakes must be 1 or more, got {count}")
+    worst = worst_mistakes(truth, probabilities, count)
+    total = int((probabilities.argmax(axis=1) != truth).sum())
+    columns = min(8, max(len(worst), 4))
+    rows = max(1, math.ceil(len(worst) / columns))
+    # Long class names need wide cells.
+    longest = max((len(shorten(class_names[label], 16)) for label in range(len(class_names))), default=1)
+    cell = min(1.75, max(1.05, 0.085 * (longest + 6)))
+    figure = new_figure(columns * cell, rows * (cell + 0.38) + 0.45)
+    figure.suptitle(f"{total:,} mistakes in {len(truth):,} samples" + (", the most confident first" if total else ""),
+                    fontsize=10)  # fmt: skip
+    if not total:
+        return figure
+    pictures = shown(images[worst])
+    grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes in grid[len(worst) :]:
+        axes.axis("off")
+    for axes, sample, image in zip(grid, worst, pictures):
+        predicted = int(probabilities[sample].argmax())
+        picture(axes, image)
+        true_name, name = (shorten(class_names[label], 16) for label in (int(truth[sample]), predicted))
+        percent = _percent(float(probabilities[sample, predicted]))
+        axes.set_title(f"true {true_name}", fontsize=7.5, color=COLOURS[0], pad=2, parse_math=False)
+        axes.set_xlabel(f"{name} ({percent})", fontsize=7.5, color=COLOURS[1], labelpad=2, parse_math=False)
+    figure.supxlabel("above: true class; below: predicted class and its probability", fontsize=8, color=GREY)
+    return figure
+
+
+def _percent(probability: float) -> str:
+    """Rounded down, so that nothing but certainty is 100 %."""
+    return f"{math.floor(probability * 1000) / 10:.1f} %" if probability < 1 else "100 %"
+
+
+def draw_samples(
+    images: NDArray[Any],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    counts: Mapping[str, NDArray[np.int64]],
+    per_class: int = 10,
+) -> Figure:
+    """A row of samples for each class (the first ones), and beside it the class's number of samples.
+
+    images   (N, C, H, W); labels (N,)
+    counts   by part ("training", "validation", "test"): (classes,), stacked in one bar
+    """
+    if per_class < 1:
+        raise UserError(f"the number of samples per class must be 1 or more, got {per_class}")
+    classes = len(class_names)
+    sheet = _class_rows(images, labels, classes, per_class)
+    row = 0.5 if classes <= 20 else 0.3
+    wide = per_class * row * images.shape[3] / images.shape[2]
+    figure = new_figure(wide + 4.2, classes * row + 1.0)
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [wide, 2.8]})
+    # One unit per class, so that both halves share their axis.
+    picture(left, sheet, extent=(0, wide / row, classes - 0.5, -0.5), aspect="auto")
+    names = [shorten(name, 18) for name in class_names]
+    left.set_yticks(range(classes), names, fontsize=8 if classes <= 20 else 7, parse_math=False)
+    left.tick_params(length=0)
+    left.set_ylabel("class")
+    left.set_xlabel(f"the first {per_class} samples of each")
+    _draw_counts(right, counts, classes)
+    return figure
+
+
+def _class_rows(images: NDArray[Any], labels: NDArray[np.int64], classes: int, per_class: int) -> NDArray[np.float64]:
+    """The mosaic: a row of `per_class` cells for each class, NaN where it has fewer samples."""
+    step = math.ceil(max(images.shape[2:]) / CELL)
+    chosen = [np.flatnonzero(labels == label)[:per_class] for label in range(classes)]
+    order = np.concatenate(chosen).astype(np.int64)
+    pictures = shown(images[order][:, :, ::step, ::step])
+    cells = np.full((classes * per_class, *pictures.shape[1:]), np.nan)
+    places = [label * per_class + place for label, own in enumerate(chosen) for place in range(len(own))]
+    cells[places] = pictures
+    return mosaic(cells, per_class)
+
+
+def _draw_counts(axes: Any, counts: Mapping[str, NDArray[np.int64]], classes: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    before = np.zeros(classes, np.int64)
+    for (part, values), colour in zip(counts.items(), COLOURS):
+        axes.barh(np.arange(classes), values, left=before, height=0.7, color=colour, label=f"{part} ({values.sum():,})")
+        before = before + values
+    for place, total in enumerate(before):
+        axes.annotate(f"{total:,}", (total, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.set_xlim(0, max(int(before.max()), 1) * 1.22)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.tick_params(axis="y", left=False, labelleft=False)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_xlabel("samples")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.figure.legend(loc="outside upper right", ncols=3, fontsize=7, frameon=False)

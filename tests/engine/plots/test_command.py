@@ -1,0 +1,222 @@
+"""`python -m engine.plots`: what it writes for a real run, and that every mistake is one line and no file."""
+
+import builtins
+import json
+import re
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import engine
+from engine import train
+from engine.cli import run
+from engine.errors import UserError
+from engine.plots import __main__ as command
+from engine.plots import gather
+from engine.plots.canvas import check_target
+from tests.engine.small import SIDE, small_config, small_images, small_net, write_archive
+
+pytest.importorskip("matplotlib", reason="figures need matplotlib")
+
+FIGURES = {"curves", "samples", "confusion", "mistakes", "features", "filters"}
+
+
+def call_module(module, name, arguments):
+    """Run a command's main in this process, as its shell would; the exit status."""
+    before, threads = sys.argv, engine.get_num_threads()
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        return run(module.main)
+    finally:
+        sys.argv = before
+        engine.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with the runs "run" (with a test part), "plain" (validation only) and "blind" (neither)."""
+    place = tmp_path_factory.mktemp("plots")
+    archive = write_archive(place / "set.npz")
+    images, labels = small_images(40, seed=9)
+    np.savez(place / "test.npz", x=images, y=labels)
+    cv2.imwrite(str(place / "one.png"), images[0])
+    config = small_config(archive) | {"epochs": 2}
+    (place / "small.yaml").write_text(yaml.safe_dump(config))
+    (place / "broken.yaml").write_text(yaml.safe_dump(config | {"epoch": 1}))
+    for name, overrides in {
+        "run": [f"dataset.test={{path: {place / 'test.npz'}}}"],
+        "plain": ["epochs=1"],
+        "blind": ["split={kind: none}", "metric=train_loss", "schedule.name=Constant"],
+    }.items():
+        assert call_module(train, "train", [place / "small.yaml", *overrides, "--out", place / name]) == 0
+    return place
+
+
+def call(capsys, *arguments):
+    """Exit status, standard output and standard error of the command."""
+    capsys.readouterr()
+    status = call_module(command, "plots", arguments)
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+def test_all_figures_of_a_run_in_a_folder_or_on_a_sheet(trained, capsys, tmp_path):
+    status, out, err = call(capsys, "all", trained / "run")
+    assert status == 0, err
+    written = {path.stem: path.read_bytes() for path in (trained / "run" / "plots").iterdir()}
+    assert set(written) == FIGURES and all(data.startswith(b"\x89PNG") for data in written.values())
+    assert call(capsys, "all", trained / "run", "--out", tmp_path / "sheet.png")[0] == 0
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("what", sorted(FIGURES))
+def test_each_figure_in_each_format(trained, capsys, tmp_path, what, suffix):
+    source = trained / "plain"
+    more = {"curves": [trained / "run"], "features": ["--image", trained / "one.png"]}.get(what, [])
+    status, out, err = call(capsys, what, source, *more, "--out", tmp_path / f"figure.{suffix}")
+    assert status == 0, err
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(start)
+    assert [path.name for path in tmp_path.iterdir()] == [f"figure.{suffix}"]
+
+
+def test_the_matrix_agrees_with_the_runs_own_result(trained):
+    _, parts, answers = command.judged(trained / "run", None)
+    result = json.loads((trained / "run" / "result.json").read_text())
+    assert set(parts) == {"training", "validation", "test"} and answers.part == "test"
+    assert np.mean(answers.predicted == answers.truth) == pytest.approx(result["test_accuracy"])
+    assert answers.class_names == ("0", "1", "2")
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, 1e-5)
+    _, _, answers = command.judged(trained / "plain", None)
+    assert answers.part == "validation" and len(answers.truth) == 40
+
+
+def test_a_run_without_validation_is_drawn_from_its_last_epoch(trained):
+    config = gather.find_config(trained / "blind")
+    assert gather.find_checkpoint(trained / "blind", config).name == "last.safetensors"
+    assert gather.find_checkpoint(trained / "run", gather.find_config(trained / "run")).name == "best.safetensors"
+
+
+def test_curves_of_a_checkpoint_are_those_of_its_log(trained):
+    from engine.plots.curves import read_log
+
+    stored, logged = read_log(trained / "run" / "last.safetensors"), read_log(trained / "run")
+    assert stored.epochs.tolist() == logged.epochs.tolist() == [1, 2]
+    assert all((stored.values[key] == values).all() for key, values in logged.values.items())
+
+
+def test_samples_of_a_configuration(trained, capsys, tmp_path):
+    assert call(capsys, "samples", trained / "small.yaml", "--per-class", 2, "--out", tmp_path / "s.png")[0] == 0
+
+
+def test_dropout_and_flatten_have_no_strip_and_colour_is_known(trained):
+    assert list(gather.changing_layers(small_net())) == ["0", "1", "2", "3", "6", "7"]
+    assert list(gather.filter_layers(small_net())) == ["0", "6"]
+    colour = engine.Sequential([engine.Conv2D(3, 3, 3), engine.Conv2D(3, 2, 3)], (3, 8, 8))
+    assert gather.reads_colour(colour, "0") and not gather.reads_colour(colour, "1")
+    assert not gather.reads_colour(small_net(), "0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["curves", "nowhere"], "nowhere: no such run folder"),
+        (["curves", "."], r"\.: holds no run"),
+        (["curves", "run", "damaged"], r"damaged/log.jsonl, line 2: is damaged"),
+        (["curves", "run/best.safetensors"], "keeps no history"),
+        (["curves", "run", "--out", "run"], "figure's file ends in"),
+        (["curves", "run", "--out", "curves.gif"], "figure's file ends in .png, .svg, .pdf, not in '.gif'"),
+        (["curves", "run", "--out", "small.yaml/curves.png"], "small.yaml: is a file"),
+        (["confusion", "nowhere"], "nowhere: is no run folder"),
+        (["confusion", "run/best.safetensors"], "is no run folder"),
+        (["confusion", "damaged"], "config.yaml"),
+        (["confusion", "blind"], "neither a test nor a validation part"),
+        (["confusion", "other"], "takes .3, 28, 28., but the validation images of set have shape .1, 10, 10."),
+        (["filters", "nowhere.safetensors"], "no such checkpoint"),
+        (["filters", "damaged"], "neither best.safetensors nor last.safetensors"),
+        (["filters", "run", "--layer", "conv1"], "unknown layer 'conv1'.*those with filters: 0, 6"),
+        (["filters", "run", "--layer", "2"], "layer '2' is ReLU.* has no filters; those that have: 0, 6"),
+        (["filters", "run/log.jsonl"], "not a whole safetensors file"),
+        (["features", "run", "--image", "nowhere.png"], "nowhere.png: cannot be read"),
+        (["features", "run", "--image", "small.yaml"], "not an image"),
+        (["features", "run", "--image", "large.png"], "gives an input of shape .1, 12, 12."),
+        (["features", "bare.safetensors", "--image", "one.png"], "without its preprocessing"),
+        (["mistakes", "run", "--count", "0"], "1 or more, got 0"),
+        (["samples", "run", "--per-class", "0"], "1 or more, got 0"),
+        (["samples", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["samples", "broken.yaml"], "did you mean 'epochs'"),
+        (["all", "damaged"], "line 2: is damaged"),
+        (["all", "run", "--out", "small.yaml/plots"], "small.yaml: is a file"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(trained, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(trained)
+    (trained / "damaged").mkdir(exist_ok=True)
+    line = (trained / "run" / "log.jsonl").read_text().splitlines()[0]
+    (trained / "damaged" / "log.jsonl").write_text(f"{line}\n{line[:30]}")
+    cv2.imwrite("large.png", np.zeros((12, 12), np.uint8))
+    small_net().save("bare.safetensors")
+    other = trained / "other"
+    other.mkdir(exist_ok=True)
+    (other / "config.yaml").write_text((trained / "plain" / "config.yaml").read_text())
+    from engine.models import lenet
+
+    lenet().save(other / "best.safetensors")
+    before = set(trained.rglob("*"))
+    status, out, err = call(capsys, *arguments)
+    assert status == 2 and not out
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(message, err), err
+    assert set(trained.rglob("*")) == before
+
+
+def test_without_matplotlib_the_command_for_it_is_told(trained, monkeypatch, capsys, tmp_path):
+    real = builtins.__import__
+
+    def refuse(name, *arguments, **keywords):
+        if name.startswith("matplotlib"):
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    status, _, err = call(capsys, "curves", trained / "run", "--out", tmp_path / "c.png")
+    assert status == 2 and 'pip install "cnn-engine[plots]"' in err and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_the_old_figure(trained, monkeypatch, capsys, tmp_path):
+    target = tmp_path / "c.png"
+    target.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr("os.fsync", full)
+    status, _, err = call(capsys, "curves", trained / "run", "--out", target)
+    assert status == 2 and "No space left" in err
+    assert target.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["c.png"]
+
+
+def test_a_folder_without_permission(monkeypatch, tmp_path):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match="no permission"):
+        check_target(tmp_path / "c.png")
+
+
+def test_real_images_of_three_channels(data_root, tmp_path, capsys):
+    """CIFAR-10 from the publisher's files: the filters of the image are in colour, the classes have their names."""
+    from pathlib import Path
+
+    example = Path(__file__).parents[3] / "experiments" / "configs" / "cifar10.yaml"
+    settings = ["dataset.subset=200", "dataset.test=false", "split={kind: fraction}", "epochs=1", "threads=1"]
+    arguments = [example, *settings, "--data-root", data_root, "--out", tmp_path / "run"]
+    assert call_module(train, "train", arguments) == 0
+    net, parts, answers = command.judged(tmp_path / "run", data_root)
+    assert gather.reads_colour(net, "0") and "airplane" in answers.class_names
+    figure = command._filters(net, tmp_path / "run", None)
+    assert figure.axes[0].images[0].get_array().ndim == 3
+    assert sum(map(sum, gather.counts_by_class(parts, 10).values())) == 200
+    assert SIDE != answers.dataset.images.shape[2] == 32
