@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli import run
+from engine.data.location import data_root
 from engine.files import RESULT
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/ and the config's name)")
     parser.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder that holds the data sets (default: CNN_DATA)"
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the data sets (default: the key data_root, CNN_DATA, the user's cache folder)",
     )
 
 
@@ -234,14 +237,6 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
     if not 0 <= split.fold < split.folds:
         raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
     return stratified_folds(strata, split.folds, split.seed)[split.fold]
-
-
-def data_root(given: Path | None, configured: str | None) -> Path | None:
-    """Where the data sets lie: the option, the configuration's key, or the variable CNN_DATA."""
-    if given is not None:
-        return given
-    place = configured or os.environ.get("CNN_DATA")
-    return Path(place) if place else None
 
 
 def main() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from engine.config import DatasetConfig, SplitConfig, TrainConfig
 from engine.data.dataset import Dataset
+from engine.data.location import data_root
 from engine.data.preprocess import Preprocess
 from engine.errors import DivergedError
 from engine.plan import Choices
-from engine.train import data_root, load_data, make_loader, make_trainer
+from engine.train import load_data, make_loader, make_trainer
 from experiments.config import Study
 from experiments.progress import Progress
 from experiments.store import Result, Run, Store

@@ -200,8 +200,8 @@ def read_case(case: Case) -> Any:
 def load_sets(case: Case, root: Path | None) -> Sets:
     """The case's real samples; where the case says how many train, they are drawn and the others are the test set."""
     from engine.data.dataset import prepare
+    from engine.data.location import data_root
     from engine.data.readers import read_dataset
-    from engine.train import data_root
 
     config = read_case(case)
     root = data_root(root, config.data_root)

@@ -64,7 +64,7 @@ def test_cifar10_planes_become_red_green_blue(tmp_path):
     assert raw.labels.tolist() == [7, 7] and raw.class_names[7] == "h"
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"\1" * 3072, "multiple of 3073"), (b"\x0a" * 3073, "label 10")])
+@pytest.mark.parametrize(("data", "message"), [(b"\1" * 3072, "multiple of 3073"), (b"\x0a" * 3073, "from 10 to 10")])
 def test_damaged_cifar10(tmp_path, data, message):
     (write_cifar10(tmp_path / "cifar10") / "test_batch.bin").write_bytes(data)
     with pytest.raises(UserError, match=message):
@@ -92,8 +92,10 @@ def test_numtadb(tmp_path):
         ("filename,label\na0.png,3\n", "no column 'digit'"),
         ("", "no header"),
         ("filename,digit\na0.png,x\n", "line 2: digit 'x'"),
-        ("filename,digit\na0.png,3\na7.png,3\na8.png,3\n", "a7.png: no such file .2 of 3"),
+        ("filename,digit\na0.png,3\na7.png,3\na8.png,3\n", "a7.png: no such file .2 of the 3"),
         ("filename,digit\na0.png\n", "line 2: too few values"),
+        ("filename,digit\na0.png,3\na1.png,3\na0.png,4\n", "names a0.png more than once"),
+        ("filename,digit\n", "names no images"),
     ],
 )
 def test_bad_numtadb_tables(tmp_path, table, message):

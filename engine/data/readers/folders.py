@@ -1,0 +1,102 @@
+"""Image files in folders: one per class, or one folder with a CSV table. The user's own data, scenes, CMATERdb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.images import IMAGE_SUFFIXES
+from engine.data.readers.archives import read_arrays
+from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder
+from engine.data.readers.tables import read_csv
+from engine.errors import UserError
+
+SCENES = ("Opencountry", "coast", "forest", "highway", "inside_city", "mountain", "street", "tallbuilding")
+CMATERDB_FILES = {"train": "training-images.npz", "test": "testing-images.npz"}
+
+
+def read_folder(
+    root: Path | None,
+    path: str,
+    table: str | None = None,
+    file_column: str = "filename",
+    label_column: str = "label",
+    classes: tuple[str, ...] = (),
+) -> RawDataset:
+    """The user's own images: one folder per class, or a folder and a CSV table. `path` is taken as given, no root.
+
+    Without `table`, each folder in `path` is a class. With it, `file_column` names files relative to `path`, and
+    `label_column` their classes; the table lies in `path` or is given with its folder. classes: the class names in the
+    order of their numbers, where any other is an error (default: those found, sorted).
+    """
+    folder = Path(path)
+    if len(set(classes)) < len(classes):
+        raise UserError(f"the classes of {folder} must be given once each, got {', '.join(classes)}")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder (expected one folder of images per class, or images and a table)")
+    if table is None:
+        return _class_folders(folder.name, folder, classes)
+    place = folder / table if (folder / table).is_file() else Path(table)
+    return _folder_with_table(folder, place, file_column, label_column, classes)
+
+
+def read_scenes(root: Path | None, split: str = "train") -> RawDataset:
+    """MIT 8 scenes (Oliva & Torralba 2001) in the MIT_split layout: colour, a folder per class. split: train, test."""
+    folder = nested(set_folder(root, "scenes"), "MIT_split")
+    return _class_folders("scenes", folder / choice("scenes split", split, ("train", "test")), SCENES)
+
+
+def read_cmaterdb(root: Path | None, split: str = "train") -> RawDataset:
+    """CMATERdb 3.1.1 (Das et al. 2012), handwritten Bangla digits, colour 32x32.
+
+    split: train or test, from training-images.npz and testing-images.npz (arrays images and labels); or all, from
+    folders 0 … 9 of image files.
+    """
+    folder = set_folder(root, "cmaterdb")
+    if choice("cmaterdb split", split, ("train", "test", "all")) == "all":
+        return _class_folders("cmaterdb", folder, DIGIT_NAMES, (*IMAGE_SUFFIXES, ".bmp"))
+    images, labels = read_arrays(folder / CMATERDB_FILES[split], "images", "labels")
+    if labels.max() > 9:
+        raise UserError(f"{folder / CMATERDB_FILES[split]}: label {labels.max()}, expected 0 to 9")
+    return RawDataset("cmaterdb", images, labels, DIGIT_NAMES)
+
+
+def _class_folders(
+    name: str, folder: Path, classes: Sequence[str] = (), suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> RawDataset:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder (expected one folder of images per class)")
+    found = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if not found:
+        raise UserError(f"{folder}: holds no class folders")
+    names = tuple(classes) or tuple(found)
+    for wrong, what in ((set(names) - set(found), "is missing"), (set(found) - set(names), "is none of the classes")):
+        if wrong:
+            raise UserError(f"{folder / min(wrong)}: the folder {what} (expected {', '.join(names)})")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, each in enumerate(names):
+        inside = sorted(file for file in (folder / each).iterdir() if file.suffix.lower() in suffixes)
+        if not inside:
+            raise UserError(f"{folder / each}: the class folder holds no images ({', '.join(suffixes)})")
+        paths += inside
+        labels += [label] * len(inside)
+    return RawDataset(name, ImageFiles(paths), np.array(labels, np.int64), names)
+
+
+def _folder_with_table(
+    folder: Path, table: Path, file_column: str, label_column: str, classes: Sequence[str]
+) -> RawDataset:
+    rows = list(read_csv(table, (file_column, label_column)))
+    names = tuple(classes) or tuple(sorted({row[label_column] for _, row in rows}))
+    numbers = {name: number for number, name in enumerate(names)}
+    for line, row in rows:
+        if row[label_column] not in numbers:
+            raise UserError(f"{table}, line {line}: label {row[label_column]!r}, expected one of {', '.join(names)}")
+    paths = [folder / row[file_column] for _, row in rows]
+    check_table_files(table, paths)
+    labels = np.array([numbers[row[label_column]] for _, row in rows], np.int64)
+    return RawDataset(folder.name, ImageFiles(paths), labels, names)

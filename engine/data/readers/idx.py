@@ -1,0 +1,75 @@
+"""MNIST and EMNIST: idx files of unsigned bytes, gzipped or plain."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.dataset import RawDataset
+from engine.data.readers.files import DIGIT_NAMES, choice, nested, plain_or_gzipped, set_folder
+from engine.errors import UserError
+
+MNIST_PREFIX = {"train": "train", "test": "t10k"}
+UPPER = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+LOWER = tuple("abcdefghijklmnopqrstuvwxyz")
+# Class names of EMNIST's parts (Cohen et al. 2017, table II). `balanced` merges the 15 letters whose two cases look
+# alike into the upper case; `letters` merges all of them and counts its labels from 1.
+EMNIST_CLASSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "digits": DIGIT_NAMES,
+        "letters": UPPER,
+        "balanced": DIGIT_NAMES + UPPER + tuple("abdefghnqrt"),
+        "byclass": DIGIT_NAMES + UPPER + LOWER,
+    }
+)
+
+
+def read_mnist(root: Path | None, split: str = "train") -> RawDataset:
+    """MNIST's idx files (LeCun, Cortes, Burges), gzipped or plain: grey 28x28. split: train or test."""
+    folder = set_folder(root, "mnist")
+    prefix = MNIST_PREFIX[choice("mnist split", split, MNIST_PREFIX)]
+    images = read_idx(plain_or_gzipped(folder, f"{prefix}-images-idx3-ubyte"), 3)
+    labels = read_idx(plain_or_gzipped(folder, f"{prefix}-labels-idx1-ubyte"), 1).astype(np.int64)
+    return RawDataset("mnist", images, labels, DIGIT_NAMES)
+
+
+def read_emnist(root: Path | None, part: str = "digits", split: str = "train") -> RawDataset:
+    """EMNIST (Cohen et al. 2017): grey 28x28, upright. part: digits, letters, balanced, byclass; split: train, test.
+
+    The files hold every image transposed; it is turned back here.
+    """
+    folder = nested(set_folder(root, "emnist"), "gzip")
+    classes = EMNIST_CLASSES[choice("emnist part", part, EMNIST_CLASSES)]
+    stem = f"emnist-{part}-{choice('emnist split', split, ('train', 'test'))}"
+    images = read_idx(plain_or_gzipped(folder, f"{stem}-images-idx3-ubyte"), 3)
+    path = plain_or_gzipped(folder, f"{stem}-labels-idx1-ubyte")
+    first = 1 if part == "letters" else 0
+    labels = read_idx(path, 1).astype(np.int64) - first
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise UserError(
+            f"{path}: labels run from {labels.min() + first} to {labels.max() + first}, "
+            f"expected {first} to {len(classes) - 1 + first}"
+        )
+    return RawDataset(f"emnist-{part}", images.transpose(0, 2, 1), labels, classes)
+
+
+def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
+    """An idx file of unsigned bytes: magic 0, 0, 8, rank; `rank` big-endian int32 extents; the values."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: damaged gzip file ({error})") from None
+    header = 4 + 4 * rank
+    if len(data) < header or data[:4] != bytes((0, 0, 8, rank)):
+        raise UserError(f"{path}: not an idx file of unsigned bytes with {rank} dimensions")
+    shape = tuple(int(extent) for extent in np.frombuffer(data, ">i4", rank, 4))
+    expected = header + int(np.prod(shape, dtype=np.int64))
+    if len(data) != expected:
+        raise UserError(f"{path}: {len(data)} bytes, but its header {shape} asks for {expected}")
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
