@@ -1,4 +1,4 @@
-"""Classify images with a trained network: `python -m engine.predict IMAGES --checkpoint F`."""
+"""Classify images with one trained network or several: `python -m engine.predict IMAGES --checkpoint F`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from engine.network import Network
+    from engine.ensemble import Member, View
 
-CHUNK = 256  # images decoded at a time
 # Column names that a table of true labels may use, in the order in which they are looked for.
 FILE_COLUMNS = ("filename", "file", "image")
 LABEL_COLUMNS = ("label", "digit")
@@ -25,7 +24,7 @@ LABEL_COLUMNS = ("label", "digit")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about one image; probability is that of the label, 0 … 1."""
+    """What is said about one image; probability is that of the label, 0 … 1."""
 
     path: Path
     index: int
@@ -41,7 +40,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "confusion matrix.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="PNG or JPEG files, or folders of them")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the trained network")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        help="a trained network; given several times, the mean of the networks' probabilities counts",
+    )
+    parser.add_argument(
+        "--tta",
+        metavar="VIEWS",
+        help="test-time augmentation: flip, shift:PIXELS and rotate:DEGREES with commas between them, such as "
+        "flip,shift:1; the mean of the probabilities over all combinations counts",
+    )
     parser.add_argument(
         "--config", type=Path, metavar="CONFIG.yaml", help="take the keys checkpoint_path and gt_csv from this file"
     )
@@ -52,83 +63,72 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def predict(options: argparse.Namespace) -> None:
     """Do what the command line asks for; on an error no output file is written or changed."""
-    from engine.checkpoint import load
     from engine.data.images import find_images
+    from engine.ensemble import load_members, parse_views
     from engine.errors import UserError
 
     if options.out and options.out.is_dir():
         raise UserError(f"{options.out}: is a folder; --out takes the name of a file")
-    checkpoint, truth_path = sources(options)
-    net = load(checkpoint)
+    checkpoints, truth_path = sources(options)
+    views = parse_views(options.tta) if options.tta else ()
+    members = load_members(checkpoints)
+    names = members[0].class_names
     paths = find_images(options.images)
-    truth = None if truth_path is None else read_truth(truth_path, paths, class_names(net))
-    predictions = list(classify(net, paths, checkpoint))
+    truth = None if truth_path is None else read_truth(truth_path, paths, names)
+    predictions = list(classify(members, paths, views))
     write_predictions(predictions, options.out)
     if truth is not None:
         # The table of predictions may be read by a program: the report goes beside it, not into it.
         stream = sys.stdout if options.out else sys.stderr
-        print(report(truth, predictions, class_names(net)), file=stream)
+        print(report(truth, predictions, names), file=stream)
 
 
-def sources(options: argparse.Namespace) -> tuple[Path, Path | None]:
-    """Checkpoint and table of true labels: the command line's, else the configuration's."""
+def sources(options: argparse.Namespace) -> tuple[list[Path], Path | None]:
+    """Checkpoints and table of true labels: the command line's, else the configuration's."""
     from engine.config import load_config
     from engine.errors import UserError
 
     config = load_config(options.config) if options.config else None
-    checkpoint = options.checkpoint or (config and config.checkpoint_path)
+    configured = config and config.checkpoint_path
+    checkpoints = options.checkpoint or ([Path(configured)] if configured else [])
     truth = options.gt or (config and config.gt_csv)
-    if not checkpoint:
+    if not checkpoints:
         place = f"{options.config} has no checkpoint_path; " if options.config else ""
         raise UserError(f"{place}which network? Give --checkpoint FILE, or a configuration with checkpoint_path")
-    return Path(checkpoint), Path(truth) if truth else None
+    return checkpoints, Path(truth) if truth else None
 
 
-def class_names(net: Network) -> list[str]:
-    """The network's class names, or their numbers where it has none."""
-    return list(net.class_names) or [str(index) for index in range(net.output_shape[0])]
-
-
-def classify(net: Network, paths: Sequence[Path], checkpoint: Path) -> Iterator[Prediction]:
-    """Predictions in the order of the paths. UserError for a network without preprocessing, or an unreadable image."""
+def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[View] = ()) -> Iterator[Prediction]:
+    """Predictions in the order of the paths; each image is decoded once. UserError for one that is unreadable or does
+    not give the input of a network.
+    """
     import numpy as np
 
     from engine.data.images import read_image
-    from engine.data.preprocess import Preprocess
-    from engine.errors import UserError
+    from engine.ensemble import CHUNK, ensemble_probabilities
 
-    if net.preprocess is None:
-        raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")
-    if len(net.output_shape) != 1:
-        raise UserError(f"{checkpoint}: the network is no classifier, its output has shape {net.output_shape}")
-    names = class_names(net)
-    preprocess = Preprocess.from_dict(net.preprocess)
+    names = members[0].class_names
     for start in range(0, len(paths), CHUNK):
         part = paths[start : start + CHUNK]
-        prepared = [preprocess.prepare(read_image(path)) for path in part]
-        for path, image in zip(part, prepared, strict=True):
-            if image.shape != net.input_shape:
-                raise UserError(f"{path}: gives an input of shape {image.shape}, the network takes {net.input_shape}")
-        scores = probabilities(net, preprocess.normalise(np.stack(prepared)))
+        prepared: list[list[Any]] = [[] for _ in members]
+        for path in part:
+            raw = read_image(path)
+            for member, images in zip(members, prepared, strict=True):
+                images.append(member.preprocess.prepare(raw))
+                _check_shape(path, images[-1].shape, member)
+        scores = ensemble_probabilities(members, [np.stack(images) for images in prepared], views)
         for path, row in zip(part, scores, strict=True):
             index = int(row.argmax())
             yield Prediction(path, index, names[index], float(row[index]))
 
 
-def probabilities(net: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Outputs as probabilities (N, classes): softmax is applied here where the network does not end in one.
+def _check_shape(path: Path, shape: tuple[int, ...], member: Member) -> None:
+    from engine.errors import UserError
 
-    A network that ends in Sigmoid gives a probability per class already.
-    """
-    import numpy as np
-
-    from engine.layers import Sigmoid, Softmax
-
-    outputs = net.predict(images, batch_size=CHUNK)
-    if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
-        return outputs
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    if shape != member.net.input_shape:
+        raise UserError(
+            f"{path}: gives an input of shape {shape}, the network in {member.source} takes {member.net.input_shape}"
+        )
 
 
 def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> None:

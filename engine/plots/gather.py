@@ -106,7 +106,7 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
     """The network's probabilities on a set; UserError where the two do not fit."""
-    from engine.predict import class_names, probabilities
+    from engine.ensemble import class_names, probabilities
 
     if dataset.sample_shape != net.input_shape:
         raise UserError(

@@ -37,7 +37,7 @@ def draw_mistakes(
 
     images          (N, C, H, W), as in a data set
     truth           (N,)
-    probabilities   (N, classes), as `engine.predict.probabilities` gives them
+    probabilities   (N, classes), as `engine.ensemble.probabilities` gives them
     """
     if count < 1:
         raise UserError(f"the number of mistakes must be 1 or more, got {count}")

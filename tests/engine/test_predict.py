@@ -17,8 +17,8 @@ from engine import predict as command
 from engine.cli import run
 from engine.data.dataset import Dataset, RawDataset, prepare
 from engine.data.preprocess import Preprocess
+from engine.ensemble import probabilities
 from engine.errors import UserError
-from engine.predict import probabilities
 from engine.trainer import Trainer
 from tests.engine.small import CLASSES, small_images, small_layers, small_net
 
@@ -188,7 +188,7 @@ def test_class_numbers_where_there_are_no_names(tmp_path, monkeypatch, capsys, p
     assert status == 0 and {row["label"] for row in csv.DictReader(out.splitlines())} <= {"0", "1", "2"}
 
 
-@pytest.mark.parametrize("module", ["engine.train", "engine.predict"])
+@pytest.mark.parametrize("module", ["engine.train", "engine.predict", "engine.crossval"])
 def test_help_answers_at_once(module):
     seconds = []
     for _ in range(3):
