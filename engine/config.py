@@ -14,6 +14,7 @@ from engine.errors import UserError, unknown
 from engine.layers.base import checked_seed
 from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
 from engine.schema import merge, parse_override, read_mapping, read_yaml
+from engine.transfer import InitializeConfig
 
 if TYPE_CHECKING:
     from engine.losses import Loss
@@ -91,6 +92,7 @@ class AugmentConfig:
 class TrainConfig:
     """All keys of a configuration file; only `dataset` and `model` have no default.
 
+    initialize_from: weights of a checkpoint, by names of layers (see engine.transfer.initialize).
     optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
     metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
     algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
@@ -106,6 +108,7 @@ class TrainConfig:
     preprocess: Preprocess = Preprocess()
     augment: AugmentConfig = AugmentConfig()
     split: SplitConfig = SplitConfig()
+    initialize_from: InitializeConfig | None = None
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})

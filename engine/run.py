@@ -214,6 +214,8 @@ class Run:
             write_atomically(self.out / CONFIG, _to_yaml(trainer.config or self._settings()).encode())
         if self.log:
             self.log.restart(self.history.epochs)
+            if trainer.initialized:
+                self.log.event({"event": "initialized", **trainer.initialized})
 
     def _run_epoch(self, progress: Progress) -> Record:
         trainer, position = self.trainer, self.position
@@ -319,7 +321,8 @@ class Run:
         position.step = trainer.steps
         position.history = asdict(self.history)
         position.schedule = trainer.schedule.state_dict()
-        training = {"settings": self._settings(), "data": self._data_hash, "position": asdict(position)}
+        training: Record = {"settings": self._settings(), "data": self._data_hash, "position": asdict(position)}
+        training["initialized"] = trainer.initialized
         content = Checkpoint.of(
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
         )
@@ -376,6 +379,7 @@ class Run:
         self.position = Position(**last.training["position"])
         self.history = History(**self.position.history)
         last.restore_into(trainer.net)
+        trainer.initialized = last.training.get("initialized")
         trainer.session.load_state(last.optimizer)
         trainer.schedule.load_state(self.position.schedule)
         trainer.steps = self.position.step

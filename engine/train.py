@@ -60,12 +60,15 @@ def train(options: argparse.Namespace) -> None:
     """
     from engine.config import load_config
     from engine.run import holds_run
+    from engine.transfer import Report
 
     config = load_config(options.config, options.overrides)
     out = options.out or Path(config.out or Path("runs") / options.config.stem)
     holds_run(out, options.resume)
     where = f"{options.config}: "
     trainer = checked_trainer(config, out, where)
+    if trainer.initialized is not None:
+        print(Report(**trainer.initialized))
     train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root), where)
     history, result = fit_and_test(config, trainer, train_set, validation, test, resume=options.resume)
     print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
@@ -130,6 +133,8 @@ def fit_and_test(
         restore_best=validation is not None,
     )
     result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
+    if trainer.initialized is not None:
+        result["initialized"] = trainer.initialized
     if test is not None:
         with instruction_set(trainer.isa):
             measured = trainer.evaluate(test)
@@ -140,11 +145,12 @@ def fit_and_test(
 
 
 def make_trainer(config: TrainConfig, out: Path) -> Trainer:
-    """Network, optimiser, loss and schedule of the configuration, ready to fit."""
+    """Network (with its first weights), optimiser, loss and schedule of the configuration, ready to fit."""
     from engine.config import build_loss, build_network, build_optimizer, build_schedule
     from engine.trainer import Trainer
+    from engine.transfer import initialize_trainer
 
-    return Trainer(
+    trainer = Trainer(
         build_network(config.model, config.seed),
         build_optimizer(config.optimizer),
         build_loss(config.loss),
@@ -159,6 +165,9 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         tune=config.tune,
         config=config.to_dict(),
     )
+    if config.initialize_from is not None:
+        initialize_trainer(trainer, config.initialize_from)
+    return trainer
 
 
 def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:

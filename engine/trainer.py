@@ -92,6 +92,8 @@ class Trainer:
         self.last_rate = 0.0
         self.epoch = 0
         self.isa: str | None = None  # instruction set of the last run
+        self.initialize_from: Record | None = None  # the section of the configuration that a transfer followed
+        self.initialized: Record | None = None  # what the transfer did (engine.transfer.Report): goes to the record
         self.session: TrainingSession | None = None
         self._capacity = 0
 
@@ -200,6 +202,7 @@ class Trainer:
         """What decides the bits of a run, beside the data: in JSON's own types, for comparison on resume."""
         return plain(
             {
+                "initialize_from": self.initialize_from,
                 "optimizer": describe(self.optimizer),
                 "loss": describe(self.loss),
                 "schedule": describe(self.schedule),
