@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from engine.network import Network
     from engine.plots.gather import Predictions
 
-SHEET_WIDTH = 1400  # pixels of a sheet with every figure of a run
+FIGURES = ("curves", "samples", "features", "confusion", "mistakes", "filters")
+SHEET_WIDTH = 1200  # pixels of a sheet with every figure of a run
 MISTAKES, PER_CLASS = 24, 10  # images drawn unless told otherwise
 
 
@@ -74,6 +75,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     everything.add_argument(
         "--out", type=Path, metavar="DIR|FILE.png", help="a folder, or one PNG for all (default: RUN/plots)"
     )
+    everything.add_argument(
+        "--only", nargs="+", choices=FIGURES, default=FIGURES, metavar="WHAT", help=f"of {', '.join(FIGURES)}"
+    )
     add_data_root(everything)
     return parser.parse_args(arguments)
 
@@ -118,21 +122,21 @@ def draw_samples(options: argparse.Namespace) -> Figure:
 
 
 def draw_all(options: argparse.Namespace) -> dict[str, Figure]:
-    """Every figure of a run by name; data are read and images classified once."""
+    """The wished figures of a run by name; data are read and images classified once."""
     from engine.plots.gather import filter_layers, find_checkpoint
 
-    curves = draw_curves(argparse.Namespace(runs=[options.run]))
+    curves = draw_curves(argparse.Namespace(runs=[options.run]))  # first: a damaged log shows before data are read
     net, parts, answers = judged(options.run, options.data_root)
-    figures = {
-        "curves": curves,
-        "samples": _samples(parts),
-        "confusion": _confusion(answers),
-        "mistakes": _mistakes(answers),
-        "features": _features(net, answers.dataset.normalise(answers.dataset.images[:1])[0]),
+    figures: dict[str, Callable[[], Figure]] = {
+        "curves": lambda: curves,
+        "samples": lambda: _samples(parts),
+        "features": lambda: _features(net, answers.dataset.normalise(answers.dataset.images[:1])[0]),
+        "confusion": lambda: _confusion(answers),
+        "mistakes": lambda: _mistakes(answers),
     }
     if filter_layers(net):
-        figures["filters"] = _filters(net, find_checkpoint(options.run), None)
-    return figures
+        figures["filters"] = lambda: _filters(net, find_checkpoint(options.run), None)
+    return {name: draw() for name, draw in figures.items() if name in options.only}
 
 
 def judged(folder: Path, root: Path | None) -> tuple[Network, dict[str, Dataset], Predictions]:
@@ -199,11 +203,11 @@ def _features(net: Network, image: NDArray[np.float32]) -> Figure:
 
 DRAWN: dict[str, Callable[[argparse.Namespace], Figure]] = {
     "curves": draw_curves,
-    "confusion": draw_confusion,
-    "filters": draw_filters,
-    "features": draw_features,
-    "mistakes": draw_mistakes,
     "samples": draw_samples,
+    "features": draw_features,
+    "confusion": draw_confusion,
+    "mistakes": draw_mistakes,
+    "filters": draw_filters,
 }
 
 

@@ -25,6 +25,7 @@ GREY = "#6E6E6E"
 BLANK = "#E6E6E6"  # where there is no value
 
 DPI = 110
+GUTTER = 16  # pixels between the columns of a sheet
 FORMATS = (".png", ".svg", ".pdf")
 MISSING = 'a plot needs matplotlib: pip install "cnn-engine[plots]"'
 
@@ -128,27 +129,30 @@ def shorten(name: str, most: int = 24) -> str:
     return f"{name[:head]}…{name[head + 1 - most :]}"
 
 
-def tile(pictures: Sequence[bytes], width: int, colours: int = 64) -> bytes:
-    """PNGs of any size below each other in the shortest of two columns, as one PNG of `width` pixels.
+def tile(pictures: Sequence[bytes], width: int, colours: int = 256) -> bytes:
+    """PNGs in two columns, each below the shorter one, as one PNG of `width` pixels.
 
-    Each is scaled to half the width; few colours keep the file small.
+    Each is scaled to half the width, or to three quarters of its size where that is less; a palette of few colours
+    keeps the file small.
     """
     from PIL import Image
 
-    half = width // 2
+    half = (width - GUTTER) // 2
     columns: list[list[Any]] = [[], []]
     for data in pictures:
         image = Image.open(io.BytesIO(data)).convert("RGB")
-        image = image.resize((half, max(1, round(image.height * half / image.width))), Image.Resampling.LANCZOS)
-        min(columns, key=_height).append(image)
+        scale = min(half / image.width, 0.75)
+        size = round(image.width * scale), max(1, round(image.height * scale))
+        min(columns, key=_height).append(image.resize(size, Image.Resampling.LANCZOS))
     sheet = Image.new("RGB", (width, max(map(_height, columns))), "white")
     for place, column in enumerate(columns):
         top = 0
         for image in column:
-            sheet.paste(image, (place * half, top))
+            sheet.paste(image, (place * (half + GUTTER) + (half - image.width) // 2, top))
             top += image.height
     buffer = io.BytesIO()
-    sheet.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    # An octree keeps rare colours, which the median cut would merge into common ones.
+    sheet.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -37,7 +37,7 @@ def draw_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title:
     left, right = figure.subplots(1, 2)
     # Square roots, so that a few mistakes show beside hundreds of right answers.
     counts = _draw(left, matrix.astype(np.float64), class_names, 0.5, float(max(matrix.max(), 1)))
-    _bar(figure, counts, left, "samples")
+    _bar(figure, counts, left, "samples", whole=True)
     _bar(figure, _draw(right, shares(matrix), class_names, 1.0, 1.0), right, "share of the true class")
     if written:
         _write(left, matrix.astype(np.float64), [[str(count) if count else "" for count in row] for row in matrix])
@@ -60,13 +60,19 @@ def _draw(axes: Any, values: NDArray[np.float64], class_names: Sequence[str], ga
     axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0, fontsize=size, parse_math=False)
     axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
     axes.tick_params(length=0 if len(names) > WRITTEN_CLASSES else 2, pad=1.5)
+    # Faint lines between the classes lead the eye from a cell to its names.
+    between = np.arange(len(names) - 1) + 0.5
+    axes.vlines(between, -0.5, len(names) - 0.5, color=BLANK, linewidth=0.4)
+    axes.hlines(between, -0.5, len(names) - 0.5, color=BLANK, linewidth=0.4)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return image
 
 
-def _bar(figure: Figure, image: Any, axes: Any, label: str) -> None:
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30)
+def _bar(figure: Figure, image: Any, axes: Any, label: str, whole: bool = False) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30, ticks=MaxNLocator(5, integer=whole))
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
 

@@ -150,12 +150,17 @@ def _draw_named(axes: Any, logs: Sequence[Log], metric: str, part: str, line: st
 
 
 def _draw_many(axes: Any, own: Sequence[Log], metric: str, part: str, line: str) -> dict[str, Any]:
+    from matplotlib.patheffects import withStroke
+
     colour = COLOURS[0] if part == "val" else COLOURS[1]
+    alpha = max(0.1, min(0.4, 6 / len(own)))
     for log in own:
-        style = {"color": colour, "linewidth": 0.6, "alpha": 0.35, **_marks(log, part, 2)}
+        style = {"color": colour, "linewidth": 0.6, "alpha": alpha, **_marks(log, part, 2)}
         (thin,) = axes.plot(log.epochs, log.values[metric], line, **style)
     epochs, median = median_of(own, metric)
-    (thick,) = axes.plot(epochs, median, line, color=colour, linewidth=2.4)
+    # A white rim sets the median apart from the lines around it.
+    rim = [withStroke(linewidth=4.5, foreground="white")]
+    (thick,) = axes.plot(epochs, median, line, color=colour, linewidth=2.2, path_effects=rim)
     return {f"{PART_NAMES[part]}, {len(own)} runs": thin, f"{PART_NAMES[part]}, median": thick}
 
 
@@ -182,7 +187,8 @@ def _finish(axes: Any, label: str, last: int) -> None:
 
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
-    axes.set_xlim(1 - 0.04 * max(last - 1, 1), last + 0.04 * max(last - 1, 1))
+    margin = 0.04 * max(last - 1, 1)
+    axes.set_xlim(max(1 - margin, 0.1), last + margin)  # no epoch 0
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.plots.canvas import BLANK, mosaic, new_figure, picture, shown
+from engine.plots.canvas import BLANK, COLOURS, GREY, mosaic, new_figure, picture, shorten, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def draw_filters(weights: NDArray[np.float32], name: str, colour: bool = False) 
     size = f"{weights.shape[2]}×{weights.shape[3]}"
     if colour and channels == 3:
         sheet = _kernel_sheet(kernels.transpose(0, 2, 3, 1) / (2 * bound) + 0.5, _columns(len(kernels)))
-        title = f"{name}: {_of(len(kernels), filters)} filters {size} of red, green, blue; grey is 0, ±{bound:.2g}"
+        title = f"{name}: {_of(len(kernels), filters)} filters {size} in red, green, blue, grey is 0"
         return _sheet(sheet, title, None)
     kernels = kernels[:, :MOST_CHANNELS]
     columns = _columns(len(kernels)) if channels == 1 else kernels.shape[1]
@@ -73,7 +73,7 @@ def _kernel_sheet(kernels: NDArray[np.float32], columns: int) -> NDArray[np.floa
 def _sheet(sheet: NDArray[np.float64], title: str, bound: float | None) -> Figure:
     height, width = sheet.shape[:2]
     scale = min(6.0 / width, 8.0 / height, 0.12 / ZOOM)  # inches per pixel
-    figure = new_figure(max(width * scale, 3.4) + (1.1 if bound else 0.2), max(height * scale, 1.2) + 0.6)
+    figure = new_figure(max(width * scale, 4.2) + (1.1 if bound else 0.2), max(height * scale, 1.2) + 0.6)
     axes = figure.add_subplot()
     if bound is None:
         picture(axes, sheet)
@@ -121,9 +121,11 @@ def draw_features(
     last = list(maps)[-1]
     for (left, right), (name, values) in zip(rows[1:], maps.items(), strict=True):
         text = (layers or {}).get(name, "")
-        _label(left, f"{name}  {text}".strip(), f"{_times(values.shape)}, {_range(values)}")
+        names = class_names if name == last and values.shape == (len(class_names),) else ()
+        largest = f"\nlargest: {shorten(names[int(values.argmax())], 20)}" if names else ""
+        _label(left, f"{name}  {text}".strip(), f"{_times(values.shape)}, {_range(values)}{largest}")
         if values.ndim == 1 and len(values) <= BARS:
-            _draw_bars(right, values, class_names if name == last else ())
+            _draw_bars(right, values, names)
         else:
             picture(right, strips[name], cmap="viridis", vmin=None, vmax=None, aspect=_aspect(values))
             right.set_anchor("W")
@@ -152,12 +154,10 @@ def _aspect(values: NDArray[np.float32]) -> str:
 
 
 def _draw_bars(axes: Any, values: NDArray[np.float32], class_names: Sequence[str]) -> None:
-    from engine.plots.canvas import COLOURS, GREY, shorten
-
     places = np.arange(len(values))
     axes.bar(places, values, color=[COLOURS[1] if place == values.argmax() else COLOURS[0] for place in places])
     axes.axhline(0, color=GREY, linewidth=0.6)
-    names = [shorten(name, 10) for name in class_names] if len(class_names) == len(values) else []
+    names = [shorten(name, 10) for name in class_names]
     if names:
         upright = sum(map(len, names)) > 70
         axes.set_xticks(places, names, fontsize=7, rotation=90 if upright else 0, parse_math=False)

@@ -15,6 +15,7 @@ from engine.plots.canvas import COLOURS, GREY, mosaic, new_figure, picture, shor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PARTS = ("training", "validation", "test")  # in the order of their colours
 CELL = 64  # pixels of a sample's side at most; larger images are thinned out
 
 
@@ -89,14 +90,14 @@ def draw_samples(
         raise UserError(f"the number of samples per class must be 1 or more, got {per_class}")
     classes = len(class_names)
     sheet = _class_rows(images, labels, classes, per_class)
-    row = 0.5 if classes <= 20 else 0.3
+    row = 0.5 if classes <= 20 else 0.25
     wide = per_class * row * images.shape[3] / images.shape[2]
     figure = new_figure(wide + 4.2, classes * row + 1.0)
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [wide, 2.8]})
     # One unit per class, so that both halves share their axis.
     picture(left, sheet, extent=(0, wide / row, classes - 0.5, -0.5), aspect="auto")
     names = [shorten(name, 18) for name in class_names]
-    left.set_yticks(range(classes), names, fontsize=8 if classes <= 20 else 7, parse_math=False)
+    left.set_yticks(range(classes), names, fontsize=8 if classes <= 20 else 6, parse_math=False)
     left.tick_params(length=0)
     left.set_ylabel("class")
     left.set_xlabel(f"the first {per_class} samples of each")
@@ -120,11 +121,19 @@ def _draw_counts(axes: Any, counts: Mapping[str, NDArray[np.int64]], classes: in
     from matplotlib.ticker import MaxNLocator
 
     before = np.zeros(classes, np.int64)
-    for (part, values), colour in zip(counts.items(), COLOURS):
+    for part, values in counts.items():
+        colour = COLOURS[PARTS.index(part) if part in PARTS else len(PARTS)]
         axes.barh(np.arange(classes), values, left=before, height=0.7, color=colour, label=f"{part} ({values.sum():,})")
         before = before + values
     for place, total in enumerate(before):
-        axes.annotate(f"{total:,}", (total, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(
+            f"{total:,}",
+            (total, place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7 if classes <= 20 else 6,
+        )
     axes.set_xlim(0, max(int(before.max()), 1) * 1.22)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(axis="y", left=False, labelleft=False)

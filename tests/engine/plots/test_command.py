@@ -21,8 +21,6 @@ from tests.engine.small import SIDE, small_config, small_images, small_net, writ
 
 pytest.importorskip("matplotlib", reason="figures need matplotlib")
 
-FIGURES = {"curves", "samples", "confusion", "mistakes", "features", "filters"}
-
 
 def call_module(module, name, arguments):
     """Run a command's main in this process, as its shell would; the exit status."""
@@ -67,13 +65,19 @@ def test_all_figures_of_a_run_in_a_folder_or_on_a_sheet(trained, capsys, tmp_pat
     status, out, err = call(capsys, "all", trained / "run")
     assert status == 0, err
     written = {path.stem: path.read_bytes() for path in (trained / "run" / "plots").iterdir()}
-    assert set(written) == FIGURES and all(data.startswith(b"\x89PNG") for data in written.values())
+    assert set(written) == set(command.FIGURES) and all(data.startswith(b"\x89PNG") for data in written.values())
+    assert call(capsys, "all", trained / "run", "--only", "curves", "filters", "--out", tmp_path / "two")[0] == 0
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {"curves.png", "filters.png"}
     assert call(capsys, "all", trained / "run", "--out", tmp_path / "sheet.png")[0] == 0
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_figure_has_its_command():
+    assert tuple(command.DRAWN) == command.FIGURES
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-@pytest.mark.parametrize("what", sorted(FIGURES))
+@pytest.mark.parametrize("what", command.FIGURES)
 def test_each_figure_in_each_format(trained, capsys, tmp_path, what, suffix):
     source = trained / "plain"
     more = {"curves": [trained / "run"], "features": ["--image", trained / "one.png"]}.get(what, [])

@@ -270,8 +270,8 @@ def test_tiles_lie_in_two_columns():
         Image.new("RGB", (width, height), "red").save(buffer, "PNG")
         return buffer.getvalue()
 
-    sheet = Image.open(io.BytesIO(canvas.tile([png(100, 100), png(50, 20), png(50, 20)], 200)))
-    assert sheet.size == (200, 100)
+    sheet = Image.open(io.BytesIO(canvas.tile([png(200, 200), png(100, 40), png(400, 80)], 216)))
+    assert sheet.size == (216, 100)  # a square of 100, beside it 30 and 20 rows
 
 
 def test_pictures_of_inputs():
