@@ -1,9 +1,9 @@
 """The rates of the cost model, in nanoseconds per unit of each feature of `engine.plan.estimate`.
 
 Fitted by non-negative least squares of relative errors to single-thread times of every op of the reports' networks at
-batch 1, 16 and 64: `python -m experiments.checks.algorithms --fit`, on a 3.9 GHz Zen 5 (FMA peak 250 GFLOP/s with
-AVX-512, 127 with AVX2). The algorithms that they choose lose more than 10 % of the time in 11 of 409 cases with
-AVX-512. AVX2's were fitted to an earlier state of the kernels (14 of 411), "pick" is taken to need twice AVX-512's.
+batch 1, 16 and 64: `python -m experiments.checks.algorithms --fit`. AVX-512's on a 3.9 GHz Zen 5 (FMA peak 250
+GFLOP/s): the algorithms that they choose lose more than 10 % of the time in 11 of 409 cases. AVX2's on a Zen 4 without
+AVX-512 (FMA peak about 110 GFLOP/s): in 16 of 411, 40 % at worst.
 "neon" and "portable" were not measured: they have AVX2's rates for their own register tiles.
 """
 
@@ -46,38 +46,38 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "update": (0.009035, 0.0),
     },
     "avx2": {
-        "direct.forward": (0.2808, 0.0, 0.04238, 0.001577, 0.01297, 0.0),
-        "direct.backward_data": (0.3098, 0.0, 0.0, 0.0467, 0.2121, 0.0),
-        "direct.backward_weights": (0.3058, 22.58, 0.01584, 0.0, 0.0, 0.0),
-        "pick.backward_weights": (0.882, 0.7606, 0.0, 276.9),
-        "direct.backward_data.pooled": (0.8407, 0.0, 0.0, 0.0, 0.3496, 0.0, 2545.0),
-        "direct.backward_weights.pooled": (0.4503, 1.16, 0.01814, 0.0, 0.1094, 0.1464, 1769.0),
-        "winograd2x3.forward": (0.2686, 0.0, 0.2273, 0.2454, 0.0, 0.04127, 0.0, 0.0),
-        "winograd2x3.backward_data": (0.3218, 0.0, 0.02535, 0.1446, 0.0, 0.02128, 0.0, 0.0),
-        "winograd2x3.backward_weights": (0.2101, 0.0, 0.0, 0.1571, 0.3279, 0.0, 0.0, 0.0),
-        "winograd2x3.backward_data.pooled": (0.3225, 0.0, 0.2231, 0.0647, 0.0, 0.01415, 0.0, 155.3),
-        "winograd2x3.backward_weights.pooled": (0.3523, 0.0, 0.2617, 0.08285, 0.0, 0.1619, 0.1989, 0.0),
-        "winograd4x3.forward": (0.28, 0.0, 0.2324, 0.2938, 0.0, 0.021, 0.07571, 0.0),
-        "winograd4x3.backward_data": (0.3619, 0.0, 0.0, 0.1547, 0.0, 0.0, 0.06099, 0.0),
-        "winograd4x3.backward_weights": (0.294, 0.0, 0.0, 0.181, 0.1849, 0.03013, 0.1263, 0.0),
-        "winograd4x3.backward_data.pooled": (0.3587, 0.0, 0.2138, 0.09536, 0.0, 0.004593, 0.03905, 0.0),
-        "winograd4x3.backward_weights.pooled": (0.238, 0.0, 0.2902, 0.1132, 0.2499, 0.0, 0.03218, 0.0),
-        "winograd4x5.forward": (0.439, 0.0, 0.3423, 0.2623, 0.0, 0.0, 0.0, 0.0),
-        "winograd4x5.backward_data": (0.4252, 0.0, 0.9411, 0.0, 0.0, 0.0, 0.0, 0.0),
-        "winograd4x5.backward_weights": (0.7374, 0.0, 0.0, 0.1273, 0.0, 0.0, 0.8023, 0.0),
-        "winograd4x5.backward_data.pooled": (0.9038, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-        "winograd4x5.backward_weights.pooled": (0.0, 27.57, 0.5292, 0.0, 0.05776, 0.0, 0.0, 0.0),
-        "winograd_filter2x3": (0.05431, 0.2584, 0.09269, 37.41),
-        "winograd_filter4x3": (0.0649, 0.6744, 0.1445, 17.22),
-        "winograd_filter4x5": (0.0676, 0.9579, 0.4238, 134.3),
-        "winograd_filter_backward2x3": (0.3558, 0.0, 0.613, 0.0),
-        "winograd_filter_backward4x3": (0.6721, 0.0, 0.5382, 0.0),
-        "winograd_filter_backward4x5": (0.2177, 1.088, 0.4701, 0.0),
-        "linear_forward": (0.2771, 0.003195, 0.0, 47.21),
-        "linear_backward_data": (0.2561, 0.1588, 0.0595, 654.6),
-        "linear_backward_weights": (0.2695, 0.02229, 0.04745, 331.8),
-        "stream": (0.005716, 0.0233, 38.18),
-        "update": (0.01854, 0.0),
+        "direct.forward": (0.3925, 0.0, 0.07619, 0.0, 0.01947, 0.0),
+        "direct.backward_data": (0.4258, 0.0, 0.0006889, 0.08197, 0.1619, 0.0),
+        "direct.backward_weights": (0.4792, 18.11, 0.01692, 0.0, 0.1625, 0.0),
+        "pick.backward_weights": (2.482, 0.0, 0.0, 69.26),
+        "direct.backward_data.pooled": (1.151, 0.0, 0.0, 0.0, 0.6469, 0.8445, 2247.0),
+        "direct.backward_weights.pooled": (0.7014, 0.0, 0.591, 0.0, 0.2137, 0.3827, 2121.0),
+        "winograd2x3.forward": (0.3851, 6.085, 0.1769, 0.4201, 0.0, 0.1496, 0.0, 0.0),
+        "winograd2x3.backward_data": (0.4142, 9.821, 0.2039, 0.1308, 0.0, 0.1417, 0.0, 0.0),
+        "winograd2x3.backward_weights": (0.3883, 0.0, 0.3367, 0.1908, 0.268, 0.1256, 0.3511, 0.0),
+        "winograd2x3.backward_data.pooled": (0.5127, 4.699, 0.2764, 0.0, 0.0, 0.04247, 0.07303, 0.0),
+        "winograd2x3.backward_weights.pooled": (0.2824, 0.0, 0.4358, 0.1893, 0.7431, 0.0, 0.7738, 0.0),
+        "winograd4x3.forward": (0.4023, 0.0, 0.1273, 0.5795, 0.0, 0.04173, 0.05836, 0.0),
+        "winograd4x3.backward_data": (0.4352, 0.0, 0.2708, 0.2002, 0.0, 0.0, 0.1118, 0.0),
+        "winograd4x3.backward_weights": (0.4091, 0.0, 0.0, 0.4489, 0.4106, 0.0, 1.018, 0.0),
+        "winograd4x3.backward_data.pooled": (0.5402, 7.734, 0.2634, 0.0, 0.0, 0.02509, 0.01195, 0.0),
+        "winograd4x3.backward_weights.pooled": (0.2847, 0.0, 0.7111, 0.2838, 0.4191, 0.0, 1.46, 0.0),
+        "winograd4x5.forward": (0.5975, 15.24, 0.0, 0.5253, 0.0, 0.0, 0.02018, 0.0),
+        "winograd4x5.backward_data": (0.6244, 0.0, 0.0, 0.005998, 0.0, 0.03042, 0.0, 0.0),
+        "winograd4x5.backward_weights": (0.1535, 0.0, 2.09, 0.0, 0.341, 0.0, 0.7194, 0.0),
+        "winograd4x5.backward_data.pooled": (1.172, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "winograd4x5.backward_weights.pooled": (0.0, 26.17, 1.2, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "winograd_filter2x3": (0.1398, 0.2538, 0.1468, 10.84),
+        "winograd_filter4x3": (0.1255, 0.4051, 0.1295, 0.0),
+        "winograd_filter4x5": (0.1196, 0.569, 0.06664, 86.5),
+        "winograd_filter_backward2x3": (0.7633, 0.0, 0.6077, 0.0),
+        "winograd_filter_backward4x3": (0.6395, 0.0, 0.4472, 0.0),
+        "winograd_filter_backward4x5": (0.41, 0.6591, 0.2694, 0.0),
+        "linear_forward": (0.2871, 0.03756, 0.0, 62.83),
+        "linear_backward_data": (0.1987, 0.3114, 0.08634, 1104.0),
+        "linear_backward_weights": (0.358, 0.04083, 0.07652, 322.1),
+        "stream": (0.01459, 0.02852, 56.04),
+        "update": (0.01611, 0.0),
     },
 }
 """Instruction set → kind of work → nanoseconds per unit of each feature."""

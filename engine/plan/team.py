@@ -12,7 +12,7 @@ from engine.plan import estimate
 from engine.plan.ir import Code
 
 SMALL_INSTRUCTION = 1e-6  # modelled seconds: what half of it saves, the meeting afterwards costs
-SMALL_PROGRAM = 15e-6
+SMALL_PROGRAM = 60e-6  # a team that was asleep takes longer to come together than such a program takes
 
 
 def leave_alone(code: Code, batch: int, isa: str) -> Code:
