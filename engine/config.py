@@ -94,6 +94,8 @@ class TrainConfig:
 
     initialize_from: weights of a checkpoint, by names of layers (see engine.transfer.initialize).
     optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
+    class_weights: balanced, a list, or weights by names of classes; sample_weights: a column of the data set. Both are
+    factors on the training loss of a sample (see engine.data.weights).
     metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
     algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
     tune: measure the algorithms on this machine when training begins.
@@ -112,6 +114,8 @@ class TrainConfig:
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
+    class_weights: Any = None
+    sample_weights: str | None = None
     max_norm: float | None = None
     algorithm: str | dict[str, dict[str, str]] = "auto"
     tune: bool = False

@@ -18,6 +18,7 @@ import numpy as np
 
 from engine import checkpoint, metrics
 from engine.checkpoint import Checkpoint
+from engine.data import weights
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.errors import DivergedError, UserError, unknown
@@ -82,7 +83,7 @@ class Run:
         restore_best: bool,
     ):
         self.trainer = trainer
-        self.loader = loader
+        self.loader = weights.weighted_loader(loader, trainer.loss, trainer.net.output_shape)
         self.validation = validation
         self.epochs = epochs
         self.early_stopping = early_stopping
@@ -313,6 +314,8 @@ class Run:
             if dataset is not None:
                 digest.update(np.ascontiguousarray(dataset.images).data)
                 digest.update(np.ascontiguousarray(dataset.labels).data)
+                if dataset.sample_weights is not None:
+                    digest.update(dataset.sample_weights.data)
         return digest.hexdigest()
 
     def _write_last(self) -> None:

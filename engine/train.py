@@ -175,7 +175,10 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
     from dataclasses import asdict
 
     from engine.data.loader import Loader, Mixup
+    from engine.data.weights import weighted
 
+    if config.class_weights is not None or config.sample_weights is not None:
+        dataset = weighted(dataset, config.class_weights, config.sample_weights)
     return Loader(
         dataset,
         config.batch_size,

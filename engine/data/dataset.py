@@ -71,12 +71,14 @@ class Dataset:
 
     images      (N, C, H, W), uint8 or float32
     labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels
+    sample_weights   float32 (N,) of at least 0: factors on the samples' losses in training (see engine.data.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     """
 
     name: str
     images: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.int64] | NDArray[np.float32]
+    sample_weights: NDArray[np.float32] | None = field(default=None, kw_only=True)
     class_names: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -90,6 +92,8 @@ class Dataset:
         if self.labels.ndim == 1 and self.labels.dtype.kind in "iu":
             object.__setattr__(self, "labels", self.labels.astype(np.int64, copy=False))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
+        if self.sample_weights is not None:
+            object.__setattr__(self, "sample_weights", checked_weights(self.name, len(self), self.sample_weights))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -102,13 +106,26 @@ class Dataset:
     def subset(self, indices: NDArray[np.int64]) -> Dataset:
         """The samples with these indices, in this order."""
         columns = {name: column[indices] for name, column in self.columns.items()}
-        return replace(self, images=self.images[indices], labels=self.labels[indices], columns=columns)
+        weights = None if self.sample_weights is None else self.sample_weights[indices]
+        return replace(
+            self, images=self.images[indices], labels=self.labels[indices], columns=columns, sample_weights=weights
+        )
 
     def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """A batch of this set's images as the network takes them; uint8 without a preprocess goes to 0..1."""
         if images.dtype == np.float32:
             return images
         return (self.preprocess or Preprocess(colour=images.shape[1] == 3)).normalise(images)
+
+
+def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:
+    """Weights of samples as float32 (count,); UserError where one is negative or not finite, or all are 0."""
+    array = np.asarray(weights, np.float32)
+    if array.shape != (count,):
+        raise UserError(f"{name}: sample weights have shape {array.shape}, expected ({count},)")
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.any()):
+        raise UserError(f"{name}: sample weights must be finite numbers of at least 0, and not all 0")
+    return array
 
 
 def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Sequence[str]) -> None:

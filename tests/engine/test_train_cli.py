@@ -165,3 +165,13 @@ def test_real_data_through_the_command(data_root, tmp_path, monkeypatch, capsys)
     assert status == 0, err
     losses = [json.loads(line)["train_loss"] for line in (tmp_path / "run" / "log.jsonl").open()]
     assert losses[1] < losses[0] < np.log(10)
+
+
+def test_class_weights_and_a_column_of_weights_reach_training(place, monkeypatch, capsys):
+    balanced = ["class_weights=balanced", "augment.mixup=0"]
+    assert call(monkeypatch, capsys, "small.yaml", *balanced, "--out", "balanced")[0] == 0
+    assert call(monkeypatch, capsys, "small.yaml", "augment.mixup=0", "--out", "even")[0] == 0
+    logs = [(place / name / "log.csv").read_text() for name in ("balanced", "even")]
+    assert logs[0].splitlines()[0] == logs[1].splitlines()[0] and logs[0] != logs[1]
+    status, _, err = call(monkeypatch, capsys, "small.yaml", "sample_weights=trust", "--out", "no")
+    assert status == 2 and "unknown column in sample_weights: 'trust'" in err
