@@ -94,9 +94,10 @@ class TrainConfig:
 
     initialize_from: weights of a checkpoint, by names of layers (see engine.transfer.initialize).
     optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
+    metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
+    freeze, learning_rates: names or patterns of layers, without and with factors (see engine.trainer.Trainer).
     class_weights: balanced, a list, or weights by names of classes; sample_weights: a column of the data set. Both are
     factors on the training loss of a sample (see engine.data.weights).
-    metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
     algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
     tune: measure the algorithms on this machine when training begins.
     threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
@@ -114,6 +115,8 @@ class TrainConfig:
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
+    freeze: tuple[Any, ...] | None = None
+    learning_rates: dict[Any, float] | None = None
     class_weights: Any = None
     sample_weights: str | None = None
     max_norm: float | None = None

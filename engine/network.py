@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.build import require_matching_core
 from engine.errors import DivergedError, UserError
+from engine.finetune import frozen_layers, rate_factors
 from engine.init import checked_initializer, draw
 from engine.inputs import checked_input, checked_targets, label_error, nonfinite_error
 from engine.layers import BatchNorm, Layer
@@ -25,6 +26,7 @@ from engine.parameters import ParameterStore, read, write
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Choices, Plan, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
 from engine.plan.layout import Slot
+from engine.plan.update import learning_range
 from engine.topology import Topology
 
 require_matching_core()
@@ -128,7 +130,12 @@ class Network:
     @property
     def needs_two_samples(self) -> str | None:
         """Name of a BatchNorm with one value per channel and sample: training cannot have a batch of one sample."""
-        norms = (node for node in self.topology.nodes if isinstance(node.layer, BatchNorm))
+        return self.single_value_norm(())
+
+    def single_value_norm(self, frozen: Sequence[str]) -> str | None:
+        """The same when the layers of these names are frozen: those take no statistics of the batch."""
+        learning = (node for node in self.topology.nodes if node.name not in frozen)
+        norms = (node for node in learning if isinstance(node.layer, BatchNorm))
         return next((node.name for node in norms if spatial(node.shape) == 1), None)
 
     def to_config(self) -> dict[str, Any]:
@@ -251,9 +258,14 @@ class Network:
         batch: int,
         max_norm: float | None = None,
         algorithm: Algorithm = "auto",
+        freeze: Sequence[str | int] | None = None,
+        learning_rates: Mapping[Any, float] | None = None,
     ) -> TrainingSession:
-        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples."""
-        return TrainingSession(self, loss, optimizer, batch, max_norm, algorithm)
+        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples.
+
+        `freeze` and `learning_rates` as in engine.trainer.Trainer.
+        """
+        return TrainingSession(self, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates)
 
     # ---- plans ------------------------------------------------------------------------------------------------
 
@@ -266,6 +278,8 @@ class Network:
         max_norm: float | None = None,
         algorithm: Algorithm = "auto",
         tune: bool = False,
+        freeze: Sequence[str | int] | None = None,
+        learning_rates: Mapping[Any, float] | None = None,
     ) -> Plan:
         """The plan for batches of up to `batch` samples; `print` it to see it.
 
@@ -276,6 +290,7 @@ class Network:
                     everywhere; `plan.choices["convolutions"]` of another plan repeats that plan's
         tune        measure on this machine instead of asking the cost model; the outcome may differ from run to run,
                     so keep `plan.choices`
+        freeze, learning_rates   of a training plan, as in engine.trainer.Trainer
         """
         batch = integer("plan", "batch", batch, 1)
         if training and loss is None:
@@ -283,12 +298,17 @@ class Network:
         with_loss = EVALUATION if loss else INFERENCE
         mode = with_loss if not training else TRAINING if optimizer else GRADIENTS
         kind = next(iter(loss.ops)) if loss else LABELS
-        request = Request(mode, batch, loss, kind, optimizer if training else None, max_norm, algorithm)
+        frozen = frozen_layers(self.topology, freeze) if training else ()
+        rates = rate_factors(self.store.slots, learning_rates) if training else ()
+        stepping = optimizer if training else None
+        request = Request(mode, batch, loss, kind, stepping, max_norm, algorithm, frozen, rates)
         return self._plan(self.tuned(request) if tune else request)
 
-    def tuned_choices(self, loss: Loss, optimizer: Optimizer, batch: int) -> Choices:
+    def tuned_choices(
+        self, loss: Loss, optimizer: Optimizer, batch: int, freeze: Sequence[str | int] | None = None
+    ) -> Choices:
         """The algorithms that are the fastest in a training step of `batch` samples, measured just now."""
-        return self.plan(batch, True, loss, optimizer, tune=True).choices["convolutions"]
+        return self.plan(batch, True, loss, optimizer, tune=True, freeze=freeze).choices["convolutions"]
 
     def tuned(self, request: Request) -> Request:
         """The request with the algorithms that were the fastest when all were measured just now."""
@@ -325,11 +345,13 @@ class Network:
             "constants": constants,
         }
         if request.trains:
-            spaces["gradients"] = self.store.gradients
+            # What other programs left in the gradients of frozen layers must not reach the norm.
+            own = cnncore.aligned_zeros(self.store.count) if request.frozen else None
+            spaces["gradients"] = self.store.gradients if own is None else own
         if states is not None:
             spaces["states"] = states
         if plan.segments:
-            write_segments(constants, plan.segments, cnncore.SEGMENT_DTYPE)
+            write_segments(constants, plan.segments, cnncore.SEGMENT_DTYPE, plan.segments_offset)
         instructions, operands = plan.program_tables()
         used = {space: array for space, array in spaces.items() if array.size}
         program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone)
@@ -394,7 +416,8 @@ class Network:
         layer = self._culprit(compiled, externals, seed, step)
         if error.status == "CNN_NONFINITE_LOSS":
             return DivergedError(step, layer, "loss")
-        key = self.store.key_at(error.detail)
+        first, _ = learning_range(self.store.slots, compiled.plan.request.frozen)
+        key = self.store.key_at(first + error.detail)
         return DivergedError(step, layer or self.store.slots[key].layer, f"gradient of {key}")
 
     def _culprit(
@@ -425,6 +448,8 @@ class TrainingSession:
         batch: int,
         max_norm: float | None = None,
         algorithm: Algorithm = "auto",
+        freeze: Sequence[str | int] | None = None,
+        learning_rates: Mapping[Any, float] | None = None,
     ):
         if max_norm is not None and not max_norm > 0:
             raise UserError(f"max_norm must be above 0, not {max_norm!r}")
@@ -434,7 +459,10 @@ class TrainingSession:
         self.batch = integer("training_session", "batch", batch, 1)
         self.max_norm = max_norm
         self.algorithm = algorithm
+        self.frozen = frozen_layers(network.topology, freeze)
+        self.rates = rate_factors(network.store.slots, learning_rates)
         store = network.store
+        self._learning = {key: slot for key, slot in store.slots.items() if slot.layer not in self.frozen}
         self._store = store
         self._states: Array = cnncore.aligned_zeros(len(optimizer.states) * store.count)
         self._saved_buffers = store.buffers.copy()
@@ -442,7 +470,7 @@ class TrainingSession:
         kind = next(iter(loss.ops))
         self._select(kind)
         self._input_shape = network.input_shape
-        self._fewest = 2 if network.needs_two_samples else 1
+        self._fewest = 2 if network.single_value_norm(self.frozen) else 1
 
     @property
     def plan(self) -> Plan:
@@ -496,32 +524,33 @@ class TrainingSession:
         return loss
 
     def state(self) -> dict[str, Array]:
-        """Copies of the optimiser's arrays in the public layouts: "velocity.0.weights" and so on."""
+        """Copies of the optimiser's arrays in the public layouts, as "velocity.0.weights"; none of frozen layers."""
         count = self._store.count
         return {
             f"{name}.{key}": array
             for position, name in enumerate(self.optimizer.states)
-            for key, array in read(self._store.slots, self._states[position * count : (position + 1) * count]).items()
+            for key, array in read(self._learning, self._states[position * count : (position + 1) * count]).items()
         }
 
     def load_state(self, mapping: Mapping[str, Any]) -> None:
         """Store what `state` gave; UserError for an unknown, missing or misshapen array, and nothing is stored."""
         states = np.zeros_like(self._states)
         count = self._store.count
-        known = {f"{name}.{key}" for name in self.optimizer.states for key in self._store.slots}
+        known = {f"{name}.{key}" for name in self.optimizer.states for key in self._learning}
         unknown = [key for key in mapping if key not in known]
         if unknown:
             raise UserError(f"{type(self.optimizer).__name__} keeps no state {unknown[0]!r}")
         for position, name in enumerate(self.optimizer.states):
             part = {key.removeprefix(f"{name}."): array for key, array in mapping.items() if key.startswith(f"{name}.")}
             target = states[position * count : (position + 1) * count]
-            write(self._store.slots, target, part, f"{name} of", strict=True)
+            write(self._learning, target, part, f"{name} of", strict=True)
         self._states[:] = states
 
     def _select(self, kind: str) -> None:
         """Make the program for this kind of targets the current one; both kinds share the optimiser's state."""
         if kind not in self._compiled:
-            request = Request(TRAINING, self.batch, self.loss, kind, self.optimizer, self.max_norm, self.algorithm)
+            request = Request(TRAINING, self.batch, self.loss, kind, self.optimizer, self.max_norm, self.algorithm,
+                              self.frozen, self.rates)  # fmt: skip
             self._compiled[kind] = self.network.compile(request, self._states)
         self._current = self._compiled[kind]
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
@@ -533,7 +562,7 @@ class TrainingSession:
         if not 0 < len(x) <= self.batch:
             raise UserError(f"the batch has {len(x)} samples, but this session takes 1 to {self.batch}")
         if len(x) < self._fewest:
-            raise _single_value(str(self.network.needs_two_samples))
+            raise _single_value(str(self.network.single_value_norm(self.frozen)))
         y, kind = checked_targets(y, len(x), self.loss, self.network.output_shape)
         self._select(kind)
         return x, y

@@ -124,7 +124,7 @@ class Run:
                 )
 
     def _check_last_batch(self) -> None:
-        loader, layer = self.loader, self.trainer.net.needs_two_samples
+        loader, layer = self.loader, self.trainer.net.single_value_norm(self.trainer.frozen)
         rest = len(loader.dataset) % loader.batch_size
         single = loader.batch_size == 1 or (rest == 1 and not loader.drop_last)
         if layer and single:

@@ -163,6 +163,8 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         max_norm=config.max_norm,
         algorithm=config.algorithm,
         tune=config.tune,
+        freeze=config.freeze,
+        learning_rates=config.learning_rates,
         config=config.to_dict(),
     )
     if config.initialize_from is not None:

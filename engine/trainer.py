@@ -15,6 +15,7 @@ from engine import metrics
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.errors import DivergedError, UserError
+from engine.finetune import frozen_layers, rate_factors
 from engine.layers.base import checked_seed
 from engine.losses import CrossEntropy
 from engine.progress import Mode
@@ -43,6 +44,11 @@ class Trainer:
     max_norm    bound on the Euclidean norm of the whole gradient (None: none)
     algorithm   of the convolutions: "auto", "direct" (exact), or a mapping (see Network.plan)
     tune        measure the algorithms when training begins; a run folder keeps the outcome, and a resume repeats it
+    freeze      layers that stay as they are, by names or patterns such as ["conv*", "!conv5"] (see engine.selection):
+                no gradient, no update, no backward pass below the lowest layer that learns; a frozen BatchNorm uses
+                its running statistics and keeps them; dropout goes on
+    learning_rates   factors on the schedule's rate by name or pattern of layers or parameters, such as
+                {"head": 10, "*.bias": 2}; of several that match, the last counts; weight decay (AdamW) follows the rate
     progress    "bar", "lines", "none", or "auto": a bar on a terminal, otherwise a line per epoch
     config      goes to config.yaml in the run folder (None: the trainer's own settings)
 
@@ -65,6 +71,8 @@ class Trainer:
         max_norm: float | None = None,
         algorithm: Algorithm = "auto",
         tune: bool = False,
+        freeze: Sequence[str | int] | None = None,
+        learning_rates: Mapping[Any, float] | None = None,
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
@@ -85,6 +93,10 @@ class Trainer:
         self.max_norm = max_norm
         self.algorithm = algorithm
         self.tune = tune
+        self.freeze = freeze
+        self.learning_rates = learning_rates
+        self.frozen = frozen_layers(net.topology, freeze)
+        rate_factors(net.store.slots, learning_rates)  # a mistake in it shows here
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = config
@@ -117,8 +129,10 @@ class Trainer:
         """A session for batches of up to `batch`; the optimiser's state of an earlier one moves over."""
         algorithm = self.algorithm if self.choices is None else self.choices
         if self.tune and self.choices is None:
-            algorithm = self.net.tuned_choices(self.loss, self.optimizer, batch)
-        session = self.net.training_session(self.loss, self.optimizer, batch, self.max_norm, algorithm)
+            algorithm = self.net.tuned_choices(self.loss, self.optimizer, batch, self.freeze)
+        session = self.net.training_session(
+            self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze, self.learning_rates
+        )
         if self.session is not None:
             session.load_state(self.session.state())
         self.choices = session.plan.choices["convolutions"]
@@ -208,6 +222,8 @@ class Trainer:
                 "schedule": describe(self.schedule),
                 "seed": self.seed,
                 "max_norm": self.max_norm,
+                "freeze": list(self.frozen) or None,
+                "learning_rates": dict(rate_factors(self.net.store.slots, self.learning_rates)) or None,
                 "algorithm": "tuned" if self.tune else self.algorithm,
                 "metric": self.metric,
                 "mode": self.mode,

@@ -21,6 +21,9 @@ class BatchNorm(Layer):
     unbiased variance (PyTorch's form). Inference: the running statistics. Parameters weights and bias, buffers
     running_mean and running_var, all (channels,).
 
+    A frozen one (see engine.trainer.Trainer, `freeze`) normalises by its running statistics in training too and leaves
+    them as they are, as Keras does with trainable = False (PyTorch would need eval() on the layer).
+
     In training a channel needs two values or more (batch * H * W): one has no variance, and is refused. `Trainer.fit`
     says so before it starts where the last batch of an epoch would be such a one; drop_last leaves that batch out.
     """
@@ -76,7 +79,7 @@ class BatchNorm(Layer):
             "running_mean": builder.buffer("running_mean"),
             "running_var": builder.buffer("running_var"),
         }
-        if not builder.training:
+        if not builder.training or builder.layer in builder.frozen:
             builder.emit("batchnorm_forward_inference", self.geometry(source.shape), **operands)
             return output
         saved: dict[str, Tensor | int | None] = {

@@ -15,7 +15,7 @@ from typing import Any
 from engine.plan import cost, estimate
 from engine.plan.algorithms import Filter, apply, choose, layer_of, pass_of
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
-from engine.plan.gradients import differentiate
+from engine.plan.gradients import differentiate, without_needless_positions
 from engine.plan.ir import ARENA, Algorithm, Choices, Code, Instruction, constants_end
 from engine.plan.layout import Slot
 from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
@@ -53,6 +53,11 @@ class Plan:
     @property
     def arena_bytes(self) -> int:
         return self.arena.bytes
+
+    @property
+    def segments_offset(self) -> int:
+        """Where the table of the optimiser's segments begins in the constants, in bytes."""
+        return next(value.offset for value in self.code.values if value.dtype == "segment")
 
     @property
     def constant_bytes(self) -> int:
@@ -113,17 +118,19 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
               isa: str) -> Plan:  # fmt: skip
     """The plan of a network for a request, on the instruction set `isa`."""
     code = lower(topology, {**parameters, **buffers}, request)
+    if request.frozen:
+        code = without_needless_positions(code, request.frozen)
     folds: tuple[Fold, ...] = ()
     if not request.trains:
         code, folds = fold_batchnorm(code, parameters, start=0)
     code = fuse_maxpool(fuse_relu(code))
     segments: tuple[Segment, ...] = ()
     if request.trains:
-        code = check_gradients(fuse_backward(differentiate(code)), parameters)
+        code = check_gradients(fuse_backward(differentiate(code, request.frozen)), parameters, request.frozen)
     if request.mode == TRAINING:
         assert request.optimizer is not None
-        segments = make_segments(parameters, request.optimizer)
-        code = append_update(code, parameters, request.optimizer, request.max_norm)
+        segments = make_segments(parameters, request.optimizer, request.frozen, request.rates)
+        code = append_update(code, parameters, request.optimizer, request.max_norm, segments, request.frozen)
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))
@@ -139,7 +146,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         segments,
         folds,
         filters,
-        parameter_count=sum(_public_count(slot) for slot in parameters.values()),
+        parameter_count=sum(_public_count(slot) for slot in parameters.values() if slot.layer not in request.frozen),
         absorbed=absorbed.name if absorbed else None,
     )
 

@@ -18,11 +18,11 @@ from engine.plan.update import Segment
 Array = NDArray[np.float32]
 
 
-def write_segments(constants: Array, segments: Sequence[Segment], dtype: np.dtype[Any]) -> None:
-    """Put the table of cnn_segment at the start of the constants."""
+def write_segments(constants: Array, segments: Sequence[Segment], dtype: np.dtype[Any], offset: int) -> None:
+    """Put the table of cnn_segment into the constants, from byte `offset` on."""
     rows = [(s.offset, s.count, s.l2, s.weight_decay, s.lr_scale, 0.0) for s in segments]
     table = np.array(rows, dtype).view(np.float32)
-    constants[: table.size] = table
+    constants[offset // 4 : offset // 4 + table.size] = table
 
 
 def write_fold(

@@ -75,6 +75,10 @@ def _header(plan: Plan) -> list[str]:
     if request.optimizer is not None:
         clipped = f", gradient norm at most {request.max_norm}" if request.max_norm is not None else ""
         lines.append(f"optimizer: {request.optimizer}{clipped}")
+    if request.frozen:
+        lines.append("frozen: " + ", ".join(request.frozen))
+    if request.rates:
+        lines.append("learning rates: " + ", ".join(f"{key} x {factor:g}" for key, factor in request.rates))
     if plan.folds:
         lines.append("batch normalisation folded into weights: " + ", ".join(fold.norm for fold in plan.folds))
     return lines

@@ -89,6 +89,8 @@ def fuse_maxpool(code: Code) -> Code:
             return None
         if first.op == "conv2d_forward" and not first.geometry["activation"]:
             return None
+        if first.op == "batchnorm_forward_inference" and "argmax" in second.operands:
+            return None  # frozen, and a gradient passes through the pool
         if first.op == "batchnorm_forward_inference":
             return replace(
                 first,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.plan.ir import GRADIENTS, PARAMETERS, Code, Instruction, Value
+from engine.plan.ir import CONSTANTS, GRADIENTS, PARAMETERS, Code, Instruction, Value
 
 LOSS_SOURCES = {
     "cross_entropy": ("logits", "diff_logits"),
@@ -17,13 +17,14 @@ LOSS_SOURCES = {
 }
 
 
-def differentiate(code: Code) -> Code:
+def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
     """Add the gradient to the loss op and append the backward pass, in reverse order of the forward one.
 
     The gradient of a value that several ops read is the sum of their contributions (op `add`). Only values that
-    depend on a parameter get a gradient: none is computed for the network's input.
+    depend on a parameter of a layer that is not frozen get a gradient: none is computed for the network's input, nor
+    for anything below the lowest layer that learns.
     """
-    tape = _Tape(list(code.values), _dependent_on_parameters(code))
+    tape = _Tape(list(code.values), _dependent_on_parameters(code, frozen), frozenset(frozen))
     forward: list[Instruction] = []
     for instruction in code.instructions:
         if instruction.op in LOSS_SOURCES:
@@ -51,6 +52,7 @@ class _Tape:
 
     values: list[Value]
     dependent: frozenset[int]
+    frozen: frozenset[str] = frozenset()
     instructions: list[Instruction] = field(default_factory=list)
     contributions: dict[int, list[int]] = field(default_factory=dict)
     layer: str = ""
@@ -95,9 +97,27 @@ class _Tape:
 Rule = Callable[[_Tape, Instruction, int], None]
 
 
-def _dependent_on_parameters(code: Code) -> frozenset[int]:
-    dependent = {number for number, value in enumerate(code.values) if value.space == PARAMETERS}
+def without_needless_positions(code: Code, frozen: Collection[str]) -> Code:
+    """Max-pools through which no gradient passes, since only frozen layers lie below, note no positions of maxima."""
+    dependent = _dependent_on_parameters(code, frozen)
+    instructions = []
+    for each in code.instructions:
+        if each.op == "maxpool2d_forward" and each.operands["dst"] not in dependent:
+            each = replace(each, operands={name: value for name, value in each.operands.items() if name != "argmax"})
+        instructions.append(each)
+    return code.with_instructions(instructions)
+
+
+def _owner(instruction: Instruction) -> str:
+    """The layer whose parameters an instruction reads: the first of those fused into it."""
+    return instruction.layer.split("+")[0]
+
+
+def _dependent_on_parameters(code: Code, frozen: Collection[str]) -> frozenset[int]:
+    dependent: set[int] = set()
     for instruction in code.instructions:
+        if _owner(instruction) not in frozen:
+            dependent.update(each for each in instruction.sources() if code.values[each].space == PARAMETERS)
         if any(source in dependent for source in instruction.sources()):
             dependent.update(instruction.outputs())
     return frozenset(dependent)
@@ -124,10 +144,11 @@ def _linear(tape: _Tape, forward: Instruction, diff: int) -> None:
 
 def _weights_and_data(tape: _Tape, op: str, forward: Instruction, geometry: Mapping[str, Any], diff: int) -> None:
     weights, source = forward.operands["weights"], forward.operands["src"]
-    gradients = {"diff_weights": tape.gradient_of_parameter(weights)}
-    if "bias" in forward.operands:
-        gradients["diff_bias"] = tape.gradient_of_parameter(forward.operands["bias"])
-    tape.emit(f"{op}_backward_weights", geometry, **gradients, src=source, diff_dst=diff)
+    if _owner(forward) not in tape.frozen:
+        gradients = {"diff_weights": tape.gradient_of_parameter(weights)}
+        if "bias" in forward.operands:
+            gradients["diff_bias"] = tape.gradient_of_parameter(forward.operands["bias"])
+        tape.emit(f"{op}_backward_weights", geometry, **gradients, src=source, diff_dst=diff)
     diff_source = tape.back(source)
     if diff_source is not None:
         tape.emit(f"{op}_backward_data", geometry, diff_src=diff_source, diff_dst=diff, weights=weights)
@@ -205,6 +226,29 @@ def _batchnorm(tape: _Tape, forward: Instruction, diff: int) -> None:
     )
 
 
+def _fixed_batchnorm(tape: _Tape, forward: Instruction, diff: int) -> None:
+    """Of a frozen one: diff_src = diff_dst * weights / sqrt(running_var + eps), by the forward op with zeros for bias
+    and mean."""
+    diff_source = tape.back(forward.operands["src"])
+    if diff_source is None:
+        return
+    if forward.geometry["activation"]:
+        diff = _through_relu(tape, forward.operands["dst"], diff)
+    # Nothing else lies in the constants yet, and nothing ever writes there: they begin as zeros.
+    tape.values.append(Value((forward.geometry["c"],), CONSTANTS, per_sample=False))
+    zeros = len(tape.values) - 1
+    tape.emit(
+        "batchnorm_forward_inference",
+        {**forward.geometry, "activation": 0},
+        dst=diff_source,
+        src=diff,
+        weights=forward.operands["weights"],
+        bias=zeros,
+        running_mean=zeros,
+        running_var=forward.operands["running_var"],
+    )
+
+
 def _add(tape: _Tape, forward: Instruction, diff: int) -> None:
     tape.contribute(forward.operands["a"], diff)
     tape.contribute(forward.operands["b"], diff)
@@ -236,6 +280,7 @@ RULES: dict[str, Rule] = {
     "tanh_forward": _reads("dst"),
     "softmax_forward": _reads("dst"),
     "batchnorm_forward_training": _batchnorm,
+    "batchnorm_forward_inference": _fixed_batchnorm,
     "dropout": _transposed("dropout"),
     "nhwc_to_nchw": _transposed("nchw_to_nhwc"),
     "nchw_to_nhwc": _transposed("nhwc_to_nchw"),

@@ -163,6 +163,7 @@ class Builder:
     instructions: list[Instruction] = field(default_factory=list)
     layer: str = ""
     flatten_is_alias: bool = False
+    frozen: frozenset[str] = frozenset()
     _streams: int = 0
 
     def new(self, value: Value) -> int:

@@ -34,7 +34,8 @@ class Request:
 
     Modes: "inference" (input → output), "evaluation" (with the loss), "gradients" (forward in training mode, loss,
     backward), "training" (and the update). `max_norm` clips the gradient's Euclidean norm. `algorithm` of the
-    convolutions: "auto", "direct", or one by layer and pass (see engine.plan.algorithms.choose).
+    convolutions: "auto", "direct", or one by layer and pass (see engine.plan.algorithms.choose). In training, `frozen`
+    names the layers that stay as they are, and `rates` has factors on the learning rate by key of a parameter.
     """
 
     mode: str
@@ -44,6 +45,8 @@ class Request:
     optimizer: Optimizer | None = None
     max_norm: float | None = None
     algorithm: Algorithm = "auto"
+    frozen: tuple[str, ...] = ()
+    rates: tuple[tuple[str, float], ...] = ()
 
     @property
     def trains(self) -> bool:
@@ -63,7 +66,7 @@ def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Co
 
     In training the code ends at the logits; otherwise its output is external 2, in the public order.
     """
-    builder = Builder(request.trains, slots, layer=INPUT)
+    builder = Builder(request.trains, slots, layer=INPUT, frozen=frozenset(request.frozen))
     targets = _emit_checks(builder, topology, request)
     tensors = {INPUT: _emit_input(builder, topology.input_shape)}
     absorbed = absorbed_layer(topology, request.loss)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.optim import Optimizer
-from engine.plan.ir import CONSTANTS, GRADIENTS, ITEM_BYTES, PARAMETERS, STATES, Code, Instruction, Value
+from engine.plan.ir import CONSTANTS, GRADIENTS, ITEM_BYTES, PARAMETERS, STATES, Code, Instruction, Value, constants_end
 from engine.plan.layout import Slot, padded, total_floats
 
 OPTIMIZER_FIELDS = (
@@ -33,12 +33,22 @@ class Segment:
     lr_scale: float = 1.0
 
 
-def make_segments(slots: Mapping[str, Slot], optimizer: Optimizer) -> tuple[Segment, ...]:
-    """Segments that cover every element once, in order; neighbours with the same settings are joined."""
+def make_segments(
+    slots: Mapping[str, Slot],
+    optimizer: Optimizer,
+    frozen: Collection[str] = (),
+    rates: Collection[tuple[str, float]] = (),
+) -> tuple[Segment, ...]:
+    """Segments that cover every element once, in order; neighbours with the same settings are joined.
+
+    Those of `frozen` layers have the rate 0, at which the core leaves them out; `rates` by key scale the others.
+    """
+    factors = dict(rates)
     segments: list[Segment] = []
     for slot in slots.values():
         l2, weight_decay = optimizer.decay(slot.kind, slot.spec.role)
-        segment = Segment(slot.offset, padded(slot.count), l2, weight_decay)
+        lr_scale = 0.0 if slot.layer in frozen else factors.get(slot.key, 1.0)
+        segment = Segment(slot.offset, padded(slot.count), l2, weight_decay, lr_scale)
         last = segments[-1] if segments else None
         if last and (last.l2, last.weight_decay, last.lr_scale) == (l2, weight_decay, segment.lr_scale):
             segments[-1] = replace(last, count=last.count + segment.count)
@@ -47,23 +57,37 @@ def make_segments(slots: Mapping[str, Slot], optimizer: Optimizer) -> tuple[Segm
     return tuple(segments)
 
 
-def check_gradients(code: Code, slots: Mapping[str, Slot]) -> Code:
+def learning_range(slots: Mapping[str, Slot], frozen: Collection[str]) -> tuple[int, int]:
+    """First element of the parameters that learn, and how many lie from there to the last, frozen ones between them
+    included: their gradients are zeros."""
+    learning = [slot for slot in slots.values() if slot.layer not in frozen]
+    first = min((slot.offset for slot in learning), default=0)
+    return first, total_floats(learning) - first
+
+
+def check_gradients(code: Code, slots: Mapping[str, Slot], frozen: Collection[str] = ()) -> Code:
     """Stop before anything is updated when a gradient is NaN or infinite."""
-    count = total_floats(slots.values())
+    first, count = learning_range(slots, frozen)
     if count == 0:
         return code
-    gradients = Value((count,), GRADIENTS, per_sample=False)
+    gradients = Value((count,), GRADIENTS, first * ITEM_BYTES["float32"], per_sample=False)
     check = Instruction("check_gradients", {"gradients": len(code.values)}, _geometry(count), "update")
     return replace(code, values=(*code.values, gradients), instructions=(*code.instructions, check))
 
 
-def append_update(code: Code, slots: Mapping[str, Slot], optimizer: Optimizer, max_norm: float | None) -> Code:
+def append_update(
+    code: Code,
+    slots: Mapping[str, Slot],
+    optimizer: Optimizer,
+    max_norm: float | None,
+    segments: tuple[Segment, ...],
+    frozen: Collection[str] = (),
+) -> Code:
     """Clip the gradients (where `max_norm` is given) and let the optimiser step."""
     count = total_floats(slots.values())
     if count == 0:
         return code
-    segments = make_segments(slots, optimizer)
-    table = Value((len(segments),), CONSTANTS, dtype="segment", per_sample=False)
+    table = Value((len(segments),), CONSTANTS, constants_end(code), dtype="segment", per_sample=False)
     named = {
         "parameters": Value((count,), PARAMETERS, per_sample=False),
         **{
@@ -77,8 +101,10 @@ def append_update(code: Code, slots: Mapping[str, Slot], optimizer: Optimizer, m
     operands = {name: first + position for position, name in enumerate(named)}
     instructions = list(code.instructions)
     if max_norm is not None:
-        clip = {"gradients": operands["gradients"]}
-        instructions.append(Instruction("clip_gradients", clip, _geometry(count, max_norm=max_norm), "update"))
+        start, learning = learning_range(slots, frozen)
+        named["clipped"] = Value((learning,), GRADIENTS, start * ITEM_BYTES["float32"], per_sample=False)
+        clip = {"gradients": first + len(named) - 1}
+        instructions.append(Instruction("clip_gradients", clip, _geometry(learning, max_norm=max_norm), "update"))
     geometry = _geometry(count, segments=len(segments), **optimizer.settings())
     instructions.append(Instruction(optimizer.op, operands, geometry, "update"))
     return replace(code, values=(*code.values, *named.values()), instructions=tuple(instructions))

@@ -1,0 +1,49 @@
+"""Which layers training leaves alone, and which learn at a rate of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.errors import UserError
+from engine.plan.layout import Slot
+from engine.selection import checked_patterns, layers_with_parameters, matching, select
+from engine.topology import Topology
+
+Factors = tuple[tuple[str, float], ...]
+"""(key of a parameter, factor on the learning rate), for those whose factor is not 1."""
+
+
+def frozen_layers(topology: Topology, patterns: Sequence[str | int] | None) -> tuple[str, ...]:
+    """Names of the layers that the patterns freeze (see engine.selection.select); UserError where none can learn."""
+    if not patterns:
+        return ()
+    names = layers_with_parameters(topology)
+    frozen = select("freeze", checked_patterns("freeze", patterns), names)
+    if len(frozen) == len(names):
+        raise UserError("freeze: every layer with parameters is frozen, so that there is nothing to train")
+    return frozen
+
+
+def rate_factors(slots: Mapping[str, Slot], rates: Mapping[Any, float] | None) -> Factors:
+    """Factors on the learning rate by pattern of layers ("head", "conv*") or of parameters ("*.bias"), resolved.
+
+    Where several patterns match a parameter, the last one counts.
+    """
+    if rates is None:
+        return ()
+    if not isinstance(rates, Mapping):
+        raise UserError(f"learning_rates: expected names or patterns of layers with factors, got {rates!r}")
+    layers = list(dict.fromkeys(slot.layer for slot in slots.values()))
+    factors: dict[str, float] = {}
+    for given, factor in rates.items():
+        pattern = str(given)
+        good = isinstance(factor, (int, float)) and not isinstance(factor, bool) and math.isfinite(factor)
+        if not good or factor <= 0:
+            raise UserError(
+                f"learning_rates.{pattern}: a factor is a finite number above 0, not {factor!r}; freeze stops a layer"
+            )
+        matched = matching("learning_rates", pattern, [*layers, *slots])
+        factors |= {key: float(factor) for key, slot in slots.items() if key in matched or slot.layer in matched}
+    return tuple((key, factor) for key, factor in factors.items() if factor != 1.0)
