@@ -30,6 +30,25 @@ def macro_f1(truth: Labels, predicted: Labels) -> float:
     return float(f1_score(truth, predicted, average="macro", zero_division=0.0))
 
 
+PER_CLASS = ("macro_recall", "min_recall", "macro_precision", "min_precision")
+"""Metrics that a run logs only where something watches them, such as its choice of the best epoch."""
+
+
+def per_class(truth: Labels, predicted: Labels) -> dict[str, float]:
+    """The metrics PER_CLASS: mean and least over the classes of recall TP / (TP + FN) and precision TP / (TP + FP).
+
+    Recall is over the classes that occur in the truth (its mean is the balanced accuracy), precision over the same: a
+    class that is never predicted has precision 0.
+    """
+    _check(truth, predicted)
+    from sklearn.metrics import precision_recall_fscore_support
+
+    met = np.unique(truth)
+    precision, recall, _, _ = precision_recall_fscore_support(truth, predicted, labels=met, zero_division=0.0)
+    values = (recall.mean(), recall.min(), precision.mean(), precision.min())
+    return {name: float(value) for name, value in zip(PER_CLASS, values, strict=True)}
+
+
 def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Counts (classes, classes): row = true label, column = predicted label."""
     _check(truth, predicted)

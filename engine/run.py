@@ -97,6 +97,7 @@ class Run:
         self.position = Position()
         self.best: Checkpoint | None = None
         self.plan_choices: Record = {}
+        self.extra: set[str] = set()  # of engine.metrics.PER_CLASS, those that something watches
         self._check_data()
         self._check_last_batch()
         self._check_metrics()
@@ -140,7 +141,8 @@ class Run:
         for prefix, dataset in (("train", self.loader.dataset), ("val", self.validation)):
             if dataset is None or (prefix == "train" and not self.train_metrics):
                 continue
-            names = ["loss", "accuracy", "macro_f1"] if self.trainer.has_classes(dataset) else ["loss"]
+            with_classes = ["loss", "accuracy", "macro_f1", *metrics.PER_CLASS]
+            names = with_classes if self.trainer.has_classes(dataset) else ["loss"]
             known += [f"{prefix}_{name}" for name in names if f"{prefix}_{name}" not in known]
         watched = {
             "metric": self.metric,
@@ -150,6 +152,7 @@ class Run:
         for what, name in watched.items():
             if name and name not in known:
                 raise unknown(f"{what} (this run logs {', '.join(known)}):", name, known)
+            self.extra |= {each for each in metrics.PER_CLASS if name and name.partition("_")[2] == each}
 
     # ---- the run ----
 
@@ -247,10 +250,11 @@ class Run:
             "train_loss": position.loss_sum / position.samples,
         }
         if self.train_metrics:
-            measured = self.trainer.evaluate(self.loader.dataset)
+            measured = self.trainer.evaluate(self.loader.dataset, self.extra)
             record |= {f"train_{name}": value for name, value in measured.items() if name != "loss"}
         if self.validation is not None:
-            record |= {f"val_{name}": value for name, value in self.trainer.evaluate(self.validation).items()}
+            measured = self.trainer.evaluate(self.validation, self.extra)
+            record |= {f"val_{name}": value for name, value in measured.items()}
         record["seconds"] = round(position.seconds, 3)
         record["images_per_second"] = round(position.samples / max(position.seconds, 1e-9), 1)
         self.trainer.schedule.observe(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ class Trainer:
     net         the network; it is updated in place
     schedule    learning rate over time (None: the optimiser's, always); the trainer works on a copy
     out         run folder for checkpoints and logs (None: nothing is written)
-    metric      picks the best epoch: any metric of the log (None: val_loss, or train_loss without validation)
+    metric      picks the best epoch: any metric of the log, or val_ with one of engine.metrics.PER_CLASS, such as
+                val_min_recall, which is then logged too (None: val_loss, or train_loss without validation)
     mode        "min" or "max" (None: a loss is to fall, anything else to rise)
     max_norm    bound on the Euclidean norm of the whole gradient (None: none)
     algorithm   of the convolutions: "auto", "direct" (exact), or a mapping (see Network.plan)
@@ -182,8 +183,10 @@ class Trainer:
         run = Run(self, loader, held_out, epochs, early_stopping, checkpoint_every, train_metrics, restore_best)
         return run.go(resume, callbacks)
 
-    def evaluate(self, data: Data) -> dict[str, float]:
+    def evaluate(self, data: Data, extra: Collection[str] = ()) -> dict[str, float]:
         """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
+
+        `extra`: which of engine.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
 
         DivergedError, with the step reached, where the loss is not finite.
         """
@@ -206,6 +209,9 @@ class Trainer:
             truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
             result["accuracy"] = metrics.accuracy(truth, predicted)
             result["macro_f1"] = metrics.macro_f1(truth, predicted)
+            if extra:
+                measured = metrics.per_class(truth, predicted)
+                result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
         return result
 
     def has_classes(self, dataset: Dataset) -> bool:

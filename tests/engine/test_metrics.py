@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.errors import UserError
-from engine.metrics import accuracy, confusion_matrix, direction, format_confusion, is_better, macro_f1
+from engine.metrics import accuracy, confusion_matrix, direction, format_confusion, is_better, macro_f1, per_class
 
 TRUTH = np.array([0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0])
@@ -62,3 +62,11 @@ def test_direction_by_name():
     assert direction("val_loss", "max") == "max"
     with pytest.raises(UserError):
         direction("val_loss", "down")
+
+
+def test_metrics_by_class_are_over_the_classes_of_the_truth():
+    truth, predicted = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 2])
+    measured = per_class(truth, predicted)
+    assert measured["macro_recall"] == pytest.approx((3 / 4 + 1 / 2) / 2) and measured["min_recall"] == 0.5
+    assert measured["macro_precision"] == pytest.approx((1 + 1 / 2) / 2) and measured["min_precision"] == 0.5
+    assert per_class(np.array([0, 1]), np.array([0, 0]))["min_precision"] == 0.0

@@ -292,3 +292,12 @@ def test_little_python_per_step():
 
     alone = fastest(lambda: session.step(x, y, 0.05, 0, 0))
     assert fastest(lambda: trainer.step(x, y)) - alone < 20e-6
+
+
+@pytest.mark.parametrize(
+    "metric", ["val_min_recall", "val_macro_precision", "val_macro_f1", "val_accuracy", "train_accuracy"]
+)
+def test_any_metric_picks_the_best_epoch(metric):
+    history = make_trainer(metric=metric).fit(TRAIN, VALIDATION, epochs=4, train_metrics=True)
+    assert history.best_value == max(history[metric]) and history[metric][history.best_epoch - 1] == history.best_value
+    assert ("val_min_recall" in history.epochs[0]) == (metric == "val_min_recall")
