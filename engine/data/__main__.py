@@ -73,7 +73,9 @@ def fetch_set(options: argparse.Namespace) -> None:
 
     each = record(options.name)
     place = fetch(each, data_root(options.data_root), progress=not options.quiet)
-    print(f"{each.title}: in {place}\nlicence: {each.licence}; see {each.page}")
+    hashed = any(file.sha256 for file in each.files) or any(wanted.hash for wanted in each.downloads)
+    checked = "sizes and hashes" if hashed else "counts and structure; no published hash is known"
+    print(f"{each.title}: in {place}\nchecked: {checked}\nlicence: {each.licence}; see {each.page}")
 
 
 def verify_set(options: argparse.Namespace) -> None:

@@ -87,7 +87,7 @@ class ResumingDownloader:
                 try:
                     self._request(url, bar)
                     break
-                except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                except (requests.ConnectionError, requests.Timeout):
                     idle = 0 if self._gathered() > before else idle + 1
                     if idle >= ATTEMPTS:
                         raise
@@ -114,6 +114,7 @@ class ResumingDownloader:
     def _request(self, url: str, bar: Any) -> None:
         """One answer of the server, written to the part; returns when the file is whole."""
         import requests
+        from urllib3.exceptions import HTTPError
 
         start = self._gathered()
         known = self._validator.read_text() if start and self._validator.is_file() else ""
@@ -140,9 +141,13 @@ class ResumingDownloader:
             bar.refresh()
             with self.part.open("r+b" if start else "wb") as file:
                 file.seek(start)
-                for chunk in answer.iter_content(CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+                # The bytes as sent: a server may call a .gz file's own compression an encoding, which would be undone.
+                try:
+                    for chunk in answer.raw.stream(CHUNK, decode_content=False):
+                        file.write(chunk)
+                        bar.update(len(chunk))
+                except HTTPError as error:
+                    raise requests.ConnectionError(f"the connection broke off ({error})") from None
             if total is not None and self._gathered() != total:
                 raise requests.ConnectionError(f"the connection broke off at {self._gathered():,} of {total:,} bytes")
 
@@ -173,6 +178,6 @@ def _words(error: Exception) -> str:
     text = str(error)
     if isinstance(error, requests.ConnectionError) and "Max retries" in text:
         return "the server cannot be reached"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError) or "broken" in text:
+    if "broke off" in text:
         return "the connection breaks off again and again; the same command goes on where it stopped"
     return text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.data.download import download
@@ -15,6 +17,7 @@ from engine.data.readers import read_dataset
 from engine.data.registry import Download, Record, find
 from engine.data.verify import check_file
 from engine.errors import UserError
+from engine.files import sync_folder
 
 DOWNLOADS = ".downloads"  # in the data root: what is not a data set yet
 
@@ -35,20 +38,44 @@ def fetch(record: Record, root: Path, progress: bool = True, pause: float = 1.0)
             return place
         raise UserError(f"{place}: is there, but is not the whole set ({fault}); move it out of the way")
     work = root / DOWNLOADS / record.name
+    work.mkdir(parents=True, exist_ok=True)
+    with _alone(root / DOWNLOADS / f"{record.name}.lock"):
+        _fetch(record, work, progress, pause)
+        os.replace(work / record.name, place)
+        sync_folder(root)
+        shutil.rmtree(work)
+    return place
+
+
+def _fetch(record: Record, work: Path, progress: bool, pause: float) -> None:
+    """Bring the whole set to `work`/NAME, checked and on the disk."""
     files = [download(each, work, progress, pause) for each in record.downloads]
     stage = work / record.name
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
-    for each, file in zip(record.downloads, files):
-        _unpack(each, file, stage)
+    for each, archive in zip(record.downloads, files):
+        _unpack(each, archive, stage)
     fault = first_fault(record, work)
     if fault is not None:
         shutil.rmtree(work)  # to go on from these files would give the same again
         raise UserError(f"the download of {record.name} is not the published set ({fault}); nothing was kept")
-    _sync(stage)
-    os.replace(stage, place)
-    shutil.rmtree(work)
-    return place
+    for path in stage.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    for folder in (stage, *(each for each in stage.rglob("*") if each.is_dir())):
+        sync_folder(folder)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold the lock of a set: two downloads of it would write into the same files. It ends with the process."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is fetching {lock.stem} into {lock.parent.parent}") from None
+        yield
 
 
 def first_fault(record: Record, root: Path) -> str | None:
@@ -110,11 +137,3 @@ def _check_names(file: Path, names: Sequence[str]) -> None:
     for name in names:
         if name.startswith(("/", "\\")) or ".." in Path(name).parts:
             raise zipfile.BadZipFile(f"it holds the unsafe path {name!r}")
-
-
-def _sync(folder: Path) -> None:
-    """Bring every file to the disk before the folder gets its name."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

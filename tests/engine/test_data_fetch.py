@@ -1,5 +1,6 @@
 """Downloads from a local server that breaks off, lies about sizes, changes its file and serves tampered bytes."""
 
+import fcntl
 import gzip
 import hashlib
 import io
@@ -34,6 +35,7 @@ class Behaviour:
         self.status = 200
         self.ranges = True
         self.tag = '"v1"'
+        self.encoding = None  # a Content-Encoding that was not asked for
         self.seen = []  # the Range header of each request, None without
 
 
@@ -54,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if does.tag:
             self.send_header("ETag", does.tag)
+        if does.encoding:
+            self.send_header("Content-Encoding", does.encoding)
         self.send_header("Content-Length", str(len(body) if does.announce is None else does.announce))
         self.end_headers()
         if does.break_after:
@@ -136,8 +140,16 @@ def test_parts_of_different_files_are_never_mixed(server, tmp_path, change):
     assert get(place, tmp_path).read_bytes() == behaviour.files["/file.bin"]
 
 
+def test_a_gzipped_file_stays_gzipped(server, tmp_path):
+    behaviour, place = server
+    behaviour.files["/file.bin"] = gzip.compress(CONTENT)
+    behaviour.encoding = "gzip"  # said of the file's own compression
+    behaviour.break_after = [500_000]
+    assert gzip.decompress(get(place, tmp_path).read_bytes()) == CONTENT and len(behaviour.seen) == 2
+
+
 def left(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 def test_tampered_bytes_are_deleted(server, tmp_path):
@@ -243,6 +255,16 @@ def test_tampered_contents_never_become_a_set(server, small_mnist, tmp_path):
     with pytest.raises(UserError, match="not the published set .t10k-labels-idx1-ubyte: SHA-256 .*nothing was kept"):
         fetch(small_mnist, tmp_path, progress=False, pause=0)
     assert left(tmp_path) == [] and not (tmp_path / "mnist").exists()
+
+
+def test_two_processes_do_not_write_the_same_download(server, small_mnist, tmp_path):
+    (tmp_path / ".downloads").mkdir()
+    with (tmp_path / ".downloads" / "mnist.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process is fetching mnist"):
+            fetch(small_mnist, tmp_path, progress=False)
+    assert server[0].seen == []
+    assert fetch(small_mnist, tmp_path, progress=False).is_dir()
 
 
 def test_half_a_set_is_not_overwritten(server, small_mnist, tmp_path):

@@ -129,6 +129,19 @@ def test_parts_that_are_absent(tmp_path):
         verify(record("numtadb"), tmp_path)
 
 
+def test_files_of_absent_parts_are_not_asked_for(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        images, labels = np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2), np.arange(count, dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            path = tmp_path / "emnist" / "gzip" / f"emnist-balanced-{split}-{kind}-ubyte.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(idx(array)))
+    found = verify(record("emnist"), tmp_path)
+    assert [split.name for split in found.splits] == ["balanced train", "balanced test"] and len(found.absent) == 6
+    assert len(found.files) == 4 and all("balanced" in each.name for each in found.files)
+    assert "emnist-balanced-test-labels-idx1-ubyte: 10 bytes, expected 18,808" in found.faults
+
+
 def test_nothing_is_there(tmp_path):
     with pytest.raises(UserError, match="numtadb: no such folder .*fetch numtadb"):
         verify(record("numtadb"), tmp_path)
