@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from engine.data.noise import LabelNoise
 from engine.data.preprocess import Preprocess
+from engine.data.selection import Selection
 from engine.errors import UserError, unknown
 from engine.layers.base import checked_seed
 from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
@@ -46,6 +48,7 @@ class SplitConfig:
     test       the test part is the validation set too
     none       no validation
     stratify: "label" and columns of the data set, together.
+    file: folds are read from this file and checked against the data; drawn and saved there where it is not yet.
     """
 
     kind: Literal["fraction", "folds", "test", "none"] = "fraction"
@@ -54,6 +57,7 @@ class SplitConfig:
     fold: int = 0
     stratify: tuple[str, ...] = ("label",)
     seed: int = 0
+    file: str | None = None
 
     def __post_init__(self) -> None:
         checked_seed("split", self.seed)
@@ -61,6 +65,8 @@ class SplitConfig:
             raise UserError(f"fraction must lie between 0 and 1, got {self.fraction}")
         if self.kind == "folds" and self.folds < 2:
             raise UserError(f"folds must be 2 or more, got {self.folds}")
+        if self.file is not None and self.kind != "folds":
+            raise UserError(f"file holds folds and belongs to kind folds, not to {self.kind}")
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class TrainConfig:
 
     initialize_from: weights of a checkpoint, by names of layers (see engine.transfer.initialize).
     optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
+    select: which samples to train on; label_noise: training labels made wrong on purpose.
     metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
     freeze, learning_rates: names or patterns of layers, without and with factors (see engine.trainer.Trainer).
     class_weights: balanced, a list, or weights by names of classes; sample_weights: a column of the data set. Both are
@@ -124,6 +131,8 @@ class TrainConfig:
     tune: bool = False
     batch_size: int = 64
     drop_last: bool = False
+    select: Selection = Selection()
+    label_noise: LabelNoise | None = None
     epochs: int = 10
     early_stopping: EarlyStopping | None = None
     metric: str | None = None
@@ -155,7 +164,7 @@ class TrainConfig:
 
 
 # These keys take `false` for "none", as the script of the NumtaDB report has it.
-FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping")
+FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

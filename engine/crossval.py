@@ -113,6 +113,7 @@ def train_fold(config: TrainConfig, whole: Dataset, number: int, out: Path, list
     whole: all training samples, prepared. The split's folds, stratify and seed say how they are divided; its kind and
     fold do not matter. `listen` gets every epoch's record; without it the trainer shows its progress itself.
     """
+    from engine.data.noise import with_label_noise
     from engine.errors import UserError
     from engine.train import fit_and_test, make_trainer, split_indices
 
@@ -120,6 +121,7 @@ def train_fold(config: TrainConfig, whole: Dataset, number: int, out: Path, list
     indices = split_indices(whole, fold.split)
     assert indices is not None
     train, held_out = (whole.subset(part) for part in indices)
+    train = with_label_noise(train, config.label_noise)
     trainer = make_trainer(fold, out / f"fold-{number}")
     trainer.progress = "none" if listen else "auto"
     history, _ = fit_and_test(fold, trainer, train, held_out, None, resume=True, callbacks=[listen] if listen else [])
@@ -141,7 +143,7 @@ def final_config(config: TrainConfig, epochs: int, seed: int) -> TrainConfig:
     watched = config.metric is not None and config.metric.startswith("val_")
     return dataclasses.replace(
         config,
-        split=dataclasses.replace(config.split, kind="none"),
+        split=dataclasses.replace(config.split, kind="none", file=None),
         epochs=epochs,
         early_stopping=None,
         metric=None if watched else config.metric,
@@ -154,8 +156,10 @@ def train_final(
     config: TrainConfig, whole: Dataset, test: Dataset | None, out: Path, listen: Listener | None = None
 ) -> Final:
     """Train on all samples as `final_config` says, in a folder under `out`, and measure the test part."""
+    from engine.data.noise import with_label_noise
     from engine.train import fit_and_test, make_trainer
 
+    whole = with_label_noise(whole, config.label_noise)
     trainer = make_trainer(config, out / f"final-seed{config.seed}")
     trainer.progress = "none" if listen else "auto"
     history, result = fit_and_test(
@@ -251,7 +255,9 @@ def crossval(options: argparse.Namespace) -> None:
     except UserError as error:
         raise UserError(f"{where}{error}") from None
     checked_trainer(config, out, where)
-    everything = dataclasses.replace(config, split=dataclasses.replace(config.split, kind="none"))
+    # Label noise comes after the split, so that held-out labels stay true.
+    undivided = dataclasses.replace(config.split, kind="none", file=None)
+    everything = dataclasses.replace(config, split=undivided, label_noise=None)
     whole, _, test = load_data(everything, data_root(options.data_root, config.data_root), where)
     try:
         split_indices(whole, fold_config(config, 0).split)

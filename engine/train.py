@@ -139,6 +139,7 @@ def fit_and_test(
         with instruction_set(trainer.isa):
             measured = trainer.evaluate(test)
         result |= {f"test_{name}": value for name, value in measured.items()}
+    result |= train_set.record
     if trainer.out is not None:
         write_atomically(trainer.out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
     return history, result
@@ -196,19 +197,49 @@ def load_data(
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """Training, validation and test samples, preprocessed; None for a part that the configuration does without.
 
-    `where` begins the message of an error in the sections dataset.subset and split.
+    `where` begins the message of an error in the sections dataset.subset, select, split and label_noise. What select
+    and label_noise did stands in the training samples' `record`.
     """
+    from dataclasses import replace
+
+    from engine.data.noise import with_label_noise
+    from engine.data.readers import read_dataset
+    from engine.data.selection import keep_classes, select
+    from engine.errors import UserError
+
+    section, selection = config.dataset, config.select
+    if config.split.kind == "test" and section.test is None:
+        raise UserError(f"{where}split.kind is test, but dataset.test is not given")
+    raw = read_dataset(section.name, root, section.train)
+    seen = section.test if selection.drop_duplicates else None
+    raw_test = None if seen is None else read_dataset(section.name, root, seen)
+    try:
+        if section.subset is not None:
+            raw = draw_subset(raw, section.subset, config.split.seed)
+        raw, _, selected = select(raw, raw_test, selection, section.name, root / section.name if root else None)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+    train_set, validation, test = split_and_prepare(config, raw, root, where)
+    train_set = replace(train_set, record={"select": selected} if selected else {})
+    try:
+        if test is not None and selection.classes:
+            test = keep_classes(test, selection.classes)
+            validation = test if config.split.kind == "test" else validation
+        return with_label_noise(train_set, config.label_noise), validation, test
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+
+
+def split_and_prepare(
+    config: TrainConfig, raw: RawDataset, root: Path | None, where: str = ""
+) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """The three parts of `load_data`, the first two from these samples."""
     from engine.data.dataset import prepare
     from engine.data.readers import read_dataset
     from engine.errors import UserError
 
     section = config.dataset
-    if config.split.kind == "test" and section.test is None:
-        raise UserError(f"{where}split.kind is test, but dataset.test is not given")
-    raw = read_dataset(section.name, root, section.train)
     try:
-        if section.subset is not None:
-            raw = draw_subset(raw, section.subset, config.split.seed)
         indices = split_indices(raw, config.split)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
@@ -250,6 +281,10 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
         return stratified_split(strata, split.fraction, split.seed)
     if not 0 <= split.fold < split.folds:
         raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
+    if split.file is not None:
+        from engine.data.folds import saved_folds
+
+        return saved_folds(Path(split.file), raw, strata, split.folds, split.seed)[split.fold]
     return stratified_folds(strata, split.folds, split.seed)[split.fold]
 
 

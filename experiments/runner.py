@@ -9,7 +9,9 @@ from pathlib import Path
 from engine.config import DatasetConfig, SplitConfig, TrainConfig
 from engine.data.dataset import Dataset
 from engine.data.location import data_root
+from engine.data.noise import LabelNoise
 from engine.data.preprocess import Preprocess
+from engine.data.selection import Selection
 from engine.errors import DivergedError
 from engine.plan import Choices
 from engine.train import load_data, make_loader, make_trainer
@@ -17,7 +19,7 @@ from experiments.config import Study
 from experiments.progress import Progress
 from experiments.store import Result, Run, Store
 
-DataKey = tuple[Path | None, DatasetConfig, SplitConfig, Preprocess]
+DataKey = tuple[Path | None, DatasetConfig, SplitConfig, Preprocess, Selection, LabelNoise | None]
 
 
 @dataclass
@@ -33,7 +35,7 @@ class DataCache:
     def load(self, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
         """Training and validation samples of the configuration."""
         root = data_root(None, config.data_root)
-        key = (root, config.dataset, config.split, config.preprocess)
+        key = (root, config.dataset, config.split, config.preprocess, config.select, config.label_noise)
         for known, data in self._kept:
             if known == key:
                 return data

@@ -73,6 +73,7 @@ class Dataset:
     labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels
     sample_weights   float32 (N,) of at least 0: factors on the samples' losses in training (see engine.data.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
+    record      how the samples were chosen and changed, in JSON's own types, for the run's record
     """
 
     name: str
@@ -82,6 +83,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):

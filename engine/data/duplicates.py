@@ -33,7 +33,7 @@ def digest(image: Image) -> bytes:
     return content.digest()
 
 
-def digests(images: Sequence[Image] | NDArray[np.uint8], threads: int | None = None) -> Digests:
+def digests(images: Sequence[Image] | NDArray[Any], threads: int | None = None) -> Digests:
     """The digest of every image, in order, as two words each: uint64 (N, 2); decoded on several threads."""
 
     def part(start: int) -> bytes:
@@ -44,7 +44,7 @@ def digests(images: Sequence[Image] | NDArray[np.uint8], threads: int | None = N
     return np.frombuffer(joined, np.uint64).reshape(-1, DIGEST_BYTES // 8)
 
 
-def content_hash(images: Sequence[Image] | NDArray[np.uint8], labels: NDArray[Any], threads: int | None = None) -> str:
+def content_hash(images: Sequence[Image] | NDArray[Any], labels: NDArray[Any], threads: int | None = None) -> str:
     """SHA-256, in hexadecimal, of all decoded pixels and labels in their order: which data a file of indices is for."""
     whole = hashlib.sha256(digests(images, threads).tobytes())
     whole.update(np.ascontiguousarray(labels, "<i8").tobytes())

@@ -22,6 +22,7 @@ from engine.errors import UserError
 from engine.layers.base import checked_seed
 
 ORDER, SAMPLE, BATCH = 1, 2, 3  # purposes: they keep the draws of the three kinds apart
+SUBSET, NOISE = 101, 102  # purposes of draws that are made once, before training
 
 Batch = tuple[NDArray[np.float32], NDArray[Any]]
 

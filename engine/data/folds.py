@@ -1,0 +1,167 @@
+"""Files of indices: stratified folds that are saved and read again, and subsets that a publisher lists.
+
+A file of folds is JSON: {"format", "set", "count", "content", "validation": [[indices of fold 0], …]}. `content` is the
+hash of all pixels and labels in their order (`engine.data.duplicates.content_hash`), so that the indices are never
+used on other samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.dataset import Dataset, ImageFiles, RawDataset
+from engine.data.duplicates import content_hash
+from engine.data.splits import Indices, stratified_folds
+from engine.errors import UserError, unknown
+from engine.files import write_atomically
+
+if TYPE_CHECKING:
+    from engine.data.selection import Listed
+
+FORMAT = "cnn-engine folds, version 1"
+Fold = tuple[Indices, Indices]  # train, validation; both sorted
+
+
+@dataclass(frozen=True)
+class FoldsFile:
+    """What a file of folds holds."""
+
+    set: str
+    count: int
+    content: str
+    validation: tuple[tuple[int, ...], ...]
+
+
+def save_folds(path: Path, dataset: RawDataset | Dataset, folds: Sequence[Fold]) -> None:
+    """Write the folds of the set: every sample must be in the validation part of exactly one."""
+    validation = tuple(tuple(int(index) for index in held_out) for _, held_out in folds)
+    _check_partition(str(path), validation, len(dataset))
+    content = {
+        "format": FORMAT,
+        "set": dataset.name,
+        "count": len(dataset),
+        "content": content_hash(dataset.images, dataset.labels),
+        "validation": validation,
+    }
+    write_atomically(path, (json.dumps(content) + "\n").encode())
+
+
+def load_folds(path: Path, dataset: RawDataset | Dataset) -> list[Fold]:
+    """The saved folds, as `engine.data.splits.stratified_folds` gives them.
+
+    UserError where the file is none of folds, or belongs to another set, another number of samples or other contents.
+    """
+    stored = _read_folds_file(path)
+    if stored.set != dataset.name:
+        raise UserError(f"{path}: these are folds of the set {stored.set!r}, not of {dataset.name!r}")
+    if stored.count != len(dataset):
+        raise UserError(f"{path}: these folds are for {stored.count} samples, but the data now have {len(dataset)}")
+    if stored.content != content_hash(dataset.images, dataset.labels):
+        raise UserError(
+            f"{path}: these folds belong to other data: the pixels, labels or their order differ from those they were "
+            "drawn for"
+        )
+    _check_partition(str(path), stored.validation, stored.count)
+    everything = np.arange(stored.count)
+    held = [np.sort(np.array(indices, np.int64)) for indices in stored.validation]
+    return [(np.setdiff1d(everything, indices, assume_unique=True), indices) for indices in held]
+
+
+def saved_folds(path: Path, dataset: RawDataset | Dataset, strata: NDArray[Any], count: int, seed: int) -> list[Fold]:
+    """The folds in the file; where there is none yet, stratified folds are drawn with the seed and saved in it.
+
+    UserError as in `load_folds`, and where the file holds another number of folds.
+    """
+    if path.exists():
+        folds = load_folds(path, dataset)
+        if len(folds) != count:
+            raise UserError(f"{path}: holds {len(folds)} folds, but split.folds is {count}")
+        return folds
+    folds = stratified_folds(strata, count, seed)
+    save_folds(path, dataset, folds)
+    return folds
+
+
+def _read_folds_file(path: Path) -> FoldsFile:
+    given = read_json(path)
+    if given.get("format") != FORMAT:
+        raise UserError(f"{path}: not a file of folds (expected the format {FORMAT!r})")
+    validation = given.get("validation")
+    indices_only = isinstance(validation, list) and all(
+        isinstance(fold, list) and all(type(index) is int for index in fold) for fold in validation
+    )
+    named = isinstance(given.get("set"), str) and isinstance(given.get("content"), str)
+    if not (indices_only and named and type(given.get("count")) is int):
+        raise UserError(f"{path}: expected the keys set, count, content and validation (a list of indices per fold)")
+    assert isinstance(validation, list)
+    return FoldsFile(given["set"], given["count"], given["content"], tuple(map(tuple, validation)))
+
+
+def _check_partition(where: str, validation: Sequence[Sequence[int]], count: int) -> None:
+    flat = np.array([index for fold in validation for index in fold], np.int64)
+    if len(validation) < 2 or not all(map(len, validation)) or not np.array_equal(np.sort(flat), np.arange(count)):
+        raise UserError(f"{where}: two folds or more must hold each index from 0 to {count - 1} exactly once")
+
+
+def read_listed(dataset: RawDataset, listed: Listed, folder: Path | None = None) -> Indices:
+    """Sorted indices of the samples that a publisher's file lists, as the scenes' folds.json does.
+
+    The file is JSON: {subset: {part: ["class/file.jpg", …]}}. Samples are found by class folder and file name without
+    suffix, since the images may have been converted. UserError for a subset or part that the file lacks, or a listed
+    image that the data lack.
+    """
+    path = Path(listed.file)
+    if not path.is_file() and folder is not None and (folder / path).is_file():
+        path = folder / path
+    names = _listed_names(path, listed)
+    if not isinstance(dataset.images, ImageFiles):
+        raise UserError(f"{path}: lists files, but the images of {dataset.name} are not files")
+    by_stem = {f"{file.parent.name}/{file.stem}": index for index, file in enumerate(dataset.images.paths)}
+    missing = [name for name in names if _stem(name) not in by_stem]
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing)} of the {len(names)} images that {listed.name} lists are not in the data, the "
+            f"first is {missing[0]}"
+        )
+    indices = np.array([by_stem[_stem(name)] for name in names], np.int64)
+    if len(np.unique(indices)) < len(indices):
+        raise UserError(f"{path}: {listed.name} lists an image twice")
+    return np.sort(indices)
+
+
+def _listed_names(path: Path, listed: Listed) -> list[str]:
+    subsets = read_json(path)
+    if listed.name not in subsets:
+        raise unknown(f"subset in {path}:", listed.name, subsets)
+    parts = subsets[listed.name]
+    if not isinstance(parts, Mapping) or listed.part not in parts:
+        raise unknown(f"part of {listed.name} in {path}:", listed.part, parts if isinstance(parts, Mapping) else ())
+    names = parts[listed.part]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: expected a list of file names in {listed.name}, {listed.part}")
+    return names
+
+
+def _stem(name: str) -> str:
+    place = PurePosixPath(name)
+    return f"{place.parent.name}/{place.stem}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; UserError where it cannot be read or holds something else."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")
+    return given
