@@ -213,12 +213,11 @@ DRAWN: dict[str, Callable[[argparse.Namespace], Figure]] = {
 
 def main() -> None:
     options = parse_arguments()
-    from engine.errors import UserError
     from engine.plots.canvas import check_folder, check_target, encode, new_figure, save, tile
+    from engine.plots.sheets import MOST_MISTAKES, MOST_PER_CLASS, check_number
 
-    for name in ("count", "per_class"):
-        if getattr(options, name, 1) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be 1 or more, got {getattr(options, name)}")
+    check_number("--count", getattr(options, "count", 1), MOST_MISTAKES)
+    check_number("--per-class", getattr(options, "per_class", 1), MOST_PER_CLASS)
     new_figure(1, 1)  # says now, not after the reading and classifying, that nothing can be drawn
     if options.command != "all":
         check_target(options.out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from engine.plots.canvas import BLANK, new_figure, shorten
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_NAMES = 100  # classes that are named along an axis; of more, every second, third, … one is
 WRITTEN_CLASSES = 20  # matrices of up to so many classes have their numbers written in
 
 
@@ -32,7 +34,7 @@ def draw_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title:
     if matrix.shape != (classes, classes):
         raise UserError(f"a confusion matrix of {classes} classes has shape {(classes, classes)}, not {matrix.shape}")
     written = classes <= WRITTEN_CLASSES
-    side = max(3.2, (0.36 if written else 0.135) * classes)
+    side = max(3.2, (0.36 if written else 0.135) * min(classes, MOST_NAMES))
     figure = new_figure(2 * side + 2.4, side + 0.95)
     left, right = figure.subplots(1, 2)
     # Square roots, so that a few mistakes show beside hundreds of right answers.
@@ -54,16 +56,19 @@ def _draw(axes: Any, values: NDArray[np.float64], class_names: Sequence[str], ga
 
     colours = colormaps["Blues"].with_extremes(bad=BLANK)
     image = axes.imshow(values, cmap=colours, norm=PowerNorm(gamma, 0.0, top), interpolation="nearest")
-    names = [shorten(name, 14) for name in class_names]
-    size = 8 if len(names) <= WRITTEN_CLASSES else 6
+    classes = len(class_names)
+    named = range(0, classes, math.ceil(classes / MOST_NAMES))
+    names = [shorten(class_names[label], 14) for label in named]
+    size = 8 if classes <= WRITTEN_CLASSES else 6
     upright = max(map(len, names)) > 2
-    axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0, fontsize=size, parse_math=False)
-    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
-    axes.tick_params(length=0 if len(names) > WRITTEN_CLASSES else 2, pad=1.5)
-    # Faint lines between the classes lead the eye from a cell to its names.
-    between = np.arange(len(names) - 1) + 0.5
-    axes.vlines(between, -0.5, len(names) - 0.5, color=BLANK, linewidth=0.4)
-    axes.hlines(between, -0.5, len(names) - 0.5, color=BLANK, linewidth=0.4)
+    axes.set_xticks(named, names, rotation=90 if upright else 0, fontsize=size, parse_math=False)
+    axes.set_yticks(named, names, fontsize=size, parse_math=False)
+    axes.tick_params(length=0 if WRITTEN_CLASSES < classes <= MOST_NAMES else 2, pad=1.5)
+    if classes <= MOST_NAMES:
+        # Faint lines between the classes lead the eye from a cell to its names.
+        between = np.arange(classes - 1) + 0.5
+        axes.vlines(between, -0.5, classes - 0.5, color=BLANK, linewidth=0.4)
+        axes.hlines(between, -0.5, classes - 0.5, color=BLANK, linewidth=0.4)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return image

@@ -121,12 +121,12 @@ def draw_curves(logs: Sequence[Log]) -> Figure:
     figure = new_figure(max(4.6, 3.6 * len(panels)), 3.3 + (0.18 * (len(logs) - 1) if named else 0.1))
     handles: dict[str, Any] = {}
     for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        for part, line in PARTS.items():
+        for part, style in PARTS.items():
             metric = f"{part}_{panel}"
             if named:
-                handles |= _draw_named(axes, logs, metric, part, line)
+                handles |= _draw_named(axes, logs, metric, part, style)
             elif own := [log for log in logs if metric in log.values]:
-                handles |= _draw_many(axes, own, metric, part, line)
+                handles |= _draw_many(axes, own, metric, part, style)
         _finish(axes, PANELS[panel], max(int(log.epochs[-1]) for log in logs))
     # A legend leaves out names that begin with an underscore: a space before it keeps them.
     names = [f" {name}" if name.startswith("_") else name for name in handles]
@@ -135,6 +135,8 @@ def draw_curves(logs: Sequence[Log]) -> Figure:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    for line in legend.get_lines():
+        line.set_alpha(1)  # alone, the thin lines of many runs are hardly seen
     return figure
 
 

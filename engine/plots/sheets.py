@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = ("training", "validation", "test")  # in the order of their colours
+MOST_MISTAKES, MOST_PER_CLASS = 100, 50
+MOST_ROWS = 100  # classes of a sheet of samples
 CELL = 64  # pixels of a sample's side at most; larger images are thinned out
+
+
+def check_number(what: str, value: int, most: int) -> None:
+    """UserError unless so many images fit on a sheet."""
+    if not 1 <= value <= most:
+        raise UserError(f"{what} must be 1 or more and at most {most}, got {value}")
 
 
 def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -38,10 +46,9 @@ def draw_mistakes(
 
     images          (N, C, H, W), as in a data set
     truth           (N,)
-    probabilities   (N, classes), as `engine.ensemble.probabilities` gives them
+    probabilities   (N, classes), as `engine.predict.probabilities` gives them
     """
-    if count < 1:
-        raise UserError(f"the number of mistakes must be 1 or more, got {count}")
+    check_number("the number of mistakes", count, MOST_MISTAKES)
     worst = worst_mistakes(truth, probabilities, count)
     total = int((probabilities.argmax(axis=1) != truth).sum())
     columns = min(8, max(len(worst), 4))
@@ -81,14 +88,13 @@ def draw_samples(
     counts: Mapping[str, NDArray[np.int64]],
     per_class: int = 10,
 ) -> Figure:
-    """A row of samples for each class (the first ones), and beside it the class's number of samples.
+    """A row of samples for each of the first 100 classes, and beside it the class's number of samples.
 
     images   (N, C, H, W); labels (N,)
     counts   by part ("training", "validation", "test"): (classes,), stacked in one bar
     """
-    if per_class < 1:
-        raise UserError(f"the number of samples per class must be 1 or more, got {per_class}")
-    classes = len(class_names)
+    check_number("the number of samples per class", per_class, MOST_PER_CLASS)
+    classes = min(len(class_names), MOST_ROWS)
     sheet = _class_rows(images, labels, classes, per_class)
     row = 0.5 if classes <= 20 else 0.25
     wide = per_class * row * images.shape[3] / images.shape[2]
@@ -96,10 +102,10 @@ def draw_samples(
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [wide, 2.8]})
     # One unit per class, so that both halves share their axis.
     picture(left, sheet, extent=(0, wide / row, classes - 0.5, -0.5), aspect="auto")
-    names = [shorten(name, 18) for name in class_names]
+    names = [shorten(name, 18) for name in class_names[:classes]]
     left.set_yticks(range(classes), names, fontsize=8 if classes <= 20 else 6, parse_math=False)
     left.tick_params(length=0)
-    left.set_ylabel("class")
+    left.set_ylabel("class" if classes == len(class_names) else f"the first {classes} of {len(class_names)} classes")
     left.set_xlabel(f"the first {per_class} samples of each")
     _draw_counts(right, counts, classes)
     return figure
@@ -123,8 +129,15 @@ def _draw_counts(axes: Any, counts: Mapping[str, NDArray[np.int64]], classes: in
     before = np.zeros(classes, np.int64)
     for part, values in counts.items():
         colour = COLOURS[PARTS.index(part) if part in PARTS else len(PARTS)]
-        axes.barh(np.arange(classes), values, left=before, height=0.7, color=colour, label=f"{part} ({values.sum():,})")
-        before = before + values
+        axes.barh(
+            np.arange(classes),
+            values[:classes],
+            left=before,
+            height=0.7,
+            color=colour,
+            label=f"{part} ({values.sum():,})",
+        )
+        before = before + values[:classes]
     for place, total in enumerate(before):
         axes.annotate(
             f"{total:,}",

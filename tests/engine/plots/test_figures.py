@@ -152,6 +152,15 @@ def test_many_classes_are_named_and_not_written_in():
         confusion.draw_confusion(np.eye(4, dtype=np.int64), NAMES)
 
 
+def test_a_thousand_classes_make_no_larger_figure_and_name_every_tenth():
+    hundred, thousand = (
+        confusion.draw_confusion(np.eye(classes, dtype=np.int64), list(map(str, range(classes))))
+        for classes in (100, 1000)
+    )
+    assert hundred.get_size_inches().tolist() == thousand.get_size_inches().tolist()
+    assert [label.get_text() for label in thousand.axes[0].get_xticklabels()] == list(map(str, range(0, 1000, 10)))
+
+
 # ---- filters and feature maps ----
 
 
@@ -233,7 +242,7 @@ def test_no_mistakes_and_bad_counts():
     assert figure.get_suptitle() == "0 mistakes in 3 samples" and not figure.axes
     for call in (lambda: sheets.draw_mistakes(images, truth, right, NAMES, 0),
                  lambda: sheets.draw_samples(images, truth, NAMES, {}, 0)):  # fmt: skip
-        with pytest.raises(UserError, match="1 or more"):
+        with pytest.raises(UserError, match="1 or more and at most"):
             call()
 
 
@@ -251,6 +260,34 @@ def test_samples_stand_in_their_class_beside_its_count():
     assert sheet[::3, ::3].filled(0) * 255 == pytest.approx(np.array([[2, 3, 5], [0, 0, 0], [1, 4, 0]]))
     assert [bar.get_width() for bar in right.patches] == [5, 0, 2, 1, 4, 0]
     assert [text.get_text() for text in right.texts] == ["6", "4", "2"]
+
+
+def test_the_first_hundred_of_many_classes_are_sampled():
+    labels = np.arange(250)
+    images = np.zeros((250, 1, 4, 4), np.uint8)
+    left, right = sheets.draw_samples(images, labels, list(map(str, labels)), {"training": np.ones(250, int)}).axes
+    assert len(left.get_yticklabels()) == 100 == len(right.patches)
+    assert left.get_ylabel() == "the first 100 of 250 classes"
+
+
+def test_large_figures_are_drawn_within_bounds():
+    """62 classes, 100 runs, 48 mistakes: pixels and kilobytes (noise, the worst there is to pack)."""
+    rng = np.random.default_rng(0)
+    names = [f"class {label}" for label in range(62)]
+    truth = rng.integers(0, 62, 600)
+    images = rng.integers(0, 256, (600, 1, 28, 28), np.uint8)
+    scores = rng.dirichlet(np.ones(62), 600).astype(np.float32)
+    counts = np.bincount(truth, minlength=62)
+    matrix = np.histogram2d(truth, scores.argmax(axis=1), (62, 62), ((0, 62), (0, 62)))[0].astype(np.int64)
+    for figure, kilobytes in (
+        (curves.draw_curves([log_of(f"run{seed}", 20, seed) for seed in range(100)]), 600),
+        (confusion.draw_confusion(matrix, names), 300),
+        (sheets.draw_mistakes(images, truth, scores, names, 48), 1500),
+        (sheets.draw_samples(images, truth, names, {"training": counts}), 1500),
+    ):
+        width, height = figure.get_size_inches() * canvas.DPI
+        assert width * height < 16e6
+        assert len(canvas.encode(figure)) < 1024 * kilobytes
 
 
 # ---- canvas ----
