@@ -14,6 +14,7 @@ from engine.data.preprocess import Preprocess
 from engine.data.selection import Selection
 from engine.errors import UserError, unknown
 from engine.layers.base import checked_seed
+from engine.pseudo import PseudoLabelConfig
 from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
 from engine.schema import merge, parse_override, read_mapping, read_yaml
 from engine.transfer import InitializeConfig
@@ -31,12 +32,15 @@ class DatasetConfig:
     """name: a reader of `engine.data.readers`; train, test: options of that reader for either part.
 
     test: false for none. subset: train on that many samples, drawn with the split's seed (null: all).
+    labelled_fraction: that share of every class keeps its labels, drawn with the split's seed, and alone is divided
+    into training and validation samples; the labels of the rest are put away (null: all are used).
     """
 
     name: str
     train: dict[str, Any] = field(default_factory=dict)
     test: dict[str, Any] | None = None
     subset: int | None = None
+    labelled_fraction: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class TrainConfig:
     """All keys of a configuration file; only `dataset` and `model` have no default.
 
     initialize_from: weights of a checkpoint, by names of layers (see engine.transfer.initialize).
+    pseudo_labels: labels that trained networks give to images without any (see engine.pseudo.PseudoLabelConfig).
     optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
     select: which samples to train on; label_noise: training labels made wrong on purpose.
     metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
@@ -119,6 +124,7 @@ class TrainConfig:
     augment: AugmentConfig = AugmentConfig()
     split: SplitConfig = SplitConfig()
     initialize_from: InitializeConfig | None = None
+    pseudo_labels: PseudoLabelConfig | None = None
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
@@ -157,6 +163,11 @@ class TrainConfig:
             raise unknown("algorithm", self.algorithm, ("auto", "direct"))
         if self.tune and self.algorithm != "auto":
             raise UserError(f"tune chooses the algorithms, but algorithm = {self.algorithm!r} does so too")
+        if self.pseudo_labels is not None:
+            if self.dataset.labelled_fraction is None and not self.pseudo_labels.images:
+                raise UserError("pseudo_labels: nothing to label; give dataset.labelled_fraction or images")
+            if str(self.loss.get("name")).lower() != "crossentropy":
+                raise UserError("pseudo_labels: their weight needs the loss CrossEntropy")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration with all defaults, as it would stand in a file."""
@@ -164,7 +175,7 @@ class TrainConfig:
 
 
 # These keys take `false` for "none", as the script of the NumtaDB report has it.
-FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise")
+FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise", "pseudo_labels")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

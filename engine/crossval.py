@@ -250,6 +250,8 @@ def crossval(options: argparse.Namespace) -> None:
     check_folder(out, options.resume)
     try:
         fold_config(config, 0)
+        if config.pseudo_labels is not None:
+            raise UserError("pseudo_labels: no fold may be validated on pseudo-labels; leave the section out")
         if seeds:
             check_final(config)
     except UserError as error:

@@ -70,12 +70,23 @@ def train(options: argparse.Namespace) -> None:
     if trainer.initialized is not None:
         print(Report(**trainer.initialized))
     train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root), where)
+    if "pseudo_labels" in train_set.record:
+        print(pseudo_labels_line(train_set.record["pseudo_labels"]))
     history, result = fit_and_test(config, trainer, train_set, validation, test, resume=options.resume)
     print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
     measured = [f"{name.removeprefix('test_')} {value:.4f}" for name, value in result.items() if name[:5] == "test_"]
     if measured:
         print("test: " + ", ".join(measured))
     print(f"written: {out}")
+
+
+def pseudo_labels_line(record: Record) -> str:
+    """How many pseudo-labels were kept, in words."""
+    parts = []
+    for source, counts in record.items():
+        right = "" if counts["right"] is None else f", of which {counts['right']:,} are right"
+        parts.append(f"{counts['kept']:,} of {counts['asked']:,} {source} samples{right}")
+    return f"pseudo-labels: {'; '.join(parts)}"
 
 
 def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
@@ -197,8 +208,8 @@ def load_data(
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """Training, validation and test samples, preprocessed; None for a part that the configuration does without.
 
-    `where` begins the message of an error in the sections dataset.subset, select, split and label_noise. What select
-    and label_noise did stands in the training samples' `record`.
+    `where` begins the message of an error in the sections dataset.subset, dataset.labelled_fraction, select, split,
+    label_noise and pseudo_labels. What the sections did stands in the training samples' `record`.
     """
     from dataclasses import replace
 
@@ -206,10 +217,16 @@ def load_data(
     from engine.data.readers import read_dataset
     from engine.data.selection import keep_classes, select
     from engine.errors import UserError
+    from engine.pseudo import add_pseudo_labels, strip_labels, teachers_of
 
     section, selection = config.dataset, config.select
     if config.split.kind == "test" and section.test is None:
         raise UserError(f"{where}split.kind is test, but dataset.test is not given")
+    try:
+        teachers = teachers_of(config.pseudo_labels)
+    except UserError as error:
+        raise UserError(f"{where}pseudo_labels: {error}") from None
+    stripped: RawDataset | None = None
     raw = read_dataset(section.name, root, section.train)
     seen = section.test if selection.drop_duplicates else None
     raw_test = None if seen is None else read_dataset(section.name, root, seen)
@@ -217,6 +234,10 @@ def load_data(
         if section.subset is not None:
             raw = draw_subset(raw, section.subset, config.split.seed)
         raw, _, selected = select(raw, raw_test, selection, section.name, root / section.name if root else None)
+        if section.labelled_fraction is not None:
+            strata = split_strata(raw, config.split.stratify)
+            labelled, rest = strip_labels(strata, section.labelled_fraction, config.split.seed)
+            raw, stripped = raw.subset(labelled), raw.subset(rest)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
     train_set, validation, test = split_and_prepare(config, raw, root, where)
@@ -225,9 +246,15 @@ def load_data(
         if test is not None and selection.classes:
             test = keep_classes(test, selection.classes)
             validation = test if config.split.kind == "test" else validation
-        return with_label_noise(train_set, config.label_noise), validation, test
+        train_set = with_label_noise(train_set, config.label_noise)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
+    if config.pseudo_labels is not None:
+        try:
+            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped)
+        except UserError as error:
+            raise UserError(f"{where}pseudo_labels: {error}") from None
+    return train_set, validation, test
 
 
 def split_and_prepare(
@@ -267,16 +294,12 @@ def draw_subset(raw: RawDataset, count: int, seed: int) -> RawDataset:
 
 def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indices, Indices] | None:
     """(train, validation) indices, or None where the split takes nothing from the training samples."""
-    from engine.data.splits import combine, stratified_folds, stratified_split
-    from engine.errors import UserError, unknown
+    from engine.data.splits import stratified_folds, stratified_split
+    from engine.errors import UserError
 
     if split.kind in ("test", "none"):
         return None
-    columns = {"label": raw.labels, **raw.columns}
-    for name in split.stratify:
-        if name not in columns:
-            raise unknown("column in split.stratify:", name, columns)
-    strata = combine([columns[name] for name in split.stratify])
+    strata = split_strata(raw, split.stratify)
     if split.kind == "fraction":
         return stratified_split(strata, split.fraction, split.seed)
     if not 0 <= split.fold < split.folds:
@@ -286,6 +309,18 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
 
         return saved_folds(Path(split.file), raw, strata, split.folds, split.seed)[split.fold]
     return stratified_folds(strata, split.folds, split.seed)[split.fold]
+
+
+def split_strata(raw: RawDataset | Dataset, stratify: Sequence[str]) -> Indices:
+    """A number for each combination of values in the columns `stratify` ("label" or columns of the set), by sample."""
+    from engine.data.splits import combine
+    from engine.errors import unknown
+
+    columns = {"label": raw.labels, **raw.columns}
+    for name in stratify:
+        if name not in columns:
+            raise unknown("column in split.stratify:", name, columns)
+    return combine([columns[name] for name in stratify])
 
 
 def main() -> None:

@@ -14,12 +14,15 @@ from engine.data.preprocess import Preprocess
 from engine.data.selection import Selection
 from engine.errors import DivergedError
 from engine.plan import Choices
+from engine.pseudo import PseudoLabelConfig
 from engine.train import load_data, make_loader, make_trainer
 from experiments.config import Study
 from experiments.progress import Progress
 from experiments.store import Result, Run, Store
 
-DataKey = tuple[Path | None, DatasetConfig, SplitConfig, Preprocess, Selection, LabelNoise | None]
+DataKey = tuple[
+    Path | None, DatasetConfig, SplitConfig, Preprocess, Selection, LabelNoise | None, PseudoLabelConfig | None
+]
 
 
 @dataclass
@@ -35,7 +38,15 @@ class DataCache:
     def load(self, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
         """Training and validation samples of the configuration."""
         root = data_root(None, config.data_root)
-        key = (root, config.dataset, config.split, config.preprocess, config.select, config.label_noise)
+        key = (
+            root,
+            config.dataset,
+            config.split,
+            config.preprocess,
+            config.select,
+            config.label_noise,
+            config.pseudo_labels,
+        )
         for known, data in self._kept:
             if known == key:
                 return data

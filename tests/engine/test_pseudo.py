@@ -1,0 +1,229 @@
+"""Pseudo-labels: what is kept and how much it weighs, as pure functions, and through the training command."""
+
+import dataclasses
+import json
+import re
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import engine
+from engine import train as command
+from engine.checkpoint import read, weights_hash
+from engine.cli import run
+from engine.data.preprocess import Preprocess
+from engine.ensemble import Member, probabilities
+from engine.errors import UserError
+from engine.pseudo import PseudoLabelConfig, PseudoLabels, describe, label_with, merge, strip_labels
+from tests.engine.small import CLASSES, small_config, small_dataset, small_images, small_net, write_archive
+
+TRUTH = np.array([0, 1, 2, 2, 1], np.int64)
+KEPT = PseudoLabels(np.array([0, 2, 3]), np.array([0, 2, 1]), np.array([0.9, 0.95, 0.99], np.float32), 5)
+
+
+def teacher(seed=0, **changes):
+    net = small_net(seed)
+    net.class_names = list(CLASSES)
+    return dataclasses.replace(Member(f"teacher{seed}", net, Preprocess()), **changes)
+
+
+# ---- pure functions ----
+
+
+def test_a_fraction_of_every_stratum_keeps_its_labels():
+    strata = np.repeat(np.arange(4), [100, 50, 200, 10])
+    labelled, unlabelled = strip_labels(strata, 0.1, seed=3)
+    assert np.array_equal(np.sort(np.concatenate([labelled, unlabelled])), np.arange(360))
+    assert np.bincount(strata[labelled]).tolist() == [10, 5, 20, 1]
+    again, _ = strip_labels(strata, 0.1, seed=3)
+    other, _ = strip_labels(strata, 0.1, seed=4)
+    assert np.array_equal(labelled, again) and not np.array_equal(labelled, other)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"), [(0.0, "between 0 and 1"), (1.0, "between 0 and 1"), (0.05, "least 0.1")]
+)
+def test_a_class_without_labels_is_refused(fraction, message):
+    with pytest.raises(UserError, match=message):
+        strip_labels(np.repeat([0, 1], [100, 10]), fraction, seed=0)
+
+
+def test_the_mean_of_probabilities_decides():
+    data = small_dataset(600)  # more than pass through a network at a time
+    teachers = [teacher(0), teacher(1)]
+    images = data.normalise(data.images)
+    mean = (probabilities(teachers[0].net, images) + probabilities(teachers[1].net, images)) / 2
+    found = label_with(teachers, data, 0.4)
+    confident = np.flatnonzero(mean.max(axis=1) >= 0.4)
+    assert 0 < len(confident) < 600 and found.asked == 600
+    assert np.array_equal(found.indices, confident)
+    assert np.array_equal(found.labels, mean.argmax(axis=1)[confident])
+    assert found.confidence == pytest.approx(mean.max(axis=1)[confident])
+    assert len(label_with(teachers, data, 0.0).indices) == 600 and len(label_with(teachers, data, 1.0).indices) == 0
+
+
+def test_true_labels_of_the_unlabelled_are_not_looked_at():
+    data = small_dataset(50)
+    wrong = dataclasses.replace(data, labels=(data.labels + 1) % 3)
+    first, second = (label_with([teacher()], each, 0.3) for each in (data, wrong))
+    assert np.array_equal(first.labels, second.labels)
+
+
+def test_a_teacher_may_scale_pixels_in_its_own_way():
+    data = small_dataset(20)
+    own = Preprocess(scale="-1..1")
+    found = label_with([teacher(preprocess=own)], data, 0.0)
+    assert np.array_equal(found.labels, probabilities(teacher().net, own.normalise(data.images)).argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"preprocess": Preprocess(steps=("reverse",))},
+            r"teacher0: was trained with preprocess.steps = \['reverse'\]",
+        ),
+        ({"net": engine.Sequential([engine.Flatten(), engine.Linear(64, 3)], (1, 8, 8))}, r"takes \(1, 8, 8\)"),
+    ],
+)
+def test_a_teacher_of_other_images_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        label_with([teacher(**change)], small_dataset(4), 0.5)
+
+
+def test_a_teacher_of_other_classes_is_refused():
+    other = teacher()
+    other.net.class_names = ["left", "top", "bottom"]
+    with pytest.raises(UserError, match="teacher0: its classes are left, top, bottom"):
+        label_with([other], small_dataset(4), 0.5)
+
+
+def test_merged_samples_weigh_less():
+    labelled, unlabelled = small_dataset(4), small_dataset(5, seed=1)
+    both = merge(labelled, unlabelled, KEPT, 0.25)
+    assert np.array_equal(both.images, np.concatenate([labelled.images, unlabelled.images[[0, 2, 3]]]))
+    assert both.labels.tolist() == [*labelled.labels, 0, 2, 1]
+    assert both.sample_weights.tolist() == [1.0] * 4 + [0.25] * 3
+    more = merge(both, unlabelled, KEPT, 0.5)
+    assert more.sample_weights.tolist() == [1.0] * 4 + [0.25] * 3 + [0.5] * 3
+    with pytest.raises(UserError, match="sure of none of the 9 images; lower threshold"):
+        merge(labelled, unlabelled, PseudoLabels(KEPT.indices[:0], KEPT.labels[:0], KEPT.confidence[:0], 9), 0.5)
+    soft = dataclasses.replace(labelled, labels=np.eye(3, dtype=np.float32)[labelled.labels])
+    with pytest.raises(UserError, match="small: pseudo-labels are classes, but this set has soft labels"):
+        merge(soft, unlabelled, KEPT, 0.5)
+
+
+def test_what_was_kept_is_counted():
+    found = describe(KEPT, CLASSES, TRUTH)
+    assert (found["asked"], found["kept"], found["right"]) == (5, 3, 2)
+    assert found["per_class"] == {
+        "top": {"kept": 1, "right": 1},
+        "bottom": {"kept": 1, "right": 0},
+        "left": {"kept": 1, "right": 1},
+    }
+    assert describe(KEPT, CLASSES, None)["right"] is None and found["mean_confidence"] == pytest.approx(0.946667)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"checkpoints": ()}, "one teacher or more"),
+        ({"checkpoints": ("a",), "threshold": 1.5}, "threshold must lie in 0 … 1, got 1.5"),
+        ({"checkpoints": ("a",), "threshold": float("nan")}, "threshold"),
+        ({"checkpoints": ("a",), "weight": 0.0}, "weight must be above 0"),
+    ],
+)
+def test_bad_sections(arguments, message):
+    with pytest.raises(UserError, match=message):
+        PseudoLabelConfig(**arguments)
+
+
+# ---- through the training command ----
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with a configuration that uses a quarter of the labels, and two teachers trained on it."""
+    monkeypatch.chdir(tmp_path)
+    archive = write_archive(tmp_path / "set.npz")
+    data = {"name": "npz", "train": {"path": str(archive)}, "labelled_fraction": 0.25}
+    settings = small_config(archive) | {"dataset": data, "augment": {}, "epochs": 3}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path
+
+
+TEACHERS = "teacher0/best.safetensors, teacher1/best.safetensors"
+PSEUDO = f"pseudo_labels={{checkpoints: [{TEACHERS}], threshold: 0.4, weight: 0.5}}"
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Run the command in this process: exit status, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["train", "small.yaml", *map(str, arguments)])
+    threads = engine.get_num_threads()
+    status = run(command.main)
+    engine.set_num_threads(threads)
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+def train_teachers(monkeypatch, capsys):
+    for seed in (0, 1):
+        status, _, err = call(monkeypatch, capsys, f"seed={seed}", "--out", f"teacher{seed}")
+        assert status == 0, err
+
+
+def test_teachers_then_a_student(place, monkeypatch, capsys):
+    train_teachers(monkeypatch, capsys)
+    assert read("teacher0/last.safetensors").training["position"]["step"] == 3 * np.ceil(40 * 0.75 / 16)
+    status, out, err = call(monkeypatch, capsys, PSEUDO, "--out", "student")
+    assert status == 0, err
+    (record,) = json.loads((place / "student" / "result.json").read_text())["pseudo_labels"].values()
+    assert record["asked"] == 120 and 0 < record["kept"] <= 120 and 0 < record["right"] <= record["kept"]
+    assert f"pseudo-labels: {record['kept']} of 120 stripped samples, of which {record['right']} are right" in out
+    steps = read("student/last.safetensors").training["position"]["step"]
+    assert steps == 3 * np.ceil((30 + record["kept"]) / 16)
+
+
+def test_a_student_is_resumed_to_the_same_bits(place, monkeypatch, capsys):
+    train_teachers(monkeypatch, capsys)
+    assert call(monkeypatch, capsys, PSEUDO, "--out", "whole")[0] == 0
+    assert call(monkeypatch, capsys, PSEUDO, "epochs=1", "--out", "parts")[0] == 0
+    assert call(monkeypatch, capsys, PSEUDO, "--out", "parts", "--resume")[0] == 0
+    first, second = (weights_hash(engine.load(place / name / "last.safetensors")) for name in ("whole", "parts"))
+    assert first == second
+    status, _, err = call(monkeypatch, capsys, PSEUDO.replace("0.5}", "0.6}"), "--out", "parts", "--resume")
+    assert status == 2 and "other data" in err
+
+
+def test_images_without_labels(place, monkeypatch, capsys):
+    train_teachers(monkeypatch, capsys)
+    (place / "more").mkdir()
+    for number, image in enumerate(small_images(9, seed=5)[0]):
+        cv2.imwrite(str(place / "more" / f"{number}.png"), image)
+    section = PSEUDO.replace("0.4", "0.0").replace("0.5}", "0.5, images: [more]}")
+    status, out, err = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "student")
+    assert status == 0, err
+    record = json.loads((place / "student" / "result.json").read_text())["pseudo_labels"]
+    assert list(record) == ["unlabelled"] and (record["unlabelled"]["kept"], record["unlabelled"]["right"]) == (9, None)
+    assert "pseudo-labels: 9 of 9 unlabelled samples\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([PSEUDO], "small.yaml: pseudo_labels: teacher0/best.safetensors: no such checkpoint file"),
+        ([PSEUDO.replace("checkpoints", "checkpoint")], "did you mean 'checkpoints'"),
+        ([PSEUDO, "dataset.labelled_fraction=null"], "nothing to label; give dataset.labelled_fraction or images"),
+        ([PSEUDO, "loss.name=MeanSquaredError"], "pseudo_labels: their weight needs the loss CrossEntropy"),
+        (["dataset.labelled_fraction=1.5"], "small.yaml: labelled_fraction must lie between 0 and 1, got 1.5"),
+        (["dataset.labelled_fraction=0.001"], "leaves no label in a class of"),
+    ],
+)
+def test_mistakes_print_one_line_and_write_nothing(place, monkeypatch, capsys, arguments, message):
+    status, _, err = call(monkeypatch, capsys, *arguments)
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(message, err), err
+    assert not (place / "runs").exists()
