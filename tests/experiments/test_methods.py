@@ -1,0 +1,141 @@
+"""The commands on training methods, in small: 5,000 digits in place of the reports' sets, and an epoch or two."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engine
+from engine.checkpoint import read
+from engine.crossval import CrossValidation, Final, Fold
+from engine.trainer import Trainer
+from experiments.methods import common, mnist_crossval, pseudo_labels, transfer_mnist
+from experiments.methods.common import difference, difference_text
+
+FEW = "dataset={name: digits5k, train: {count: 120}, test: {count: 60, seed: 1}}"
+SHEETS = "dataset={name: digits5k, train: {count: 600}, test: {count: 60, seed: 1}}"
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = engine.get_num_threads()
+    yield
+    engine.set_num_threads(before)
+
+
+@pytest.fixture
+def untrainable(monkeypatch):
+    """From now on a training step is an error."""
+
+    def forbid():
+        def step(self, x, y):
+            raise AssertionError("trained again")
+
+        monkeypatch.setattr(Trainer, "step", step)
+
+    return forbid
+
+
+def fold(number, best, last, best_epoch=3):
+    values = [{"val_loss": 0.1, "val_accuracy": accuracy} for accuracy in (best, last)]
+    return Fold(number, "val_loss", 6, best_epoch, True, *values, seconds=30.0)
+
+
+def final(seed, accuracy):
+    return Final(seed, 3, 0.01, {"loss": 0.03, "accuracy": accuracy, "macro_f1": accuracy}, 60.0)
+
+
+# ---- figures ----
+
+
+def test_bars_of_the_cross_validation():
+    def verdict(folds, finals):
+        result = CrossValidation(
+            tuple(fold(number, value, 0.5) for number, value in enumerate(folds)), 3, tuple(map(final, (0, 1), finals))
+        )
+        return mnist_crossval.verdict(result)
+
+    good, lines = verdict([0.989, 0.989], [0.991, 0.992])
+    assert good and all("yes" in line for line in lines)
+    assert not verdict([0.987, 0.988], [0.991, 0.992])[0]
+    good, lines = verdict([0.989, 0.989], [0.980, 0.992])
+    assert not good and "NO" in lines[1] and "0.9860" in lines[1]
+
+
+def test_the_published_folds_have_the_published_mean():
+    found = common.mean(mnist_crossval.PUBLISHED_FOLDS)
+    assert (round(found.mean, 4), round(found.std, 4)) == (0.9892, 0.0013)
+
+
+def test_an_interval_in_words():
+    assert difference_text(difference([0.2], [0.1])) == "+0.1000 (one pair has no interval)"
+    text = difference_text(difference([0.2, 0.3, 0.4], [0.1, 0.1, 0.1]))
+    assert text == "+0.2000 ± 0.2484 (95 %, 3 pairs, Student's t)"  # t(0.975; 2) = 4.303, std 0.1
+
+
+# ---- the commands ----
+
+
+def test_cross_validation_and_final_trainings(tmp_path: Path, capsys, untrainable):
+    arguments = ["--epochs", "2", "--seeds", "3,4", "--out", str(tmp_path), FEW, "preprocess.size=[28, 28]"]
+    arguments += ["split.folds=2", "threads=1"]
+    assert mnist_crossval.main(arguments) == 1  # so few digits do not reach the bars
+    out, err = capsys.readouterr()
+    assert "[4/4] final training, seed 4" in err and "0.9892 ± 0.0013" in out and "0.9918" in out
+    untrainable()
+    assert mnist_crossval.main(arguments) == 1
+    assert capsys.readouterr().out == out
+
+
+def test_transfer(tmp_path: Path, capsys, untrainable):
+    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1", "seed=0"]
+    arguments = ["--seeds", "5", "--out", str(tmp_path), FEW, *small]
+    assert transfer_mnist.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "[4/4] MNIST, pretrained, seed 5" in err and "0.9733" in out and "one pair has no interval" in out
+    folder = tmp_path / "seed5"
+    characters, digits = (read(folder / name / "best.safetensors") for name in ("characters", "digits"))
+    assert characters.parameters["25.weights"].shape[0] != digits.parameters["25.weights"].shape[0]
+    initialized = read(folder / "mnist-pretrained" / "last.safetensors").training["initialized"]
+    assert initialized["loaded"] and not initialized["kept"]
+    untrainable()
+    assert transfer_mnist.main(arguments) == 0
+    assert capsys.readouterr().out == out
+
+
+def test_pseudo_labels(tmp_path: Path, capsys, untrainable, monkeypatch):
+    monkeypatch.setattr(pseudo_labels, "THRESHOLD", 0.15)
+    arguments = ["--epochs", "1", "--seeds", "0,7", "--out", str(tmp_path), SHEETS, "split.stratify=[label]"]
+    arguments += ["batch_size=16", "threads=1"]
+    assert pseudo_labels.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "[2/2] seed 7" in err and "(95 %, 2 pairs, Student's t)" in out
+    for seed in (0, 7):
+        labels = json.loads((tmp_path / f"seed{seed}" / "pseudo_labels.json").read_text())
+        assert labels["asked"] == 540 and 0 < labels["kept"] <= 540 and 0 <= labels["right"] <= labels["kept"]
+    steps = [
+        read(tmp_path / "seed0" / name / "last.safetensors").training["position"]["step"]
+        for name in ("teacher0", "student")
+    ]
+    assert steps[0] == 10 * np.ceil(48 / 16) and steps[1] > 3
+    untrainable()
+    assert pseudo_labels.main(arguments) == 0
+    assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize("command", [mnist_crossval, transfer_mnist, pseudo_labels])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be 1 or more"),
+        (["--seeds", "0,0"], "a seed is given twice"),
+        (["optimizer.lr=quick"], "optimizer: lr: expected float"),
+        (["--data-root", "/nowhere"], "/nowhere/"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, capsys, command, arguments, message):
+    assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err, err
+    assert not (tmp_path / "out").exists()
