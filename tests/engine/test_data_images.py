@@ -1,0 +1,167 @@
+"""Decoding: every kind of PNG and JPEG a data set may hold, and files that are damaged or made to fill the memory."""
+
+import io
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from engine.data.augment import STEPS
+from engine.data.images import MAX_PIXELS, UnreadableImage, read_image
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+
+
+def saved(path, picture, **options):
+    (picture if isinstance(picture, Pillow.Image) else Pillow.fromarray(picture)).save(path, **options)
+    return read_image(path)
+
+
+def chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png_of_size(width, height, depth=8, colour=0, rows=b""):
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def with_exif(orientation):
+    exif = Pillow.Exif()
+    exif[274] = orientation
+    return exif
+
+
+def test_grey_and_colour_are_kept_as_they_are(tmp_path):
+    grey = RANDOM.integers(0, 256, (5, 7), np.uint8)
+    colour = RANDOM.integers(0, 256, (5, 7, 3), np.uint8)
+    assert np.array_equal(saved(tmp_path / "grey.png", grey), grey)
+    assert np.array_equal(saved(tmp_path / "colour.png", colour), colour)
+    assert saved(tmp_path / "grey.jpg", grey).shape == (5, 7)
+    assert saved(tmp_path / "bits.png", Pillow.fromarray(grey > 127)).tolist() == (255 * (grey > 127)).tolist()
+
+
+def test_the_upper_eight_of_sixteen_bits_are_kept(tmp_path):
+    values = np.array([[0, 255, 256], [32767, 32768, 65535]], np.uint16)
+    assert saved(tmp_path / "16.png", values).tolist() == [[0, 0, 1], [127, 128, 255]]
+
+
+def test_sixteen_bits_with_alpha(tmp_path):
+    pixels = struct.pack(">4H", 0x1234, 0x5678, 0x9ABC, 0xFFFF) + struct.pack(">4H", 0, 0, 0, 0)
+    (tmp_path / "a.png").write_bytes(png_of_size(2, 1, depth=16, colour=6, rows=b"\0" + pixels))
+    assert read_image(tmp_path / "a.png").tolist() == [[[0x12, 0x56, 0x9A], [255, 255, 255]]]
+
+
+def test_palette(tmp_path):
+    picture = Pillow.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    picture.putdata([0, 1])
+    assert saved(tmp_path / "p.png", picture).tolist() == [[[10, 20, 30], [200, 100, 50]]]
+    transparent = saved(tmp_path / "t.png", picture, transparency=1)
+    assert transparent.tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_alpha_is_laid_on_white(tmp_path):
+    pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
+    assert saved(tmp_path / "rgba.png", pixels).tolist() == [[[10, 20, 30], [255] * 3, [127] * 3]]
+    assert saved(tmp_path / "la.png", Pillow.fromarray(pixels).convert("LA")).shape == (1, 3)
+
+
+def test_cmyk_without_a_profile(tmp_path):
+    picture = Pillow.new("CMYK", (8, 8), (200, 100, 50, 30))
+    image = saved(tmp_path / "cmyk.jpg", picture, quality=100)
+    wanted = [(255 - ink) * (255 - 30) / 255 for ink in (200, 100, 50)]
+    assert image.shape == (8, 8, 3) and np.abs(image - wanted).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "png", "rgba.png"])
+def test_exif_orientation(tmp_path, orientation, kind):
+    """Against Pillow's own way of turning a picture upright."""
+    from PIL import ImageOps
+
+    picture = Pillow.fromarray(np.repeat(np.repeat(RANDOM.integers(0, 256, (2, 3, 3), np.uint8), 8, 0), 8, 1))
+    path = tmp_path / f"picture.{kind}"
+    image = saved(path, picture.convert("RGBA") if "rgba" in kind else picture, exif=with_exif(orientation))
+    with Pillow.open(path) as stored:
+        wanted = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+    assert image.shape == ((24, 16, 3) if orientation >= 5 else (16, 24, 3))
+    assert np.abs(image.astype(int) - wanted).max() <= (0 if kind != "jpg" else 4)
+
+
+@pytest.mark.parametrize("exif", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"text"])
+def test_a_damaged_orientation_is_none(tmp_path, exif):
+    data = png_of_size(1, 2, colour=4, rows=b"\0\x07\xff\0\x09\xff")
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"eXIf", exif) + data[33:])
+    assert read_image(tmp_path / "a.png").tolist() == [[7], [9]]
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_one_pixel_goes_through_every_step(tmp_path, colour):
+    assert saved(tmp_path / "1.png", np.array([[7]], np.uint8)).tolist() == [[7]]
+    for steps in [(), *[(name,) for name in STEPS], tuple(STEPS)]:
+        prepared = Preprocess(colour=colour, steps=steps, size=(28, 28)).prepare(read_image(tmp_path / "1.png"))
+        assert prepared.shape == (3 if colour else 1, 28, 28)
+
+
+def test_pixel_bombs_are_refused_before_they_are_decoded(tmp_path):
+    path = tmp_path / "bomb.png"
+    row = zlib.compressobj(9)
+    packed = b"".join(row.compress(bytes(2501) * 100) for _ in range(200)) + row.flush()  # 20,000 rows of one bit
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+    assert path.stat().st_size < 100_000
+    start = time.perf_counter()
+    with pytest.raises(
+        UnreadableImage, match=f"bomb.png: the image has 20000x20000 pixels, more than the {MAX_PIXELS}"
+    ):
+        read_image(path)
+    assert time.perf_counter() - start < 0.1  # decoding takes longer, and 400 MB
+    picture = io.BytesIO()
+    Pillow.new("L", (8, 8)).save(picture, "JPEG")
+    data = bytearray(picture.getvalue())
+    place = data.index(b"\xff\xc0")
+    data[place + 5 : place + 9] = struct.pack(">HH", 20_000, 20_000)
+    (tmp_path / "bomb.jpg").write_bytes(data)
+    with pytest.raises(UnreadableImage, match="20000x20000"):
+        read_image(tmp_path / "bomb.jpg")
+
+
+def test_the_largest_image_that_is_read(tmp_path):
+    assert MAX_PIXELS == 8192 * 8192
+    rows = zlib.compressobj(1)
+    packed = b"".join(rows.compress(bytes(1025) * 1024) for _ in range(8)) + rows.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8192, 8192, 1, 0, 0, 0, 0))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+    assert read_image(tmp_path / "a.png").shape == (8192, 8192)
+
+
+def test_other_formats_and_empty_headers_are_no_images(tmp_path):
+    for suffix in ("bmp", "gif", "tiff"):
+        with pytest.raises(UnreadableImage, match="expected PNG or JPEG"):
+            saved(tmp_path / f"a.{suffix}", np.zeros((2, 2), np.uint8))
+    for number, data in enumerate([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\0\0\xff\xd9"]):
+        (tmp_path / str(number)).write_bytes(data)
+        with pytest.raises(UnreadableImage, match="truncated|expected PNG or JPEG"):
+            read_image(tmp_path / str(number))
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        read_image(tmp_path / "missing.png")
+    assert not isinstance(caught.value, UnreadableImage)
+
+
+def test_every_changed_byte_of_a_png_is_noticed(tmp_path):
+    path = tmp_path / "a.png"
+    whole = saved(path, RANDOM.integers(0, 256, (20, 20, 3), np.uint8))
+    data = path.read_bytes()
+    start = data.index(b"IDAT") + 4
+    for place in range(start, len(data) - 12, 37):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
+        with pytest.raises(UnreadableImage, match="a.png"):
+            read_image(path)
+    path.write_bytes(data)
+    assert np.array_equal(read_image(path), whole)
