@@ -114,6 +114,8 @@ class TrainConfig:
     tune: measure the algorithms on this machine when training begins.
     threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
     checkpoint_every: steps between checkpoints within an epoch (null: at the end of epochs only).
+    strict: stop where images of the set cannot be decoded (else they are left out, and the run's record names them).
+    cache: keep prepared images on disk (see engine.data.cache).
     checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
     """
 
@@ -148,6 +150,8 @@ class TrainConfig:
     threads: int = 0
     out: str | None = None
     checkpoint_every: int | None = None
+    strict: bool = False
+    cache: bool = True
     checkpoint_path: str | None = None
     gt_csv: str | None = None
 

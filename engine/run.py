@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from engine.trainer import Trainer
 
 # Settings that do not change what a run computes.
-FREE_SETTINGS = ("epochs", "threads", "out", "data_root", "checkpoint_every")
+FREE_SETTINGS = ("epochs", "threads", "out", "data_root", "checkpoint_every", "strict", "cache")
 
 Record = dict[str, Any]
 
@@ -220,6 +220,16 @@ class Run:
             self.log.restart(self.history.epochs)
             if trainer.initialized:
                 self.log.event({"event": "initialized", **trainer.initialized})
+            self._log_skipped(self.log)
+
+    def _log_skipped(self, log: RunLog) -> None:
+        """Say which images the sets lack; the parts of a split share theirs, which are told once."""
+        told: list[tuple[str, ...]] = []
+        for dataset in (self.loader.dataset, self.validation):
+            if dataset is not None and dataset.skipped and dataset.skipped not in told:
+                told.append(dataset.skipped)
+                event = {"event": "skipped_images", "dataset": dataset.name, "count": len(dataset.skipped)}
+                log.event({**event, "images": dataset.skipped})
 
     def _run_epoch(self, progress: Progress) -> Record:
         trainer, position = self.trainer, self.position

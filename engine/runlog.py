@@ -19,7 +19,8 @@ class RunLog:
     """Appends to the log files of a run folder.
 
     The lines of the epochs are also part of every checkpoint: `restart` writes exactly those, so that a resumed run
-    cuts what a killed one wrote after its last checkpoint. In log.jsonl other events ("diverged") may follow.
+    cuts what a killed one wrote after its last checkpoint. In log.jsonl there may be other events too, each with its
+    name under "event" ("skipped_images", "diverged").
     """
 
     def __init__(self, folder: Path):

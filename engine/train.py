@@ -151,6 +151,9 @@ def fit_and_test(
             measured = trainer.evaluate(test)
         result |= {f"test_{name}": value for name, value in measured.items()}
     result |= train_set.record
+    skipped = [*train_set.skipped, *(test.skipped if test is not None else ())]
+    if skipped:
+        result["skipped_images"] = skipped
     if trainer.out is not None:
         write_atomically(trainer.out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
     return history, result
@@ -270,12 +273,16 @@ def split_and_prepare(
         indices = split_indices(raw, config.split)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
-    whole = prepare(raw, config.preprocess)
+    options = {"strict": config.strict, "use_cache": config.cache}
+    whole = prepare(raw, config.preprocess, **options)
     test = None
     if section.test is not None:
-        test = prepare(read_dataset(section.name, root, section.test), config.preprocess)
+        test = prepare(read_dataset(section.name, root, section.test), config.preprocess, **options)
     if indices is None:
         return whole, test if config.split.kind == "test" else None, test
+    if whole.skipped:
+        indices = split_indices(whole, config.split)
+        assert indices is not None
     train_indices, validation_indices = indices
     return whole.subset(train_indices), whole.subset(validation_indices), test
 

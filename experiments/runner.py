@@ -21,7 +21,7 @@ from experiments.progress import Progress
 from experiments.store import Result, Run, Store
 
 DataKey = tuple[
-    Path | None, DatasetConfig, SplitConfig, Preprocess, Selection, LabelNoise | None, PseudoLabelConfig | None
+    Path | None, DatasetConfig, SplitConfig, Preprocess, Selection, LabelNoise | None, PseudoLabelConfig | None, bool
 ]
 
 
@@ -46,6 +46,7 @@ class DataCache:
             config.select,
             config.label_noise,
             config.pseudo_labels,
+            config.strict,
         )
         for known, data in self._kept:
             if known == key:

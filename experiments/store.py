@@ -29,7 +29,7 @@ from engine.plan import Choices
 
 RECORD_VERSION = 1
 # Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
-INDIFFERENT_KEYS = ("data_root", "threads", "out", "checkpoint_every", "checkpoint_path", "gt_csv")
+INDIFFERENT_KEYS = ("data_root", "threads", "out", "checkpoint_every", "checkpoint_path", "gt_csv", "strict", "cache")
 _KEY_CHARACTERS = 12
 
 

@@ -5,11 +5,26 @@ import os
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
 
 PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sample_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the tests' own for prepared images, for the commands that they start too."""
+    folder = tmp_path_factory.mktemp("samples")
+    os.environ["CNN_CACHE"] = str(folder / "shared")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def sample_cache(sample_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another has prepared."""
+    monkeypatch.setenv("CNN_CACHE", str(sample_caches / uuid.uuid4().hex))
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import Image, read_image
+from engine.data import cache
+from engine.data.images import Image, UnreadableImage, read_image
 from engine.data.preprocess import Preprocess
+from engine.data.workers import in_order
 from engine.errors import UserError
 
 PER_TASK = 256  # images that a thread prepares at a time
@@ -74,6 +76,7 @@ class Dataset:
     sample_weights   float32 (N,) of at least 0: factors on the samples' losses in training (see engine.data.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     record      how the samples were chosen and changed, in JSON's own types, for the run's record
+    skipped     images of the set that could not be decoded and are left out, each as "path: reason"
     """
 
     name: str
@@ -84,6 +87,7 @@ class Dataset:
     preprocess: Preprocess | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
@@ -145,16 +149,75 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
         raise UserError(f"{name}: labels must be int64 (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}")
 
 
-def prepare(raw: RawDataset, preprocess: Preprocess, threads: int | None = None) -> Dataset:
-    """Run the deterministic half of the preprocessing over a raw set, on several threads; the order is kept."""
+def prepare(
+    raw: RawDataset,
+    preprocess: Preprocess,
+    threads: int | None = None,
+    *,
+    strict: bool = False,
+    use_cache: bool = True,
+) -> Dataset:
+    """Run the deterministic half of the preprocessing over a raw set, on several threads; the order is kept.
 
-    def prepared(start: int) -> list[Image]:
-        return [preprocess.prepare(raw.images[index]) for index in range(start, min(start + PER_TASK, len(raw)))]
+    The samples come from the cache on disk (engine.data.cache), memory-mapped and read-only, and are put there first
+    where it lacks them; in memory without it, and for an array that needs no step and no resizing.
+    Images that cannot be decoded are left out, with a warning that counts them; `strict` makes it a UserError.
+    """
+    entry: cache.Entry | None = None
+    folder = cache.cache_folder() if use_cache and not _is_ready(raw.images, preprocess) else None
+    if folder is not None:
+        images: Any = raw.images.paths if isinstance(raw.images, ImageFiles) else raw.images
+        key = cache.entry_key(images, preprocess)
+        if key is not None:
+            entry = cache.load_or_build(raw.name, key, folder, lambda: _prepared_parts(raw, preprocess, threads))
+    if entry is None:
+        parts = list(_prepared_parts(raw, preprocess, threads))
+        left = tuple(each for _, out in parts for each in out)
+        entry = cache.Entry(np.concatenate([samples for samples, _ in parts if len(samples)]), left)
+    if not entry.left:
+        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns)
+    reasons = tuple(each.reason for each in entry.left)
+    if strict:
+        raise UserError(_left_out(raw, reasons))
+    warnings.warn(_left_out(raw, reasons), stacklevel=2)
+    kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
+    columns = {name: column[kept] for name, column in raw.columns.items()}
+    return Dataset(raw.name, entry.samples, raw.labels[kept], raw.class_names, preprocess, columns, skipped=reasons)
 
-    with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
-        images = [image for part in pool.map(prepared, range(0, len(raw), PER_TASK)) for image in part]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        some = " and ".join(f"{height}x{width}" for _, height, width in sorted(shapes)[:2])
-        raise UserError(f"{raw.name}: images differ in size ({some}); give preprocess.size")
-    return Dataset(raw.name, np.stack(images), raw.labels, raw.class_names, preprocess, raw.columns)
+
+def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:
+    return f"{raw.name}: {len(reasons)} of {len(raw)} images cannot be read and are left out; the first: {reasons[0]}"
+
+
+def _is_ready(images: Any, preprocess: Preprocess) -> bool:
+    """Whether preparing these images is no work worth keeping: an array that is neither changed nor resized."""
+    return (
+        isinstance(images, np.ndarray) and not preprocess.steps and preprocess.size in (None, tuple(images.shape[1:3]))
+    )
+
+
+def _prepared_parts(raw: RawDataset, preprocess: Preprocess, threads: int | None) -> cache.Parts:
+    """The samples, PER_TASK images at a time, and which of them could not be decoded."""
+
+    def prepared(start: int) -> tuple[list[Image], list[cache.Left]]:
+        images, left = [], []
+        for index in range(start, min(start + PER_TASK, len(raw))):
+            try:
+                images.append(preprocess.prepare(raw.images[index]))
+            except UnreadableImage as error:
+                left.append(cache.Left(index, str(error)))
+        return images, left
+
+    threads = threads or cnncore.get_num_threads()
+    shape: tuple[int, ...] | None = None
+    first: cache.Left | None = None
+    for images, left in in_order(prepared, range(0, len(raw), PER_TASK), threads, 2 * threads):
+        first = first or next(iter(left), None)
+        for image in images:
+            shape = shape or image.shape
+            if image.shape != shape:
+                some = " and ".join(f"{height}x{width}" for _, height, width in sorted({shape, image.shape}))
+                raise UserError(f"{raw.name}: images differ in size ({some}); give preprocess.size")
+        yield np.stack(images) if images else np.empty((0, 0, 0, 0), np.uint8), left
+    if shape is None and first is not None:
+        raise UserError(f"{raw.name}: none of its {len(raw)} images can be read; the first: {first.reason}")

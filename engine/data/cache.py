@@ -1,0 +1,229 @@
+"""Prepared samples on disk: the deterministic steps of a data set run once, later runs map the result into memory.
+
+An entry is a folder `KEY/` under the cache folder: samples.u8, the bytes of uint8 (N, C, H, W), and about.json, which
+says their shape and which images were left out. The key is the SHA-256 of
+- the images: path, size and times of change of every file (not its content: 50,000 files are looked at in a second), or
+  the bytes of arrays in memory. A file that is touched is prepared again;
+- the steps: the preprocessing without what is done per batch (scale, mean, std);
+- the version: of this format, of OpenCV and of the sources of engine.data, so that an entry that another version made
+  is never used. Entries that nobody used for `KEEP_DAYS` days are removed when another one is made.
+
+An entry is written into a hidden folder beside it, brought to the disk and then renamed, so that a process that is
+killed leaves none that is half written. One process builds at a time, and another that wants the same waits and finds
+it (where the file system has no locks both build, and the first to finish wins).
+
+The folder is the user's cache folder for "cnn-engine", or the one that the variable CNN_CACHE names; CNN_CACHE=off does
+without, as does `cache: false` in a configuration.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.images import load_cv2
+from engine.data.location import CACHE_NAME
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError
+
+FORMAT = 1
+KEEP_DAYS = 30
+VARIABLE, OFF = "CNN_CACHE", "off"
+SAMPLES, ABOUT = "samples.u8", "about.json"
+PER_BATCH = ("scale", "mean", "std")  # keys of a Preprocess that play no part in the stored bytes
+BUILDING = ".building-"
+
+Samples = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Left:
+    """An image that was left out: its place in the raw set, and why, beginning with its path."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """samples: uint8 (N, C, H, W), read-only and mapped; left: the images that are not among them, in order."""
+
+    samples: Samples
+    left: tuple[Left, ...]
+
+
+# What a build yields, in order: a part of the samples (n, C, H, W), and the images left out of it.
+Parts = Iterator[tuple[Samples, list[Left]]]
+
+
+def cache_folder() -> Path | None:
+    """Where entries lie; None where CNN_CACHE is "off"."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return None if given.lower() == OFF else Path(given)
+    import platformdirs
+
+    return platformdirs.user_cache_path(CACHE_NAME) / "samples"
+
+
+def entry_key(images: Sequence[Any], preprocess: Preprocess) -> str | None:
+    """The key of these images (paths, or arrays) after this preprocessing; None where they cannot be told apart."""
+    source = _source(images)
+    if source is None:
+        return None
+    steps = {name: value for name, value in preprocess.to_dict().items() if name not in PER_BATCH}
+    content = {"format": FORMAT, "code": _code(), "opencv": load_cv2().__version__, "steps": steps, "images": source}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of this package's sources: whatever changes what a step does changes the key."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _source(images: Sequence[Any]) -> str | None:
+    digest = hashlib.sha256()
+    one: Any = images
+    for each in [one] if isinstance(one, np.ndarray) else images:
+        if isinstance(each, Path):
+            try:
+                facts = each.stat()
+            except OSError as error:
+                raise UserError(f"{each}: cannot be read ({error.strerror})") from None
+            place = os.path.abspath(each)
+            # The time of the inode's change tells of a file that was replaced and given its old date.
+            digest.update(
+                f"{place}\0{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\0".encode("utf-8", "replace")
+            )
+        elif isinstance(each, np.ndarray):
+            digest.update(f"{each.dtype} {each.shape}\0".encode())
+            digest.update(np.ascontiguousarray(each).data)
+        else:
+            return None
+    return digest.hexdigest()
+
+
+def load_or_build(name: str, key: str, folder: Path, build: Callable[[], Parts]) -> Entry | None:
+    """The entry, built first where there is none yet. None, with a warning, where the folder cannot be written.
+
+    `name` is the data set's, for messages. UserError where the disk is full; what was written is removed again.
+    """
+    place = folder / key
+    if (found := _read(place)) is not None:
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_builder(folder) as locked:
+            if (found := _read(place)) is not None:  # another process has built it meanwhile
+                return found
+            _tidy(folder, locked)
+            _build(place, build)
+    except OSError as error:
+        # An error in reading an image is a UserError: this one is about the cache.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"{folder}: the disk is full, so that the samples of {name} cannot be kept there; make room, name "
+                f"another folder ({VARIABLE}), or do without the cache ({VARIABLE}={OFF})"
+            ) from None
+        warnings.warn(
+            f"{folder}: no cache can be kept there ({error.strerror}), so the images of {name} are prepared in memory; "
+            f"{VARIABLE} names another folder",
+            stacklevel=2,
+        )
+        return None
+    return _read(place)
+
+
+def _read(place: Path) -> Entry | None:
+    """The entry at this place; None for none, or one that was damaged from outside."""
+    try:
+        about = json.loads((place / ABOUT).read_text("utf-8"))
+        shape = tuple(about["shape"])
+        left = tuple(Left(**each) for each in about["left"])
+        if (place / SAMPLES).stat().st_size != int(np.prod(shape, dtype=np.int64)):
+            return None
+        samples = np.memmap(place / SAMPLES, np.uint8, "r", shape=shape)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    with suppress(OSError):  # a cache that is shared and read-only has no record of its use
+        os.utime(place)
+    return Entry(samples, left)
+
+
+def _build(place: Path, build: Callable[[], Parts]) -> None:
+    """Write an entry beside its place and rename it; whatever goes wrong, nothing stays."""
+    temporary = place.with_name(f"{BUILDING}{uuid.uuid4().hex}")
+    temporary.mkdir()
+    try:
+        count, shape = 0, (0, 0, 0)
+        left: list[Left] = []
+        # Written and not mapped: on a full disk a write fails with an error, a mapped page with a signal.
+        with (temporary / SAMPLES).open("wb") as file:
+            for samples, out in build():
+                file.write(np.ascontiguousarray(samples).data)
+                count, left = count + len(samples), left + out
+                shape = samples.shape[1:] if len(samples) else shape
+            _to_disk(file)
+        about = {"shape": [count, *shape], "left": [asdict(each) for each in left]}
+        with (temporary / ABOUT).open("w", encoding="utf-8") as text:
+            json.dump(about, text)
+            _to_disk(text)
+        if place.exists():  # it was damaged
+            shutil.rmtree(place)
+        with suppress(FileExistsError):
+            temporary.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # without locks: another process was faster
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _only_builder(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock; the system frees it when the process ends, however it ends. False: it has no locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            locked = True
+        except OSError:
+            locked = False
+        yield locked
+    finally:
+        os.close(handle)
+
+
+def _tidy(folder: Path, locked: bool) -> None:
+    """Remove what killed processes left (without a lock it may be at work still, for a day), and what nobody uses."""
+    now = time.time()
+    for each in folder.iterdir():
+        days = KEEP_DAYS if not each.name.startswith(BUILDING) else 0 if locked else 1
+        with suppress(OSError):
+            if each.is_dir() and now - each.stat().st_mtime >= days * 86400:
+                shutil.rmtree(each)
