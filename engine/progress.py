@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
+LOADER_BOUND = 0.05  # share of an epoch's time waited for data from which it is said
+
 Mode = Literal["auto", "bar", "lines", "none"]
 
 
@@ -59,8 +61,14 @@ def progress_for(mode: Mode) -> Progress:
 
 
 def epoch_line(number: int, epochs: int, record: Mapping[str, Any]) -> str:
-    """`epoch 3/9  lr 0.001  train_loss 0.0512  …  12.3 s  4880 images/s`."""
-    skip = {"epoch", "step", "learning_rate", "seconds", "images_per_second"}
+    """`epoch 3/9  lr 0.001  train_loss 0.0512  …  12.3 s  4880 images/s`.
+
+    Where more than LOADER_BOUND of the time went by waiting for data, it ends in `loader-bound: 37% waiting for data`.
+    """
+    skip = {"epoch", "step", "learning_rate", "seconds", "images_per_second", "data_wait_seconds"}
     metrics = [f"{name} {value:.4f}" for name, value in record.items() if name not in skip]
-    speed = f"{record['seconds']:.1f} s  {record['images_per_second']:.0f} images/s"
-    return "  ".join([f"epoch {number}/{epochs}", f"lr {record['learning_rate']:g}", *metrics, speed])
+    speed = [f"{record['seconds']:.1f} s  {record['images_per_second']:.0f} images/s"]
+    waited = record.get("data_wait_seconds", 0.0) / max(record["seconds"], 1e-9)
+    if waited > LOADER_BOUND:
+        speed.append(f"loader-bound: {waited:.0%} waiting for data")
+    return "  ".join([f"epoch {number}/{epochs}", f"lr {record['learning_rate']:g}", *metrics, *speed])

@@ -20,7 +20,7 @@ from engine import checkpoint, metrics
 from engine.checkpoint import Checkpoint
 from engine.data import weights
 from engine.data.dataset import Dataset
-from engine.data.loader import Loader
+from engine.data.loader import Batch, Loader
 from engine.errors import DivergedError, UserError, unknown
 from engine.files import BEST, CONFIG, LAST, RESULT, RUN_FILES, write_atomically
 from engine.inputs import checked_targets
@@ -62,6 +62,7 @@ class Position:
     loss_sum: float = 0.0
     samples: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
     stale: int = 0
     stop_best: float | None = None
     history: dict[str, Any] = field(default_factory=dict)
@@ -236,7 +237,7 @@ class Run:
         trainer.epoch = position.epoch
         batches = len(self.loader)
         started = time.perf_counter()
-        for x, y in self.loader.epoch(position.epoch, position.batch):
+        for x, y in self._batches():
             loss = trainer.step(x, y)
             position.loss_sum += loss * len(x)
             position.samples += len(x)
@@ -250,6 +251,17 @@ class Run:
                 self._write_last()
         position.seconds += time.perf_counter() - started
         return self._end_epoch()
+
+    def _batches(self) -> Iterator[Batch]:
+        """The rest of the epoch's batches; what it takes until they are there is added to the seconds waited."""
+        batches = self.loader.epoch(self.position.epoch, self.position.batch)
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.position.waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
 
     def _end_epoch(self) -> Record:
         position = self.position
@@ -266,6 +278,7 @@ class Run:
             measured = self.trainer.evaluate(self.validation, self.extra)
             record |= {f"val_{name}": value for name, value in measured.items()}
         record["seconds"] = round(position.seconds, 3)
+        record["data_wait_seconds"] = round(position.waited, 3)
         record["images_per_second"] = round(position.samples / max(position.seconds, 1e-9), 1)
         self.trainer.schedule.observe(record)
         improved = self._note_best(record)
@@ -285,7 +298,7 @@ class Run:
         position = self.position
         position.epoch += 1
         position.batch = position.samples = 0
-        position.loss_sum = position.seconds = 0.0
+        position.loss_sum = position.seconds = position.waited = 0.0
 
     def _note_best(self, record: Record) -> bool:
         value = record[self.metric]

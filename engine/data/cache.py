@@ -4,7 +4,7 @@ An entry is a folder `KEY/` under the cache folder: samples.u8, the bytes of uin
 says their shape and which images were left out. The key is the SHA-256 of
 - the images: path, size and times of change of every file (not its content: 50,000 files are looked at in a second), or
   the bytes of arrays in memory. A file that is touched is prepared again;
-- the steps: the preprocessing without what is done per batch (scale, mean, std);
+- the steps: the preprocessing without what is done per batch (scaling, mean, std);
 - the version: of this format, of OpenCV and of the sources of engine.data, so that an entry that another version made
   is never used. Entries that nobody used for `KEEP_DAYS` days are removed when another one is made.
 
@@ -46,7 +46,13 @@ FORMAT = 1
 KEEP_DAYS = 30
 VARIABLE, OFF = "CNN_CACHE", "off"
 SAMPLES, ABOUT = "samples.u8", "about.json"
-PER_BATCH = ("scale", "mean", "std")  # keys of a Preprocess that play no part in the stored bytes
+PER_BATCH = (
+    "scale",
+    "mean",
+    "std",
+    "per_image",
+    "standardise",
+)  # keys of a Preprocess that play no part in the stored bytes
 BUILDING = ".building-"
 
 Samples = NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""Batches in an order that is a pure function of (seed, epoch), prepared one step ahead on a thread.
+"""Batches in an order that is a pure function of (seed, epoch), prepared ahead on threads.
 
 Randomness is counter-based: the order of an epoch is keyed (seed, epoch), the augmentation of a sample (seed, epoch,
 sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batch and gives what it would have given.
@@ -7,17 +7,17 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.augment import mixup
 from engine.data.dataset import Dataset
+from engine.data.workers import in_order
 from engine.errors import UserError
 from engine.layers.base import checked_seed
 
@@ -76,7 +76,8 @@ class Loader:
 
     drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image before it is
     normalised, `batch_transform` on the normalised batch; `description` says in JSON's own types what they do: a run
-    is only resumed with the same one. `prefetch` batches are prepared ahead (0: none, no thread).
+    is only resumed with the same one. `prefetch` batches, or as many as there are workers, are prepared ahead (0: none,
+    no thread) on up to `workers` threads (None: as many as the engine uses); neither changes a bit.
     """
 
     def __init__(
@@ -90,9 +91,12 @@ class Loader:
         batch_transform: BatchTransform | None = None,
         description: Mapping[str, Any] | None = None,
         prefetch: int = 4,
+        workers: int | None = None,
     ):
         if batch_size < 1:
             raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+        if prefetch < 0 or (workers is not None and workers < 1):
+            raise UserError(f"prefetch must be 0 or more and workers 1 or more, got {prefetch} and {workers}")
         if drop_last and len(dataset) < batch_size:
             raise UserError(f"drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}")
         checked_seed("Loader", seed)
@@ -104,6 +108,7 @@ class Loader:
         self.batch_transform = batch_transform
         self.description = dict(description or {})
         self.prefetch = prefetch
+        self.workers = cnncore.get_num_threads() if workers is None else workers
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -130,19 +135,15 @@ class Loader:
         return image
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches from `start` on; a thread keeps `prefetch` of them ready. An error there is raised here."""
+        """The batches from `start` on, in order; threads keep `prefetch` of them ready. An error there is raised here.
+
+        A thread works on a whole batch, and one is begun whenever one is taken: where a batch takes less than a step a
+        single thread is at work, where it takes longer up to `workers` are.
+        """
         order = epoch_order(len(self.dataset), self.seed, epoch)
+        places = range(start, len(self))
         if not self.prefetch:
-            yield from (self.batch(order, epoch, index) for index in range(start, len(self)))
+            yield from (self.batch(order, epoch, index) for index in places)
             return
-        pool = ThreadPoolExecutor(1, "cnn-loader")
-        try:
-            ahead: deque[Future[Batch]] = deque()
-            for index in range(start, len(self)):
-                ahead.append(pool.submit(self.batch, order, epoch, index))
-                if len(ahead) > self.prefetch:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        ahead = max(self.prefetch, self.workers)
+        yield from in_order(lambda index: self.batch(order, epoch, index), places, self.workers, ahead, "cnn-loader")

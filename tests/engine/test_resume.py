@@ -24,7 +24,7 @@ from engine.trainer import Trainer
 from tests.engine.small import small_config, small_dataset, small_net, write_archive
 
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "data_wait_seconds", "images_per_second")
 
 
 class CutOff(Exception):
