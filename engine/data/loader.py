@@ -7,7 +7,7 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -134,7 +134,7 @@ class Loader:
             image = transform(image, rng)
         return image
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """The batches from `start` on, in order; threads keep `prefetch` of them ready. An error there is raised here.
 
         A thread works on a whole batch, and one is begun whenever one is taken: where a batch takes less than a step a
