@@ -9,9 +9,10 @@ import pytest
 import engine
 from engine.checkpoint import read
 from engine.crossval import CrossValidation, Final, Fold
+from engine.run import History
 from engine.trainer import Trainer
-from experiments.methods import common, mnist_crossval, pseudo_labels, transfer_mnist
-from experiments.methods.common import difference, difference_text
+from experiments.methods import common, mnist_crossval, numtadb_rows, pseudo_labels, transfer_mnist
+from experiments.methods.common import Trained, difference, difference_text
 
 FEW = "dataset={name: digits5k, train: {count: 120}, test: {count: 60, seed: 1}}"
 SHEETS = "dataset={name: digits5k, train: {count: 600}, test: {count: 60, seed: 1}}"
@@ -46,6 +47,12 @@ def final(seed, accuracy):
     return Final(seed, 3, 0.01, {"loss": 0.03, "accuracy": accuracy, "macro_f1": accuracy}, 60.0)
 
 
+def trained(value=0.5, test=0.5, best_epoch=1, **series):
+    epochs = [{"seconds": 1.0, **dict(zip(series, values))} for values in zip(*series.values())] or [{"seconds": 1.0}]
+    history = History("val_macro_f1", epochs, best_epoch, value)
+    return Trained(history, {"best_value": value, "test_macro_f1": test, "test_accuracy": test})
+
+
 # ---- figures ----
 
 
@@ -68,6 +75,23 @@ def test_the_published_folds_have_the_published_mean():
     assert (round(found.mean, 4), round(found.std, 4)) == (0.9892, 0.0013)
 
 
+def test_rows_are_compared_in_pairs_of_the_same_seed():
+    rows = [numtadb_rows.Row("one", (), None), numtadb_rows.Row("two", (), None, against="one")]
+    found = {"one": [trained(0.90), trained(0.94)], "two": [trained(0.91), trained(0.95)]}
+    line = numtadb_rows.comparisons(rows, found)[0]
+    assert line.startswith("two less one, validation macro-F1: +0.0100 ± 0.0000")
+    assert numtadb_rows.comparisons(rows[1:], {"two": found["two"]}) == []
+
+
+def test_the_bar_of_the_rows_counts_those_with_bbox():
+    rows = numtadb_rows.ROWS
+    found = {row.name: [trained(0.97 if numtadb_rows.BBOX in row.name else 0.5)] for row in rows}
+    good, lines = numtadb_rows.verdict(rows, found)
+    assert good and len(lines) == 2
+    found[rows[-1].name] = [trained(0.959)]
+    assert not numtadb_rows.verdict(rows, found)[0]
+
+
 def test_an_interval_in_words():
     assert difference_text(difference([0.2], [0.1])) == "+0.1000 (one pair has no interval)"
     text = difference_text(difference([0.2, 0.3, 0.4], [0.1, 0.1, 0.1]))
@@ -85,6 +109,22 @@ def test_cross_validation_and_final_trainings(tmp_path: Path, capsys, untrainabl
     assert "[4/4] final training, seed 4" in err and "0.9892 ± 0.0013" in out and "0.9918" in out
     untrainable()
     assert mnist_crossval.main(arguments) == 1
+    assert capsys.readouterr().out == out
+
+
+def test_numtadb_rows(tmp_path: Path, capsys, untrainable):
+    arguments = ["--epochs", "1", "--seeds", "0", "--out", str(tmp_path), SHEETS, "split.stratify=[label]", "threads=1"]
+    assert numtadb_rows.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert f"[5/5] {numtadb_rows.ROWS[-1].name}, seed 0" in err
+    lines = out.splitlines()
+    for row in numtadb_rows.ROWS:
+        assert any(line.startswith(row.name) and f"{row.published:.4f}" in line for line in lines), row.name
+    assert read(tmp_path / "bbox-reverse-dilation-mixup-seed0" / "last.safetensors").training["settings"][
+        "augmentation"
+    ]["mixup"] == pytest.approx(0.2)
+    untrainable()
+    assert numtadb_rows.main(arguments) == 1
     assert capsys.readouterr().out == out
 
 
@@ -124,7 +164,7 @@ def test_pseudo_labels(tmp_path: Path, capsys, untrainable, monkeypatch):
     assert capsys.readouterr().out == out
 
 
-@pytest.mark.parametrize("command", [mnist_crossval, transfer_mnist, pseudo_labels])
+@pytest.mark.parametrize("command", [mnist_crossval, numtadb_rows, transfer_mnist, pseudo_labels])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
