@@ -31,7 +31,8 @@ Built = TypeVar("Built")
 class DatasetConfig:
     """name: a reader of `engine.data.readers`; train, test: options of that reader for either part.
 
-    test: false for none. subset: train on that many samples, drawn with the split's seed (null: all).
+    test: false for none. subset, test_subset: train, or test, on that many samples, drawn with the split's seed
+    (null: all).
     labelled_fraction: that share of every class keeps its labels, drawn with the split's seed, and alone is divided
     into training and validation samples; the labels of the rest are put away (null: all are used).
     """
@@ -40,6 +41,7 @@ class DatasetConfig:
     train: dict[str, Any] = field(default_factory=dict)
     test: dict[str, Any] | None = None
     subset: int | None = None
+    test_subset: int | None = None
     labelled_fraction: float | None = None
 
 

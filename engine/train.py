@@ -277,7 +277,13 @@ def split_and_prepare(
     whole = prepare(raw, config.preprocess, **options)
     test = None
     if section.test is not None:
-        test = prepare(read_dataset(section.name, root, section.test), config.preprocess, **options)
+        raw_test = read_dataset(section.name, root, section.test)
+        if section.test_subset is not None:
+            try:
+                raw_test = draw_subset(raw_test, section.test_subset, config.split.seed, "test_subset")
+            except UserError as error:
+                raise UserError(f"{where}{error}") from None
+        test = prepare(raw_test, config.preprocess, **options)
     if indices is None:
         return whole, test if config.split.kind == "test" else None, test
     if whole.skipped:
@@ -287,15 +293,15 @@ def split_and_prepare(
     return whole.subset(train_indices), whole.subset(validation_indices), test
 
 
-def draw_subset(raw: RawDataset, count: int, seed: int) -> RawDataset:
-    """`count` samples drawn without replacement, in the set's order."""
+def draw_subset(raw: RawDataset, count: int, seed: int, key: str = "subset") -> RawDataset:
+    """`count` samples drawn without replacement, in the set's order; `key` of the data set's section asked for them."""
     import numpy as np
 
     from engine.data.loader import epoch_order
     from engine.errors import UserError
 
     if not 1 <= count <= len(raw):
-        raise UserError(f"dataset.subset must be in 1..{len(raw)}, got {count}")
+        raise UserError(f"dataset.{key} must be in 1..{len(raw)}, got {count}")
     return raw.subset(np.sort(epoch_order(len(raw), seed, 0)[:count]))
 
 

@@ -18,11 +18,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "the same command again runs only what is missing.",
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings for all rows, such as epochs=3")
-    parser.add_argument("--study", default="quickstart", metavar="NAME", help="which study (default: quickstart)")
+    parser.add_argument("--study", metavar="NAME", help="which study, or a file NAME.yaml (default: quickstart)")
+    parser.add_argument("--budget", default="full", metavar="NAME", help="run a smaller version of it (see --list)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NAME)")
     parser.add_argument("--rows", metavar="A,B", help="only these rows, separated by commas")
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the study's, separated by commas")
-    parser.add_argument("--list", action="store_true", help="list the studies, their rows and seeds, and stop")
+    parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
+    parser.add_argument(
+        "--check", action="store_true", help="check every study (or --study NAME) without data or training, and stop"
+    )
     return parser.parse_intermixed_args(arguments)
 
 
@@ -39,13 +43,20 @@ def parse_seeds(text: str | None) -> tuple[int, ...]:
 def list_studies() -> None:
     """Print the studies that come with the package."""
     from experiments.config import load_study, study_names
+    from experiments.study.check import describe
 
     for name in study_names():
         study = load_study(name)
         print(f"{study.name}: {study.title}")
-        print(f"  seeds {', '.join(map(str, study.seeds))}; rows:")
+        print(f"  seeds {', '.join(map(str, study.seeds))}; {describe(study)}")
+        for budget in study.budgets:
+            print(f"  --budget {budget.name}: {budget.how}")
+        group = ""
         for row in study.rows:
-            print(f"  {row.name}")
+            if row.group != group:
+                group = row.group
+                print(f"  {group}:")
+            print(f"  {'  ' if group else ''}{row.name}{f' (the runs of {row.same_as})' if row.same_as else ''}")
 
 
 def run_ablation(options: argparse.Namespace) -> None:
@@ -58,7 +69,8 @@ def run_ablation(options: argparse.Namespace) -> None:
     from experiments.store import Store
 
     rows = [name.strip() for name in options.rows.split(",")] if options.rows else []
-    study = select(load_study(options.study, options.overrides), rows, parse_seeds(options.seeds))
+    whole = load_study(options.study or "quickstart", options.overrides, options.budget)
+    study = select(whole, rows, parse_seeds(options.seeds))
     store = Store(options.out or Path("runs") / study.name)
     with closing(progress_for(planned_runs(study))) as progress:
         results = run_study(study, store, progress)
@@ -72,6 +84,10 @@ def main() -> None:
     options = parse_arguments()
     if options.list:
         list_studies()
+    elif options.check:
+        from experiments.study.check import check_studies
+
+        check_studies([options.study] if options.study else [])
     else:
         run_ablation(options)
 

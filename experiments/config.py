@@ -1,75 +1,104 @@
-"""The schema of a study, and reading one from YAML.
+"""Studies: a file's rows as whole training configurations, beside the published values that they reproduce.
 
-A study file has the keys of `StudyFile`: `base:` is a training configuration (`engine.config.TrainConfig`) that all
-rows share, and `changes:` of a row is what it changes in it. Reading is strict: an unknown key names its nearest valid
-one, a missing key and a wrong type are named with the place where they stand. `assumptions:` lists what a published
-report leaves open and how it was chosen here; every table shows it.
+A study file has the keys of `experiments.study.schema.StudyFile`: `base:` is a training configuration
+(`engine.config.TrainConfig`) that all rows share, and `changes:` of a row is what it changes in it. Reading is strict:
+an unknown key names its nearest valid one, a missing key and a wrong type are named with the place where they stand,
+and no two rows train the same unless one says so. `assumptions:` lists what a published report leaves open and how it
+was chosen here; every table shows it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from engine.config import TrainConfig, build_optimizer, build_schedule, read_config
+from engine.config import TrainConfig, build_loss, build_optimizer, build_schedule, read_config
 from engine.errors import UserError, unknown
 from engine.schema import merge, parse_override, read_mapping
+from experiments.study.budget import scaled
+from experiments.study.factors import crossed_rows
+from experiments.study.identity import difference, identity
+from experiments.study.needs import checked_order, references, with_all_needed
+from experiments.study.schema import (
+    FULL,
+    BudgetFile,
+    PublishedSource,
+    PublishedValue,
+    RowFile,
+    ScoreEpoch,
+    StageFile,
+    StudyFile,
+    check_metric,
+    read_published,
+)
 
 if TYPE_CHECKING:  # the module's place differs between Python 3.10 and later
     from importlib.resources.abc import Traversable
 
+__all__ = [
+    "Budget",
+    "PublishedSource",
+    "PublishedValue",
+    "Row",
+    "Stage",
+    "Study",
+    "base_of",
+    "headline",
+    "load_study",
+    "parse_study",
+    "select",
+    "study_names",
+]
+
+AS_WRITTEN = "every row at full length, on all samples"
+
 
 @dataclass(frozen=True)
-class PublishedSource:
-    """Where the published values come from: the title of their column, and one sentence on the source."""
+class Budget:
+    """What a study may cost, by name, and how it was made smaller for that."""
 
-    title: str = "published"
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class PublishedValue:
-    """A published value of a row; `note` says what differs where it is not the row's own configuration."""
-
-    value: float
-    note: str = ""
+    name: str = FULL
+    how: str = AS_WRITTEN
 
 
 @dataclass(frozen=True)
-class RowFile:
-    """A row as a file gives it: `changes` is merged into the study's base."""
+class Stage:
+    """A training that is no row; like a row it runs once per seed, and before all that need it."""
 
     name: str
-    changes: dict[str, Any]
-    published: PublishedValue | None = None
-
-
-@dataclass(frozen=True)
-class StudyFile:
-    """A study as a file gives it. `metric` picks the best epoch of every run, and its best value is the run's score."""
-
-    name: str
-    title: str
-    metric: str
-    seeds: tuple[int, ...]
-    base: dict[str, Any]
-    rows: tuple[RowFile, ...]
-    published: PublishedSource = PublishedSource()
-    assumptions: tuple[str, ...] = ()
+    config: TrainConfig
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One named configuration of a study; its seed is the runs' to set."""
+    """One named configuration of a study; its seed is the runs' to set.
+
+    group         the report's table
+    published     by column: val_macro_f1, test_accuracy, parameters, seconds_per_epoch …; accuracies from 0 to 1
+    same_as       another row with this very configuration, whose runs are this row's as well
+    footnotes     their texts
+    incomparable  why the published values cannot be compared with ours; empty: they can
+    base          the row that the others of its group are compared with
+    needs         rows and stages whose runs (of the same seed) must have ended first; run:NAME in the configuration
+                  stands for the best checkpoint of such a run (see experiments.study.needs)
+    """
 
     name: str
     config: TrainConfig
-    published: PublishedValue | None = None
+    group: str = ""
+    published: Mapping[str, PublishedValue] = field(default_factory=dict)
+    same_as: str | None = None
+    footnotes: tuple[str, ...] = ()
+    incomparable: str = ""
+    base: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def learning_rate(self) -> float:
@@ -78,49 +107,191 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: rows, each trained once per seed. `overrides` were laid over all rows, whatever the file says."""
+    """A study: rows, each trained once per seed.
+
+    metric       picks the best epoch of every run
+    metrics      what is shown and compared, the headline first
+    score_epoch  whose figures count: those of the best epoch by `metric`, or of the last one
+    stages       trainings that rows need and that are no rows
+    footnotes    those that concern the whole report
+    overrides    were laid over all rows and stages, whatever the file says
+    budget       what the study was scaled to; budgets: all that there are
+    """
 
     name: str
     title: str
     metric: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    metrics: tuple[str, ...] = ()
+    score_epoch: ScoreEpoch = "best"
+    stages: tuple[Stage, ...] = ()
     published: PublishedSource = PublishedSource()
     assumptions: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    budgets: tuple[Budget, ...] = (Budget(),)
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            object.__setattr__(self, "metrics", (self.metric,))
+
+    @property
+    def trainings(self) -> tuple[Row | Stage, ...]:
+        """All rows and stages."""
+        return (*self.rows, *self.stages)
 
 
-def parse_study(text: str, where: str, overrides: Iterable[str] = ()) -> Study:
+def headline(study: Study, row: Row) -> str:
+    """The metric that stands for the row: the first of the study's that is published for it, or the first of all."""
+    return next((name for name in study.metrics if name in row.published), study.metrics[0])
+
+
+def base_of(study: Study, row: Row) -> Row | None:
+    """The row that this one is compared with: the base row of its group, else the study's only one, else none."""
+    bases = [each for each in study.rows if each.base]
+    own = next((each for each in bases if each.group == row.group), None)
+    return own or (bases[0] if len(bases) == 1 else None)
+
+
+def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: str = FULL) -> Study:
     """Read a study from YAML text; `where` stands for it in errors. Overrides are laid over the configuration of every
-    row."""
+    row and stage, after the budget."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
     given = read_mapping(StudyFile, content, where)
-    if not given.rows or not given.seeds:
+    rows = (*given.rows, *crossed_rows(given.factors, where))
+    if not rows or not given.seeds:
         raise UserError(f"{where}: a study needs at least one row and one seed")
-    _refuse_repeats(where, "row", [row.name for row in given.rows])
-    _refuse_seeds(where, given.seeds)
-    on_top: dict[str, Any] = {"metric": given.metric}
+    _check_study(given, rows, where)
+    everything: tuple[RowFile | StageFile, ...] = (*rows, *given.stages)
+    if budget != FULL and budget not in given.budgets:
+        raise UserError(f"{where}: {unknown('budget', budget, (FULL, *given.budgets))}")
+    limits = None if budget == FULL else given.budgets[budget]
+
+    as_written = {each.name: _config(each, given, where, ()) for each in everything}
+    same = _checked_repeats(rows, as_written, where)
     overrides = tuple(overrides)
-    for override in overrides:
-        on_top = merge(on_top, parse_override(override))
-    rows = tuple(_read_row(row, given.base, on_top, where) for row in given.rows)
+    configs = {each.name: _config(each, given, where, overrides, limits) for each in everything}
+    configs = {name: configs[same.get(name, name)] for name in configs}
+    needs = {each.name: _needs(each, configs[each.name]) for each in everything}
+    checked_order(needs, where)
+    used = {name for row in rows for name in row.footnotes}
+    budgets = (Budget(), *(Budget(name, each.how) for name, each in given.budgets.items()))
     return Study(
-        given.name, given.title, given.metric, given.seeds, rows, given.published, given.assumptions, overrides
+        name=given.name,
+        title=given.title,
+        metric=given.metric,
+        seeds=limits.seeds if limits and limits.seeds else given.seeds,
+        rows=tuple(_row(each, given, configs[each.name], needs[each.name], where) for each in rows),
+        metrics=given.metrics,
+        score_epoch=given.score_epoch,
+        stages=tuple(Stage(each.name, configs[each.name], needs[each.name]) for each in given.stages),
+        published=given.published,
+        assumptions=given.assumptions,
+        footnotes=tuple(text for name, text in given.footnotes.items() if name not in used),
+        overrides=overrides,
+        budget=next(each for each in budgets if each.name == budget),
+        budgets=budgets,
     )
 
 
-def _read_row(row: RowFile, base: Mapping[str, Any], on_top: Mapping[str, Any], where: str) -> Row:
-    place = f"{where}, row {row.name!r}"
-    config = read_config(merge(merge(base, row.changes), on_top), place)
+def _check_study(given: StudyFile, rows: Sequence[RowFile], where: str) -> None:
+    """UserError for anything wrong in the file that shows without the configurations."""
+    _refuse_repeats(where, "row", [row.name for row in rows])
+    _refuse_repeats(where, "row or stage", [*(row.name for row in rows), *(stage.name for stage in given.stages)])
+    _refuse_seeds(where, given.seeds)
+    for name in (given.metric, *given.metrics, *given.published.columns):
+        check_metric(name, where)
+    if FULL in given.budgets:
+        raise UserError(f"{where}: budgets.{FULL} is the study as it stands and cannot be given")
+    bases = [row.group for row in rows if row.base]
+    for group in bases:
+        if bases.count(group) > 1:
+            raise UserError(f"{where}: {f'the group {group!r}' if group else 'the study'} has more than one base row")
+    for row in rows:
+        for name in row.footnotes:
+            if name not in given.footnotes:
+                raise UserError(f"{where}, row {row.name!r}: {unknown('footnote', name, given.footnotes)}")
+    for budget_name, budget in given.budgets.items():
+        _refuse_seeds(f"{where}: budgets.{budget_name}", budget.seeds)
+        for name in budget.rows:
+            known = [*(row.name for row in rows), *(stage.name for stage in given.stages)]
+            if name not in known:
+                raise UserError(f"{where}: budgets.{budget_name}: {unknown('row or stage in rows:', name, known)}")
+
+
+def _config(
+    given: RowFile | StageFile,
+    study: StudyFile,
+    where: str,
+    overrides: Sequence[str],
+    budget: BudgetFile | None = None,
+) -> TrainConfig:
+    """The configuration of a row or stage: base, its changes, the budget's, the scaling, the overrides."""
+    kind = "row" if isinstance(given, RowFile) else "stage"
+    place = f"{where}, {kind} {given.name!r}"
+    content = merge(study.base, given.changes)
+    if budget is not None:
+        content = merge(merge(content, budget.changes), budget.rows.get(given.name, {}))
+        content = scaled(read_config(content, place), budget, place).to_dict()
+    on_top: dict[str, Any] = {"metric": study.metric}
+    for override in overrides:
+        on_top = merge(on_top, parse_override(override))
+    config = read_config(merge(content, on_top), place)
     try:
         build_optimizer(config.optimizer)
         build_schedule(config.schedule)
+        build_loss(config.loss)
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
-    return Row(row.name, config, row.published)
+    return config
+
+
+def _checked_repeats(rows: Sequence[RowFile], configs: Mapping[str, TrainConfig], where: str) -> dict[str, str]:
+    """{row: the row whose runs it shares}. UserError for a same_as that is none, and for a repetition without it."""
+    same = {row.name: row.same_as for row in rows if row.same_as is not None}
+    names = [row.name for row in rows]
+    for row in rows:
+        place = f"{where}, row {row.name!r}"
+        if row.same_as is None:
+            continue
+        if row.same_as not in names:
+            raise UserError(f"{place}: {unknown('row in same_as:', row.same_as, names)}")
+        if row.same_as in same:
+            raise UserError(f"{place}: same_as must name a row that trains itself, and {row.same_as!r} does not")
+        key = difference(configs[row.name], configs[row.same_as]) if row.changes else None
+        if key is not None:
+            raise UserError(f"{place}: same_as names {row.same_as!r}, but their {key} differs")
+    first: dict[str, str] = {}
+    for name in names:
+        if name in same:
+            continue
+        earlier = first.setdefault(repr(identity(configs[name])), name)
+        if earlier != name:
+            raise UserError(f"{where}, row {name!r}: trains the same as {earlier!r}; say so with same_as")
+    return same
+
+
+def _needs(given: RowFile | StageFile, config: TrainConfig) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*given.needs, *references(config)]))
+
+
+def _row(given: RowFile, study: StudyFile, config: TrainConfig, needs: tuple[str, ...], where: str) -> Row:
+    return Row(
+        name=given.name,
+        config=config,
+        group=given.group,
+        published=read_published(given.published, study.published.columns, f"{where}, row {given.name!r}"),
+        same_as=given.same_as,
+        footnotes=tuple(study.footnotes[name] for name in given.footnotes),
+        incomparable=given.incomparable,
+        base=given.base,
+        needs=needs,
+    )
 
 
 def _refuse_repeats(where: str, what: str, names: Sequence[str]) -> None:
@@ -145,19 +316,39 @@ def study_names() -> tuple[str, ...]:
     return tuple(sorted(each.name[: -len(suffix)] for each in _studies().iterdir() if each.name.endswith(suffix)))
 
 
-def load_study(name: str, overrides: Iterable[str] = ()) -> Study:
-    """Load a study that comes with the package, by name."""
+def load_study(name: str, overrides: Iterable[str] = (), budget: str = FULL) -> Study:
+    """Load a study that comes with the package, by name, or one of the user's own from a YAML file."""
+    if name.endswith((".yaml", ".yml")):
+        try:
+            return parse_study(Path(name).read_text("utf-8"), name, overrides, budget)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{name}: cannot be read ({error})") from None
     if name not in study_names():
         raise unknown("study", name, study_names())
-    return parse_study((_studies() / f"{name}.yaml").read_text("utf-8"), f"study {name}", overrides)
+    return parse_study((_studies() / f"{name}.yaml").read_text("utf-8"), f"study {name}", overrides, budget)
 
 
 def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
-    """The study reduced to the named rows (in its own order) and to the given seeds; empty means all."""
+    """The study reduced to the named rows (in its own order) and to the given seeds; empty means all.
+
+    What the named rows need is kept as stages.
+    """
     known = [row.name for row in study.rows]
     for name in rows:
         if name not in known:
             raise unknown("row", name, known)
     _refuse_seeds("--seeds", seeds)
-    chosen = tuple(row for row in study.rows if not rows or row.name in rows)
-    return dataclasses.replace(study, rows=chosen, seeds=tuple(seeds) or study.seeds)
+    chosen = [row for row in study.rows if not rows or row.name in rows]
+    names = [row.name for row in chosen]
+    needs = {each.name: each.needs for each in study.trainings}
+    needed = with_all_needed(names, needs)
+    unseen = [row for row in study.rows if row.name in needed and row.name not in names]
+    return dataclasses.replace(
+        study,
+        rows=tuple(row if row.same_as in names else dataclasses.replace(row, same_as=None) for row in chosen),
+        stages=(
+            *(stage for stage in study.stages if stage.name in needed),
+            *(Stage(row.name, row.config, row.needs) for row in unseen),
+        ),
+        seeds=tuple(seeds) or study.seeds,
+    )

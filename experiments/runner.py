@@ -12,7 +12,7 @@ from engine.data.location import data_root
 from engine.data.noise import LabelNoise
 from engine.data.preprocess import Preprocess
 from engine.data.selection import Selection
-from engine.errors import DivergedError
+from engine.errors import DivergedError, UserError
 from engine.plan import Choices
 from engine.pseudo import PseudoLabelConfig
 from engine.train import load_data, make_loader, make_trainer
@@ -58,7 +58,7 @@ class DataCache:
 
 def planned_runs(study: Study) -> list[Run]:
     """Every run of the study: row by row, and within a row seed by seed."""
-    return [Run(row.name, seed, row.config) for row in study.rows for seed in study.seeds]
+    return [Run(row.name, seed, row.config, study.score_epoch) for row in study.rows for seed in study.seeds]
 
 
 def run_study(study: Study, store: Store, progress: Progress) -> list[Result]:
@@ -67,6 +67,12 @@ def run_study(study: Study, store: Store, progress: Progress) -> list[Result]:
     A run with a result in the store is not repeated; one that was cut off goes on from its last checkpoint. A run whose
     loss diverges gets a result that says so, and the study goes on.
     """
+    for row in study.rows:
+        if row.needs:
+            raise UserError(
+                f"row {row.name!r} begins from the weights of {', '.join(row.needs)}, which this runner cannot train "
+                "before it; choose other rows (--rows)"
+            )
     cache = DataCache()
     results = []
     for run in planned_runs(study):
@@ -113,7 +119,7 @@ def train_run(run: Run, store: Store, cache: DataCache, progress: Progress) -> R
         run.row,
         run.seed,
         "finished",
-        score=history.best_value,
+        score=history.best_value if run.score_epoch == "best" else history.epochs[-1][history.metric],
         best_epoch=history.best_epoch,
         parameters=parameters,
         seconds=sum(history["seconds"]),

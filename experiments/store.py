@@ -26,6 +26,7 @@ from engine.config import TrainConfig
 from engine.errors import UserError
 from engine.files import write_atomically
 from engine.plan import Choices
+from experiments.study.schema import ScoreEpoch
 
 RECORD_VERSION = 1
 # Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
@@ -34,29 +35,34 @@ _KEY_CHARACTERS = 12
 
 
 class Run:
-    """One training: the configuration of a row with one seed."""
+    """One training: the configuration of a row with one seed, and which epoch's figures count."""
 
-    def __init__(self, row: str, seed: int, config: TrainConfig):
+    def __init__(self, row: str, seed: int, config: TrainConfig, score_epoch: ScoreEpoch = "best"):
         self.row = row
         self.seed = seed
         self.config = dataclasses.replace(config, seed=seed)
-        self.key = _digest(self.config)
+        self.score_epoch = score_epoch
+        self.key = _digest(self.config, score_epoch)
 
     @property
     def label(self) -> str:
         return f"{self.row}, seed {self.seed}"
 
 
-def _digest(config: TrainConfig) -> str:
+def _digest(config: TrainConfig, score_epoch: ScoreEpoch) -> str:
     """SHA-256, hexadecimal, of what the result of a run depends on."""
     content = {key: value for key, value in config.to_dict().items() if key not in INDIFFERENT_KEYS}
+    if score_epoch != "best":
+        content["score_epoch"] = score_epoch
     text = json.dumps({"record": RECORD_VERSION, **content}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `score` is the best value of the study's metric, reached in `best_epoch` (from 1).
+    """How a run ended. `score` is the value of the study's metric in the epoch that counts: the best one or the last.
+
+    `best_epoch` counts from 1.
 
     Both are None for a run that diverged; `error` then says where. seconds: training alone, summed over epochs.
     """
@@ -122,7 +128,8 @@ class Store:
         if name not in known:
             known[name] = measure()
             self.write_text(path.name, json.dumps(known, indent=2) + "\n")
-        return Run(run.row, run.seed, dataclasses.replace(run.config, tune=False, algorithm=known[name]))
+        config = dataclasses.replace(run.config, tune=False, algorithm=known[name])
+        return Run(run.row, run.seed, config, run.score_epoch)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the study beside its runs; returns its path."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from experiments.config import Row, Study
+from experiments.config import PublishedValue, Row, Study, headline
 from experiments.stats import Estimate, estimate
 from experiments.store import Result
+from experiments.study.schema import FULL
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,28 @@ def study_table(study: Study, results: Sequence[Result]) -> Table:
         Column("parameters", "parameters"),
         Column("seconds", "training s", digits=1),
     )
-    marks = _footnote_marks(study.rows)
-    lines = tuple(_line(row, [each for each in results if each.row == row.name], marks) for row in study.rows)
+    marks = _footnote_marks(study)
+    lines = tuple(
+        _line(row, _published(study, row), [each for each in results if each.row == row.name], marks)
+        for row in study.rows
+    )
     return Table(study.name, study.title, columns, lines, _notes(study, results, marks))
 
 
-def _line(row: Row, results: Sequence[Result], marks: dict[str, str]) -> tuple[Cell, ...]:
+def _published(study: Study, row: Row) -> PublishedValue | None:
+    return row.published.get(headline(study, row))
+
+
+def _line(
+    row: Row, published: PublishedValue | None, results: Sequence[Result], marks: dict[str, str]
+) -> tuple[Cell, ...]:
     finished = [each for each in results if each.status == "finished"]
-    published = row.published
     shown: Cell = None
     if published is not None:
         shown = published.value
-        if published.note:
-            shown = Marked(published.value, marks[published.note])
+        notes = _row_notes(row, published)
+        if notes:
+            shown = Marked(published.value, " ".join(marks[note] for note in notes))
     seconds = estimate([each.seconds for each in finished])
     return (
         row.name,
@@ -83,9 +93,15 @@ def _line(row: Row, results: Sequence[Result], marks: dict[str, str]) -> tuple[C
     )
 
 
-def _footnote_marks(rows: Sequence[Row]) -> dict[str, str]:
+def _row_notes(row: Row, published: PublishedValue) -> list[str]:
+    incomparable = f"not comparable: {row.incomparable}" if row.incomparable else ""
+    return [note for note in (published.note, *row.footnotes, incomparable) if note]
+
+
+def _footnote_marks(study: Study) -> dict[str, str]:
     """A mark (a), (b), ... for each distinct note of a published value, in order of appearance."""
-    notes = dict.fromkeys(row.published.note for row in rows if row.published and row.published.note)
+    published = [(row, _published(study, row)) for row in study.rows]
+    notes = dict.fromkeys(note for row, value in published if value for note in _row_notes(row, value))
     return {note: f"({chr(ord('a') + place)})" for place, note in enumerate(notes)}
 
 
@@ -93,6 +109,8 @@ def _notes(study: Study, results: Sequence[Result], marks: dict[str, str]) -> tu
     published = (f"{study.published.title}: {study.published.source}",) if study.published.source else ()
     footnotes = tuple(f"{mark} {note}" for note, mark in marks.items())
     failures = tuple(f"{each.row}, seed {each.seed}: {each.error}" for each in results if each.status != "finished")
+    report = tuple(f"About the report: {text}" for text in study.footnotes)
+    budget = (f"Budget {study.budget.name}: {study.budget.how}",) if study.budget.name != FULL else ()
     assumptions = tuple(f"Assumption: {text}" for text in study.assumptions)
     overrides = (f"Changed for this table: {', '.join(study.overrides)}",) if study.overrides else ()
-    return published + footnotes + assumptions + overrides + failures
+    return published + budget + footnotes + report + assumptions + overrides + failures

@@ -77,6 +77,14 @@ def test_subset_takes_so_many_samples(place, monkeypatch, capsys):
     assert record["step"] == 64 * 3 // 4 // 16
 
 
+def test_test_subset_measures_so_many_samples(place, monkeypatch, capsys):
+    for count in (5, 7):
+        overrides = ["dataset.test={path: set.npz}", f"dataset.test_subset={count}", "epochs=1", "--out", str(count)]
+        call(monkeypatch, capsys, "small.yaml", *overrides)
+        right = count * json.loads((place / str(count) / "result.json").read_text())["test_accuracy"]
+        assert right == pytest.approx(round(right), abs=1e-6)
+
+
 def test_a_run_is_not_overwritten(place, monkeypatch, capsys):
     call(monkeypatch, capsys, "small.yaml")
     before = {path.name: path.read_bytes() for path in (place / "runs" / "small").iterdir()}
@@ -99,6 +107,7 @@ def test_a_run_is_not_overwritten(place, monkeypatch, capsys):
         (["small.yaml", "dataset.name=mnst"], "did you mean 'mnist'"),
         (["small.yaml", "dataset.train.pth=a"], "did you mean 'path'"),
         (["small.yaml", "dataset.subset=9999"], "dataset.subset must be in 1..160"),
+        (["small.yaml", "dataset.test={path: set.npz}", "dataset.test_subset=9999"], "dataset.test_subset must be in"),
         (["small.yaml", "split={kind: test}"], "dataset.test is not given"),
         (["small.yaml", "split.stratify=[database]"], "unknown column"),
         (["small.yaml", "split={kind: folds, fold: 9}"], "split.fold must be in 0..4"),

@@ -12,10 +12,13 @@ STUDY = """
     title: A small study
     metric: val_macro_f1
     seeds: [0, 1]
+    published: {columns: {val_macro_f1: a table, test_accuracy: another}}
     base: {model: {name: lenet}, dataset: {name: digits5k, train: {count: 100}}, epochs: 2, optimizer: {name: SGD}}
     rows:
       - {name: raw, changes: {}}
-      - {name: reverse, changes: {preprocess: {steps: [reverse]}, dataset: {train: {seed: 4}}}, published: {value: 0.5}}
+      - name: reverse
+        changes: {preprocess: {steps: [reverse]}, dataset: {train: {seed: 4}}}
+        published: {val_macro_f1: 0.5}
 """
 
 
@@ -28,7 +31,7 @@ def test_rows_are_the_base_with_their_changes():
     assert raw.config.preprocess.steps == () and raw.config.dataset.train == {"count": 100}
     assert reverse.config.preprocess.steps == ("reverse",)
     assert reverse.config.dataset.train == {"count": 100, "seed": 4}
-    assert raw.published is None and reverse.published == config.PublishedValue(0.5)
+    assert raw.published == {} and reverse.published == {"val_macro_f1": config.PublishedValue(0.5)}
     assert {row.config.metric for row in parse().rows} == {"val_macro_f1"}
 
 
@@ -81,7 +84,8 @@ def test_the_packaged_studies_are_valid_and_carry_their_names():
 
 def test_quickstart_has_the_published_lenet_rows():
     study = config.load_study("quickstart")
-    own = {row.published.value for row in study.rows if row.published and not row.published.note}
+    values = [row.published["val_macro_f1"] for row in study.rows]
+    own = {each.value for each in values if not each.note}
     assert own == {0.8858, 0.8837, 0.7353, 0.9598, 0.9202}
     assert len(study.rows) == 8 and len(study.seeds) == 3
 

@@ -22,8 +22,8 @@ STUDY = Study(
     metric="val_macro_f1",
     seeds=(0, 1),
     rows=(
-        Row("raw|1", CONFIG, PublishedValue(0.1549, "another network")),
-        Row("reverse", CONFIG, PublishedValue(0.8858)),
+        Row("raw|1", CONFIG, published={"val_macro_f1": PublishedValue(0.1549, "another network")}),
+        Row("reverse", CONFIG, published={"val_macro_f1": PublishedValue(0.8858)}),
         Row("new", CONFIG),
     ),
     published=PublishedSource("the report", "its Table 2"),

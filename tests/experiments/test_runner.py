@@ -7,6 +7,7 @@ import re
 import pytest
 
 from engine.data import augment
+from engine.errors import UserError
 from experiments import ablation, runner
 from experiments.config import parse_study
 from experiments.progress import Bar, Lines
@@ -18,6 +19,7 @@ name: tiny
 title: A tiny study
 metric: val_macro_f1
 seeds: [0, 1]
+published: {columns: {val_macro_f1: a table}}
 base:
   dataset: {name: digits5k, train: {count: 60}}
   preprocess: {colour: true, size: [28, 28]}
@@ -27,7 +29,7 @@ base:
   batch_size: 16
   epochs: 2
 rows:
-  - {name: raw, changes: {}, published: {value: 0.5}}
+  - {name: raw, changes: {}, published: {val_macro_f1: 0.5}}
   - {name: mixed, changes: {preprocess: {steps: [bbox, reverse]}, augment: {mixup: 0.2}}}
 """
 
@@ -117,6 +119,21 @@ def test_a_run_that_diverges_is_marked_and_the_study_goes_on(tmp_path):
     table = study_table(study, results)
     assert table.rows[0][3] is None and table.rows[0][4] == "0/2"
     assert any(re.match("raw, seed 0: .*diverged", note) for note in table.notes)
+
+
+def test_the_last_epoch_counts_where_the_study_says_so(finished, tmp_path):
+    folder, study, _, _ = finished
+    last_study, results, _ = run(tmp_path, STUDY + "score_epoch: last\n")
+    for each, best in zip(results, runner.planned_runs(study), strict=True):
+        log = (Store(folder).folder(best) / "log.jsonl").read_text().splitlines()
+        assert each.score == json.loads(log[-1])["val_macro_f1"] and each.key != best.key
+
+
+def test_a_row_that_needs_another_run_is_refused_before_any_begins(tmp_path):
+    row = "  - {name: tuned, changes: {initialize_from: {checkpoint: run:raw}}}\n"
+    with pytest.raises(UserError, match="'tuned' begins from the weights of raw"):
+        run(tmp_path, STUDY + row)
+    assert not list(tmp_path.iterdir())
 
 
 def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):

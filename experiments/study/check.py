@@ -1,0 +1,109 @@
+"""What can be wrong with a study before any data are read: `python -m experiments.ablation --check`.
+
+Every row and stage, under every budget: its network is built, the images that it will get have the shape that the
+network takes, its data set and the options of it exist, and the layers that it names are there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from engine.config import ModelConfig, TrainConfig, build_network
+from engine.errors import UserError, unknown
+from experiments.config import Study, load_study, study_names
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a network is like: its input (C, H, W), parameters with running statistics, layers that own arrays."""
+
+    input_shape: tuple[int, ...]
+    parameters: int
+    layers: tuple[str, ...]
+
+
+def build(section: ModelConfig) -> Built:
+    """Build the network of a configuration and note what it is like."""
+    from engine.selection import layers_with_parameters
+
+    net = build_network(section, seed=0)
+    return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology))
+
+
+class Builder:
+    """Builds every network once, however many rows have it."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Built] = {}
+
+    def __call__(self, section: ModelConfig) -> Built:
+        key = json.dumps(asdict(section), sort_keys=True)
+        if key not in self._known:
+            self._known[key] = build(section)
+        return self._known[key]
+
+
+def check_studies(names: Sequence[str] = (), say: Callable[[str], None] = print) -> None:
+    """Check the named studies, or all that come with the package, and say a line about each. UserError for the first
+    mistake."""
+    builder = Builder()
+    for name in names or study_names():
+        study = load_study(name)
+        for budget in study.budgets:
+            check_study(load_study(name, budget=budget.name), builder)
+        budgets = ", ".join(budget.name for budget in study.budgets)
+        say(f"{study.name}: {describe(study)}; budgets {budgets}: ok")
+
+
+def describe(study: Study) -> str:
+    """How many rows, distinct trainings and stages."""
+    distinct = sum(row.same_as is None for row in study.rows)
+    stages = f" and {len(study.stages)} stages" if study.stages else ""
+    return f"{len(study.rows)} rows, {distinct} distinct trainings{stages}"
+
+
+def check_study(study: Study, builder: Callable[[ModelConfig], Built] = build) -> None:
+    """UserError for the first row or stage that could not begin."""
+    for each in study.trainings:
+        try:
+            check_config(each.config, builder(each.config.model))
+        except UserError as error:
+            raise UserError(f"study {study.name}, budget {study.budget.name}, {each.name!r}: {error}") from None
+
+
+def check_config(config: TrainConfig, built: Built) -> None:
+    """UserError where the configuration does not fit its network or its data set's reader."""
+    from engine.selection import checked_patterns, select
+
+    size = config.preprocess.size
+    if size is not None and (config.preprocess.channels, *size) != built.input_shape:
+        raise UserError(
+            f"images get shape {(config.preprocess.channels, *size)}, but the network takes {built.input_shape}"
+        )
+    check_reader(config)
+    patterns: dict[str, Any] = {"freeze": config.freeze, "learning_rates": config.learning_rates}
+    if config.initialize_from is not None:
+        patterns |= {"layers": config.initialize_from.layers, "exclude": config.initialize_from.exclude}
+    for what, given in patterns.items():
+        select(what, checked_patterns(what, given or ()), built.layers)
+
+
+def check_reader(config: TrainConfig) -> None:
+    """UserError for a data set, or an option of its reader, that does not exist."""
+    from engine.data.readers import READERS
+    from engine.schema import read_arguments
+
+    section = config.dataset
+    if section.name not in READERS:
+        raise unknown("data set", section.name, READERS)
+    if config.split.kind == "test" and section.test is None:
+        raise UserError("split.kind is test, but dataset.test is not given")
+    for options in (section.train, section.test):
+        if options is not None:
+            reader = partial(READERS[section.name], Path())
+            read_arguments(reader, options, f"data set {section.name!r}")

@@ -1,0 +1,163 @@
+"""The keys of a study's file. `experiments.config` turns them into a `Study`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from engine.errors import UserError, unknown
+from engine.schema import read_mapping
+
+PARTS = ("train_", "val_", "test_")
+FIGURES = ("parameters", "seconds_per_epoch")  # published figures that are no metric of a part
+FULL = "full"
+
+ScoreEpoch = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class PublishedSource:
+    """Where the published values come from: a title for them, one sentence, and for each column its place there."""
+
+    title: str = "published"
+    source: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """A published value of a row; `note` says what differs where it is not the row's own configuration."""
+
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A row as a file gives it.
+
+    changes       merged into the study's base; with same_as they may be left out
+    group         the table of the report where it stands
+    published     published values by column: a number, or {value, note}
+    same_as       the row that trains this very configuration
+    base          the row of its group that the others are compared with
+    needs         rows and stages that must have ended first, besides those whose checkpoints it names (run:NAME)
+    footnotes     names of the study's footnotes
+    incomparable  why its published values cannot be compared with ours (empty: they can)
+    """
+
+    name: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    group: str = ""
+    published: dict[str, Any] = field(default_factory=dict)
+    same_as: str | None = None
+    base: bool = False
+    needs: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    incomparable: str = ""
+
+
+@dataclass(frozen=True)
+class StageFile:
+    """A training that is no row, such as a pretraining: `changes` is merged into the study's base."""
+
+    name: str
+    changes: dict[str, Any]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BudgetFile:
+    """A smaller version of a study.
+
+    how           one sentence that says what was made smaller; it stands in every table
+    epochs        factor on each row's epochs (rounded up), which the positions and patience of schedules follow
+    least_epochs  but no fewer than these, where the row has so many
+    steps         factor on positions of schedules that count steps (default: as the epochs)
+    samples       training samples, every class in its proportion: a number, or numbers by data set
+    test_samples  test samples, likewise
+    size          side of the images, for networks that take several
+    seeds         instead of the study's
+    changes       merged into every row and stage, rows: into one of them by its name
+    """
+
+    how: str
+    epochs: float = 1.0
+    least_epochs: int = 1
+    steps: float | None = None
+    samples: Any = None
+    test_samples: Any = None
+    size: int | None = None
+    seeds: tuple[int, ...] = ()
+    changes: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise UserError(f"{name} is a factor above 0 and at most 1, got {value}")
+        for name in ("least_epochs", "size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be 1 or more, got {value}")
+        for name in ("samples", "test_samples"):
+            given = getattr(self, name)
+            for value in given.values() if isinstance(given, Mapping) else [given]:
+                if given is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                    raise UserError(f"{name} is a number of at least 1, or one for each data set, got {value!r}")
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study as a file gives it.
+
+    metric       picks the best epoch of every run
+    metrics      what is shown and compared, the headline first (default: metric)
+    score_epoch  the epoch whose figures count: the best one by `metric`, or the last
+    base         the configuration (`engine.config.TrainConfig`) that rows and stages change
+    factors      crossed to further rows (see experiments.study.factors)
+    assumptions  what the report leaves open, and how it was chosen here
+    footnotes    what is odd about the report, by name; those that no row names concern all of it
+    """
+
+    name: str
+    title: str
+    metric: str
+    seeds: tuple[int, ...]
+    base: dict[str, Any]
+    rows: tuple[RowFile, ...] = ()
+    metrics: tuple[str, ...] = ()
+    score_epoch: ScoreEpoch = "best"
+    factors: dict[str, Any] = field(default_factory=dict)
+    stages: tuple[StageFile, ...] = ()
+    published: PublishedSource = PublishedSource()
+    assumptions: tuple[str, ...] = ()
+    footnotes: dict[str, str] = field(default_factory=dict)
+    budgets: dict[str, BudgetFile] = field(default_factory=dict)
+
+
+def check_metric(name: str, where: str) -> None:
+    """UserError unless the name is a metric of a part (train_, val_, test_) or a published figure."""
+    if name not in FIGURES and not name.startswith(PARTS):
+        raise UserError(
+            f"{where}: {name!r} is no metric; a metric begins with {', '.join(PARTS)} or is {' or '.join(FIGURES)}"
+        )
+
+
+def read_published(given: Mapping[str, Any], columns: Iterable[str], where: str) -> dict[str, PublishedValue]:
+    """The published values of a row. UserError for a column without a source, and for an accuracy in per cent."""
+    columns = tuple(columns)
+    values = {}
+    for name, value in given.items():
+        place = f"{where}: published.{name}"
+        if name not in columns:
+            if not columns:
+                raise UserError(f"{place}: say where the column comes from, in published.columns of the study")
+            raise UserError(f"{where}: {unknown('column in published:', name, columns)}")
+        section = value if isinstance(value, Mapping) else {"value": value}
+        values[name] = read_mapping(PublishedValue, section, place)
+        if name.endswith(("_accuracy", "_f1")) and not 0 <= values[name].value <= 1:
+            raise UserError(f"{place}: a fraction from 0 to 1 is expected, got {values[name].value:g}")
+    return values

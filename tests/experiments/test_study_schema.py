@@ -1,0 +1,243 @@
+"""Studies with groups, stages, budgets and factors: what they become, and the words in which a bad one is refused."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from experiments import config
+from experiments.study.budget import scaled_schedule
+from experiments.study.check import check_studies, check_study
+from experiments.study.needs import checked_order, references, resolved
+
+STUDY = """
+    name: whole
+    title: A study with everything
+    metric: val_accuracy
+    metrics: [test_accuracy, val_accuracy]
+    score_epoch: last
+    seeds: [0, 1, 2]
+    published:
+      title: A report
+      source: made up
+      columns: {test_accuracy: table 1, val_accuracy: table 2, parameters: table 1}
+    base:
+      dataset: {name: mnist, train: {split: train}, test: {split: test}}
+      split: {kind: test}
+      model: {name: mnist_cnn}
+      optimizer: {name: Adam}
+      schedule: {name: Cosine, total: 1000, warmup: 10}
+      epochs: 20
+    stages:
+      - name: pretraining
+        changes: {epochs: 10}
+    rows:
+      - name: plain
+        group: Table 1
+        base: true
+        published: {test_accuracy: 0.9, parameters: {value: 93322, note: rounded}}
+      - name: pretrained
+        group: Table 1
+        changes: {initialize_from: {checkpoint: "run:pretraining", exclude: ["11"]}}
+        incomparable: other data
+        footnotes: [odd]
+      - name: again
+        group: Table 2
+        same_as: plain
+        changes: {optimizer: {lr: 0.001}}
+        published: {val_accuracy: 0.8}
+    footnotes:
+      odd: the report says two things
+      general: the report says nothing about time
+    budgets:
+      small: {how: a tenth, epochs: 0.1, least_epochs: 3, seeds: [5], samples: 100, test_samples: {mnist: 50}}
+      tiny: {how: less, epochs: 0.05, samples: {cifar10: 9}, changes: {batch_size: 8}, rows: {plain: {batch_size: 4}}}
+"""
+
+
+def parse(text: str = STUDY, **given: object) -> config.Study:
+    return config.parse_study(textwrap.dedent(text), "whole.yaml", **given)  # type: ignore[arg-type]
+
+
+def test_rows_carry_what_the_file_says_of_them() -> None:
+    study = parse()
+    plain, pretrained, again = study.rows
+    assert plain.published["parameters"] == config.PublishedValue(93322, "rounded") and plain.base
+    assert pretrained.needs == ("pretraining",) and pretrained.incomparable == "other data"
+    assert pretrained.footnotes == ("the report says two things",)
+    assert study.footnotes == ("the report says nothing about time",)
+    assert again.same_as == "plain" and again.config == plain.config
+    assert [stage.name for stage in study.stages] == ["pretraining"] and study.stages[0].config.epochs == 10
+    assert [config.headline(study, row) for row in study.rows] == ["test_accuracy", "test_accuracy", "val_accuracy"]
+    assert config.base_of(study, pretrained) is plain and config.base_of(study, again) is plain
+    assert study.score_epoch == "last" and study.budget.name == "full"
+    assert [budget.name for budget in study.budgets] == ["full", "small", "tiny"]
+
+
+def test_defaults_leave_one_metric_and_no_base() -> None:
+    study = parse("{name: n, title: t, metric: val_loss, seeds: [1], base: {dataset: mnist, model: {name: mnist_cnn}},"
+                  " rows: [{name: a}]}")  # fmt: skip
+    assert study.metrics == ("val_loss",) and config.base_of(study, study.rows[0]) is None
+
+
+def test_a_budget_scales_epochs_schedules_samples_and_seeds() -> None:
+    study = parse(budget="small")
+    plain = study.rows[0].config
+    assert study.seeds == (5,) and study.budget.how == "a tenth"
+    assert plain.epochs == 3 and study.stages[0].config.epochs == 3
+    assert plain.schedule == {"name": "Cosine", "total": 150, "warmup": 2}
+    assert plain.select.count == 100 and plain.dataset.test_subset == 50
+    assert study.rows[2].config == plain
+
+
+def test_a_budget_changes_all_rows_and_single_ones_and_overrides_come_last() -> None:
+    study = parse(budget="tiny")
+    assert [row.config.batch_size for row in study.rows] == [4, 8, 4]
+    assert study.rows[0].config.select.count is None and study.rows[0].config.epochs == 1
+    study = parse(budget="tiny", overrides=("epochs=7", "batch_size=2"))
+    assert {(row.config.epochs, row.config.batch_size) for row in study.rows} == {(7, 2)}
+    assert study.stages[0].config.epochs == 7
+
+
+def test_a_size_goes_to_images_and_network_and_not_below_what_the_network_takes() -> None:
+    small = STUDY.replace("model: {name: mnist_cnn}", "model: {name: scene_cnn, arguments: {filters: 8}}")
+    small = small.replace("how: a tenth,", "how: a tenth, size: 24,")
+    row = parse(small, budget="small").rows[0].config
+    assert row.preprocess.size == (24, 24) and row.model.arguments == {"filters": 8, "input_size": 24}
+    row = parse(small.replace("scene_cnn, arguments: {filters: 8}", "vgg19"), budget="small").rows[0].config
+    assert row.preprocess.size == (32, 32) and row.model.arguments == {"input_size": 32}
+    with pytest.raises(UserError, match="'mnist_cnn' takes images of one size"):
+        parse(STUDY.replace("how: a tenth,", "how: a tenth, size: 24,"), budget="small")
+
+
+def test_schedules_shrink_with_the_run() -> None:
+    plateau = {"name": "ReduceLROnPlateau", "patience": 10, "factor": 0.5}
+    assert scaled_schedule(plateau, 0.25, 0.1) == {**plateau, "patience": 2}
+    assert scaled_schedule(plateau, 0.01, 0.1)["patience"] == 1
+    steps = {"name": "PiecewiseConstant", "boundaries": [1400, 2800, 10000], "values": [1, 2, 3, 4]}
+    assert scaled_schedule(steps, 0.5, 0.0005)["boundaries"] == [1, 2, 5]
+    assert scaled_schedule({**steps, "unit": "epoch"}, 0.5, 0.0005)["boundaries"] == [700, 1400, 5000]
+
+
+def test_factors_are_crossed_to_rows() -> None:
+    rows = """
+    factors:
+      optimizer.lr: [0.01, 0.002]
+      noise:
+        none: {}
+        smooth: {loss: {name: CrossEntropy, label_smoothing: 0.1}}
+    """
+    study = parse(STUDY.replace("\n    stages:", rows + "stages:"), budget="tiny")
+    crossed = study.rows[3:]
+    names = ["lr=0.01, none", "lr=0.01, smooth", "lr=0.002, none", "lr=0.002, smooth"]
+    assert [row.name for row in crossed] == names
+    assert [row.learning_rate for row in crossed] == [0.01, 0.01, 0.002, 0.002]
+    assert crossed[1].config.loss["label_smoothing"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("score_epoch: last", "score_epoch: lost", "did you mean 'last'"),
+        ("group: Table 2", "grup: Table 2", "did you mean 'group'"),
+        ("metrics: [test_accuracy", "metrics: [accuracy", "'accuracy' is no metric"),
+        ("published: {test_accuracy: 0.9", "published: {test_acuracy: 0.9", "did you mean 'test_accuracy'"),
+        ("{test_accuracy: 0.9", "{test_accuracy: 90.0", "row 'plain'.*fraction from 0 to 1 is expected, got 90"),
+        ("{test_accuracy: 0.9", "{test_accuracy: high", "published.test_accuracy: value: expected float"),
+        ("columns: {test_accuracy: table 1, val_accuracy: table 2, parameters: table 1}", "columns: {}",
+         "say where the column comes from"),
+        ("same_as: plain", "same_as: plane", "did you mean 'plain'"),
+        ("same_as: plain", "same_as: again", "'again' does not"),
+        ("changes: {optimizer: {lr: 0.001}}", "changes: {optimizer: {lr: 0.002}}",
+         "row 'again': same_as names 'plain', but their optimizer differs"),
+        ("        same_as: plain\n", "", "row 'again': trains the same as 'plain'; say so with same_as"),
+        ("footnotes: [odd]", "footnotes: [od]", "row 'pretrained': unknown footnote 'od'; did you mean 'odd'"),
+        ("group: Table 2", "group: Table 1\n        base: true", "group 'Table 1' has more than one base row"),
+        ("run:pretraining", "run:pretrainig", "unknown row or stage in needs.*did you mean 'pretraining'"),
+        ("changes: {epochs: 10}", "changes: {epochs: 10}\n        needs: [pretrained]",
+         "needs go in a circle: .*pretrain.* → .*pretrain"),
+        ("name: pretraining", "name: plain", "row or stage 'plain' stands there twice"),
+        ("budgets:\n", "budgets:\n      full: {how: x}\n", "budgets.full is the study as it stands"),
+        ("how: a tenth,", "", "budgets.small: the key 'how' is missing"),
+        ("epochs: 0.1,", "epochs: 2,", "epochs is a factor above 0 and at most 1, got 2"),
+        ("samples: 100", "samples: lots", "samples is a number of at least 1"),
+        ("rows: {plain:", "rows: {plane:", "budgets.tiny.*did you mean 'plain'"),
+        ("seeds: [5]", "seeds: [5, 5]", "budgets.small: the seed '5' stands there twice"),
+        ("stages:\n", "factors: {optimizer.lr: []}\n    stages:\n", "factors.optimizer.lr: the factor has no values"),
+        ("stages:\n", "factors: {optimizer.lr: 3}\n    stages:\n", "factors.optimizer.lr: expected a list"),
+        ("stages:\n", "factors: {a: {b: 3}}\n    stages:\n", "factors.a.b: expected a mapping"),
+    ],
+)  # fmt: skip
+def test_a_bad_study_is_refused_in_words(old: str, new: str, message: str) -> None:
+    assert old in STUDY
+    with pytest.raises(UserError, match=message) as caught:
+        parse(STUDY.replace(old, new, 1))
+    assert str(caught.value).startswith("whole.yaml")
+
+
+def test_an_unknown_budget_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown budget 'smal'; did you mean 'small'"):
+        parse(budget="smal")
+
+
+def test_a_default_that_is_written_out_makes_no_other_training() -> None:
+    changes = "{model: {arguments: {classes: 10}}, loss: {name: CrossEntropy, label_smoothing: 0}}"
+    twin = f"      - {{name: twin, changes: {changes}}}"
+    with pytest.raises(UserError, match="row 'twin': trains the same as 'plain'"):
+        parse(STUDY.replace("    footnotes:\n      odd", f"{twin}\n    footnotes:\n      odd"))
+
+
+def test_references_are_found_and_resolved() -> None:
+    row = parse().rows[1]
+    assert references(row.config) == ("pretraining",) and references(parse().rows[0].config) == ()
+    ready = resolved(row.config, lambda name: f"/runs/{name}.safetensors")
+    assert ready.initialize_from is not None and ready.initialize_from.checkpoint == "/runs/pretraining.safetensors"
+    assert ready.initialize_from.exclude == ("11",) and references(ready) == ()
+
+
+def test_the_order_keeps_to_needs_and_else_to_the_file() -> None:
+    assert checked_order({"a": ["c"], "b": [], "c": []}, "here").index("c") < 2
+    assert checked_order({"a": [], "b": [], "c": []}, "here") == ("a", "b", "c")
+
+
+def test_selecting_rows_keeps_what_they_need() -> None:
+    study = config.select(parse(), ["pretrained"])
+    assert [row.name for row in study.rows] == ["pretrained"] and [each.name for each in study.stages] == [
+        "pretraining"
+    ]
+    needing = STUDY.replace("same_as: plain", "same_as: plain\n        needs: [pretrained]")
+    study = config.select(parse(needing), ["again"])
+    assert study.rows[0].same_as is None
+    assert [each.name for each in study.stages] == ["pretraining", "pretrained"]
+
+
+def test_a_study_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(textwrap.dedent(STUDY))
+    assert config.load_study(str(path)).name == "whole"
+    with pytest.raises(UserError, match="none.yaml: cannot be read"):
+        config.load_study(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('exclude: ["11"]', 'exclude: ["99"]', "'pretrained': unknown layer with parameters in exclude"),
+        ("epochs: 20", "epochs: 20\n      freeze: [nothing]", "'plain': unknown layer with parameters in freeze"),
+        ("name: mnist, train", "name: mnst, train", "'plain': unknown data set 'mnst'; did you mean 'mnist'"),
+        ("{split: train}", "{spit: train}", "'plain': data set 'mnist': unknown option 'spit'"),
+        (", test: {split: test}", "", "'plain': split.kind is test, but dataset.test is not given"),
+        ("name: mnist_cnn}", "name: mnist_cnn}\n      preprocess: {size: [32, 32]}", r"\(1, 32, 32\), but the network"),
+    ],
+)
+def test_a_check_finds_what_could_not_begin(old: str, new: str, message: str) -> None:
+    assert old in STUDY
+    with pytest.raises(UserError, match=message):
+        check_study(parse(STUDY.replace(old, new, 1)))
+
+
+def test_the_packaged_studies_pass_the_check() -> None:
+    said: list[str] = []
+    check_studies(say=said.append)
+    assert len(said) == len(config.study_names()) and all(line.endswith(": ok") for line in said)
