@@ -1,10 +1,28 @@
-"""Statistics over the seeds of one row."""
+"""Statistics over the seeds of a row, between rows, and against a published value.
+
+Few seeds say little, and what is shown depends on their number:
+
+    1        the value alone
+    2        standard deviation and bootstrap interval; of two or three values the latter is close to their range
+    3        a verdict on the published value (`MIN_VERDICT`): with two, the prediction interval is 31 standard
+             deviations wide and would hold almost anything
+    5        the paired t-test against the base row (`MIN_TEST`), and with it the mark of a better row
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+CONFIDENCE = 0.95
+MIN_VERDICT = 3
+MIN_TEST = 5
+RESAMPLES = 9999
+BOOTSTRAP = 301  # purpose of the bootstrap's draws (engine.data.loader.generator)
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,169 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if count == 1:
         return Estimate(mean, None, 1)
     return Estimate(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)), count)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An interval, both ends included."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def _alike(values: Sequence[float], scale: float = 0.0) -> bool:
+    """Whether values differ by no more than rounding does; scale: the largest number they were computed from."""
+    largest = max(scale, *map(abs, values))
+    return max(values) - min(values) <= 16 * math.ulp(largest)
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0) -> Bounds | None:
+    """Bias-corrected and accelerated (BCa) bootstrap interval of the mean; None below two values.
+
+    B. Efron, Better bootstrap confidence intervals, JASA 82 (1987), equations (2.3), (4.4) and (6.6), from `RESAMPLES`
+    resamples with ties counted half. The draws depend on `seed` and the number of values alone. The interval never
+    leaves the range of the values, and with few of them it is too short: of three it is about their range.
+    """
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
+    from engine.data.loader import generator
+
+    if len(values) < 2:
+        return None
+    if _alike(values):
+        return Bounds(min(values), max(values))
+    sample = np.asarray(values, np.float64)
+    count = len(sample)
+    # Sorted, a resample with every value once is summed in the order of the sample, and so ties with it to the bit.
+    picks = np.sort(generator(seed, BOOTSTRAP, 0).integers(0, count, (RESAMPLES, count)), axis=1)
+    means = sample[picks].mean(axis=1)
+    mean = sample[np.arange(count)[None]].mean(axis=1)
+    bias = ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
+    leaving_one_out = (sample.sum() - sample) / (count - 1)
+    pulls = leaving_one_out.mean() - leaving_one_out
+    pulls = pulls / abs(pulls).max()  # the acceleration has no unit; powers of tiny values would vanish
+    acceleration = (pulls**3).sum() / (6 * (pulls**2).sum() ** 1.5)
+    shifted = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
+    low, high = np.quantile(means, ndtr(bias + shifted / (1 - acceleration * shifted)))
+    return Bounds(max(float(low), min(values)), min(float(high), max(values)))  # a mean may round beyond its values
+
+
+def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Bounds | None:
+    """Where one more value of the same normal distribution falls with this probability; None below two values.
+
+    mean ± t(n - 1; (1 + confidence) / 2) s sqrt(1 + 1/n): G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991),
+    section 4.7 (prediction of a single future observation).
+    """
+    from scipy.special import stdtrit
+
+    found = estimate(values)
+    if found is None or found.std is None:
+        return None
+    half_width = float(stdtrit(found.count - 1, (1 + confidence) / 2)) * found.std * math.sqrt(1 + 1 / found.count)
+    return Bounds(found.mean - half_width, found.mean + half_width)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What our seeds say of a published value; `reason` says why where they say nothing.
+
+    reproduced: it lies in the prediction interval of our seeds, as one more run of ours would with 95 % probability.
+    above, below: our runs lie above or below it.
+    """
+
+    word: Literal["reproduced", "above", "below", "not comparable", "too few seeds"]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.reason})" if self.reason else self.word
+
+
+def verdict(published: float, values: Sequence[float], incomparable: str = "") -> Verdict:
+    """The verdict on a published value. incomparable: why the two cannot be compared (empty: they can)."""
+    if incomparable:
+        return Verdict("not comparable", incomparable)
+    interval = prediction_interval(values)
+    if interval is None or len(values) < MIN_VERDICT:
+        return Verdict("too few seeds", f"{len(values)} of {MIN_VERDICT}")
+    if _alike([published, *values]) or published in interval:
+        return Verdict("reproduced")
+    return Verdict("above" if published < interval.low else "below")
+
+
+def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """The two-sided p-value of Student's paired t-test (Biometrika 6, 1908) that first[i] - second[i] has mean 0.
+
+    t = mean / (s / sqrt(n)) with n - 1 degrees of freedom. None below two pairs, and where the differences are all
+    alike up to rounding: there is no spread to hold them against.
+    """
+    from scipy.special import stdtr
+
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    found = estimate(differences)
+    if found is None or found.std is None or _alike(differences, max(map(abs, [*first, *second]))):
+        return None
+    t = found.mean / (found.std / math.sqrt(found.count))
+    return float(2 * stdtr(found.count - 1, -abs(t)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in the order given: below alpha, the chance of one false hit is too.
+
+    S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979): the k-th smallest of
+    m is multiplied by m - k + 1, and none becomes smaller than the one before it.
+    """
+    corrected = [0.0] * len(p_values)
+    least = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = least
+    return corrected
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Values of a row and of its base row, seed by seed."""
+
+    row: Sequence[float]
+    base: Sequence[float]
+    lower_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against its base row over `count` seeds that both finished.
+
+    difference  mean of row - base; bounds: its t interval (95 %, not corrected for the number of rows; None: one seed)
+    p           corrected; None below `MIN_TEST` seeds, and where the difference is the same for every seed
+    better      p is below 0.05 and the difference is to the good
+    """
+
+    difference: float
+    bounds: Bounds | None
+    count: int
+    p: float | None = None
+    better: bool = False
+
+
+def compare(pairs: Mapping[Key, Pairs]) -> dict[Key, Comparison]:
+    """Every row against its base row, the p-values corrected for all rows tested. A row without pairs is left out."""
+    tests = {key: paired_p(each.row, each.base) for key, each in pairs.items() if len(each.row) >= MIN_TEST}
+    tested = {key: p for key, p in tests.items() if p is not None}
+    corrected = dict(zip(tested, holm(list(tested.values()))))
+    found = {}
+    for key, each in pairs.items():
+        interval = paired_interval(each.row, each.base)
+        if interval is None:
+            continue
+        mean, half, p = interval.mean, interval.half_width, corrected.get(key)
+        better = p is not None and p < 1 - CONFIDENCE and (mean < 0 if each.lower_is_better else mean > 0)
+        bounds = None if half is None else Bounds(mean - half, mean + half)
+        found[key] = Comparison(mean, bounds, interval.count, p, better)
+    return found
 
 
 @dataclass(frozen=True)

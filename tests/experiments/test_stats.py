@@ -1,8 +1,25 @@
 """Statistics of studies and measurements against figures from elsewhere."""
 
-import pytest
+import itertools
 
-from experiments.stats import paired_interval, spread
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from experiments.stats import (
+    Bounds,
+    Pairs,
+    bootstrap_interval,
+    compare,
+    holm,
+    paired_interval,
+    paired_p,
+    prediction_interval,
+    spread,
+    verdict,
+)
 
 
 def test_paired_interval_of_a_textbook() -> None:
@@ -32,3 +49,152 @@ def test_one_pair_has_no_width_and_does_not_contain_zero() -> None:
 def test_spread_is_that_of_quartiles() -> None:
     found = spread([5.0, 1.0, 2.0, 4.0, 3.0])
     assert (found.least, found.low, found.median, found.high, found.most) == (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+# ---- intervals over seeds ----
+
+FEW = st.lists(st.floats(0, 1), min_size=2, max_size=12)
+
+
+@given(FEW)
+def test_bootstrap_stays_in_the_range_of_the_values(values: list[float]) -> None:
+    found = bootstrap_interval(values)
+    assert found is not None and min(values) <= found.low <= found.high <= max(values)
+    assert bootstrap_interval(values) == found
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    for seed in range(5):
+        values = np.random.default_rng(seed).gamma(2.0, 0.1, 5 + 3 * seed)
+        ours = bootstrap_interval(values.tolist())
+        rng = np.random.default_rng(seed)
+        theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=50_000, method="BCa", rng=rng)
+        assert ours is not None
+        tolerance = 0.03 * np.ptp(values)
+        assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=tolerance)
+        assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=tolerance)
+
+
+def test_bootstrap_of_few_and_of_equal_values() -> None:
+    assert bootstrap_interval([]) is None and bootstrap_interval([0.5]) is None
+    assert bootstrap_interval([0.5] * 5) == Bounds(0.5, 0.5)
+    # Of three values all the same one comes in 1 of 27 resamples, more than 2.5 %: the interval is their range.
+    assert bootstrap_interval([0.1, 0.2, 0.3]) == Bounds(pytest.approx(0.1), pytest.approx(0.3))
+
+
+def test_prediction_interval_by_hand() -> None:
+    # 1 … 5: mean 3, standard deviation sqrt(2.5), t(4; 0.975) = 2.776 from printed tables, sqrt(1 + 1/5).
+    found = prediction_interval([1, 2, 3, 4, 5])
+    half_width = 2.776 * 2.5**0.5 * 1.2**0.5
+    assert found == Bounds(pytest.approx(3 - half_width, rel=1e-3), pytest.approx(3 + half_width, rel=1e-3))
+    assert prediction_interval([1.0]) is None
+
+
+def test_prediction_interval_holds_one_more_value_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(0).normal(0.9, 0.01, (4000, 4))
+    hits = [next_one in interval for *seeds, next_one in draws.tolist() if (interval := prediction_interval(seeds))]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.015)
+
+
+@given(FEW, st.floats(-10, 10))
+def test_prediction_interval_moves_with_the_values(values: list[float], shift: float) -> None:
+    here, there = prediction_interval(values), prediction_interval([value + shift for value in values])
+    assert here is not None and there is not None
+    assert there.low == pytest.approx(here.low + shift, abs=1e-9)
+    assert there.high == pytest.approx(here.high + shift, abs=1e-9)
+
+
+# ---- verdicts ----
+
+
+@pytest.mark.parametrize(
+    ("published", "values", "word"),
+    [
+        (0.90, [0.89, 0.90, 0.91], "reproduced"),
+        (0.80, [0.89, 0.90, 0.91], "above"),
+        (0.99, [0.89, 0.90, 0.91], "below"),
+        (0.90, [0.89, 0.91], "too few seeds"),
+        (0.90, [], "too few seeds"),
+        (0.90, [0.90] * 3, "reproduced"),
+        (0.91, [0.90] * 3, "below"),
+    ],
+)
+def test_verdict_on_a_published_value(published: float, values: list[float], word: str) -> None:
+    assert verdict(published, values).word == word
+
+
+def test_verdict_gives_its_reason() -> None:
+    assert str(verdict(0.9, [0.9] * 5, "other data")) == "not comparable (other data)"
+    assert str(verdict(0.9, [0.9])) == "too few seeds (1 of 3)"
+
+
+# ---- tests between rows ----
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12))
+def test_paired_p_agrees_with_scipy(pairs: list[tuple[float, float]]) -> None:
+    first, second = zip(*pairs)
+    assume(np.ptp(np.subtract(first, second)) > 1e-6)
+    ours = paired_p(first, second)
+    assert ours == pytest.approx(scipy.stats.ttest_rel(first, second).pvalue, rel=1e-6, abs=1e-12)
+
+
+def test_paired_p_of_students_own_example() -> None:
+    """The hours of sleep that two drugs gave ten patients, from Student's paper: t = 4.0621, p = 0.002833 (R)."""
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    assert paired_p(first, second) == pytest.approx(0.002833, abs=5e-7)
+
+
+def test_equal_differences_have_no_p() -> None:
+    """0.1 more in every seed, but for rounding: no spread, so no test."""
+    second = [0.1, 0.2, 0.3, 0.7, 0.8]
+    first = [value + 0.1 for value in second]
+    assert len({a - b for a, b in zip(first, second)}) > 1
+    assert paired_p(first, second) is None and paired_p([1.0], [2.0]) is None and paired_p([], []) is None
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.005, 0.01, 0.03, 0.04, times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04, and the last is raised to 0.06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_holm_is_the_closure_of_bonferroni(p_values: list[float]) -> None:
+    """A hypothesis is rejected when Bonferroni rejects every set of hypotheses that holds it (Marcus et al., 1976)."""
+    places = range(len(p_values))
+    sets = [each for size in range(1, len(p_values) + 1) for each in itertools.combinations(places, size)]
+    bonferroni = {each: min(1.0, len(each) * min(p_values[place] for place in each)) for each in sets}
+    expected = [max(bonferroni[each] for each in sets if place in each) for place in places]
+    assert holm(p_values) == pytest.approx(expected)
+
+
+BASE = [0.80, 0.82, 0.79, 0.81, 0.83]
+
+
+def _higher(by: float, noise: float = 0.001) -> list[float]:
+    return [value + by + noise * (-1) ** place for place, value in enumerate(BASE)]
+
+
+def test_better_is_marked_only_where_it_holds() -> None:
+    pairs = {
+        "better": Pairs(_higher(0.05), BASE),
+        "worse": Pairs(_higher(-0.05), BASE),
+        "noise": Pairs(_higher(0.001, noise=0.02), BASE),
+        "lower loss": Pairs(_higher(-0.05), BASE, lower_is_better=True),
+        "four seeds": Pairs(_higher(0.05)[:4], BASE[:4]),
+        "none": Pairs([], []),
+    }
+    found = compare(pairs)
+    assert {name for name, each in found.items() if each.better} == {"better", "lower loss"}
+    assert "none" not in found and found["four seeds"].p is None and found["four seeds"].bounds is not None
+    raw = [paired_p(pairs[name].row, BASE) for name in ("better", "worse", "noise", "lower loss")]
+    assert [found[name].p for name in ("better", "worse", "noise", "lower loss")] == holm([p for p in raw if p])
+
+
+def test_many_rows_take_the_mark_from_a_weak_one() -> None:
+    weak = Pairs([value + step for value, step in zip(BASE, [0.01, 0.02, 0.005, 0.03, 0.012])], BASE)
+    assert compare({"weak": weak})["weak"].better
+    noise = {place: Pairs(_higher(0.001, 0.01 + place / 1000), BASE) for place in range(10)}
+    assert not compare({"weak": weak, **noise})["weak"].better
