@@ -15,6 +15,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")  # relative to ROOT: setuptools wants relative sources
 HEADER = CSRC / "include" / "cnn.h"
+CYTHON = ("python/cnncore/_core.pyx", "python/cnncore/_core.pxd")
 
 OPENMP_PROGRAM = """
 #include <omp.h>
@@ -34,9 +35,9 @@ def headers() -> list[str]:
 
 
 def source_hash() -> str:
-    """SHA-256 over all C sources and headers: two builds of the same code have the same."""
+    """SHA-256 over all C and Cython sources and headers: two builds of the same code have the same."""
     digest = hashlib.sha256()
-    for name in sorted([*c_sources(), *headers()]):
+    for name in sorted([*c_sources(), *headers(), *CYTHON]):
         digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
     return digest.hexdigest()
 
@@ -91,10 +92,10 @@ if sys.platform == "win32":
 os.chdir(ROOT)
 core = Extension(
     "cnncore._core",
-    sources=["python/cnncore/_core.pyx", *c_sources()],
+    sources=[CYTHON[0], *c_sources()],
     include_dirs=["csrc/include", "csrc/src", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    depends=[*headers(), "csrc/sources.txt", "python/cnncore/_core.pxd"],
+    depends=[*headers(), "csrc/sources.txt", CYTHON[1]],
     extra_compile_args=["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"],
     extra_link_args=[],
 )

@@ -123,9 +123,11 @@ def fit_and_test(
     *,
     resume: bool,
     callbacks: Sequence[Callable[[Record], None]] = (),
+    restore_best: bool = True,
 ) -> tuple[History, Record]:
     """Train in the trainer's folder, then measure the test part with the best epoch's weights, or with the last ones
-    where no validation set picked it. Returns the history and the content of result.json, which is written last.
+    where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
+    which is written last.
     """
     import json
 
@@ -141,7 +143,7 @@ def fit_and_test(
         checkpoint_every=config.checkpoint_every,
         callbacks=callbacks,
         train_metrics=config.train_metrics,
-        restore_best=validation is not None,
+        restore_best=restore_best and validation is not None,
     )
     result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
     if trainer.initialized is not None:

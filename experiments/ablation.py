@@ -65,15 +65,16 @@ def run_ablation(options: argparse.Namespace) -> None:
     from experiments.progress import progress_for
     from experiments.report.render import csv_text, markdown, terminal
     from experiments.report.table import study_table
-    from experiments.runner import planned_runs, run_study
+    from experiments.runner import planned_graph, run_graph
     from experiments.store import Store
 
     rows = [name.strip() for name in options.rows.split(",")] if options.rows else []
     whole = load_study(options.study or "quickstart", options.overrides, options.budget)
     study = select(whole, rows, parse_seeds(options.seeds))
     store = Store(options.out or Path("runs") / study.name)
-    with closing(progress_for(planned_runs(study))) as progress:
-        results = run_study(study, store, progress)
+    graph = planned_graph(study, store)
+    with closing(progress_for([task.run for task in graph.tasks], study.metric)) as progress:
+        results = run_graph(graph, store, progress)
     table = study_table(study, results)
     print(terminal(table))
     written = [store.write_text("table.md", markdown(table)), store.write_text("table.csv", csv_text(table))]

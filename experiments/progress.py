@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol, TextIO
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TextIO
 
-from experiments.store import Result, Run
+from experiments.keys import Run
+from experiments.store import Result
 
 
 class Progress(Protocol):
-    """The runner's listener."""
+    """The runner's listener. Runs may overlap."""
 
     def start(self, run: Run) -> None:
         """A run begins."""
 
-    def epoch(self) -> None:
-        """An epoch of the current run has ended."""
+    def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
+        """An epoch of a run has ended, with this line in its log."""
 
     def finish(self, result: Result, repeated: bool) -> None:
         """A run has ended; `repeated` says that its result was on record already and nothing ran."""
@@ -24,28 +27,33 @@ class Progress(Protocol):
         """No more is to come, perhaps because of an error."""
 
 
-def _outcome(result: Result) -> str:
-    return result.error if result.score is None else f"score {result.score:.4f}"
+def _outcome(result: Result, metric: str) -> str:
+    if result.status != "finished":
+        return f"{result.status.upper()}: {result.error}"
+    value = result.metrics.get(metric)
+    return "finished" if value is None else f"{metric.replace('_', ' ')} {value:.4f}"
 
 
 class Lines:
     """One line per run, for logs and pipes."""
 
-    def __init__(self, runs: int, out: TextIO | None = None):
+    def __init__(self, runs: int, metric: str, out: TextIO | None = None):
         self._runs = runs
+        self._metric = metric
         self._done = 0
         self._out = out
 
     def start(self, run: Run) -> None:
         pass
 
-    def epoch(self) -> None:
+    def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
         pass
 
     def finish(self, result: Result, repeated: bool) -> None:
         self._done += 1
         how = "on record" if repeated else f"{result.seconds:.1f} s"
-        line = f"[{self._done}/{self._runs}] {result.row}, seed {result.seed}: {_outcome(result)} ({how})"
+        outcome = _outcome(result, self._metric)
+        line = f"[{self._done}/{self._runs}] {result.row}, seed {result.seed}: {outcome} ({how})"
         print(line, file=self._out or sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -55,35 +63,31 @@ class Lines:
 class Bar:
     """A bar over the epochs of all runs, with the time that is left."""
 
-    def __init__(self, epochs_per_run: dict[str, int]):
-        """epochs_per_run: for each run's label, how many epochs it takes at most."""
+    def __init__(self, runs: Sequence[Run], metric: str):
         from tqdm import tqdm
 
-        self._epochs = epochs_per_run
-        self._seen = 0
-        self._bar = tqdm(total=sum(epochs_per_run.values()), unit="epoch", dynamic_ncols=True)
+        self._epochs = {run.key: run.config.epochs for run in runs}
+        self._seen: Counter[str] = Counter()
+        self._metric = metric
+        self._bar = tqdm(total=sum(self._epochs.values()), unit="epoch", dynamic_ncols=True)
 
     def start(self, run: Run) -> None:
-        self._seen = 0
         self._bar.set_description_str(run.label)
 
-    def epoch(self) -> None:
-        self._seen += 1
+    def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
+        self._seen[run.key] += 1
         self._bar.update(1)
 
     def finish(self, result: Result, repeated: bool) -> None:
-        # A run on record or one that diverged took fewer epochs than the bar was told.
-        label = f"{result.row}, seed {result.seed}"
-        self._bar.update(self._epochs[label] - (0 if repeated else self._seen))
-        if result.status == "diverged":
-            self._bar.write(f"{label}: {result.error}", file=sys.stderr)
+        # A run on record, resumed, stopped early or failed took fewer epochs than the bar was told.
+        self._bar.update(self._epochs.get(result.key, 0) - self._seen[result.key])
+        if result.status != "finished":
+            self._bar.write(f"{result.row}, seed {result.seed}: {_outcome(result, self._metric)}", file=sys.stderr)
 
     def close(self) -> None:
         self._bar.close()
 
 
-def progress_for(runs: list[Run]) -> Progress:
+def progress_for(runs: Sequence[Run], metric: str) -> Progress:
     """A bar where stderr is a terminal, plain lines elsewhere."""
-    if sys.stderr.isatty():
-        return Bar({run.label: run.config.epochs for run in runs})
-    return Lines(len(runs))
+    return Bar(runs, metric) if sys.stderr.isatty() else Lines(len(runs), metric)

@@ -1,126 +1,134 @@
-"""Runs the rows of a study over its seeds through the engine's trainer. What is on record is not run again."""
+"""Runs the rows of a study over its seeds. What is on record is not run again, and what was cut off goes on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+import errno
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from engine.config import DatasetConfig, SplitConfig, TrainConfig
-from engine.data.dataset import Dataset
-from engine.data.location import data_root
-from engine.data.noise import LabelNoise
-from engine.data.preprocess import Preprocess
-from engine.data.selection import Selection
-from engine.errors import DivergedError, UserError
+from engine.config import TrainConfig
 from engine.plan import Choices
-from engine.pseudo import PseudoLabelConfig
-from engine.train import load_data, make_loader, make_trainer
+from engine.train import make_trainer
 from experiments.config import Study
+from experiments.execute import DataCache, train_run
+from experiments.fingerprint import Fingerprints
+from experiments.graph import Graph, Task, checkpoint_of, study_graph
+from experiments.keys import Run
+from experiments.locks import only_runner
 from experiments.progress import Progress
-from experiments.store import Result, Run, Store
+from experiments.store import Result, Store
+from experiments.study.needs import resolved
 
-DataKey = tuple[
-    Path | None, DatasetConfig, SplitConfig, Preprocess, Selection, LabelNoise | None, PseudoLabelConfig | None, bool
-]
+# Where the disk is full no run can go on: the study stops, and the same command goes on once there is room.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass
-class DataCache:
-    """Samples, split and deterministically prepared: done once and shared by all runs that ask for the same.
+def planned_runs(study: Study, store: Store | None = None) -> list[Run]:
+    """The runs of the study's rows: row by row, and within a row seed by seed."""
+    return [task.run for task in planned_graph(study, store).rows]
 
-    Keeps the last `size` sets, so that a long study does not fill the memory.
+
+def planned_graph(study: Study, store: Store | None = None) -> Graph:
+    """All runs of the study and what they need; with a store, what it has measured before is not measured again."""
+    if store is None:
+        return study_graph(study)
+
+    def tuned(run: Run) -> Run:
+        return store.tuned(run, partial(measured_algorithms, run.config))
+
+    return study_graph(study, Fingerprints(store.notes("data")), tuned)
+
+
+def run_study(
+    study: Study, store: Store, progress: Progress, *, fail_fast: bool = False, accept_code: bool = False
+) -> list[Result]:
+    """Plan the study and run its graph: the results of all `planned_runs`, in their order."""
+    return run_graph(planned_graph(study, store), store, progress, fail_fast=fail_fast, accept_code=accept_code)
+
+
+def run_graph(
+    graph: Graph, store: Store, progress: Progress, *, fail_fast: bool = False, accept_code: bool = False
+) -> list[Result]:
+    """Results of the graph's rows, in their order.
+
+    A run with a final result in the store is not repeated; one that was cut off goes on from its last checkpoint. A run
+    that diverges or fails gets a result that says so, and the study goes on, but for the runs that need it; with
+    `fail_fast` the study stops there, and the results are those that there are until then.
+
+    accept_code: results that another version of the code gave count as well.
     """
-
-    size: int = 4
-    _kept: list[tuple[DataKey, tuple[Dataset, Dataset | None]]] = field(default_factory=list)
-
-    def load(self, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
-        """Training and validation samples of the configuration."""
-        root = data_root(None, config.data_root)
-        key = (
-            root,
-            config.dataset,
-            config.split,
-            config.preprocess,
-            config.select,
-            config.label_noise,
-            config.pseudo_labels,
-            config.strict,
-        )
-        for known, data in self._kept:
-            if known == key:
-                return data
-        data = load_data(config, root)[:2]
-        self._kept = [*self._kept, (key, data)][-self.size :]
-        return data
-
-
-def planned_runs(study: Study) -> list[Run]:
-    """Every run of the study: row by row, and within a row seed by seed."""
-    return [Run(row.name, seed, row.config, study.score_epoch) for row in study.rows for seed in study.seeds]
-
-
-def run_study(study: Study, store: Store, progress: Progress) -> list[Result]:
-    """Results of all runs of the study, in the order of `planned_runs`.
-
-    A run with a result in the store is not repeated; one that was cut off goes on from its last checkpoint. A run whose
-    loss diverges gets a result that says so, and the study goes on.
-    """
-    for row in study.rows:
-        if row.needs:
-            raise UserError(
-                f"row {row.name!r} begins from the weights of {', '.join(row.needs)}, which this runner cannot train "
-                "before it; choose other rows (--rows)"
-            )
+    results: dict[str, Result] = {}
     cache = DataCache()
-    results = []
-    for run in planned_runs(study):
-        progress.start(run)
-        run = store.tuned(run, partial(measured_algorithms, run.config))
-        result = store.result(run)
-        repeated = result is not None
-        if result is None:
-            result = train_run(run, store, cache, progress)
-            store.finish(run, result)
-        progress.finish(result, repeated)
-        results.append(result)
-    return results
+    with only_runner(store.root):
+        for task in graph.tasks:
+            run = task.run
+            result = store.result(run, accept_code)
+            repeated = result is not None and result.final
+            progress.start(run)
+            if result is None or not repeated:
+                result = blocked(task, results)
+                if result is None:
+                    result = attempt(prepared(task, results), run, store, cache, progress)
+                store.finish(run, result)
+            results[run.key] = result
+            progress.finish(result, repeated)
+            if fail_fast and result.status != "finished":
+                break
+    return row_results(graph, results)
+
+
+def row_results(graph: Graph, results: Mapping[str, Result]) -> list[Result]:
+    """The results of the rows, each under its row's name."""
+    return [
+        dataclasses.replace(results[task.run.key], row=task.run.row) for task in graph.rows if task.run.key in results
+    ]
+
+
+def blocked(task: Task, results: Mapping[str, Result]) -> Result | None:
+    """The result of a task that cannot run, because a run that it needs did not finish."""
+    for key in task.needs:
+        needed = results[key]
+        if needed.status != "finished":
+            run = task.run
+            error = f"not run: it needs {needed.row!r}, seed {needed.seed}, which {needed.status} ({needed.error})"
+            return Result(run.key, run.row, run.seed, "failed", error=error)
+    return None
+
+
+def prepared(task: Task, results: Mapping[str, Result]) -> Run:
+    """The task's run with the checkpoints of finished runs in place of their names; its key stays."""
+
+    def file_of(name: str) -> str:
+        run = task.named[name]
+        return str(checkpoint_of(results[run.key], run))
+
+    return dataclasses.replace(task.run, config=resolved(task.run.config, file_of))
+
+
+def attempt(ready: Run, run: Run, store: Store, cache: DataCache, progress: Progress) -> Result:
+    """Train a run whose checkpoints are in place. An error of its own becomes a failed result; a full disk does not."""
+    try:
+        result = train_run(ready, store.folder(run), cache, lambda record: progress.epoch(run, record))
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        result = failed(run, error)
+    except Exception as error:  # whatever it is, the other runs do not share it
+        result = failed(run, error)
+    return dataclasses.replace(result, key=run.key)
+
+
+def failed(run: Run, error: Exception) -> Result:
+    """The result of a run that ended with an error."""
+    text = " ".join(str(error).split())
+    return Result(
+        run.key, run.row, run.seed, "failed", error=f"{type(error).__name__}: {text}" if text else repr(error)
+    )
 
 
 def measured_algorithms(config: TrainConfig) -> Choices:
     """The algorithms that are the fastest on this machine in the configuration's training step."""
-    trainer = make_trainer(config, Path())
+    trainer = make_trainer(dataclasses.replace(config, initialize_from=None), Path())
     return trainer.net.tuned_choices(trainer.loss, trainer.optimizer, config.batch_size)
-
-
-def train_run(run: Run, store: Store, cache: DataCache, progress: Progress) -> Result:
-    """Train one run in its folder of the store and measure it."""
-    config = run.config
-    train, validation = cache.load(config)
-    trainer = make_trainer(config, store.folder(run))
-    trainer.progress = "none"
-    parameters = trainer.net.num_parameters
-    try:
-        history = trainer.fit(
-            make_loader(config, train),
-            validation,
-            epochs=config.epochs,
-            early_stopping=config.early_stopping,
-            resume=True,
-            callbacks=[lambda record: progress.epoch()],
-            checkpoint_every=config.checkpoint_every,
-            train_metrics=config.train_metrics,
-        )
-    except DivergedError as error:
-        return Result(run.key, run.row, run.seed, "diverged", None, None, parameters, 0.0, str(error))
-    return Result(
-        run.key,
-        run.row,
-        run.seed,
-        "finished",
-        score=history.best_value if run.score_epoch == "best" else history.epochs[-1][history.metric],
-        best_epoch=history.best_epoch,
-        parameters=parameters,
-        seconds=sum(history["seconds"]),
-    )

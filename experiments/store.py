@@ -1,138 +1,355 @@
-"""Records of runs on disk: one folder per run, keyed by the content of its configuration.
+"""Records of a study's runs: a SQLite file, and a folder per run.
 
-    OUT/runs/ROW-seedN-KEY/   config.yaml, log.jsonl, log.csv and checkpoints, as the trainer writes them
-                              result.json, written last: where it stands, the run is finished and never repeated
+    OUT/study.sqlite          a row per run with its `Result`, and what was measured once (hashes of data, algorithms)
+    OUT/study.lock            held by the one runner that may write here (see `experiments.locks`)
+    OUT/runs/ROW-seedN-KEY/   config.yaml, log.jsonl, log.csv, checkpoints and result.json, as the trainer writes them,
+                              and record.json: the run's `Result` once more, written before the row
 
-    OUT/choices.json      algorithms of tuned runs, measured once for each network, batch size and instruction set
-
-The key is the SHA-256 of the configuration as canonical JSON, so that a changed setting is another run and a renamed
-row is not. A tuned run is one with the measured algorithms in its configuration: they are part of its key.
+What a run gave is thus written twice, and no single damage loses it: a run whose row is missing or cannot be read takes
+it from record.json, and a database that is no longer one is put aside (study.sqlite.damaged-N) and made anew from the
+folders. A run counts as done where its status is final (FINAL); one that failed is tried again by the next command.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import errno
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import cnncore
 
-from engine.config import TrainConfig
 from engine.errors import UserError
 from engine.files import write_atomically
 from engine.plan import Choices
-from experiments.study.schema import ScoreEpoch
+from experiments.fingerprint import code_hash
+from experiments.keys import Run, digest
 
-RECORD_VERSION = 1
-# Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
-INDIFFERENT_KEYS = ("data_root", "threads", "out", "checkpoint_every", "checkpoint_path", "gt_csv", "strict", "cache")
+DATABASE, RECORD, RUNS = "study.sqlite", "record.json", "runs"
+SCHEMA_VERSION = 1
 _KEY_CHARACTERS = 12
+_BUSY_SECONDS = 30.0
 
+Status = Literal["finished", "diverged", "failed"]
+FINAL = ("finished", "diverged")  # a run that diverged would do so again
 
-class Run:
-    """One training: the configuration of a row with one seed, and which epoch's figures count."""
-
-    def __init__(self, row: str, seed: int, config: TrainConfig, score_epoch: ScoreEpoch = "best"):
-        self.row = row
-        self.seed = seed
-        self.config = dataclasses.replace(config, seed=seed)
-        self.score_epoch = score_epoch
-        self.key = _digest(self.config, score_epoch)
-
-    @property
-    def label(self) -> str:
-        return f"{self.row}, seed {self.seed}"
-
-
-def _digest(config: TrainConfig, score_epoch: ScoreEpoch) -> str:
-    """SHA-256, hexadecimal, of what the result of a run depends on."""
-    content = {key: value for key, value in config.to_dict().items() if key not in INDIFFERENT_KEYS}
-    if score_epoch != "best":
-        content["score_epoch"] = score_epoch
-    text = json.dumps({"record": RECORD_VERSION, **content}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+_TABLES = """
+CREATE TABLE runs (
+    key TEXT PRIMARY KEY, identity TEXT NOT NULL, code TEXT NOT NULL, status TEXT NOT NULL, ended REAL NOT NULL,
+    record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX runs_identity ON runs (identity, ended);
+CREATE TABLE notes (kind TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `score` is the value of the study's metric in the epoch that counts: the best one or the last.
+    """How a run ended.
 
-    `best_epoch` counts from 1.
-
-    Both are None for a run that diverged; `error` then says where. seconds: training alone, summed over epochs.
+    metrics      by name: val_* and train_* at the epoch that counts, test_* measured with the weights of that epoch.
+                 Empty unless the run finished
+    best_epoch   the epoch that counts (from 1): the best one where validation picks it, else the last
+    epochs       how many were trained; seconds: training alone, summed over them
+    error        the first error of a run that diverged or failed
+    folder       the run's own
     """
 
     key: str
     row: str
     seed: int
-    status: Literal["finished", "diverged"]
-    score: float | None
-    best_epoch: int | None
-    parameters: int
-    seconds: float
+    status: Status
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best_epoch: int | None = None
+    epochs: int = 0
+    parameters: int = 0
+    seconds: float = 0.0
+    seconds_per_epoch: float | None = None
     error: str = ""
+    folder: Path = Path()
 
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL
 
 
 @dataclass(frozen=True)
-class Store:
-    """The runs under one folder."""
+class Record:
+    """A result with what tells whether it still holds; `ended` in seconds since 1970."""
 
-    root: Path
+    result: Result
+    identity: str
+    code: str
+    ended: float
+
+    def to_json(self) -> str:
+        content = {**asdict(self.result), "metrics": dict(self.result.metrics), "folder": self.result.folder.name}
+        content |= {"version": SCHEMA_VERSION, "identity": self.identity, "code": self.code, "ended": self.ended}
+        return json.dumps(content, indent=2)
+
+
+class Store:
+    """The runs under one folder. One process writes (`experiments.locks.only_runner`), any number may read."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._connection: sqlite3.Connection | None = None
+
+    # ---- results ----
 
     def folder(self, run: Run) -> Path:
         """The folder of a run; it need not exist yet. One made under another row's name is found as well."""
-        runs, key = self.root / "runs", run.key[:_KEY_CHARACTERS]
+        runs, key = self.root / RUNS, run.key[:_KEY_CHARACTERS]
         return next(iter(sorted(runs.glob(f"*-{key}"))), runs / f"{_slug(run.row)}-seed{run.seed}-{key}")
 
-    def result(self, run: Run) -> Result | None:
-        """The result of a finished run, or None. UserError for a record that cannot be read."""
-        path = self.folder(run) / "result.json"
-        try:
-            content: Any = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: not a readable result ({error}); remove the folder to run it again") from None
-        names = {each.name for each in fields(Result)}
-        if not isinstance(content, dict) or set(content) != names or content["key"] != run.key:
-            raise UserError(f"{path}: not the result of this run; remove the folder to run it again")
-        return Result(**{**content, "row": run.row})
+    def result(self, run: Run, accept_code: bool = False) -> Result | None:
+        """The last result of the run, a failed one too, or None. UserError for a record that cannot be read.
+
+        accept_code: where there is none, the latest final one that other code gave for the same run.
+        """
+        record = self._by_key(run)
+        if accept_code and (record is None or not record.result.final):
+            record = self._stale(run) or record
+        return None if record is None else dataclasses.replace(record.result, row=run.row, seed=run.seed)
+
+    def stale(self, run: Run) -> Result | None:
+        """The latest final result that other code gave for the same run."""
+        record = self._stale(run)
+        return None if record is None else dataclasses.replace(record.result, row=run.row, seed=run.seed)
 
     def finish(self, run: Run, result: Result) -> None:
-        """Write the result: from now on the run counts as finished."""
-        text = json.dumps(asdict(result), indent=2) + "\n"
-        write_atomically(self.folder(run) / "result.json", text.encode())
+        """Record the result: first in the run's folder, then in the database."""
+        folder = self.folder(run)
+        record = Record(dataclasses.replace(result, folder=folder), run.identity, code_hash(), time.time())
+        write_atomically(folder / RECORD, f"{record.to_json()}\n".encode())
+        self._insert(record)
+
+    def records(self) -> list[Record]:
+        """Every result on record, whatever study, configuration and code it belongs to, in the order of their ends."""
+        rows = self._read("SELECT key, record FROM runs ORDER BY ended, key")
+        return [self._parsed(key, text) for key, text in rows]
+
+    def _by_key(self, run: Run) -> Record | None:
+        rows = self._read("SELECT record FROM runs WHERE key = ?", run.key)
+        if rows:
+            return self._parsed(run.key, rows[0][0])
+        path = self.folder(run) / RECORD
+        if not path.is_file():
+            return None
+        record = _read_record(path)
+        if record.result.key != run.key:
+            raise UserError(f"{path}: not the record of this run; remove the file to run it again")
+        self._insert(record)  # the runner was stopped between folder and database
+        return record
+
+    def _stale(self, run: Run) -> Record | None:
+        rows = self._read("SELECT key, record FROM runs WHERE identity = ? ORDER BY ended DESC", run.identity)
+        records = (self._parsed(key, text) for key, text in rows if key != run.key)
+        return next((record for record in records if record.result.final), None)
+
+    def _parsed(self, key: str, text: str) -> Record:
+        """The record in a row; where it is damaged, the one in the run's folder, which then mends it."""
+        place = f"{self.root / DATABASE}, run {key[:_KEY_CHARACTERS]}"
+        try:
+            return _parse_record(text, self.root / RUNS, place)
+        except UserError as error:
+            for path in sorted((self.root / RUNS).glob(f"*-{key[:_KEY_CHARACTERS]}/{RECORD}")):
+                record = _read_record(path)
+                self._insert(record)
+                return record
+            raise UserError(f"{error}, and its folder has no {RECORD}") from None
+
+    def _insert(self, record: Record) -> None:
+        values = (record.result.key, record.identity, record.code, record.result.status, record.ended, record.to_json())
+        self._write("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", *values)
+
+    # ---- what is measured once ----
+
+    def notes(self, kind: str) -> MutableMapping[str, str]:
+        """A mapping in the database, for texts that took long to find out."""
+        return _Notes(self, kind)
 
     def tuned(self, run: Run, measure: Callable[[], Choices]) -> Run:
         """The run with its algorithms in place of `tune`: those on record, or what `measure` gives, then recorded."""
         if not run.config.tune:
             return run
-        path = self.root / "choices.json"
-        known: dict[str, Any] = {}
-        if path.is_file():
-            try:
-                known = json.loads(path.read_text("utf-8"))
-            except (OSError, ValueError) as error:
-                raise UserError(f"{path}: not a readable record ({error}); remove it to measure again") from None
-        named = [dataclasses.asdict(run.config.model), run.config.batch_size, run.config.optimizer, cnncore.isa()]
-        name = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:_KEY_CHARACTERS]
+        known = self.notes("choices")
+        config = run.config
+        name = digest([asdict(config.model), config.batch_size, config.optimizer, cnncore.isa()])
         if name not in known:
-            known[name] = measure()
-            self.write_text(path.name, json.dumps(known, indent=2) + "\n")
-        config = dataclasses.replace(run.config, tune=False, algorithm=known[name])
-        return Run(run.row, run.seed, config, run.score_epoch)
+            known[name] = json.dumps(measure())
+        return dataclasses.replace(
+            run, config=dataclasses.replace(config, tune=False, algorithm=json.loads(known[name]))
+        )
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the study beside its runs; returns its path."""
         path = self.root / name
         write_atomically(path, text.encode())
         return path
+
+    # ---- the database ----
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self, statement: str, *values: Any) -> list[Any]:
+        if self._connection is None and not (self.root / DATABASE).exists() and not (self.root / RUNS).exists():
+            return []  # asking an empty store leaves no file behind
+        with self._explained() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def _write(self, statement: str, *values: Any) -> None:
+        with self._explained() as connection, connection:
+            connection.execute(statement, values)
+
+    @contextmanager
+    def _explained(self) -> Iterator[sqlite3.Connection]:
+        """The connection; what SQLite may complain of is said in our words."""
+        path = self.root / DATABASE
+        try:
+            if self._connection is None:
+                self._connection = self._opened(path)
+            yield self._connection
+        except sqlite3.DatabaseError as error:
+            text = str(error)
+            if "full" in text or "I/O" in text:
+                raise OSError(errno.ENOSPC, f"{text}; what has finished is kept", str(path)) from None
+            raise UserError(f"{path}: {text}") from None
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        self._refuse_old_layout()
+        try:
+            return self._connected(path)
+        except sqlite3.DatabaseError as error:
+            if not any(word in str(error) for word in ("not a database", "malformed")):
+                raise
+            aside = _free_name(path)
+            for suffix in ("", "-wal", "-shm"):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+            warnings.warn(
+                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs", stacklevel=2
+            )
+            return self._connected(path)
+
+    def _connected(self, path: Path) -> sqlite3.Connection:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise UserError(
+                    f"{path}: written by a newer version of this project (layout {version}, this one knows "
+                    f"{SCHEMA_VERSION}); use that version, or choose another folder (--out)"
+                )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            if version == 0:
+                self._make_tables(connection)
+            with closing(connection.execute("PRAGMA quick_check")) as check:
+                found = check.fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(f"malformed: {found}")
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        """In one transaction: tables, what the folders of runs know, and the version that says that all is there."""
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone()[0]:
+                return  # another process was faster
+            for statement in filter(str.strip, _TABLES.split(";")):
+                connection.execute(statement)
+            for path in sorted((self.root / RUNS).glob(f"*/{RECORD}")):
+                try:
+                    record = _read_record(path)
+                except UserError as error:
+                    warnings.warn(str(error), stacklevel=2)
+                    continue
+                values = (record.result.key, record.identity, record.code, record.result.status, record.ended)
+                connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, record.to_json()))
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _refuse_old_layout(self) -> None:
+        """UserError for a folder of the version that kept nothing but result.json: it tells no code, data or test."""
+        if (self.root / DATABASE).exists():
+            return
+        for path in (self.root / RUNS).glob("*/result.json"):
+            if '"score"' in path.read_text("utf-8", "replace") and not (path.parent / RECORD).exists():
+                raise UserError(
+                    f"{self.root}: holds runs of an earlier version, whose records cannot be compared; "
+                    "move the folder away, or choose another one (--out)"
+                )
+
+
+class _Notes(MutableMapping[str, str]):
+    def __init__(self, store: Store, kind: str):
+        self._store, self._kind = store, kind
+
+    def __getitem__(self, name: str) -> str:
+        rows = self._store._read("SELECT value FROM notes WHERE kind = ? AND name = ?", self._kind, name)
+        if not rows:
+            raise KeyError(name)
+        return str(rows[0][0])
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._store._write("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", self._kind, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        self._store._write("DELETE FROM notes WHERE kind = ? AND name = ?", self._kind, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([row[0] for row in self._store._read("SELECT name FROM notes WHERE kind = ?", self._kind)])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _read_record(path: Path) -> Record:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove the file to run it again") from None
+    return _parse_record(text, path.parent.parent, str(path))
+
+
+def _parse_record(text: str, runs: Path, place: str) -> Record:
+    """The record in a JSON text; `runs` is the folder of the runs' folders. UserError names `place`."""
+    try:
+        content: Any = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{place}: not a readable record ({error}); remove it to run this again") from None
+    names = [each.name for each in dataclasses.fields(Result)]
+    if not isinstance(content, dict) or not {*names, "version", "identity", "code", "ended"} <= set(content):
+        raise UserError(f"{place}: not the record of a run; remove it to run this again")
+    if content["version"] > SCHEMA_VERSION:
+        raise UserError(f"{place}: written by a newer version of this project (layout {content['version']})")
+    values = {name: content[name] for name in names}
+    result = Result(**{**values, "folder": runs / content["folder"]})
+    return Record(result, content["identity"], content["code"], content["ended"])
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (free := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return free

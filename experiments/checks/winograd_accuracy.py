@@ -85,10 +85,10 @@ def train_pairs(study: Study, store: Store) -> list[Pair]:
     from experiments.progress import progress_for
     from experiments.runner import planned_runs, run_study
 
-    with closing(progress_for(planned_runs(study))) as progress:
+    with closing(progress_for(planned_runs(study, store), study.metric)) as progress:
         for seed in study.seeds:
             run_study(select(study, seeds=[seed]), store, progress)
-    found = {(each.row, each.seed): last_accuracy(store, each) for each in planned_runs(study)}
+    found = {(each.row, each.seed): last_accuracy(store, each) for each in planned_runs(study, store)}
     return [Pair(seed, found[AUTO, seed], found[DIRECT, seed]) for seed in study.seeds]
 
 

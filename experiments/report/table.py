@@ -61,7 +61,7 @@ def study_table(study: Study, results: Sequence[Result]) -> Table:
     )
     marks = _footnote_marks(study)
     lines = tuple(
-        _line(row, _published(study, row), [each for each in results if each.row == row.name], marks)
+        _line(row, study.metric, _published(study, row), [each for each in results if each.row == row.name], marks)
         for row in study.rows
     )
     return Table(study.name, study.title, columns, lines, _notes(study, results, marks))
@@ -72,7 +72,7 @@ def _published(study: Study, row: Row) -> PublishedValue | None:
 
 
 def _line(
-    row: Row, published: PublishedValue | None, results: Sequence[Result], marks: dict[str, str]
+    row: Row, metric: str, published: PublishedValue | None, results: Sequence[Result], marks: dict[str, str]
 ) -> tuple[Cell, ...]:
     finished = [each for each in results if each.status == "finished"]
     shown: Cell = None
@@ -86,7 +86,7 @@ def _line(
         row.name,
         row.learning_rate,
         shown,
-        estimate([each.score for each in finished if each.score is not None]),
+        estimate([each.metrics[metric] for each in finished if metric in each.metrics]),
         f"{len(finished)}/{len(results)}",
         results[0].parameters if results else None,
         seconds.mean if seconds else None,

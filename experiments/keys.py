@@ -1,0 +1,88 @@
+"""What a run is, and the key under which its result is kept.
+
+The key is a SHA-256 over what the result depends on, so that a changed setting is another run and a renamed row is not:
+
+    configuration   all settings but those that say where and how fast a run works (INDIFFERENT_KEYS)
+    data            the content of the files that it reads (`experiments.fingerprint`)
+    runs it needs   their keys, in place of the names of their checkpoints (`run:NAME`)
+    plan            the algorithms in the configuration, and the instruction set
+    code            the sources of the engine and of the compiled core
+
+All but the code is the run's `identity`: a result with the same identity and another code is stale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import cnncore
+
+from engine.config import TrainConfig
+from experiments.fingerprint import Fingerprints, code_hash
+from experiments.study.needs import PREFIX, resolved
+from experiments.study.schema import ScoreEpoch
+
+KEY_VERSION = 2
+# Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
+INDIFFERENT_KEYS = (
+    "data_root",
+    "threads",
+    "out",
+    "checkpoint_every",
+    "checkpoint_seconds",
+    "checkpoint_path",
+    "gt_csv",
+    "strict",
+    "cache",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: the configuration of a row (or stage) with one seed.
+
+    score_epoch   whose figures count: those of the best epoch by the configuration's metric, or of the last one.
+                  Without validation it is always the last
+    data          hash of the files that it reads (empty: taken when the key is asked for)
+    needs         keys of the runs whose checkpoints the configuration names as run:NAME, by NAME
+    """
+
+    row: str
+    seed: int
+    config: TrainConfig
+    score_epoch: ScoreEpoch = "best"
+    data: str = ""
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", dataclasses.replace(self.config, seed=self.seed))
+
+    @property
+    def label(self) -> str:
+        return f"{self.row}, seed {self.seed}"
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256, hexadecimal, of what the result depends on beside the code."""
+        config = resolved(self.config, lambda name: f"{PREFIX}{self.needs.get(name, name)}")
+        settings = {name: value for name, value in config.to_dict().items() if name not in INDIFFERENT_KEYS}
+        data = self.data or Fingerprints().data(self.config)
+        content: dict[str, Any] = {"version": KEY_VERSION, "settings": settings, "data": data}
+        content |= {"isa": cnncore.isa(), "score_epoch": self.score_epoch}
+        return digest(content)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256, hexadecimal, of what the result depends on."""
+        return digest({"identity": self.identity, "code": code_hash()})
+
+
+def digest(content: Any) -> str:
+    """SHA-256, hexadecimal, of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,135 @@
+"""Keys of runs: what a result depends on changes them, and nothing else does."""
+
+import dataclasses
+import os
+
+import cnncore
+import pytest
+
+from engine.config import DatasetConfig, ModelConfig, TrainConfig
+from engine.errors import UserError
+from engine.transfer import InitializeConfig
+from experiments import fingerprint
+from experiments.fingerprint import Fingerprints
+from experiments.keys import INDIFFERENT_KEYS, Run
+
+CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), epochs=2)
+RUN = Run("raw", 0, CONFIG)
+
+
+def folder_config(path) -> TrainConfig:
+    return TrainConfig(DatasetConfig("folder", {"path": str(path)}), ModelConfig("lenet"))
+
+
+@pytest.fixture
+def images(tmp_path):
+    for name in ("a/1.png", "b/2.png"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "set"
+
+
+def test_the_key_follows_what_the_result_depends_on():
+    assert RUN.key == Run("another name", 0, dataclasses.replace(CONFIG, threads=3, out="elsewhere", seed=9)).key
+    assert RUN.key != Run("raw", 1, CONFIG).key
+    assert RUN.key != Run("raw", 0, dataclasses.replace(CONFIG, optimizer={"name": "SGD", "lr": 0.02})).key
+    assert RUN.key != Run("raw", 0, dataclasses.replace(CONFIG, algorithm="direct")).key
+    assert RUN.key != dataclasses.replace(RUN, score_epoch="last").key
+
+
+def test_indifferent_keys_are_keys_of_a_configuration():
+    coming = {"checkpoint_seconds"}
+    assert set(INDIFFERENT_KEYS) - coming <= {each.name for each in dataclasses.fields(TrainConfig)}
+
+
+def test_the_instruction_set_is_part_of_the_key():
+    before = cnncore.isa()
+    others = [name for name in cnncore.available_isas() if name != before]
+    if not others:
+        pytest.skip("this processor has one instruction set")
+    try:
+        cnncore.set_isa(others[0])
+        assert Run("raw", 0, CONFIG).key != RUN.key
+    finally:
+        cnncore.set_isa(before)
+
+
+def test_other_code_is_another_key_with_the_same_identity(monkeypatch):
+    monkeypatch.setattr("experiments.keys.code_hash", lambda: "other")
+    other = Run("raw", 0, CONFIG)
+    assert other.identity == RUN.identity and other.key != RUN.key
+
+
+def test_the_code_is_that_of_engine_and_core_without_the_drawing(tmp_path, monkeypatch):
+    import engine
+
+    for name in ("__init__.py", "run.py", "plots/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(engine, "__file__", str(tmp_path / "__init__.py"))
+    hashes = []
+    for name in ("run.py", "plots/__init__.py"):
+        fingerprint.code_hash.cache_clear()
+        hashes.append(fingerprint.code_hash())
+        (tmp_path / name).write_text("changed")
+    fingerprint.code_hash.cache_clear()
+    hashes.append(fingerprint.code_hash())
+    monkeypatch.setattr(cnncore, "source_hash", lambda: "another build")
+    fingerprint.code_hash.cache_clear()
+    hashes.append(fingerprint.code_hash())
+    fingerprint.code_hash.cache_clear()
+    assert hashes[0] != hashes[1] == hashes[2] != hashes[3]
+
+
+def test_data_are_known_by_their_content_wherever_they_lie(images, tmp_path):
+    before = Fingerprints().data(folder_config(images))
+    images.rename(tmp_path / "moved")
+    moved = tmp_path / "moved"
+    assert Fingerprints().data(folder_config(moved)) == before
+    (moved / ".hidden").write_text("of no concern")
+    assert Fingerprints().data(folder_config(moved)) == before
+    (moved / "a" / "1.png").write_bytes(b"A/1.png")
+    assert Fingerprints().data(folder_config(moved)) != before
+
+
+def test_a_renamed_file_is_other_data(images):
+    before = Fingerprints().data(folder_config(images))
+    (images / "a" / "1.png").rename(images / "b" / "1.png")
+    assert Fingerprints().data(folder_config(images)) != before
+
+
+def test_files_are_hashed_once_and_again_when_they_were_touched(images, monkeypatch):
+    hashed = []
+    original = fingerprint._file_digest
+    monkeypatch.setattr(fingerprint, "_file_digest", lambda path: hashed.append(path) or original(path))
+    known = {}
+    first = Fingerprints(known).data(folder_config(images))
+    assert Fingerprints(known).data(folder_config(images)) == first and len(hashed) == 2
+    os.utime(images / "a" / "1.png", ns=(1, 1))
+    assert Fingerprints(known).data(folder_config(images)) == first and len(hashed) == 4
+
+
+def test_missing_data_are_told_before_anything_runs(tmp_path):
+    with pytest.raises(UserError, match="no such folder.*fetch mnist"):
+        Fingerprints().data(TrainConfig(DatasetConfig("mnist"), ModelConfig("lenet"), data_root=str(tmp_path)))
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
+        Fingerprints().data(folder_config(tmp_path / "nowhere"))
+
+
+def test_a_checkpoint_to_begin_from_is_part_of_the_data(tmp_path):
+    file = tmp_path / "first.safetensors"
+    config = dataclasses.replace(CONFIG, initialize_from=InitializeConfig(str(file)))
+    keys = []
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        keys.append(Run("raw", 0, config).key)
+    assert keys[0] != keys[1]
+
+
+def test_a_run_that_is_needed_counts_by_its_key_and_not_by_its_name():
+    def needing(name: str, key: str) -> Run:
+        config = dataclasses.replace(CONFIG, initialize_from=InitializeConfig(f"run:{name}"))
+        return Run("raw", 0, config, needs={name: key})
+
+    assert needing("first", "k").key == needing("renamed", "k").key != needing("first", "other").key
