@@ -12,12 +12,13 @@
 #include "winograd.h"
 
 /*
- * One tile of a batch-reduce matrix product: C[rows][columns] = sum over segments and k of A * B (+ bias) (ReLU).
+ * A column of tiles of a batch-reduce matrix product: C[rows][columns] = sum over segments and k of A * B (+ bias) (ReLU).
  * With one segment it is a GEMM tile; with a segment per kernel row or tap it is a direct convolution over pixels.
  *   A(i, s, k) = a[i*a_row + a_offset[s] + k*a_k]
  *   B(s, k, j) = b[(j/16)*b_group + b_offset[s] + k*b_k + j%16]       always 16 readable columns per group
  *   C(i, j)    = c[i*c_row + (j/16)*c_group + j%16]                   only `columns` of them are written
- * rows <= kernels->tile_rows, columns <= kernels->tile_groups * 16. Sums run over s then k, in order.
+ * columns <= kernels->tile_groups * 16. Rows are cut into equal tiles of at most kernels->tile_rows; there is one tile
+ * when something is fetched. Sums run over s then k, in order.
  */
 typedef struct cnn_tile {
     const float *a, *b;
@@ -29,7 +30,8 @@ typedef struct cnn_tile {
     const float *mask;                    /* NULL or laid out as C, which becomes 0 where the mask is 0 or below */
     const float *fetch;                   /* NULL, or what is read soon: `fetch_lines` lines of 16 for each segment */
     const ptrdiff_t *fetch_offset;        /* [segments] */
-    int fetch_lines, rows, columns;
+    ptrdiff_t rows;
+    int fetch_lines, columns;
     bool accumulate, relu;
 } cnn_tile;
 

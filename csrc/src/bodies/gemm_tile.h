@@ -1,4 +1,4 @@
-/* The one micro-kernel: a tile of a batch-reduce matrix product (see cnn_tile in kernels.h).
+/* The one micro-kernel: tiles of a batch-reduce matrix product, one below the other (see cnn_tile in kernels.h).
  *
  * Accumulators stay in registers over all segments and k. Each row of A is one broadcast per k, each group of B
  * 16 / SIMD_WIDTH loads. `rows` and `groups` are compile-time constants in tile_body so that the loops vanish.
@@ -7,6 +7,7 @@
 #define CNN_BODY_GEMM_TILE_H
 
 #include <assert.h>
+#include <math.h>
 
 #include "bodies/vector.h"
 #include "kernels.h"
@@ -19,7 +20,26 @@ static inline simd_float tile_masked(simd_float x, simd_float mask)
     return simd_select(simd_at_most(mask, simd_zero()), simd_zero(), x);
 }
 
-static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, const int rows, const int groups)
+/* Whole vectors that are neither added to what is there nor masked, as most are: no branch between the stores. */
+static inline __attribute__((always_inline)) void
+tile_store(const cnn_tile *t, float *c, simd_float sum[SIMD_TILE_ROWS][SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP],
+           const int rows, const int vectors)
+{
+    const ptrdiff_t c_row = t->c_row, c_group = t->c_group;
+    const float *bias = t->bias;
+    const simd_float least = t->relu ? simd_zero() : simd_set1(-INFINITY);
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) {
+        float *out = c + (v / TILE_VECTORS_PER_GROUP) * c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
+        const simd_float shift = bias ? simd_load(bias + v * SIMD_WIDTH) : simd_zero();
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) simd_store(out + i * c_row, simd_max(least, simd_add(sum[i][v], shift)));
+    }
+}
+
+/* Rows [row, row + rows) of the product */
+static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, ptrdiff_t row, const int rows,
+                                                            const int groups)
 {
     enum { MOST = SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP };
     const int vectors = groups * TILE_VECTORS_PER_GROUP;
@@ -29,12 +49,13 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) sum[i][v] = simd_zero();
 
+    float *const c = t->c + row * t->c_row;
     /* What is added to comes in while the products run. */
     if (t->accumulate)
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 16
-            for (int g = 0; g < groups; g++) __builtin_prefetch(t->c + i * t->c_row + g * t->c_group, 1);
+            for (int g = 0; g < groups; g++) __builtin_prefetch(c + i * t->c_row + g * t->c_group, 1);
 
     const ptrdiff_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, b_group = t->b_group, depth = t->k;
     for (ptrdiff_t s = 0; s < t->segments; s++) {
@@ -44,7 +65,7 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
         /* One pointer per three rows keeps the addresses within base + {0, 1, 2} * a_row. */
         const float *a[(SIMD_TILE_ROWS + 2) / 3];
 #pragma GCC unroll 16
-        for (int p = 0; p < (rows + 2) / 3; p++) a[p] = t->a + t->a_offset[s] + 3 * p * a_row;
+        for (int p = 0; p < (rows + 2) / 3; p++) a[p] = t->a + t->a_offset[s] + (row + 3 * p) * a_row;
         const float *b = t->b + t->b_offset[s];
         for (ptrdiff_t k = 0; k < depth; k++) {
             simd_float column[MOST];
@@ -64,6 +85,11 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
         }
     }
 
+    if (!t->accumulate && !t->mask && t->columns >= vectors * SIMD_WIDTH) {
+        tile_store(t, c, sum, rows, vectors);
+        return;
+    }
+    const float *const mask = t->mask ? t->mask + row * t->c_row : NULL;
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         const ptrdiff_t first = v * SIMD_WIDTH, left = t->columns - first;
@@ -72,41 +98,42 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
         const simd_float bias = t->bias ? simd_load_part(t->bias + first, left) : simd_zero();
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            float *out = t->c + at + i * t->c_row;
+            float *out = c + at + i * t->c_row;
             simd_float x = simd_add(sum[i][v], bias);
             if (left >= SIMD_WIDTH) {
                 if (t->accumulate) x = simd_add(x, simd_load(out));
-                if (t->mask) x = tile_masked(x, simd_load(t->mask + at + i * t->c_row));
+                if (mask) x = tile_masked(x, simd_load(mask + at + i * t->c_row));
                 simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
             } else {
                 if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
-                if (t->mask) x = tile_masked(x, simd_load_part(t->mask + at + i * t->c_row, left));
+                if (mask) x = tile_masked(x, simd_load_part(mask + at + i * t->c_row, left));
                 simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
             }
         }
     }
 }
 
-static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile *t, const int groups)
+static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile *t, ptrdiff_t row, int rows,
+                                                                 const int groups)
 {
-    switch (t->rows) {
-    case 1: tile_body(t, 1, groups); break;
-    case 2: tile_body(t, 2, groups); break;
+    switch (rows) {
+    case 1: tile_body(t, row, 1, groups); break;
+    case 2: tile_body(t, row, 2, groups); break;
 #if SIMD_TILE_ROWS >= 6
-    case 3: tile_body(t, 3, groups); break;
-    case 4: tile_body(t, 4, groups); break;
-    case 5: tile_body(t, 5, groups); break;
-    case 6: tile_body(t, 6, groups); break;
+    case 3: tile_body(t, row, 3, groups); break;
+    case 4: tile_body(t, row, 4, groups); break;
+    case 5: tile_body(t, row, 5, groups); break;
+    case 6: tile_body(t, row, 6, groups); break;
 #endif
 #if SIMD_TILE_ROWS >= 14
-    case 7: tile_body(t, 7, groups); break;
-    case 8: tile_body(t, 8, groups); break;
-    case 9: tile_body(t, 9, groups); break;
-    case 10: tile_body(t, 10, groups); break;
-    case 11: tile_body(t, 11, groups); break;
-    case 12: tile_body(t, 12, groups); break;
-    case 13: tile_body(t, 13, groups); break;
-    case 14: tile_body(t, 14, groups); break;
+    case 7: tile_body(t, row, 7, groups); break;
+    case 8: tile_body(t, row, 8, groups); break;
+    case 9: tile_body(t, row, 9, groups); break;
+    case 10: tile_body(t, row, 10, groups); break;
+    case 11: tile_body(t, row, 11, groups); break;
+    case 12: tile_body(t, row, 12, groups); break;
+    case 13: tile_body(t, row, 13, groups); break;
+    case 14: tile_body(t, row, 14, groups); break;
 #endif
     default: assert(!"rows within the tile");
     }
@@ -114,15 +141,20 @@ static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile 
 
 static void gemm_tile(const cnn_tile *t)
 {
-    assert(t->rows >= 1 && t->rows <= SIMD_TILE_ROWS);
+    const ptrdiff_t tiles = (t->rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
+    assert(t->rows >= 1 && (tiles == 1 || !t->fetch));
     assert(t->columns >= 1 && t->columns <= SIMD_TILE_GROUPS * CNN_PANEL);
+    const int each = (int)(t->rows / tiles), longer = (int)(t->rows % tiles);
+    for (ptrdiff_t tile = 0, row = 0; tile < tiles; tile++) {
+        const int rows = each + (tile < longer);
 #if SIMD_TILE_GROUPS > 1
-    if (t->columns > CNN_PANEL) {
-        tile_of_groups(t, 2);
-        return;
-    }
+        if (t->columns > CNN_PANEL)
+            tile_of_groups(t, row, rows, 2);
+        else
 #endif
-    tile_of_groups(t, 1);
+            tile_of_groups(t, row, rows, 1);
+        row += rows;
+    }
 }
 
 /* Independent FMA chains in registers: the peak that GFLOP/s are held against. 2 FLOPs per lane, chain and round. */

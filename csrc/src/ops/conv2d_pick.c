@@ -5,8 +5,8 @@
  * one product per weight, instead of four.
  */
 #include "ops/conv2d_sparse.h"
-#include "ops/pixels.h"
 #include "ops/parts.h"
+#include "ops/pixels.h"
 
 /* WINDOWS: the most that sums stay in registers for: rounding grows with the length of a chain. */
 enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, WINDOWS = 256, MOST_CHANNELS = 8 };

@@ -6,8 +6,8 @@
  * tile sums over ENOUGH_PIXELS before it adds to memory.
  */
 #include "ops/conv2d_sparse.h"
-#include "ops/pixels.h"
 #include "ops/parts.h"
+#include "ops/pixels.h"
 
 /* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain,
  * and pixels of one map can all be alike (a white background, the gradient of an average). */
@@ -157,7 +157,7 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
                 const ptrdiff_t k = cnn_part(length, tiles, t);
                 tile.a = at + k;
                 tile.c = out + k * CNN_PANEL;
-                tile.rows = (int)(cnn_part(length, tiles, t + 1) - k);
+                tile.rows = cnn_part(length, tiles, t + 1) - k;
                 for (ptrdiff_t top = 0; top < rows; top += chain) {
                     tile.segments = cnn_min(chain, rows - top);
                     tile.a_offset = memory->offsets + top;

@@ -107,7 +107,7 @@ static void multiply_samples(const cnn_linear_geometry *g, cnn_tile tile, const 
     const ptrdiff_t panels = cnn_panels(g->n), width = kernels->tile_groups * CNN_PANEL;
     const ptrdiff_t *a_offset = tile.a_offset, *b_offset = tile.b_offset;
     tile.fetch = tile.a;
-    tile.fetch_lines = tile.rows;
+    tile.fetch_lines = (int)tile.rows;
     for (ptrdiff_t panel = 0; panel < panels; panel += DEPTH) {
         tile.segments = cnn_min(DEPTH, panels - panel);
         tile.accumulate = panel > 0;
@@ -155,7 +155,7 @@ void cnn_linear_backward_data(const cnn_call *call, const cnn_worker *worker)
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t k = cnn_part(g->k, tiles, t);
         tile.a = weights + k * CNN_PANEL;
-        tile.rows = (int)(cnn_part(g->k, tiles, t + 1) - k);
+        tile.rows = cnn_part(g->k, tiles, t + 1) - k;
         for (ptrdiff_t s = 0; s < AHEAD; s++) a_offset[panels + s] = a_offset[s % panels] + tile.rows * CNN_PANEL;
         multiply_samples(g, tile, samples, buffer, call->batch, kernels);
         kernels->transpose_masked(diff_src + k, buffer, mask ? mask + k : NULL, tile.rows, call->batch, g->k, batch);
@@ -228,13 +228,10 @@ void cnn_linear_backward_weights(const cnn_call *call, const cnn_worker *worker)
         for (ptrdiff_t column = 0; column < columns; column += width) {
             tile.b = diff + column * batch;
             tile.columns = (int)cnn_min(width, columns - column);
-            for (ptrdiff_t t = begin; t < end; t++) {
-                const ptrdiff_t k = cnn_part(g->k, tiles, t);
-                tile.a = slab + (k - low);
-                tile.c = diff_weights + (column * g->k + k * CNN_PANEL);
-                tile.rows = (int)(cnn_part(g->k, tiles, t + 1) - k);
-                kernels->gemm_tile(&tile);
-            }
+            tile.a = slab;
+            tile.c = diff_weights + (column * g->k + low * CNN_PANEL);
+            tile.rows = high - low;
+            kernels->gemm_tile(&tile);
         }
     }
 }

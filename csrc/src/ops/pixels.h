@@ -51,30 +51,26 @@ typedef struct cnn_pixel_row {
 static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *taps, const cnn_kernels *kernels)
 {
     const ptrdiff_t width = kernels->tile_groups * CNN_PANEL;
-    const ptrdiff_t tiles = cnn_ceil_div(row->pixels, kernels->tile_rows);
     for (ptrdiff_t column = 0; column < row->columns; column += width) {
-        cnn_tile tile = {.b = row->weights + column / CNN_PANEL * row->panel,
-                         .a_row = row->src_pixel,
-                         .a_k = 1,
-                         .b_k = CNN_PANEL,
-                         .b_group = row->panel,
-                         .c_row = row->dst_pixel,
-                         .c_group = CNN_PANEL,
-                         .segments = taps->count,
-                         .k = taps->length,
-                         .a_offset = taps->a_offset,
-                         .b_offset = taps->b_offset,
-                         .bias = row->bias ? row->bias + column : NULL,
-                         .columns = (int)cnn_min(width, row->columns - column),
-                         .relu = row->relu};
-        for (ptrdiff_t t = 0; t < tiles; t++) {
-            const ptrdiff_t first = cnn_part(row->pixels, tiles, t), last = cnn_part(row->pixels, tiles, t + 1);
-            tile.a = row->src + first * row->src_pixel;
-            tile.c = row->dst + first * row->dst_pixel + column;
-            tile.mask = row->mask ? row->mask + first * row->dst_pixel + column : NULL;
-            tile.rows = (int)(last - first);
-            kernels->gemm_tile(&tile);
-        }
+        const cnn_tile tile = {.a = row->src,
+                               .b = row->weights + column / CNN_PANEL * row->panel,
+                               .c = row->dst + column,
+                               .a_row = row->src_pixel,
+                               .a_k = 1,
+                               .b_k = CNN_PANEL,
+                               .b_group = row->panel,
+                               .c_row = row->dst_pixel,
+                               .c_group = CNN_PANEL,
+                               .segments = taps->count,
+                               .k = taps->length,
+                               .a_offset = taps->a_offset,
+                               .b_offset = taps->b_offset,
+                               .bias = row->bias ? row->bias + column : NULL,
+                               .mask = row->mask ? row->mask + column : NULL,
+                               .rows = row->pixels,
+                               .columns = (int)cnn_min(width, row->columns - column),
+                               .relu = row->relu};
+        kernels->gemm_tile(&tile);
     }
 }
 

@@ -108,7 +108,7 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t ic = p->src.c, panel = ic * CNN_PANEL, panels = cnn_winograd_panels_of(p->oc, pair);
-    const ptrdiff_t positions = c->alpha * c->alpha, tiles = cnn_ceil_div(count, kernels->tile_rows);
+    const ptrdiff_t positions = c->alpha * c->alpha;
     const float *filter = p->filter + pair * positions * WINOGRAD_PAIR * panel;
     cnn_tile tile = {.a_row = c->patch,
                      .a_k = 1,
@@ -119,18 +119,15 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff
                      .segments = 1,
                      .k = ic,
                      .a_offset = no_offset,
-                     .b_offset = no_offset};
+                     .b_offset = no_offset,
+                     .rows = count};
     for (ptrdiff_t position = 0; position < positions; position++)
         for (ptrdiff_t at = 0; at < panels; at += kernels->tile_groups) {
             tile.b = filter + (position * panels + at) * panel;
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - at) * CNN_PANEL);
-            for (ptrdiff_t t = 0; t < tiles; t++) {
-                const ptrdiff_t row = cnn_part(count, tiles, t);
-                tile.a = memory->patches + row * c->patch + position * c->row;
-                tile.c = memory->products + row * c->product + position * WINOGRAD_COLUMNS + at * CNN_PANEL;
-                tile.rows = (int)(cnn_part(count, tiles, t + 1) - row);
-                kernels->gemm_tile(&tile);
-            }
+            tile.a = memory->patches + position * c->row;
+            tile.c = memory->products + position * WINOGRAD_COLUMNS + at * CNN_PANEL;
+            kernels->gemm_tile(&tile);
         }
 }
 

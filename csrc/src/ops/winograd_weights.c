@@ -5,8 +5,8 @@
  * second-level cache together: transforms source and gradient of a chunk of tiles, adds one matrix product per position.
  * At the end it turns its sums into weights. Shares depend on shape and batch only, and are added in order.
  */
-#include "ops/winograd.h"
 #include "ops/parts.h"
+#include "ops/winograd.h"
 
 enum {
     SUM_BYTES = 440 << 10,   /* of a block's sums of two rows of positions */
@@ -131,7 +131,6 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - b->ic * CNN_PANEL, panels = b->oc_end - b->oc;
-    const ptrdiff_t tiles = cnn_ceil_div(channels, kernels->tile_rows);
     cnn_tile tile = {.a_row = 1,
                      .a_k = c->ic_block,
                      .b_k = CNN_PANEL,
@@ -142,6 +141,7 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
                      .k = count,
                      .a_offset = no_offset,
                      .b_offset = no_offset,
+                     .rows = channels,
                      .accumulate = accumulate};
     for (ptrdiff_t position = 0; position < 2 * c->alpha; position++) {
         const ptrdiff_t row_of_positions = cnn_winograd_part_row((int)c->alpha, rows, position >= c->alpha);
@@ -149,13 +149,9 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
         for (ptrdiff_t panel = 0; panel < panels; panel += kernels->tile_groups) {
             tile.b = memory->diff + position * c->diff_position + panel * c->chunk * CNN_PANEL;
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - panel) * CNN_PANEL);
-            for (ptrdiff_t t = 0; t < tiles; t++) {
-                const ptrdiff_t row = cnn_part(channels, tiles, t);
-                tile.a = memory->source + position * c->source_position + row;
-                tile.c = sums + (panel * c->ic_block + row) * CNN_PANEL;
-                tile.rows = (int)(cnn_part(channels, tiles, t + 1) - row);
-                kernels->gemm_tile(&tile);
-            }
+            tile.a = memory->source + position * c->source_position;
+            tile.c = sums + panel * c->ic_block * CNN_PANEL;
+            kernels->gemm_tile(&tile);
         }
     }
 }
