@@ -63,7 +63,7 @@ def run_ablation(options: argparse.Namespace) -> None:
     """Run the study that the options describe, print its table and write it beside the runs."""
     from experiments.config import load_study, select
     from experiments.progress import progress_for
-    from experiments.report.render import csv_text, markdown, terminal
+    from experiments.report.render import csv_text, latex, markdown, terminal
     from experiments.report.table import study_table
     from experiments.runner import planned_graph, run_graph
     from experiments.store import Store
@@ -77,7 +77,8 @@ def run_ablation(options: argparse.Namespace) -> None:
         results = run_graph(graph, store, progress)
     table = study_table(study, results)
     print(terminal(table))
-    written = [store.write_text("table.md", markdown(table)), store.write_text("table.csv", csv_text(table))]
+    texts = {"table.md": markdown(table), "table.tex": latex(table), "table.csv": csv_text(table)}
+    written = [store.write_text(name, text) for name, text in texts.items()]
     print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
 
 

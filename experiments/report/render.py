@@ -1,13 +1,15 @@
-"""Renderers: one table as terminal text, Markdown or CSV. The data comes from `table`; nothing is computed here."""
+"""Renderers: one table as terminal text, Markdown, LaTeX or CSV. Data comes from `table`; nothing is computed here."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import re
 import textwrap
 
 from experiments.report.table import Cell, Column, Marked, Table
-from experiments.stats import Estimate
+from experiments.stats import Bounds, Estimate
 
 NOTHING = "-"
 NOTE_WIDTH = 100
@@ -17,15 +19,25 @@ def cell_text(cell: Cell, column: Column) -> str:
     """One cell for a reader: an estimate as "mean ± std", a count with thousands separators, nothing as "-"."""
     if cell is None:
         return NOTHING
+    if isinstance(cell, Marked):
+        return f"{cell_text(cell.value, column)} {cell.mark}"
     if isinstance(cell, Estimate):
         spread = "" if cell.std is None else f" ± {cell.std:.{column.digits}f}"
-        return f"{cell.mean:.{column.digits}f}{spread}"
-    if isinstance(cell, Marked):
-        return f"{cell.value:.{column.digits}f} {cell.mark}"
+        return f"{_number(cell.mean, column)}{spread}"
+    if isinstance(cell, Bounds):
+        return f"[{_number(cell.low, column)}, {_number(cell.high, column)}]"
     if isinstance(cell, float):
-        # A learning rate reads better as 0.01 than as 0.0100.
-        return f"{cell:g}" if column.key == "learning_rate" else f"{cell:.{column.digits}f}"
+        return _number(cell, column)
     return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def _number(value: float, column: Column) -> str:
+    if column.form == "general":
+        return f"{value:g}"
+    if column.form == "p" and value < 10**-column.digits:
+        return f"<{10**-column.digits:.{column.digits}f}"
+    sign = "+" if column.form == "signed" else ""
+    return f"{value:{sign}.{column.digits}f}"
 
 
 def _texts(table: Table) -> list[list[str]]:
@@ -33,7 +45,8 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def terminal(table: Table) -> str:
-    """Plain text in aligned columns, notes below."""
+    """Plain text in aligned columns, without those of detail; notes below."""
+    table, left_out = _without_detail(table)
     lines = [[column.title for column in table.columns], *_texts(table)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(table.columns))]
     padded = [
@@ -41,9 +54,19 @@ def terminal(table: Table) -> str:
         for line in lines
     ]
     rule = "-" * max(map(len, padded))
-    notes = [textwrap.fill(note, NOTE_WIDTH, subsequent_indent="  ") for note in table.notes]
+    more = [f"More columns in the other formats: {', '.join(left_out)}"] if left_out else []
+    notes = [textwrap.fill(note, NOTE_WIDTH, subsequent_indent="  ") for note in [*table.notes, *more]]
     body = [table.title, "", padded[0], rule, *padded[1:], *([""] if notes else []), *notes]
     return "\n".join(line.rstrip() for line in body) + "\n"
+
+
+def _without_detail(table: Table) -> tuple[Table, list[str]]:
+    """The table without columns of detail, and their titles, each once."""
+    kept = [place for place, column in enumerate(table.columns) if not column.detail]
+    titles = dict.fromkeys(column.title for column in table.columns if column.detail)
+    columns = tuple(table.columns[place] for place in kept)
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return dataclasses.replace(table, columns=columns, rows=rows), list(titles)
 
 
 def _pad(text: str, width: int, column: Column) -> str:
@@ -63,30 +86,90 @@ def markdown(table: Table) -> str:
     return "\n".join(body) + "\n"
 
 
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\symbol{34}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # after the end of a row, a bracket would be taken for a length
+    "*": "{*}",  # and so would a star
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "÷": r"$\div$",
+    "…": r"\dots{}",
+    "−": r"$-$",
+    "λ": r"$\lambda$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def latex_text(text: str) -> str:
+    """Plain text with everything escaped that LaTeX reads as more than itself."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def latex(table: Table) -> str:
+    """A LaTeX table for the packages booktabs and graphicx (with UTF-8 input), shrunk to the width of the text."""
+
+    def line(cells: list[str]) -> str:
+        escaped = [re.sub(r"^-(?=\d)", "$-$", cell) for cell in map(latex_text, cells)]
+        return f"    {' & '.join(escaped)} \\\\"
+
+    places = "".join("l" if column.kind == "text" else "r" for column in table.columns)
+    notes = [rf"  \par\smallskip\noindent {latex_text(note)}" for note in table.notes]
+    body = [
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{latex_text(table.title)}}}",
+        rf"  \label{{tab:{re.sub('[^A-Za-z0-9]+', '-', table.name)}}}",
+        r"  \resizebox{\textwidth}{!}{%",
+        rf"  \begin{{tabular}}{{{places}}}",
+        r"    \toprule",
+        line([column.title for column in table.columns]),
+        r"    \midrule",
+        *map(line, _texts(table)),
+        r"    \bottomrule",
+        r"  \end{tabular}}",
+        *([r"  \footnotesize\raggedright"] if notes else []),
+        *notes,
+        r"\end{table}",
+    ]
+    return "\n".join(body) + "\n"
+
+
 def csv_text(table: Table) -> str:
-    """CSV at full precision, without the notes: an estimate takes three columns (mean, std, n)."""
-    estimated = [any(isinstance(row[place], Estimate) for row in table.rows) for place in range(len(table.columns))]
+    """CSV at full precision, without the notes: an estimate takes three columns (mean, std, n), an interval two."""
+    parts = [_parts([row[place] for row in table.rows]) for place in range(len(table.columns))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    header: list[str] = []
-    for column, wide in zip(table.columns, estimated):
-        header += [f"{column.key}_mean", f"{column.key}_std", f"{column.key}_n"] if wide else [column.key]
-    writer.writerow(header)
+    writer.writerow(
+        f"{column.key}_{part}" if part else column.key for column, names in zip(table.columns, parts) for part in names
+    )
     for row in table.rows:
-        values: list[object] = []
-        for cell, wide in zip(row, estimated):
-            values += _estimate_values(cell) if wide else [_plain_value(cell)]
-        writer.writerow(values)
+        writer.writerow(value for cell, names in zip(row, parts) for value in _values(cell, names))
     return out.getvalue()
 
 
-def _plain_value(cell: Cell) -> object:
-    if cell is None:
-        return ""
-    return cell.value if isinstance(cell, Marked) else cell
+def _parts(cells: list[Cell]) -> tuple[str, ...]:
+    """What the columns of these cells are called after the column's own key."""
+    if any(isinstance(cell, Estimate) for cell in cells):
+        return ("mean", "std", "n")
+    return ("low", "high") if any(isinstance(cell, Bounds) for cell in cells) else ("",)
 
 
-def _estimate_values(cell: Cell) -> list[object]:
-    if not isinstance(cell, Estimate):
+def _values(cell: Cell, names: tuple[str, ...]) -> list[object]:
+    """One value for each name; floats are written as short as they can be read back exactly."""
+    if isinstance(cell, Estimate):
+        return [repr(cell.mean), "" if cell.std is None else repr(cell.std), cell.count]
+    if isinstance(cell, Bounds):
+        return [repr(cell.low), repr(cell.high)]
+    if "n" in names:
         return ["", "", 0]
-    return [repr(cell.mean), "" if cell.std is None else repr(cell.std), cell.count]
+    plain = "" if cell is None else cell.value if isinstance(cell, Marked) else cell
+    return [plain, *[""] * (len(names) - 1)]

@@ -1,36 +1,45 @@
-"""A report as pure data: what a study's table says, before anything is formatted."""
+"""A study's table as pure data: what stands in every cell and below the table, before anything is formatted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from experiments.config import PublishedValue, Row, Study, headline
-from experiments.stats import Estimate, estimate
+from experiments.config import Study
+from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, RowSummary, StudySummary, summarize
+from experiments.stats import CONFIDENCE, MIN_TEST, MIN_VERDICT, Bounds, Estimate
 from experiments.store import Result
-from experiments.study.schema import FULL
+
+BETTER = "*"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `key` names it in files, `title` on paper; `digits` after the point where it holds floats."""
+    """One column: `key` names it in files, `title` on paper; `digits` after the point where it holds floats.
+
+    form    signed: with + or -; general: as short as it goes; p: a probability, tiny ones as "<0.001"
+    detail  may be left out where space is short
+    """
 
     key: str
     title: str
     kind: Literal["text", "number"] = "number"
     digits: int = 0
+    form: Literal["plain", "signed", "general", "p"] = "plain"
+    detail: bool = False
 
 
 @dataclass(frozen=True)
 class Marked:
-    """A value with the mark of a note below the table."""
+    """A value with the marks of notes below the table."""
 
-    value: float
+    value: str | int | float
     mark: str
 
 
-Cell = str | int | float | Estimate | Marked | None
+Cell = str | int | float | Estimate | Bounds | Marked | None
+Filler = Callable[[RowSummary], Cell]
 
 
 @dataclass(frozen=True)
@@ -43,74 +52,217 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = field(default=())
 
+    def column(self, key: str) -> tuple[Cell, ...]:
+        """The cells of one column, by its key; KeyError where the table has none such."""
+        places = {column.key: place for place, column in enumerate(self.columns)}
+        return tuple(row[places[key]] for row in self.rows)
+
 
 def study_table(study: Study, results: Sequence[Result]) -> Table:
-    """The table of a study: one line per row, averaged over the seeds that finished.
-
-    `results` may be incomplete: a row without any has empty cells. A diverged run does not enter the mean; the column
-    "runs" then shows how many of how many did.
-    """
-    columns = (
-        Column("row", "row", "text"),
-        Column("learning_rate", "lr", digits=4),
-        Column("published", study.published.title, digits=4),
-        Column(study.metric, study.metric.replace("_", " ").replace("f1", "F1"), digits=4),
-        Column("runs", "runs", "text"),
-        Column("parameters", "parameters"),
-        Column("seconds", "training s", digits=1),
-    )
-    marks = _footnote_marks(study)
-    lines = tuple(
-        _line(row, study.metric, _published(study, row), [each for each in results if each.row == row.name], marks)
-        for row in study.rows
-    )
-    return Table(study.name, study.title, columns, lines, _notes(study, results, marks))
+    """The table of a study, one line per row. `results` may be incomplete: a row without any has empty cells."""
+    return table_of(study, summarize(study, results))
 
 
-def _published(study: Study, row: Row) -> PublishedValue | None:
-    return row.published.get(headline(study, row))
+def table_of(study: Study, summary: StudySummary) -> Table:
+    """The table of a summary; of the columns without which a study can be read, those with empty cells only are left
+    out."""
+    marks = _marks(summary)
+    filled = [(column, [fill(row) for row in summary.rows]) for column, fill in _layout(study, summary, marks)]
+    kept = {"row", "runs", *(row.headline for row in summary.rows)}
+    shown = [
+        (column, cells)
+        for column, cells in filled
+        if column.key in kept or any(cell not in (None, "") for cell in cells)
+    ]
+    columns = tuple(column for column, _ in shown)
+    rows = tuple(zip(*(cells for _, cells in shown)))
+    title = f"{study.title} (budget: {summary.budget.name})"
+    return Table(study.name, title, columns, rows, _notes(study, summary, marks, {column.key for column in columns}))
 
 
-def _line(
-    row: Row, metric: str, published: PublishedValue | None, results: Sequence[Result], marks: dict[str, str]
-) -> tuple[Cell, ...]:
-    finished = [each for each in results if each.status == "finished"]
-    shown: Cell = None
-    if published is not None:
-        shown = published.value
-        notes = _row_notes(row, published)
-        if notes:
-            shown = Marked(published.value, " ".join(marks[note] for note in notes))
-    seconds = estimate([each.seconds for each in finished])
-    return (
-        row.name,
-        row.learning_rate,
-        shown,
-        estimate([each.metrics[metric] for each in finished if metric in each.metrics]),
-        f"{len(finished)}/{len(results)}",
-        results[0].parameters if results else None,
-        seconds.mean if seconds else None,
-    )
+def metric_title(key: str) -> str:
+    """A metric's name on paper: "val macro F1", "test accuracy", "s/epoch"."""
+    return "s/epoch" if key == EPOCH_SECONDS else key.replace("_", " ").replace("f1", "F1")
 
 
-def _row_notes(row: Row, published: PublishedValue) -> list[str]:
-    incomparable = f"not comparable: {row.incomparable}" if row.incomparable else ""
-    return [note for note in (published.note, *row.footnotes, incomparable) if note]
+# ---- columns ----
 
 
-def _footnote_marks(study: Study) -> dict[str, str]:
-    """A mark (a), (b), ... for each distinct note of a published value, in order of appearance."""
-    published = [(row, _published(study, row)) for row in study.rows]
-    notes = dict.fromkeys(note for row, value in published if value for note in _row_notes(row, value))
-    return {note: f"({chr(ord('a') + place)})" for place, note in enumerate(notes)}
+def _layout(study: Study, summary: StudySummary, marks: dict[str, str]) -> list[tuple[Column, Filler]]:
+    """Every column with what fills it."""
+    groups = len({row.group for row in summary.rows}) > 1
+    rates = len({row.learning_rate for row in summary.rows}) > 1
+    headlines = {row.headline for row in summary.rows}
+    layout: list[tuple[Column, Filler]] = [
+        (Column("group", "table", "text"), lambda row: row.group if groups else None),
+        (Column("row", "row", "text"), lambda row: _marked(row.name, _row_notes(summary, row), marks)),
+        (Column("learning_rate", "lr", form="general"), lambda row: row.learning_rate if rates else None),
+    ]
+    for key in summary.columns:
+        if key not in FIGURES:
+            layout += _metric_columns(study, key, detail=key not in headlines, marks=marks)
+    return [
+        *layout,
+        (Column("verdict", "verdict", "text"), lambda row: row.main.verdict and row.main.verdict.word),
+        (Column("vs_base", "vs base", digits=4, form="signed"), _against_base),
+        (Column("vs_base_interval", "95 % of vs base", digits=4, detail=True), _base_bounds),
+        (Column("p", "p (Holm)", digits=3, form="p"), lambda row: row.comparison and row.comparison.p),
+        (Column("runs", "runs", "text"), _runs),
+        (Column("published_parameters", "published parameters"), lambda row: _published(row, PARAMETERS, marks)),
+        (Column("parameters", "parameters"), lambda row: row.parameters),
+        *_ratio_columns(summary),
+        (
+            Column(f"published_{EPOCH_SECONDS}", "published s/epoch", digits=1, detail=True),
+            lambda row: _published(row, EPOCH_SECONDS, marks),
+        ),
+        (
+            Column(EPOCH_SECONDS, metric_title(EPOCH_SECONDS), digits=1, detail=True),
+            lambda row: _mean(row.measures[EPOCH_SECONDS].ours),
+        ),
+        (Column("seconds", "training s", digits=1), lambda row: _mean(row.seconds)),
+    ]
 
 
-def _notes(study: Study, results: Sequence[Result], marks: dict[str, str]) -> tuple[str, ...]:
-    published = (f"{study.published.title}: {study.published.source}",) if study.published.source else ()
-    footnotes = tuple(f"{mark} {note}" for note, mark in marks.items())
-    failures = tuple(f"{each.row}, seed {each.seed}: {each.error}" for each in results if each.status != "finished")
-    report = tuple(f"About the report: {text}" for text in study.footnotes)
-    budget = (f"Budget {study.budget.name}: {study.budget.how}",) if study.budget.name != FULL else ()
-    assumptions = tuple(f"Assumption: {text}" for text in study.assumptions)
-    overrides = (f"Changed for this table: {', '.join(study.overrides)}",) if study.overrides else ()
-    return published + budget + footnotes + report + assumptions + overrides + failures
+def _metric_columns(study: Study, key: str, detail: bool, marks: dict[str, str]) -> list[tuple[Column, Filler]]:
+    """Published, ours, interval, difference; the verdict too where it is not the headline's."""
+    title = metric_title(key)
+
+    def other_verdict(row: RowSummary) -> Cell:
+        found = row.measures[key].verdict
+        return None if found is None or key == row.headline else found.word
+
+    return [
+        (
+            Column(f"published_{key}", f"{study.published.title}: {title}", digits=4, detail=detail),
+            lambda row: _published(row, key, marks),
+        ),
+        (Column(key, title, digits=4, detail=detail), lambda row: row.measures[key].ours),
+        (Column(f"{key}_interval", "95 % of mean", digits=4, detail=True), lambda row: row.measures[key].interval),
+        (
+            Column(f"{key}_difference", "ours - published", digits=4, form="signed", detail=detail),
+            lambda row: row.measures[key].difference,
+        ),
+        (Column(f"{key}_verdict", f"verdict on {title}", "text", detail=True), other_verdict),
+    ]
+
+
+def _ratio_columns(summary: StudySummary) -> list[tuple[Column, Filler]]:
+    """Accuracy per million parameters, where rows differ in their number."""
+    if len({row.parameters for row in summary.rows} - {None}) < 2:
+        return []
+    return [
+        (
+            Column("published_per_million", "published acc/M", digits=4, detail=True),
+            lambda row: row.published_per_million,
+        ),
+        (Column("per_million", "acc/M", digits=4, detail=True), lambda row: row.per_million),
+    ]
+
+
+def _published(row: RowSummary, key: str, marks: dict[str, str]) -> Cell:
+    found = row.measures[key].published
+    if found is None:
+        return None
+    value = int(found.value) if key == PARAMETERS and found.value.is_integer() else found.value
+    return _marked(value, [found.note] if found.note else [], marks)
+
+
+def _marked(value: str | int | float, notes: Sequence[str], marks: dict[str, str]) -> Cell:
+    return Marked(value, " ".join(marks[note] for note in notes)) if notes else value
+
+
+def _against_base(row: RowSummary) -> Cell:
+    if row.base == row.name:
+        return "base"
+    if row.comparison is None:
+        return None
+    return Marked(row.comparison.difference, BETTER) if row.comparison.better else row.comparison.difference
+
+
+def _base_bounds(row: RowSummary) -> Cell:
+    return None if row.comparison is None else row.comparison.bounds
+
+
+def _runs(row: RowSummary) -> str:
+    """ "4/5", and how the others ended."""
+    ends = [f"{count} {how}" for count, how in ((row.diverged, "diverged"), (row.failed, "failed")) if count]
+    return ", ".join([f"{row.finished}/{row.planned}", *ends])
+
+
+def _mean(found: Estimate | None) -> float | None:
+    return None if found is None else found.mean
+
+
+# ---- notes ----
+
+
+def _row_notes(summary: StudySummary, row: RowSummary) -> list[str]:
+    """Notes on the row as a whole; what makes every row incomparable is said once for all."""
+    same = [f"the runs of {row.same_as}, which trains the same"] if row.same_as else []
+    judged = any(each.verdict for each in row.measures.values())
+    own = row.incomparable if judged and row.incomparable != summary.incomparable else ""
+    return [*row.footnotes, *same, *([f"not comparable: {own}"] if own else [])]
+
+
+def _marks(summary: StudySummary) -> dict[str, str]:
+    """A mark (a), (b), ..., (z), (aa), ... for each distinct note, in order of appearance."""
+    notes: dict[str, None] = {}
+    for row in summary.rows:
+        published = [each.published for each in row.measures.values()]
+        notes |= dict.fromkeys([*_row_notes(summary, row), *(each.note for each in published if each and each.note)])
+    return {note: f"({_letters(place)})" for place, note in enumerate(notes)}
+
+
+def _letters(place: int) -> str:
+    rest, letter = divmod(place, 26)
+    return (_letters(rest - 1) if rest else "") + chr(ord("a") + letter)
+
+
+def _notes(study: Study, summary: StudySummary, marks: dict[str, str], columns: set[str]) -> tuple[str, ...]:
+    source = study.published
+    notes = [f"{source.title}: {source.source}"] if source.source else []
+    places = [f"{metric_title(key)}, {place}" for key, place in source.columns.items() if f"published_{key}" in columns]
+    if places:
+        notes.append(f"{source.title}, columns: {'; '.join(places)}")
+    notes.append(f"Budget {summary.budget.name}: {summary.budget.how}")
+    notes += [f"{mark} {note}" for note, mark in marks.items()]
+    notes += [f"About the report: {text}" for text in study.footnotes]
+    notes += _reading_notes(summary, columns)
+    notes += [f"Assumption: {text}" for text in study.assumptions]
+    if study.overrides:
+        notes.append(f"Changed for this table: {', '.join(study.overrides)}")
+    notes += [f"{row.name}, {row.error}" for row in summary.rows if row.error]
+    return tuple(notes)
+
+
+def _reading_notes(summary: StudySummary, columns: set[str]) -> list[str]:
+    """How the statistics are to be read: only of those that the table has."""
+    percent = f"{100 * CONFIDENCE:g} %"
+    notes = []
+    if any(row.main.ours and row.main.ours.std is not None for row in summary.rows):
+        notes.append(
+            "mean ± standard deviation over the seeds that finished; "
+            f"{percent} of mean: BCa bootstrap interval, of two or three seeds about their range"
+        )
+    if "verdict" in columns:
+        notes.append(
+            f"verdict: reproduced where the published value lies in the {percent} t prediction interval of our seeds "
+            f"(from {MIN_VERDICT} seeds up); above, below: our runs lie above or below it"
+        )
+        verdicts = [row.main.verdict for row in summary.rows if row.main.verdict and not row.incomparable]
+        reasons = dict.fromkeys(each.reason for each in verdicts if each.word == "not comparable")
+        notes += [f"not comparable: {each}" for each in dict.fromkeys([summary.incomparable, *reasons]) if each]
+    if "vs_base" in columns:
+        bases = dict.fromkeys(row.base for row in summary.rows if row.base)
+        text = f"vs base: mean difference, seed by seed, to {' or '.join(map(str, bases))}"
+        if summary.tests:
+            text += (
+                f"; p: paired t-test, two-sided, corrected by Holm for {summary.tests} comparisons; "
+                f"{BETTER} better than the base row (p < {1 - CONFIDENCE:.2f})"
+            )
+        else:
+            text += f"; no test below {MIN_TEST} seeds"
+        notes.append(text)
+    if "per_million" in columns and summary.accuracy:
+        notes.append(f"acc/M: {metric_title(summary.accuracy)} per million parameters")
+    return notes

@@ -1,18 +1,22 @@
-"""Statistics, the table as data, and its renderers."""
+"""Rows summed up, the table as data, and its renderers."""
 
 import csv
+import dataclasses
 import io
+import re
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import DatasetConfig, ModelConfig, TrainConfig
-from experiments.config import PublishedSource, PublishedValue, Row, Study
-from experiments.report.render import csv_text, markdown, terminal
-from experiments.report.table import Marked, study_table
-from experiments.stats import Estimate, estimate
+from experiments.config import Budget, PublishedSource, PublishedValue, Row, Study
+from experiments.report.render import csv_text, latex, latex_text, markdown, terminal
+from experiments.report.summary import summarize
+from experiments.report.table import BETTER, Marked, study_table
+from experiments.stats import Bounds, Estimate, estimate, holm, paired_p
 from experiments.store import Result
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), optimizer={"name": "SGD", "lr": 0.01})
@@ -26,15 +30,25 @@ STUDY = Study(
         Row("reverse", CONFIG, published={"val_macro_f1": PublishedValue(0.8858)}),
         Row("new", CONFIG),
     ),
-    published=PublishedSource("the report", "its Table 2"),
+    published=PublishedSource("the report", "its Table 2", {"val_macro_f1": "last column"}),
     assumptions=("momentum 0.9",),
     overrides=("epochs=3",),
 )
+
+
+def result(row, seed, score, parameters=44726, seconds=1.0, metric="val_macro_f1"):
+    """A finished run, or without a score one that diverged."""
+    if score is None:
+        error = "training diverged at step 3"
+        return Result("k", row, seed, "diverged", parameters=parameters, seconds=seconds, error=error)
+    return Result("k", row, seed, "finished", {metric: score}, parameters=parameters, seconds=seconds)
+
+
 RESULTS = (
-    Result("k", "raw|1", 0, "finished", {"val_macro_f1": 0.25}, parameters=44726, seconds=1.0),
-    Result("k", "raw|1", 1, "finished", {"val_macro_f1": 0.75}, parameters=44726, seconds=2.0),
-    Result("k", "reverse", 0, "finished", {"val_macro_f1": 0.5}, parameters=44726, seconds=3.0),
-    Result("k", "reverse", 1, "diverged", parameters=44726, seconds=0.1, error="training diverged at step 3"),
+    result("raw|1", 0, 0.25),
+    result("raw|1", 1, 0.75, seconds=2.0),
+    result("reverse", 0, 0.5, seconds=3.0),
+    result("reverse", 1, None),
 )
 
 
@@ -51,29 +65,193 @@ def test_estimate_of_one_and_of_none():
     assert estimate([]) is None
 
 
+# ---- summary ----
+
+SEEDS = (0, 1, 2, 3, 4)
+NOISE = (0.010, -0.004, 0.007, -0.011, 0.002)
+
+
+def scores(row, mean, step=0.0, seeds=SEEDS, **others):
+    """Results around the mean; `step` is what the row adds to or takes from every second seed."""
+    return [result(row, seed, mean + NOISE[seed] + step * (-1) ** seed, **others) for seed in seeds]
+
+
+def study(*rows, **others):
+    return Study("s", "A study", "val_macro_f1", SEEDS, tuple(rows), **others)
+
+
+def test_a_row_is_compared_with_the_base_of_its_group_seed_by_seed():
+    rows = [
+        Row("base", CONFIG, group="A", base=True),
+        Row("good", CONFIG, group="A"),
+        Row("bad", CONFIG, group="A"),
+        Row("other base", CONFIG, group="B", base=True),
+        Row("noise", CONFIG, group="B"),
+    ]
+    results = [
+        *scores("base", 0.8),
+        *scores("good", 0.9, 0.002)[::-1],  # in the order of their ends, not of their seeds
+        *scores("bad", 0.7, 0.002),
+        *scores("other base", 0.95),
+        *scores("noise", 0.951, 0.01),
+    ]
+    base, good, bad, other, noise = summarize(study(*rows), results).rows
+    assert base.base == "base" and base.comparison is None and other.comparison is None and noise.base == "other base"
+    assert good.comparison.better and not bad.comparison.better and not noise.comparison.better
+    assert good.comparison.difference == pytest.approx(0.1, abs=1e-3) and good.comparison.count == 5
+    ours = {row: [each.seed for each in results if each.row == row] for row in ("base", "good")}
+    assert ours["good"] == ours["base"][::-1]
+    pairs = [("base", 0.8, "good", 0.9, 0.002), ("base", 0.8, "bad", 0.7, 0.002), ("b", 0.95, "noise", 0.951, 0.01)]
+    raw = [
+        paired_p([mean + NOISE[s] + step * (-1) ** s for s in SEEDS], [low + NOISE[s] for s in SEEDS])
+        for _, low, _, mean, step in pairs
+    ]
+    assert [each.comparison.p for each in (good, bad, noise)] == pytest.approx(holm(raw))
+    assert summarize(study(*rows), results).tests == 3
+
+
+def test_only_seeds_that_both_finished_are_compared():
+    rows = [Row("base", CONFIG, base=True), Row("other", CONFIG)]
+    results = [*scores("base", 0.8), *scores("other", 0.9, 0.002, seeds=(0, 1, 2, 3)), result("other", 4, None)]
+    other = summarize(study(*rows), results).rows[1]
+    assert other.comparison.count == 4 and other.comparison.p is None and not other.comparison.better
+    assert (other.finished, other.diverged, other.planned) == (4, 1, 5)
+    assert other.error == "seed 4: training diverged at step 3"
+
+
+def test_rows_that_train_the_same_are_tested_once():
+    rows = [
+        Row("base", CONFIG, base=True),
+        Row("again base", CONFIG, same_as="base"),
+        Row("good", CONFIG),
+        Row("again good", CONFIG, same_as="good"),
+    ]
+    summary = summarize(study(*rows), [*scores("base", 0.8), *scores("good", 0.9, 0.002)])
+    _, again_base, good, again_good = summary.rows
+    assert summary.tests == 1 and again_good.comparison == good.comparison and good.comparison.better
+    assert again_base.comparison is None and again_base.main.ours == summary.rows[0].main.ours
+
+
+@pytest.mark.parametrize(
+    ("row", "others", "expected"),
+    [
+        ({}, {}, "reproduced"),
+        ({"incomparable": "other images"}, {}, "not comparable (other images)"),
+        ({}, {"budget": Budget("lunch", "fewer epochs")}, "not comparable (budget lunch)"),
+        ({}, {"overrides": ("epochs=3",)}, "not comparable (with epochs=3)"),
+        ({}, {"overrides": ("threads=2",)}, "reproduced"),
+    ],
+)
+def test_verdict_of_a_row(row, others, expected):
+    published = {"val_macro_f1": PublishedValue(0.8)}
+    only = summarize(study(Row("a", CONFIG, published=published, **row), **others), scores("a", 0.8)).rows[0]
+    assert str(only.main.verdict) == expected and only.main.difference == pytest.approx(np.mean(NOISE))
+    assert 0.8 in only.main.prediction and only.main.interval.low < only.main.ours.mean < only.main.interval.high
+
+
+def test_a_figure_is_shown_and_not_judged():
+    published = {"parameters": PublishedValue(44000.0)}
+    only = summarize(study(Row("a", CONFIG, published=published)), scores("a", 0.8)).rows[0]
+    measure = only.measures["parameters"]
+    assert measure.verdict is None and measure.difference == 726 and measure.ours.mean == 44726
+
+
+def test_every_published_column_has_its_place():
+    published = {"test_loss": PublishedValue(0.4), "val_macro_f1": PublishedValue(0.8)}
+    summary = summarize(study(Row("a", CONFIG, published=published)), scores("a", 0.8))
+    assert summary.columns == ("val_macro_f1", "test_loss", "parameters", "seconds_per_epoch")
+
+
+def test_accuracy_per_million_parameters():
+    rows = [
+        Row("a", CONFIG, published={"val_accuracy": PublishedValue(0.6), "parameters": PublishedValue(300_000.0)}),
+        Row("b", CONFIG),
+    ]
+    of = Study("s", "A study", "val_accuracy", (0,), tuple(rows))
+    results = [result(name, 0, 0.5, size, metric="val_accuracy") for name, size in (("a", 250_000), ("b", 10**6))]
+    table = study_table(of, results)
+    assert table.column("per_million") == pytest.approx((2.0, 0.5)) and table.column("published_per_million")[0] == 2.0
+    assert "acc/M: val accuracy per million parameters" in table.notes
+    assert "per_million" not in {column.key for column in study_table(of, results[:1]).columns}
+
+
+# ---- table ----
+
+
 def test_the_table_is_data():
     table = study_table(STUDY, RESULTS)
-    raw, reverse, new = table.rows
-    assert raw[0] == "raw|1" and raw[2] == Marked(0.1549, "(a)")
-    assert raw[3] == Estimate(0.5, pytest.approx(0.35355339), 2) and raw[4:] == ("2/2", 44726, 1.5)
-    assert reverse[2] == 0.8858 and reverse[3] == Estimate(0.5, None, 1) and reverse[4] == "1/2"
-    assert new[2:] == (None, None, "0/0", None, None)
+    assert table.title == "A small study (budget: full)"
+    assert table.column("row") == ("raw|1", "reverse", "new")
+    assert table.column("published_val_macro_f1") == (Marked(0.1549, "(a)"), 0.8858, None)
+    assert table.column("val_macro_f1") == (Estimate(0.5, pytest.approx(0.35355339), 2), Estimate(0.5, None, 1), None)
+    assert table.column("val_macro_f1_interval") == (Bounds(0.25, 0.75), None, None)
+    assert table.column("runs") == ("2/2", "1/2, 1 diverged", "0/2")
+    assert table.column("parameters") == (44726, 44726, None) and table.column("seconds") == (1.5, 3.0, None)
+    assert table.column("verdict") == ("not comparable", "not comparable", None)
     assert table.notes == (
         "the report: its Table 2",
+        "the report, columns: val macro F1, last column",
+        "Budget full: every row at full length, on all samples",
         "(a) another network",
+        "mean ± standard deviation over the seeds that finished; 95 % of mean: BCa bootstrap interval, of two or three "
+        "seeds about their range",
+        "verdict: reproduced where the published value lies in the 95 % t prediction interval of our seeds (from 3 "
+        "seeds up); above, below: our runs lie above or below it",
+        "not comparable: with epochs=3",
         "Assumption: momentum 0.9",
         "Changed for this table: epochs=3",
         "reverse, seed 1: training diverged at step 3",
     )
 
 
+def test_why_rows_cannot_be_compared_is_said_once():
+    published = {"val_macro_f1": PublishedValue(0.8)}
+    alike = [Row(name, CONFIG, published=published, incomparable="other images") for name in "ab"]
+    table = study_table(study(*alike), scores("a", 0.8))
+    assert table.column("row") == ("a", "b") and table.notes.count("not comparable: other images") == 1
+    mixed = study_table(study(alike[0], Row("c", CONFIG, published=published)), scores("c", 0.8))
+    assert mixed.column("row") == (Marked("a", "(a)"), "c") and "(a) not comparable: other images" in mixed.notes
+    assert mixed.column("verdict") == ("not comparable", "reproduced")
+
+
+def test_columns_that_say_nothing_are_left_out():
+    keys = [column.key for column in study_table(study(Row("a", CONFIG)), []).columns]
+    assert keys == ["row", "val_macro_f1", "runs"]
+    slow = dataclasses.replace(CONFIG, optimizer={"name": "SGD", "lr": 0.001})
+    rows = (Row("a", CONFIG, group="Table 1"), Row("b", slow, group="Table 2"))
+    table = study_table(study(*rows), [])
+    assert table.column("learning_rate") == (0.01, 0.001) and table.column("group") == ("Table 1", "Table 2")
+
+
+def test_the_mark_of_a_better_row():
+    rows = [Row("base", CONFIG, base=True), Row("good", CONFIG, footnotes=("odd",))]
+    table = study_table(study(*rows), [*scores("base", 0.8), *scores("good", 0.9, 0.002)])
+    assert table.column("vs_base") == ("base", Marked(pytest.approx(0.1004), BETTER))
+    assert table.column("row")[1] == Marked("good", "(a)") and "(a) odd" in table.notes
+    assert "| +0.1004 * |" in markdown(table) and "| <0.001 |" in markdown(table)
+    few = study_table(study(*rows), [*scores("base", 0.8)[:4], *scores("good", 0.9, 0.002)[:4]])
+    assert "p" not in {column.key for column in few.columns} and isinstance(few.column("vs_base")[1], float)
+    assert any("no test below 5 seeds" in note for note in few.notes)
+
+
+def test_more_notes_than_letters():
+    rows = [Row(f"row {place}", CONFIG, footnotes=(f"note {place}",)) for place in range(28)]
+    marks = [cell.mark for cell in study_table(study(*rows), []).column("row")]
+    assert marks[0] == "(a)" and marks[25:] == ["(z)", "(aa)", "(ab)"]
+
+
+# ---- renderers ----
+
+
 def test_markdown_and_terminal_say_the_same():
     table = study_table(STUDY, RESULTS)
     lines = markdown(table).splitlines()
-    assert "| raw\\|1 | 0.01 | 0.1549 (a) | 0.5000 ± 0.3536 | 2/2 | 44,726 | 1.5 |" in lines
-    assert "| new | 0.01 | - | - | 0/0 | - | - |" in lines
+    start = "| raw\\|1 | 0.1549 (a) | 0.5000 ± 0.3536 | [0.2500, 0.7500] | +0.3451 | not comparable | 2/2 | 44,726 |"
+    assert any(line.startswith(start) for line in lines)
+    assert "| new | - | - | - | - | - | 0/2 | - | - |" in lines
     text = terminal(table)
     assert "0.5000 ± 0.3536" in text and "momentum 0.9" in text
+    assert "[0.2500" not in text and "More columns in the other formats: 95 % of mean" in text
     header, rule, *rows = text.splitlines()[2:7]
     assert set(rule) == {"-"} and {len(row) for row in rows} == {len(rule)} and len(header) == len(rule)
 
@@ -82,5 +260,38 @@ def test_csv_keeps_full_precision_and_splits_estimates():
     rows = list(csv.DictReader(io.StringIO(csv_text(study_table(STUDY, RESULTS)))))
     assert [row["row"] for row in rows] == ["raw|1", "reverse", "new"]
     assert float(rows[0]["val_macro_f1_std"]) == statistics.stdev([0.25, 0.75])
-    assert rows[0]["published"] == "0.1549" and rows[0]["val_macro_f1_n"] == "2"
+    assert rows[0]["published_val_macro_f1"] == "0.1549" and rows[0]["val_macro_f1_n"] == "2"
     assert rows[1]["val_macro_f1_std"] == "" and rows[2]["val_macro_f1_n"] == "0"
+    assert (rows[0]["val_macro_f1_interval_low"], rows[0]["val_macro_f1_interval_high"]) == ("0.25", "0.75")
+    assert rows[1]["val_macro_f1_interval_low"] == rows[1]["val_macro_f1_interval_high"] == ""
+
+
+def test_latex_has_booktabs_and_a_cell_for_every_column():
+    rows = [Row("base_1", CONFIG, base=True, footnotes=("50 % & more",)), Row("worse", CONFIG)]
+    table = study_table(study(*rows), [*scores("base_1", 0.8), *scores("worse", 0.7, 0.002)])
+    text = latex(table)
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"))
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(body) == 3 and {len(re.findall(r"(?<!\\)&", line)) for line in body} == {len(table.columns) - 1}
+    assert r"base\_1 (a)" in text and r"(a) 50 \% \& more" in text and r"& $-$0.09" in text
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+
+
+WORDS = {
+    "textbackslash": "\\",
+    "textasciitilde": "~",
+    "textasciicircum": "^",
+    "textless": "<",
+    "textgreater": ">",
+    "textbar": "|",
+    "textasciigrave": "`",
+}
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126)))
+def test_nothing_in_a_text_is_read_as_latex(text):
+    tokens = re.compile(r"\\([a-z]+)\{\}|\\symbol\{(34)\}|\\([&%$#_{}])|\{([\[*])\}|([^\\&%$#_{}~^<>|\"`\[*])")
+    found = list(tokens.finditer(latex_text(text)))
+    assert "".join(each[0] for each in found) == latex_text(text)
+    plain = (each[3] or each[4] or each[5] or ('"' if each[2] else WORDS[each[1]]) for each in found)
+    assert "".join(plain) == text
