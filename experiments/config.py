@@ -204,6 +204,11 @@ def _check_study(given: StudyFile, rows: Sequence[RowFile], where: str) -> None:
     _refuse_repeats(where, "row", [row.name for row in rows])
     _refuse_repeats(where, "row or stage", [*(row.name for row in rows), *(stage.name for stage in given.stages)])
     _refuse_seeds(where, given.seeds)
+    for row in rows:
+        if "," in row.name:
+            raise UserError(
+                f"{where}: the row {row.name!r} has a comma in its name, which separates the names in --rows"
+            )
     for name in (given.metric, *given.metrics, *given.published.columns):
         check_metric(name, where)
     if FULL in given.budgets:

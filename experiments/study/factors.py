@@ -1,12 +1,13 @@
 """Rows from crossed factors.
 
     factors:
-      optimizer.lr: [0.01, 0.001]                    # the values of one key: rows "lr=0.01", "lr=0.001"
-      steps:                                         # or named changes: rows "plain", "reversed"
+      optimizer.lr: [0.01, 0.001]                    # the values of one key: lr=0.01, lr=0.001
+      steps:                                         # or named changes: plain, reversed
         plain: {}
         reversed: {preprocess: {steps: [reverse]}}
 
-gives the four rows "lr=0.01, plain", "lr=0.01, reversed" and so on: the last factor changes fastest.
+gives the four rows lr=0.01/plain, lr=0.01/reversed, lr=0.001/plain and lr=0.001/reversed: the last factor changes
+fastest.
 """
 
 from __future__ import annotations
@@ -53,4 +54,4 @@ def _row(levels: tuple[tuple[str, dict[str, Any]], ...]) -> RowFile:
     changes: dict[str, Any] = {}
     for _, change in levels:
         changes = merge(changes, change)
-    return RowFile(", ".join(name for name, _ in levels), changes)
+    return RowFile("/".join(name for name, _ in levels), changes)

@@ -130,7 +130,7 @@ def test_factors_are_crossed_to_rows() -> None:
     """
     study = parse(STUDY.replace("\n    stages:", rows + "stages:"), budget="tiny")
     crossed = study.rows[3:]
-    names = ["lr=0.01, none", "lr=0.01, smooth", "lr=0.002, none", "lr=0.002, smooth"]
+    names = ["lr=0.01/none", "lr=0.01/smooth", "lr=0.002/none", "lr=0.002/smooth"]
     assert [row.name for row in crossed] == names
     assert [row.learning_rate for row in crossed] == [0.01, 0.01, 0.002, 0.002]
     assert crossed[1].config.loss["label_smoothing"] == 0.1
@@ -152,6 +152,7 @@ def test_factors_are_crossed_to_rows() -> None:
         ("changes: {optimizer: {lr: 0.001}}", "changes: {optimizer: {lr: 0.002}}",
          "row 'again': same_as names 'plain', but their optimizer differs"),
         ("        same_as: plain\n", "", "row 'again': trains the same as 'plain'; say so with same_as"),
+        ("name: again", "name: a, b", "'a, b' has a comma in its name"),
         ("footnotes: [odd]", "footnotes: [od]", "row 'pretrained': unknown footnote 'od'; did you mean 'odd'"),
         ("group: Table 2", "group: Table 1\n        base: true", "group 'Table 1' has more than one base row"),
         ("run:pretraining", "run:pretrainig", "unknown row or stage in needs.*did you mean 'pretraining'"),
