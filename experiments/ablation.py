@@ -7,8 +7,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.cli import run
+
+if TYPE_CHECKING:
+    from experiments.config import Study
+    from experiments.report.table import Table
+    from experiments.store import Store
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,6 +32,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
     parser.add_argument(
         "--check", action="store_true", help="check every study (or --study NAME) without data or training, and stop"
+    )
+    parser.add_argument(
+        "--search", action="store_true", help="run the study's search by Optuna instead of its rows (extra [search])"
     )
     return parser.parse_intermixed_args(arguments)
 
@@ -60,10 +69,9 @@ def list_studies() -> None:
 
 
 def run_ablation(options: argparse.Namespace) -> None:
-    """Run the study that the options describe, print its table and write it beside the runs."""
+    """Run the study that the options describe, or its search; print its table and write it beside the runs."""
     from experiments.config import load_study, select
     from experiments.progress import progress_for
-    from experiments.report.render import csv_text, latex, markdown, terminal
     from experiments.report.table import study_table
     from experiments.runner import planned_graph, run_graph
     from experiments.store import Store
@@ -72,13 +80,35 @@ def run_ablation(options: argparse.Namespace) -> None:
     whole = load_study(options.study or "quickstart", options.overrides, options.budget)
     study = select(whole, rows, parse_seeds(options.seeds))
     store = Store(options.out or Path("runs") / study.name)
+    if options.search:
+        return search_and_report(study, store)
     graph = planned_graph(study, store)
     with closing(progress_for([task.run for task in graph.tasks], study.metric)) as progress:
         results = run_graph(graph, store, progress)
-    table = study_table(study, results)
+    publish(study_table(study, results), "table", store)
+
+
+def search_and_report(study: Study, store: Store) -> None:
+    """Run the study's search, with a line on stderr for each trial that ended, and print and write its table."""
+    from experiments.search import Trial, run_search, search_table
+
+    def say(trial: Trial) -> None:
+        total = study.search.trials if study.search else 0
+        outcome = trial.error if trial.value is None else f"{study.metric} {trial.value:.4f}"
+        settings = " ".join(f"{name}={value}" for name, value in trial.values.items())
+        line = f"[{trial.number + 1}/{total}] trial {trial.number} {settings}: {trial.status} {outcome}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
+
+    publish(search_table(study, run_search(study, store, say)), "search", store)
+
+
+def publish(table: Table, name: str, store: Store) -> None:
+    """Print a table and write it beside the runs, once in each format."""
+    from experiments.report.render import csv_text, latex, markdown, terminal
+
     print(terminal(table))
-    texts = {"table.md": markdown(table), "table.tex": latex(table), "table.csv": csv_text(table)}
-    written = [store.write_text(name, text) for name, text in texts.items()]
+    texts = {"md": markdown(table), "tex": latex(table), "csv": csv_text(table)}
+    written = [store.write_text(f"{name}.{suffix}", text) for suffix, text in texts.items()]
     print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
 
 

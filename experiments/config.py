@@ -37,6 +37,7 @@ from experiments.study.schema import (
     check_metric,
     read_published,
 )
+from experiments.study.search import Search, check_search
 
 if TYPE_CHECKING:  # the module's place differs between Python 3.10 and later
     from importlib.resources.abc import Traversable
@@ -116,6 +117,7 @@ class Study:
     footnotes    those that concern the whole report
     overrides    were laid over all rows and stages, whatever the file says
     budget       what the study was scaled to; budgets: all that there are
+    search       settings of a row that Optuna varies, on demand
     """
 
     name: str
@@ -132,6 +134,7 @@ class Study:
     overrides: tuple[str, ...] = ()
     budget: Budget = Budget()
     budgets: tuple[Budget, ...] = (Budget(),)
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         if not self.metrics:
@@ -179,6 +182,8 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     configs = {name: configs[same.get(name, name)] for name in configs}
     needs = {each.name: _needs(each, configs[each.name]) for each in everything}
     checked_order(needs, where)
+    if given.search is not None:
+        check_search(given.search, {row.name: configs[row.name] for row in rows}, given.metric, where)
     used = {name for row in rows for name in row.footnotes}
     budgets = (Budget(), *(Budget(name, each.how) for name, each in given.budgets.items()))
     return Study(
@@ -196,6 +201,7 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         overrides=overrides,
         budget=next(each for each in budgets if each.name == budget),
         budgets=budgets,
+        search=given.search,
     )
 
 

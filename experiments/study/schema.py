@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from engine.errors import UserError, unknown
 from engine.schema import read_mapping
+from experiments.study.search import Search
 
 PARTS = ("train_", "val_", "test_")
 FIGURES = ("parameters", "seconds_per_epoch")  # published figures that are no metric of a part
@@ -120,6 +121,7 @@ class StudyFile:
     factors      crossed to further rows (see experiments.study.factors)
     assumptions  what the report leaves open, and how it was chosen here
     footnotes    what is odd about the report, by name; those that no row names concern all of it
+    search       settings of a row that Optuna varies, on demand (see experiments.study.search)
     """
 
     name: str
@@ -136,6 +138,7 @@ class StudyFile:
     assumptions: tuple[str, ...] = ()
     footnotes: dict[str, str] = field(default_factory=dict)
     budgets: dict[str, BudgetFile] = field(default_factory=dict)
+    search: Search | None = None
 
 
 def check_metric(name: str, where: str) -> None:

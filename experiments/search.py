@@ -1,0 +1,227 @@
+"""Search beyond a grid: Optuna chooses the settings of a row, and each trial is a run like any other.
+
+A trial has the key of its configuration, so one that a row or an earlier search has trained is not trained again. What
+a search has done is written nowhere else: the settings of a trial depend on the search's seed, the trial's number and
+how earlier trials went, and that stands in the runs' records and logs. The same command goes through all of it again,
+without training what is there, and goes on where it was cut off, to the same trials as if it had not been.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.data.loader import generator
+from engine.errors import UserError
+from engine.metrics import direction, is_better
+from experiments.config import Stage, Study
+from experiments.execute import logged_epochs
+from experiments.keys import Run
+from experiments.report.table import Cell, Column, Table, metric_title
+from experiments.runner import planned_graph, run_graph
+from experiments.store import Result, Store
+from experiments.study.search import Range, Search, with_values
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLER = 302  # purpose of the sampler's seeds (engine.data.loader.generator)
+
+Ended = Literal["finished", "pruned", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A configuration that was tried. `value`: of the study's metric (None unless it finished); `epochs` trained."""
+
+    number: int
+    values: Mapping[str, Any]
+    status: Ended
+    value: float | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+class Pruned(BaseException):
+    """Ends a run before its time. No Exception, like KeyboardInterrupt: the runner must not take it for a failure."""
+
+
+class _Watch:
+    """Tells Optuna of every epoch once, whether it comes from a log or from training, and ends what it gives up."""
+
+    def __init__(self, trial: optuna.Trial, metric: str, row: str):
+        self.trial, self.metric, self.row = trial, metric, row
+        self.epochs = 0
+
+    def see(self, record: Mapping[str, Any]) -> None:
+        """An epoch with its record; Pruned where the trial is to end. One that was seen before tells nothing new."""
+        if record["epoch"] <= self.epochs:
+            return
+        if self.metric not in record:
+            raise UserError(f"search: no epoch has the metric {self.metric}; it has {', '.join(record)}")
+        self.epochs = record["epoch"]
+        self.trial.report(record[self.metric], self.epochs)
+        if self.trial.should_prune():
+            raise Pruned
+
+    # ---- as the runner's listener ----
+
+    def start(self, run: Run) -> None:
+        pass
+
+    def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
+        if run.row == self.row:
+            self.see(record)
+
+    def finish(self, result: Result, repeated: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def run_search(study: Study, store: Store, listener: Callable[[Trial], None] = lambda trial: None) -> list[Trial]:
+    """All trials of the study's search, in their order; the listener hears of each when it has ended.
+
+    A trial that diverges counts for the sampler like one that was pruned: as worse than those that finished.
+    UserError where Optuna is missing or the study has no search.
+    """
+    search = study.search
+    if search is None:
+        raise UserError(f"study {study.name} has no search; write one into its file (search: …)")
+    optuna = _optuna()
+    row = next((each for each in study.rows if each.name == search.row), None)
+    if row is None:
+        raise UserError(f"the search varies the row {search.row!r}, which is not among the rows that were chosen")
+    goal = direction(study.metric, row.config.mode)
+    pruner = optuna.pruners.NopPruner()
+    if search.prune:
+        pruner = optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs)
+    history = optuna.create_study(direction="minimize" if goal == "min" else "maximize", pruner=pruner)
+    trials = []
+    for number in range(search.trials):
+        history.sampler = _sampler(search, number)
+        asked = history.ask()
+        values = {name: _suggested(asked, name, each) for name, each in search.ranges.items()}
+        trial = _run_trial(study, search, store, asked, values)
+        if trial.status == "finished":
+            history.tell(asked, trial.value)
+        else:
+            given_up = trial.status in ("pruned", "diverged")
+            history.tell(asked, state=optuna.trial.TrialState.PRUNED if given_up else optuna.trial.TrialState.FAIL)
+        trials.append(trial)
+        listener(trial)
+    return trials
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise UserError("a search needs Optuna: pip install 'cnn-engine[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
+    """A tree-structured Parzen estimator with draws of its own for each trial, so that it can begin at any of them."""
+    import optuna
+
+    seed = int(generator(search.seed, SAMPLER, 0, number).integers(2**31))
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
+
+
+def _suggested(trial: optuna.Trial, name: str, given: Range) -> Any:
+    if given.kind == "choice":  # by place: a value may be a mapping
+        return given.values[trial.suggest_categorical(name, range(len(given.values)))]
+    low, high = given.values
+    if given.kind == "integer":
+        return trial.suggest_int(name, low, high)
+    return trial.suggest_float(name, low, high, log=given.kind == "log")
+
+
+def _run_trial(study: Study, search: Search, store: Store, asked: optuna.Trial, values: Mapping[str, Any]) -> Trial:
+    """Train the trial, or take what is on record of it."""
+    number = asked.number
+    graph = planned_graph(_as_study(study, search, number, values), store)
+    run = graph.rows[0].run
+    watch = _Watch(asked, study.metric, run.row)
+    try:
+        for record in logged_epochs(store.folder(run)):
+            watch.see(record)
+        (result,) = run_graph(graph, store, watch)
+    except Pruned:
+        seconds = sum(each["seconds"] for each in logged_epochs(store.folder(run)) if each["epoch"] <= watch.epochs)
+        return Trial(number, values, "pruned", None, watch.epochs, seconds)
+    value = result.metrics.get(study.metric) if result.status == "finished" else None
+    return Trial(number, values, result.status, value, result.epochs, result.seconds, result.error)
+
+
+def _as_study(study: Study, search: Search, number: int, values: Mapping[str, Any]) -> Study:
+    """A study of one row and one seed: the trial. Rows that it needs are stages to it."""
+    row = next(each for each in study.rows if each.name == search.row)
+    config = with_values(row.config, values, f"trial {number} of {row.name!r}")
+    trial = dataclasses.replace(row, name=f"{row.name} trial {number}", config=config, same_as=None)
+    others = (Stage(each.name, each.config, each.needs) for each in study.rows if each is not row)
+    return dataclasses.replace(study, rows=(trial,), seeds=study.seeds[:1], stages=(*study.stages, *others))
+
+
+# ---- what came of it ----
+
+
+def best_trial(study: Study, trials: list[Trial]) -> Trial | None:
+    """The finished trial with the best value, the earlier one of equals."""
+    mode = direction(study.metric, next((row.config.mode for row in study.rows), None))
+    best: Trial | None = None
+    for trial in trials:
+        if trial.value is not None and is_better(trial.value, None if best is None else best.value, mode):
+            best = trial
+    return best
+
+
+def search_table(study: Study, trials: list[Trial]) -> Table:
+    """One line per trial; the best one is named below."""
+    search = study.search
+    assert search is not None
+    columns = (
+        Column("trial", "trial"),
+        *(Column(name, name, form="general") for name in search.space),
+        Column(study.metric, metric_title(study.metric), digits=4),
+        Column("status", "ended", "text"),
+        Column("epochs", "epochs"),
+        Column("seconds", "training s", digits=1),
+    )
+    rows = tuple(
+        (
+            each.number,
+            *(_cell(each.values[name]) for name in search.space),
+            each.value,
+            each.status,
+            each.epochs,
+            each.seconds,
+        )
+        for each in trials
+    )
+    best = best_trial(study, trials)
+    notes = [f"Budget {study.budget.name}: {study.budget.how}"]
+    if best is not None:
+        settings = " ".join(f"{name}={value}" for name, value in best.values.items())
+        notes.append(
+            f"best: trial {best.number} ({settings}). Its value was picked as the best of many on the data that picked "
+            "it, and so flatters: train it as a row, with several seeds, before it is compared"
+        )
+    if search.prune:
+        notes.append(
+            f"pruned: worse than the median of earlier trials at the same epoch (after {search.startup_trials} trials "
+            f"and {search.warmup_epochs} epochs)"
+        )
+    notes += [f"trial {each.number}: {each.error}" for each in trials if each.error]
+    title = f"{study.title}: search from {search.row} (budget: {study.budget.name})"
+    return Table(f"{study.name}-search", title, columns, rows, tuple(notes))
+
+
+def _cell(value: Any) -> Cell:
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
