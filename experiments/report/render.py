@@ -54,7 +54,7 @@ def terminal(table: Table) -> str:
         for line in lines
     ]
     rule = "-" * max(map(len, padded))
-    more = [f"More columns in the other formats: {', '.join(left_out)}"] if left_out else []
+    more = [_elsewhere(left_out)] if left_out else []
     notes = [textwrap.fill(note, NOTE_WIDTH, subsequent_indent="  ") for note in [*table.notes, *more]]
     body = [table.title, "", padded[0], rule, *padded[1:], *([""] if notes else []), *notes]
     return "\n".join(line.rstrip() for line in body) + "\n"
@@ -67,6 +67,10 @@ def _without_detail(table: Table) -> tuple[Table, list[str]]:
     columns = tuple(table.columns[place] for place in kept)
     rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
     return dataclasses.replace(table, columns=columns, rows=rows), list(titles)
+
+
+def _elsewhere(titles: list[str]) -> str:
+    return f"More columns in Markdown and CSV: {', '.join(titles)}"
 
 
 def _pad(text: str, width: int, column: Column) -> str:
@@ -114,14 +118,19 @@ def latex_text(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A LaTeX table for the packages booktabs and graphicx (with UTF-8 input), shrunk to the width of the text."""
+    """A LaTeX table for the packages booktabs and graphicx (with UTF-8 input), shrunk to the width of the text.
+
+    Columns of detail are left out: thirty would be too small to read.
+    """
+    table, left_out = _without_detail(table)
 
     def line(cells: list[str]) -> str:
         escaped = [re.sub(r"^-(?=\d)", "$-$", cell) for cell in map(latex_text, cells)]
         return f"    {' & '.join(escaped)} \\\\"
 
     places = "".join("l" if column.kind == "text" else "r" for column in table.columns)
-    notes = [rf"  \par\smallskip\noindent {latex_text(note)}" for note in table.notes]
+    more = [_elsewhere(left_out)] if left_out else []
+    notes = [rf"  \par\smallskip\noindent {latex_text(note)}" for note in [*table.notes, *more]]
     body = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
