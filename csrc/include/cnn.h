@@ -371,6 +371,34 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run);
 void *cnn_program_arena(cnn_program *program);
 int64_t cnn_program_workspace_bytes(const cnn_program *program);
 
+/* ---- batches of images ---------------------------------------------------------------------------------------- */
+
+/* Where a pixel comes from that a shift moved in from outside: a b c d with nothing, a a | a b c d | d d,
+ * b a | a b c d | d c, c d | a b c d | a b. */
+typedef enum cnn_fill { CNN_FILL_CONSTANT = 0, CNN_FILL_NEAREST, CNN_FILL_REFLECT, CNN_FILL_WRAP } cnn_fill;
+
+/* A batch that is taken from a set of images. The tables that may be NULL have an entry per sample of the batch. */
+typedef struct cnn_image_batch {
+    const uint8_t *images;  /* [count][C][H][W]; may be a memory map */
+    const int64_t *indices; /* [n], each in 0 ... count-1 */
+    ptrdiff_t n, c, h, w;
+    const float *scale, *offset; /* [C], or [n][C] with per_sample */
+    bool per_sample;
+    const int32_t *shifts; /* NULL, or [n][2]: rows down, columns to the right */
+    cnn_fill fill;
+    uint8_t fill_value;    /* with CNN_FILL_CONSTANT */
+    const uint8_t *flips;  /* NULL, or [n]: not 0 mirrors left to right */
+    const int32_t *boxes;  /* NULL, or [n][box_count][4]: top, left, bottom, right, ends exclusive; may reach outside */
+    const uint8_t *paints; /* [n][box_count][C], where there are boxes: their pixels */
+    ptrdiff_t box_count;
+} cnn_image_batch;
+
+/* dst [n][C][H][W] = pixel * scale + offset, both roundings done, of each sample: shifted, then mirrored, then with its
+ * boxes painted one after the other. dst does not overlap anything. Every sample is one worker's; threads in
+ * 1 ... CNN_MAX_THREADS. */
+cnn_status cnn_gather_images(float *dst, const cnn_image_batch *batch, int threads);
+void cnn_ref_gather_images(float *dst, const cnn_image_batch *batch);
+
 /* ---- threads, instruction sets, random numbers, matrices -------------------------------------------------------- */
 
 /* The one place that decides the number of threads: an explicit count (honoured above the core count too), else

@@ -195,6 +195,9 @@ enum { CNN_NORM_COLUMNS = 1024 };
                            const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns))                                     \
     X(normalize_unpool, (float *diff_src, const float *diff_dst, const uint8_t *argmax, const float *src,                \
                          const float *mask, const cnn_norm *norm, ptrdiff_t pixels, ptrdiff_t c, ptrdiff_t line))        \
+    /* dst[i] = src[i] * scale + offset in two roundings, and the same of src[count - 1 - i] */                          \
+    X(scale_bytes, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))       \
+    X(scale_mirrored, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))    \
     X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
                      ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \
     X(sgd_plain, (float *restrict parameters, const float *restrict gradients, ptrdiff_t count,                          \

@@ -1,6 +1,6 @@
 # The part of cnn.h that the module uses, word for word.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "stdbool.h":
@@ -172,6 +172,30 @@ cdef extern from "cnn.h" nogil:
     cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     void *cnn_program_arena(cnn_program *program)
     int64_t cnn_program_workspace_bytes(const cnn_program *program)
+
+    ctypedef enum cnn_fill:
+        CNN_FILL_CONSTANT
+        CNN_FILL_NEAREST
+        CNN_FILL_REFLECT
+        CNN_FILL_WRAP
+
+    ctypedef struct cnn_image_batch:
+        const uint8_t *images
+        const int64_t *indices
+        ptrdiff_t n, c, h, w
+        const float *scale
+        const float *offset
+        c_bool per_sample
+        const int32_t *shifts
+        cnn_fill fill
+        uint8_t fill_value
+        const uint8_t *flips
+        const int32_t *boxes
+        const uint8_t *paints
+        ptrdiff_t box_count
+
+    cnn_status cnn_gather_images(float *dst, const cnn_image_batch *batch, int threads)
+    void cnn_ref_gather_images(float *dst, const cnn_image_batch *batch)
 
     cnn_status cnn_set_threads(int threads)
     int cnn_get_threads()

@@ -8,6 +8,7 @@ ABI_VERSION: int
 ALIGNMENT: int
 MAX_EXTERNALS: int
 MAX_THREADS: int
+FILLS: dict[str, int]
 PANEL: int
 SEGMENT_DTYPE: np.dtype[Any]
 
@@ -91,6 +92,22 @@ def isa() -> str: ...
 def set_isa(name: str | None) -> None: ...
 def available_isas() -> list[str]: ...
 def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
+def philox_draws(counters: NDArray[np.uint32], key: Sequence[int]) -> NDArray[np.uint32]: ...
+def gather_images(
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    *,
+    shifts: NDArray[np.int32] | None = None,
+    fill: str = "constant",
+    fill_value: int = 0,
+    flips: NDArray[np.bool_] | None = None,
+    boxes: NDArray[np.int32] | None = None,
+    paints: NDArray[np.uint8] | None = None,
+    threads: int = 1,
+    reference: bool = False,
+) -> NDArray[np.float32]: ...
 def fma_burst(rounds: int) -> float: ...
 def sgemm(
     a: NDArray[np.float32],

@@ -50,6 +50,13 @@ SPACES = {
     "external": CNN_SPACE_EXTERNAL,
 }
 
+FILLS = {
+    "constant": CNN_FILL_CONSTANT,
+    "nearest": CNN_FILL_NEAREST,
+    "reflect": CNN_FILL_REFLECT,
+    "wrap": CNN_FILL_WRAP,
+}
+
 _DTYPES = {"u8": np.dtype(np.uint8), "i64": np.dtype(np.int64), "seg": SEGMENT_DTYPE}
 
 
@@ -463,6 +470,87 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
     return OpResult(state.loss, state.gradient_norm, state.elapsed)
 
 
+# ---- batches of images -------------------------------------------------------------------------------------------
+
+
+def gather_images(images, indices, scale, offset, *, shifts=None, str fill="constant", int fill_value=0, flips=None,
+                  boxes=None, paints=None, int threads=1, bint reference=False):
+    """float32 (n, C, H, W): pixel * scale + offset of the samples ``indices`` of ``images``, changed on the way.
+
+    images             uint8 (N, C, H, W) without gaps; may be a memory map
+    indices            int64 (n,), each in 0 ... N-1
+    scale, offset      float32 (C,), or (n, C) for factors of each sample's own
+    shifts             int32 (n, 2): rows down and columns to the right; what comes in from outside is ``fill``ed:
+                       constant (fill_value, 0 to 255), nearest, reflect (the border twice), wrap
+    flips              bool (n,): mirror left to right, after the shift
+    boxes, paints      int32 (n, k, 4): top, left, bottom, right, ends exclusive, in the image as it then lies, painted
+                       one after the other with ``paints``, uint8 (n, k, C), before scale and offset
+    Releases the GIL. The bits depend neither on threads nor on the instruction set. ValueError for what does not fit.
+    """
+    cdef cnn_image_batch batch
+    cdef cnn_status status = CNN_OK
+    cdef ptrdiff_t n = len(indices), boxes_each = 0
+    cdef float *dst
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ValueError(f"gather_images: images must be uint8 of shape (N, C, H, W), got {kind}")
+    if not images.flags.c_contiguous:
+        raise ValueError("gather_images: images must be C-contiguous")
+    count, channels, height, width = images.shape
+    if fill not in FILLS:
+        raise ValueError(f"gather_images: fill must be one of {', '.join(FILLS)}, got {fill!r}")
+    if not 0 <= fill_value <= 255:
+        raise ValueError(f"gather_images: fill_value must be in 0 to 255, got {fill_value}")
+    if not 1 <= threads <= CNN_MAX_THREADS:
+        raise ValueError(f"gather_images: threads must be in 1 to {CNN_MAX_THREADS}, got {threads}")
+    indices = _table("gather_images", "indices", indices, np.int64, (n,))
+    if n and not (indices.min() >= 0 and indices.max() < count):
+        raise ValueError(f"gather_images: indices run from {indices.min()} to {indices.max()}, expected 0 to {count - 1}")
+    per_sample = getattr(scale, "ndim", 0) == 2
+    factors = (n, channels) if per_sample else (channels,)
+    scale = _table("gather_images", "scale", scale, np.float32, factors)
+    offset = _table("gather_images", "offset", offset, np.float32, factors)
+    memset(&batch, 0, sizeof(batch))
+    if shifts is not None:
+        shifts = _table("gather_images", "shifts", shifts, np.int32, (n, 2))
+        batch.shifts = <const int32_t *>_address(shifts)
+    if flips is not None:
+        flips = _table("gather_images", "flips", flips, np.bool_, (n,))
+        batch.flips = <const uint8_t *>_address(flips)
+    if boxes is not None:
+        boxes_each = boxes.shape[1] if getattr(boxes, "ndim", 0) == 3 else 0
+        boxes = _table("gather_images", "boxes", boxes, np.int32, (n, boxes_each, 4))
+        paints = _table("gather_images", "paints", paints, np.uint8, (n, boxes_each, channels))
+        batch.boxes = <const int32_t *>_address(boxes)
+        batch.paints = <const uint8_t *>_address(paints)
+        batch.box_count = boxes_each
+    result = np.empty((n, channels, height, width), np.float32)
+    dst = <float *>_address(result)
+    batch.images = <const uint8_t *>_address(images)
+    batch.indices = <const int64_t *>_address(indices)
+    batch.n, batch.c, batch.h, batch.w = n, channels, height, width
+    batch.scale = <const float *>_address(scale)
+    batch.offset = <const float *>_address(offset)
+    batch.per_sample = per_sample
+    batch.fill = <cnn_fill><int>FILLS[fill]
+    batch.fill_value = <uint8_t>fill_value
+    with nogil:
+        if reference:
+            cnn_ref_gather_images(dst, &batch)
+        else:
+            status = cnn_gather_images(dst, &batch, threads)
+    _check(status)
+    return result
+
+
+def _table(where, name, array, dtype, shape):
+    """The array, if it has this type, this shape and no gaps."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{where}: {name} must be {np.dtype(dtype)} of shape {shape}, got {kind}")
+    return np.ascontiguousarray(array)
+
+
 # ---- threads, instruction sets, random numbers, matrices ---------------------------------------------------------
 
 
@@ -540,6 +628,21 @@ def philox4x32(counter, key):
         k[i] = key[i]
     cnn_philox4x32(c, k, draws)
     return draws[0], draws[1], draws[2], draws[3]
+
+
+def philox_draws(counters, key):
+    """Four draws of Philox4x32-10 for every row of counters, uint32 (n, 4), and one pair of key words: uint32 (n, 4)."""
+    cdef cnp.ndarray c = _table("philox_draws", "counters", counters, np.uint32, (len(counters), 4))
+    cdef cnp.ndarray draws = np.empty((len(counters), 4), np.uint32)
+    cdef const uint32_t *given = <const uint32_t *>_address(c)
+    cdef uint32_t *drawn = <uint32_t *>_address(draws)
+    cdef ptrdiff_t i, n = len(counters)
+    cdef uint32_t k[2]
+    k[0], k[1] = key
+    with nogil:
+        for i in range(n):
+            cnn_philox4x32(given + 4 * i, k, drawn + 4 * i)
+    return draws
 
 
 def fma_burst(int64_t rounds):

@@ -7,6 +7,7 @@
 #include "bodies/dropout.h"
 #include "bodies/few_rows.h"
 #include "bodies/gemm_tile.h"
+#include "bodies/images.h"
 #include "bodies/layout.h"
 #include "bodies/loss.h"
 #include "bodies/norm.h"

@@ -1,0 +1,19 @@
+/* Where the pixel at `at` of a shifted row or column comes from; -1: from the fill value. */
+#ifndef CNN_IMAGES_H
+#define CNN_IMAGES_H
+
+#include "internal.h"
+
+static inline ptrdiff_t cnn_fill_source(cnn_fill fill, ptrdiff_t at, ptrdiff_t extent)
+{
+    if (at >= 0 && at < extent) return at;
+    if (fill == CNN_FILL_NEAREST) return at < 0 ? 0 : extent - 1;
+    if (fill == CNN_FILL_WRAP) return at - cnn_floor_div(at, extent) * extent;
+    if (fill == CNN_FILL_REFLECT) {
+        const ptrdiff_t period = 2 * extent, place = at - cnn_floor_div(at, period) * period;
+        return place < extent ? place : period - 1 - place;
+    }
+    return -1;
+}
+
+#endif
