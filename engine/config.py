@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from engine.data.augment import AugmentConfig
 from engine.data.noise import LabelNoise
 from engine.data.preprocess import Preprocess
 from engine.data.selection import Selection
@@ -90,17 +90,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
-    """Random changes while training. mixup: alpha of its Beta distribution, 0 for none."""
-
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (self.mixup >= 0 and math.isfinite(self.mixup)):
-            raise UserError(f"mixup must be a finite number of at least 0, got {self.mixup}")
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """All keys of a configuration file; only `dataset` and `model` have no default.
 
@@ -176,8 +165,9 @@ class TrainConfig:
                 raise UserError("pseudo_labels: their weight needs the loss CrossEntropy")
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration with all defaults, as it would stand in a file."""
-        return {**dataclasses.asdict(self), "preprocess": self.preprocess.to_dict()}
+        """The configuration with all defaults, as it would stand in a file; augmentations that are off are left out."""
+        own = {"preprocess": self.preprocess.to_dict(), "augment": self.augment.describe()}
+        return {**dataclasses.asdict(self), **own}
 
 
 # These keys take `false` for "none", as the script of the NumtaDB report has it.

@@ -75,6 +75,9 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
             return None
         return _read_any([each for each in arguments if each is not type(None)], value, where)
     if dataclasses.is_dataclass(hint):
+        shorthand = getattr(hint, "SHORTHAND", None)  # the field that a value alone stands for
+        if shorthand is not None and not isinstance(value, Mapping):
+            return read_mapping(typing.cast(type, hint), {shorthand: value}, where)
         return read_mapping(typing.cast(type, hint), value, where)
     if origin is typing.Literal:
         if value not in arguments:

@@ -191,8 +191,6 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
 
 def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
     """The loader of the training set, with the configuration's augmentation."""
-    from dataclasses import asdict
-
     from engine.data.loader import Loader, Mixup
     from engine.data.weights import weighted
 
@@ -203,8 +201,9 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
         config.batch_size,
         seed=config.seed,
         drop_last=config.drop_last,
+        augment=config.augment,
         batch_transform=Mixup(config.augment.mixup, len(dataset.class_names)) if config.augment.mixup else None,
-        description=asdict(config.augment),
+        description=config.augment.describe(),
     )
 
 
@@ -266,6 +265,17 @@ def split_and_prepare(
     config: TrainConfig, raw: RawDataset, root: Path | None, where: str = ""
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """The three parts of `load_data`, the first two from these samples."""
+    train_set, validation, test = _prepared_parts(config, raw, root, where)
+    # What is measured on images is measured on the training part alone.
+    fitted = config.preprocess.fitted(train_set.images)
+    train_set = train_set.with_preprocess(fitted)
+    return train_set, validation and validation.with_preprocess(fitted), test and test.with_preprocess(fitted)
+
+
+def _prepared_parts(
+    config: TrainConfig, raw: RawDataset, root: Path | None, where: str
+) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """The same with the preprocess as it is configured."""
     from engine.data.dataset import prepare
     from engine.data.readers import read_dataset
     from engine.errors import UserError

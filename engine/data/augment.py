@@ -1,176 +1,369 @@
-"""Image functions of the NumtaDB report: reverse, morphology, crop to the digit, and mixup.
+"""Random changes of training images: what the section `augment` of a configuration may say, and how a batch gets them.
 
-An image here is a uint8 array (H, W) or (H, W, C) with C in 1..4, as `read_image` gives it. Every function is pure:
-the input is not written, and the same input gives the same bytes. Kernel sizes and margins are in pixels of the image
-as given and are meant for sheets of about 180 pixels; `enlarge_small` brings smaller images up to that scale first,
-since a 3x3 opening at 28x28 wipes out most digits. `apply_steps` does so by itself.
+They come in this order: rotation and scaling (one movement, OpenCV), shift or crop, flip, contour cutout, cutout, and
+mixup on the normalised batch. Shift, flip and the painting of squares are the C core's (`cnncore.gather_images`).
 
-Errors: `engine.errors.UserError` for an array that is no such image, an even or negative kernel, or an unknown step.
+Draws are words of Philox4x32-10, keyed (seed; sample, block, epoch, which augmentation): an image gets the same change
+in the same epoch whatever its batch, and one augmentation more or less does not change the draws of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.images import Image, load_cv2
+from engine.data.steps import ink_mask, paper_of
 from engine.errors import UserError, unknown
 
-SMALL_SIDE = 90
-ENLARGE_FACTOR = 4
-# Ink must differ from the paper by this many grey levels: below it an image counts as an empty sheet with noise.
-MIN_CONTRAST = 32
+Words = NDArray[np.uint32]
+Fill = Literal["nearest", "constant", "reflect", "wrap"]
+
+ROTATION, SCALING, SHIFT, CROP, FLIP, CONTOUR_CUTOUT, CUTOUT = range(7)
+PURPOSE = 0xA06E0000  # keeps these draws apart from those of dropout layers, which have small numbers in its place
 
 
-def check_image(image: Image) -> Image:
-    """Return `image` when it is a non-empty uint8 array (H, W) or (H, W, C) with C in 1..4; else raise UserError."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise UserError(f"an image must be a uint8 array, got {kind}")
-    if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] > 4):
-        raise UserError(f"an image must have shape (H, W) or (H, W, C) with C in 1..4, got {image.shape}")
-    return image
+def _check_fill(what: str, fill: str, value: int) -> None:
+    if fill not in cnncore.FILLS:
+        raise unknown(f"{what} fill", fill, cnncore.FILLS)
+    if not 0 <= value <= 255:
+        raise UserError(f"{what} value must be a grey level in 0..255, got {value}")
 
 
-def _square_kernel(size: int) -> Image:
-    if size < 1 or size % 2 == 0:
-        raise UserError(f"the kernel of a morphological step must be odd and positive, got {size}")
-    return np.ones((size, size), np.uint8)
+def _check_squares(what: str, size: float, count: int, probability: float) -> None:
+    if not 0 < size <= 1:
+        raise UserError(f"{what} size is a share of the image's shorter side, above 0 and at most 1, got {size}")
+    if not 1 <= count <= 64:
+        raise UserError(f"{what} count must be in 1..64, got {count}")
+    _check_probability(f"{what} probability", probability)
 
 
-def _same_rank(result: NDArray[np.uint8], image: Image) -> Image:
-    """OpenCV drops the last axis of (H, W, 1): put it back."""
-    return result[:, :, None] if result.ndim < image.ndim else result
+def _check_probability(what: str, probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise UserError(f"{what} must be a probability, 0 to 1, got {probability}")
 
 
-def enlarge_small(image: Image, below: int = SMALL_SIDE, factor: int = ENLARGE_FACTOR) -> Image:
-    """Enlarge by `factor` (cubic) when the longer side is under `below` pixels; else return the image itself."""
-    check_image(image)
-    height, width = image.shape[:2]
-    if max(height, width) >= below:
-        return image
-    cv2 = load_cv2()
-    size = (width * factor, height * factor)
-    return _same_rank(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), image)
+@dataclass(frozen=True)
+class Rotation:
+    """About the middle by an angle, uniform in -degrees … degrees (bilinear); `fill` as for Shift."""
+
+    SHORTHAND: ClassVar[str] = "degrees"
+    degrees: float = 10.0
+    fill: Fill = "nearest"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.degrees <= 180:
+            raise UserError(f"rotation degrees must be above 0 and at most 180, got {self.degrees}")
+        _check_fill("rotation", self.fill, self.value)
 
 
-def resize(image: Image, height: int, width: int) -> Image:
-    """Resize to height x width: area averages when both sides shrink, linear interpolation otherwise."""
-    check_image(image)
-    if height < 1 or width < 1:
-        raise UserError(f"an image cannot be resized to {height}x{width}")
-    cv2 = load_cv2()
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return _same_rank(cv2.resize(image, (width, height), interpolation=interpolation), image)
+@dataclass(frozen=True)
+class Scaling:
+    """About the middle by a factor, uniform in 1-amount … 1+amount (bilinear); `fill` as for Shift."""
+
+    SHORTHAND: ClassVar[str] = "amount"
+    amount: float = 0.1
+    fill: Fill = "nearest"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.amount < 1:
+            raise UserError(f"scaling amount must lie between 0 and 1, got {self.amount}")
+        _check_fill("scaling", self.fill, self.value)
 
 
-def invert(image: Image) -> Image:
-    """Reverse of the report: 255 - value, so that black ink on white paper becomes white on black."""
-    return 255 - check_image(image)
+@dataclass(frozen=True)
+class Shift:
+    """By whole pixels down and to the right, each uniform in -fraction … fraction of height and width, then rounded.
 
-
-def dilation(image: Image, kernel: int = 3) -> Image:
-    """Largest value in a kernel x kernel square: thickens bright strokes (reverse a black-on-white sheet first)."""
-    check_image(image)
-    return _same_rank(load_cv2().dilate(image, _square_kernel(kernel)), image)
-
-
-def erosion(image: Image, kernel: int = 3) -> Image:
-    """Smallest value in a kernel x kernel square: thins bright strokes, thickens dark ones."""
-    check_image(image)
-    return _same_rank(load_cv2().erode(image, _square_kernel(kernel)), image)
-
-
-def opening(image: Image, kernel: int = 3) -> Image:
-    """Erosion, then dilation: removes bright specks smaller than the kernel."""
-    check_image(image)
-    cv2 = load_cv2()
-    return _same_rank(cv2.morphologyEx(image, cv2.MORPH_OPEN, _square_kernel(kernel)), image)
-
-
-def _ink_strength(image: Image) -> Image:
-    """Distance of each pixel from the paper, (H, W): the paper's value is the median of the outermost pixels."""
-    cv2 = load_cv2()
-    if image.ndim == 3 and image.shape[2] >= 3:
-        grey = cv2.cvtColor(image[:, :, :3], cv2.COLOR_RGB2GRAY)
-    else:
-        grey = image[:, :, 0] if image.ndim == 3 else image
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    paper = np.full_like(grey, int(np.median(border)))
-    return cv2.absdiff(grey, paper)
-
-
-def ink_box(image: Image, kernel: int = 3) -> tuple[int, int, int, int] | None:
-    """Box (top, left, bottom, right), ends exclusive, round all contours of the ink; None for an empty sheet.
-
-    Ink is what differs from the paper, whichever of the two is darker: threshold by Otsu's method (1979), opening with
-    `kernel` against specks, outer contours, union of their rectangles.
+    fill: what comes in from outside: the nearest pixel (Keras' default), a constant `value`, the image reflected, or
+    its other end (wrap).
     """
-    strength = _ink_strength(check_image(image))
-    if int(strength.max()) < MIN_CONTRAST:
-        return None
-    cv2 = load_cv2()
-    _, mask = cv2.threshold(strength, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    contours, _ = cv2.findContours(opening(mask, kernel), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        return None
-    boxes = np.array([cv2.boundingRect(contour) for contour in contours])
-    left, top = boxes[:, :2].min(axis=0)
-    right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-    return int(top), int(left), int(bottom), int(right)
+
+    SHORTHAND: ClassVar[str] = "fraction"
+    fraction: float = 0.1
+    fill: Fill = "nearest"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise UserError(f"shift fraction must be above 0 and at most 1, got {self.fraction}")
+        _check_fill("shift", self.fill, self.value)
 
 
-def bounding_box(image: Image, kernel: int = 3, margin: int = 4) -> Image:
-    """BBox of the report: crop to the ink's box plus `margin` pixels, kept inside the image.
+@dataclass(frozen=True)
+class Crop:
+    """Of the size of the image, at a random place of the image with `padding` pixels around it; `fill` as for Shift."""
 
-    An empty sheet (no contour left after the opening) is returned unchanged.
+    SHORTHAND: ClassVar[str] = "padding"
+    padding: int = 4
+    fill: Fill = "constant"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.padding <= 1000:
+            raise UserError(f"crop padding must be in 1..1000 pixels, got {self.padding}")
+        _check_fill("crop", self.fill, self.value)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Squares at random places become `value` (DeVries & Taylor 2017); they may reach over the border.
+
+    size          of a square's side, as a share of the image's shorter side
+    count         squares, of which each is there with `probability`
     """
-    if margin < 0:
-        raise UserError(f"the margin of a bounding box must not be negative, got {margin}")
-    box = ink_box(image, kernel)
-    if box is None:
-        return image
-    top, left, bottom, right = box
-    rows = slice(max(top - margin, 0), bottom + margin)
-    columns = slice(max(left - margin, 0), right + margin)
-    return np.ascontiguousarray(image[rows, columns])
+
+    SHORTHAND: ClassVar[str] = "size"
+    size: float = 0.5
+    count: int = 1
+    probability: float = 1.0
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        _check_squares("cutout", self.size, self.count, self.probability)
+        if not 0 <= self.value <= 255:
+            raise UserError(f"cutout value must be a grey level in 0..255, got {self.value}")
 
 
-STEPS: Mapping[str, Callable[[Image], Image]] = MappingProxyType(
-    {
-        "bbox": bounding_box,
-        "reverse": invert,
-        "dilation": dilation,
-        "erosion": erosion,
-        "opening": opening,
+@dataclass(frozen=True)
+class ContourCutout:
+    """Squares round random points of the ink's contour become paper (NumtaDB report); an empty image has none.
+
+    size, count, probability as for Cutout. value: a grey level instead of the paper's.
+    """
+
+    SHORTHAND: ClassVar[str] = "size"
+    size: float = 0.12
+    count: int = 3
+    probability: float = 0.5
+    value: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_squares("contour_cutout", self.size, self.count, self.probability)
+        if self.value is not None and not 0 <= self.value <= 255:
+            raise UserError(f"contour_cutout value must be a grey level in 0..255, got {self.value}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes while training; null for none. A value alone is a section's first key: `shift: 0.1`.
+
+    flip   probability of a mirrored image
+    mixup  alpha of its Beta distribution, 0 for none
+    """
+
+    rotation: Rotation | None = None
+    scaling: Scaling | None = None
+    shift: Shift | None = None
+    crop: Crop | None = None
+    flip: float = 0.0
+    contour_cutout: ContourCutout | None = None
+    cutout: Cutout | None = None
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.mixup >= 0 and math.isfinite(self.mixup)):
+            raise UserError(f"mixup must be a finite number of at least 0, got {self.mixup}")
+        _check_probability("flip", self.flip)
+        if self.shift and self.crop:
+            raise UserError("shift and crop both move the image; give one of them")
+        if self.rotation and self.scaling:
+            ours, theirs = (self.rotation.fill, self.rotation.value), (self.scaling.fill, self.scaling.value)
+            if ours != theirs:
+                raise UserError(f"rotation and scaling are one movement: give both the same fill, not {ours}, {theirs}")
+
+    @property
+    def moves(self) -> Shift | Crop | None:
+        return self.shift or self.crop
+
+    @property
+    def warps(self) -> Rotation | Scaling | None:
+        return self.rotation or self.scaling
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether anything but mixup is asked for."""
+        return bool(self.warps or self.moves or self.flip or self.contour_cutout or self.cutout)
+
+    def describe(self) -> dict[str, Any]:
+        """What is asked for, in JSON's own types; mixup always, as in the checkpoints of earlier versions."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value or name == "mixup"}
+
+
+def draws(seed: int, epoch: int, samples: NDArray[np.int64], which: int, count: int) -> Words:
+    """`count` 32-bit words for each sample, (n, count), of one augmentation in one epoch."""
+    blocks = -(-count // 4)
+    counters = np.empty((len(samples), blocks, 4), np.uint32)
+    counters[..., 0] = samples[:, None]
+    counters[..., 1] = np.arange(blocks)
+    counters[..., 2] = epoch
+    counters[..., 3] = PURPOSE + which
+    words = cnncore.philox_draws(counters.reshape(-1, 4), (seed & 0xFFFFFFFF, seed >> 32))
+    return words.reshape(len(samples), -1)[:, :count]
+
+
+def uniform(words: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
+    """Words as numbers in low … high."""
+    return low + (high - low) * (words * 2.0**-32)
+
+
+def whole(words: NDArray[Any], low: int, high: int) -> NDArray[np.int64]:
+    """Words as whole numbers in low … high, both included."""
+    return low + (words.astype(np.int64) * (high - low + 1) >> 32)
+
+
+def rotate_and_scale(images: Image, augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]) -> None:
+    """Rotation and scaling of a batch in place: uint8 (n, C, H, W), whose samples have these numbers."""
+    how = augment.warps
+    if how is None:
+        return
+    cv2 = load_cv2()
+    borders = {
+        "nearest": cv2.BORDER_REPLICATE,
+        "constant": cv2.BORDER_CONSTANT,
+        "reflect": cv2.BORDER_REFLECT,
+        "wrap": cv2.BORDER_WRAP,
     }
-)
-# These work in pixels, so that the scale of the image matters to them.
-SCALE_STEPS = frozenset({"bbox", "dilation", "erosion", "opening"})
+    angles, factors = np.zeros(len(samples)), np.ones(len(samples))
+    if augment.rotation:
+        degrees = augment.rotation.degrees
+        angles = uniform(draws(seed, epoch, samples, ROTATION, 1)[:, 0], -degrees, degrees)
+    if augment.scaling:
+        amount = augment.scaling.amount
+        factors = uniform(draws(seed, epoch, samples, SCALING, 1)[:, 0], 1 - amount, 1 + amount)
+    height, width = images.shape[2:]
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    for image, angle, factor in zip(images, angles, factors):
+        matrix = cv2.getRotationMatrix2D(middle, float(angle), float(factor))
+        for channel in image:
+            channel[...] = cv2.warpAffine(
+                channel,
+                matrix,
+                (width, height),
+                flags=cv2.INTER_LINEAR,
+                borderMode=borders[how.fill],
+                borderValue=how.value,
+            )
 
 
-def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
-    """Return the steps as a tuple; an unknown one raises UserError that names the nearest."""
-    names = tuple(steps)
-    for name in names:
-        if name not in STEPS:
-            raise unknown("image step", name, STEPS)
-    return names
+def contour_points(image: Image) -> NDArray[np.int32]:
+    """Points (row, column) of all contours of the ink of a uint8 (C, H, W) image, (P, 2); none in an empty one."""
+    mask = ink_mask(_channels_last(image))
+    if mask is None:
+        return np.empty((0, 2), np.int32)
+    cv2 = load_cv2()
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return np.concatenate(contours)[:, 0, ::-1]
 
 
-def apply_steps(image: Image, steps: Iterable[str]) -> Image:
-    """Apply the named steps in order; with a step that works in pixels a small image is enlarged once, at the start."""
-    names = check_steps(steps)
-    check_image(image)
-    if SCALE_STEPS.intersection(names):
-        image = enlarge_small(image)
-    for name in names:
-        image = STEPS[name](image)
-    return image
+def _channels_last(image: Image) -> Image:
+    return image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+
+
+def changes(
+    images: Image,
+    indices: NDArray[np.int64],
+    augment: AugmentConfig,
+    seed: int,
+    epoch: int,
+    samples: NDArray[np.int64],
+) -> dict[str, Any]:
+    """The arguments of `cnncore.gather_images` that shift, flip and paint a batch.
+
+    images[indices] are the samples with the numbers `samples`, uint8 (C, H, W) each.
+    """
+    height, width = images.shape[2:]
+    found: dict[str, Any] = {}
+    shifts = np.zeros((len(samples), 2), np.int32)
+    flips = np.zeros(len(samples), np.bool_)
+    if augment.moves is not None:
+        shifts = _shifts(augment, seed, epoch, samples, height, width)
+        found |= {"shifts": shifts, "fill": augment.moves.fill, "fill_value": augment.moves.value}
+    if augment.flip:
+        flips = uniform(draws(seed, epoch, samples, FLIP, 1)[:, 0], 0, 1) < augment.flip
+        found["flips"] = flips
+    squares = []
+    if augment.contour_cutout:
+        words = draws(seed, epoch, samples, CONTOUR_CUTOUT, 2 * augment.contour_cutout.count)
+        squares.append(_contour_squares(images, indices, augment.contour_cutout, words, shifts, flips))
+    if augment.cutout:
+        words = draws(seed, epoch, samples, CUTOUT, 3 * augment.cutout.count)
+        squares.append(_squares(augment.cutout, words, images.shape[1], height, width))
+    if squares:
+        found["boxes"] = np.concatenate([boxes for boxes, _ in squares], axis=1)
+        found["paints"] = np.concatenate([paints for _, paints in squares], axis=1)
+    return found
+
+
+def _shifts(
+    augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64], height: int, width: int
+) -> NDArray[np.int32]:
+    if augment.crop:
+        padding = augment.crop.padding
+        return whole(draws(seed, epoch, samples, CROP, 2), -padding, padding).astype(np.int32)
+    assert augment.shift is not None
+    fraction = augment.shift.fraction
+    moved = uniform(draws(seed, epoch, samples, SHIFT, 2), -fraction, fraction) * (height, width)
+    return np.rint(moved).astype(np.int32)
+
+
+def _boxes_round(centres: NDArray[np.int64], side: int, there: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Boxes (…, 4) of this side round centres (…, 2); an empty one where none is `there`."""
+    first = centres - side // 2
+    boxes = np.concatenate([first, first + side], axis=-1)
+    return np.where(there[..., None], boxes, 0).astype(np.int32)
+
+
+def _side(size: float, height: int, width: int) -> int:
+    return max(1, round(size * min(height, width)))
+
+
+def _squares(
+    cutout: Cutout, words: Words, channels: int, height: int, width: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Boxes (n, count, 4) and their pixels (n, count, C)."""
+    parts = words.reshape(len(words), cutout.count, 3)
+    there = uniform(parts[..., 0], 0, 1) < cutout.probability
+    centres = np.stack([whole(parts[..., 1], 0, height - 1), whole(parts[..., 2], 0, width - 1)], axis=-1)
+    paints = np.full((len(words), cutout.count, channels), cutout.value, np.uint8)
+    return _boxes_round(centres, _side(cutout.size, height, width), there), paints
+
+
+def _contour_squares(
+    images: Image,
+    indices: NDArray[np.int64],
+    cutout: ContourCutout,
+    words: Words,
+    shifts: NDArray[np.int32],
+    flips: NDArray[np.bool_],
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Boxes (n, count, 4) in the shifted and mirrored images, and their pixels (n, count, C)."""
+    channels, height, width = images.shape[1:]
+    parts = words.reshape(len(words), cutout.count, 2)
+    there = uniform(parts[..., 0], 0, 1) < cutout.probability
+    centres = np.zeros((len(words), cutout.count, 2), np.int64)
+    paints = np.full((len(words), cutout.count, channels), cutout.value or 0, np.uint8)
+    picks = parts[..., 1].astype(np.int64)
+    for place in np.flatnonzero(there.any(axis=1)):
+        image = images[indices[place]]
+        points = contour_points(image)
+        if not len(points):
+            there[place] = False
+            continue
+        centres[place] = points[picks[place] * len(points) >> 32]
+        if cutout.value is None:
+            paints[place] = paper_of(_channels_last(image))
+    centres += shifts[:, None]
+    centres[flips, :, 1] = width - 1 - centres[flips, :, 1]
+    return _boxes_round(centres, _side(cutout.size, height, width), there), paints
 
 
 def mixup(

@@ -117,11 +117,18 @@ class Dataset:
             self, images=self.images[indices], labels=self.labels[indices], columns=columns, sample_weights=weights
         )
 
+    def with_preprocess(self, preprocess: Preprocess) -> Dataset:
+        """The same samples with another description of how they came about."""
+        return self if preprocess == self.preprocess else replace(self, preprocess=preprocess)
+
+    @property
+    def normaliser(self) -> Preprocess:
+        """The preprocess; without one, uint8 goes to 0..1."""
+        return self.preprocess or Preprocess(colour=self.images.shape[1] == 3)
+
     def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """A batch of this set's images as the network takes them; uint8 without a preprocess goes to 0..1."""
-        if images.dtype == np.float32:
-            return images
-        return (self.preprocess or Preprocess(colour=images.shape[1] == 3)).normalise(images)
+        """A batch of this set's images as the network takes them."""
+        return images if images.dtype == np.float32 else self.normaliser.normalise(images)
 
 
 def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:

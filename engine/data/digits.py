@@ -12,8 +12,8 @@ from importlib.resources import as_file, files
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment import invert, resize
 from engine.data.images import Image
+from engine.data.steps import invert, resize
 from engine.errors import UserError
 
 SIDE = 28

@@ -15,7 +15,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment import mixup
+from engine.data.augment import AugmentConfig, changes, mixup, rotate_and_scale
 from engine.data.dataset import Dataset
 from engine.data.workers import in_order
 from engine.errors import UserError
@@ -74,10 +74,11 @@ class Mixup:
 class Loader:
     """Feeds the batches of a Dataset, shuffled anew each epoch.
 
-    drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image before it is
-    normalised, `batch_transform` on the normalised batch; `description` says in JSON's own types what they do: a run
-    is only resumed with the same one. `prefetch` batches, or as many as there are workers, are prepared ahead (0: none,
-    no thread) on up to `workers` threads (None: as many as the engine uses); neither changes a bit.
+    drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image, then come the
+    changes of `augment` (all but mixup; they want uint8 images), then it is normalised; `batch_transform` gets the
+    whole batch. `description` says in JSON's own types what they do: a run is only resumed with the same one.
+    `prefetch` batches, or as many as there are workers, are prepared ahead (0: none, no thread) on up to `workers`
+    threads (None: as many as the engine uses); neither changes a bit.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Loader:
         seed: int = 0,
         drop_last: bool = False,
         sample_transforms: tuple[SampleTransform, ...] = (),
+        augment: AugmentConfig | None = None,
         batch_transform: BatchTransform | None = None,
         description: Mapping[str, Any] | None = None,
         prefetch: int = 4,
@@ -100,11 +102,15 @@ class Loader:
         if drop_last and len(dataset) < batch_size:
             raise UserError(f"drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}")
         checked_seed("Loader", seed)
+        augment = augment or AugmentConfig()
+        if augment.changes_images and dataset.images.dtype != np.uint8:
+            raise UserError(f"{dataset.name}: augmentation changes uint8 images, these are {dataset.images.dtype}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         self.drop_last = drop_last
         self.sample_transforms = sample_transforms
+        self.augment = augment
         self.batch_transform = batch_transform
         self.description = dict(description or {})
         self.prefetch = prefetch
@@ -118,15 +124,29 @@ class Loader:
     def batch(self, order: NDArray[np.int64], epoch: int, index: int) -> Batch:
         """Batch `index` of the epoch with this order: images float32 (n, C, H, W) without gaps, and labels."""
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.dataset.images[chosen]
         labels = self.dataset.labels[chosen]
-        if self.sample_transforms:
-            for place, sample in enumerate(chosen):
-                images[place] = self._transformed(images[place], epoch, int(sample))
-        values = self.dataset.normalise(images)
+        values = self._images(chosen, epoch)
         if self.batch_transform is not None:
             values, labels = self.batch_transform(values, labels, generator(self.seed, BATCH, epoch, index))
         return np.ascontiguousarray(values), labels
+
+    def _images(self, chosen: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
+        """The samples with these numbers, changed and normalised."""
+        images: NDArray[Any] = self.dataset.images
+        places = chosen
+        floats = images.dtype != np.uint8
+        if floats or self.sample_transforms or self.augment.warps or not images.flags.c_contiguous:
+            images, places = images[chosen], np.arange(len(chosen))
+        for place, sample in enumerate(chosen if self.sample_transforms else ()):
+            images[place] = self._transformed(images[place], epoch, int(sample))
+        if floats:
+            return images
+        rotate_and_scale(images, self.augment, self.seed, epoch, chosen)
+        changed = changes(images, places, self.augment, self.seed, epoch, chosen)
+        normaliser = self.dataset.normaliser
+        # An image's own factors are measured on it; factors for all need none of the pixels.
+        measured = images[places] if normaliser.per_sample else images[:1]
+        return cnncore.gather_images(images, places, *normaliser.factors(measured), **changed)
 
     def _transformed(self, image: NDArray[Any], epoch: int, sample: int) -> NDArray[Any]:
         rng = generator(self.seed, SAMPLE, epoch, sample)

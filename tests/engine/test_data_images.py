@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from engine.data.augment import STEPS
 from engine.data.images import MAX_PIXELS, UnreadableImage, read_image
 from engine.data.preprocess import Preprocess
+from engine.data.steps import STEPS
 from engine.errors import UserError
 
 RANDOM = np.random.default_rng(0)

@@ -71,6 +71,23 @@ def test_other_splits(place, monkeypatch, capsys, overrides):
     assert call(monkeypatch, capsys, "small.yaml", *overrides)[0] == 0
 
 
+def test_augmentation_and_the_statistics_of_the_training_part(place, monkeypatch, capsys):
+    settings = ["augment={shift: 0.1, flip: 0.5, cutout: 0.2, contour_cutout: {}, rotation: 5}"]
+    settings += ["preprocess.standardise=set", "checkpoint_every=2", "epochs=2"]
+    status, _, _ = call(monkeypatch, capsys, "small.yaml", *settings, "--out", "whole")
+    assert status == 0
+    kept = engine.load(place / "whole" / "best.safetensors").preprocess
+    assert len(kept["mean"]) == len(kept["std"]) == 1 and "standardise" not in kept
+    # Killed after the first epoch and gone on with: the same bits.
+    assert call(monkeypatch, capsys, "small.yaml", *settings, "epochs=1", "--out", "part")[0] == 0
+    assert call(monkeypatch, capsys, "small.yaml", *settings, "--out", "part", "--resume")[0] == 0
+    whole, part = (engine.load(place / name / "last.safetensors").parameters() for name in ("whole", "part"))
+    assert all(np.array_equal(whole[name], part[name]) for name in whole)
+    settings.append("augment.shift=0.2")
+    status, _, error = call(monkeypatch, capsys, "small.yaml", *settings, "--out", "part", "--resume")
+    assert status == 2 and "augmentation" in error
+
+
 def test_subset_takes_so_many_samples(place, monkeypatch, capsys):
     call(monkeypatch, capsys, "small.yaml", "dataset.subset=64", "epochs=1")
     record = json.loads((place / "runs" / "small" / "log.jsonl").read_text())

@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 
+from engine.data.steps import Reverse
 from engine.errors import UserError
 from experiments import config
 
@@ -29,7 +30,7 @@ def parse(text: str = STUDY, overrides: tuple[str, ...] = ()) -> config.Study:
 def test_rows_are_the_base_with_their_changes():
     raw, reverse = parse().rows
     assert raw.config.preprocess.steps == () and raw.config.dataset.train == {"count": 100}
-    assert reverse.config.preprocess.steps == ("reverse",)
+    assert reverse.config.preprocess.steps == (Reverse(),)
     assert reverse.config.dataset.train == {"count": 100, "seed": 4}
     assert raw.published == {} and reverse.published == {"val_macro_f1": config.PublishedValue(0.5)}
     assert {row.config.metric for row in parse().rows} == {"val_macro_f1"}

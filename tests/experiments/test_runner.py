@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from engine.data import augment
+from engine.data import steps
 from engine.errors import UserError
 from experiments import ablation, execute, runner
 from experiments.config import parse_study
@@ -254,8 +254,8 @@ def test_what_needs_a_run_that_failed_does_not_run(tmp_path):
 
 def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):
     calls = []
-    original = augment.STEPS["bbox"]
-    monkeypatch.setattr(augment, "STEPS", {**augment.STEPS, "bbox": lambda image: calls.append(1) or original(image)})
+    original = steps.bounding_box
+    monkeypatch.setattr(steps, "bounding_box", lambda *given: calls.append(1) or original(*given))
     cache = execute.DataCache()
     for each in runner.planned_runs(parse_study(STUDY, "tiny.yaml")):
         train, validation, test = cache.load(each.config)
