@@ -1,4 +1,4 @@
-"""The data sets: `python -m engine.data list | info NAME | fetch NAME | verify NAME`."""
+"""The data sets: `python -m engine.data list | info NAME | fetch NAME | verify NAME | preview NAME`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.cli import run
+from engine.data import preview
 from engine.data.location import data_root
 
 
@@ -36,6 +37,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     check.add_argument("name", metavar="NAME")
     check.add_argument(
         "options", nargs="*", metavar="KEY=VALUE", help="for folder and npz: the reader's options, such as path=photos"
+    )
+    preview.add_arguments(
+        commands.add_parser(
+            "preview", parents=[where], help="draw a sheet: images, and what augmentations make of them"
+        )
     )
     return parser.parse_args(arguments)
 
@@ -95,7 +101,7 @@ def verify_set(options: argparse.Namespace) -> None:
         raise UserError(f"{options.name}: {count} fault{'s' * (count > 1)}, the first: {found.faults[0]}")
 
 
-COMMANDS = {"list": list_sets, "info": show, "fetch": fetch_set, "verify": verify_set}
+COMMANDS = {"list": list_sets, "info": show, "fetch": fetch_set, "verify": verify_set, "preview": preview.run}
 
 
 def main() -> None:
