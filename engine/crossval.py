@@ -121,6 +121,8 @@ def train_fold(config: TrainConfig, whole: Dataset, number: int, out: Path, list
     indices = split_indices(whole, fold.split)
     assert indices is not None
     train, held_out = (whole.subset(part) for part in indices)
+    fitted = config.preprocess.fitted(train.images)
+    train, held_out = train.with_preprocess(fitted), held_out.with_preprocess(fitted)
     train = with_label_noise(train, config.label_noise)
     trainer = make_trainer(fold, out / f"fold-{number}")
     trainer.progress = "none" if listen else "auto"

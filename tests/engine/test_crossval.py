@@ -95,9 +95,10 @@ def test_folds_then_a_final_training_on_everything(place, monkeypatch, capsys):
     assert "test accuracy: " in out and "val_macro_f1: " in out
 
 
-def test_a_fold_is_the_run_that_the_training_command_makes(place, monkeypatch, capsys):
-    assert call(monkeypatch, capsys, "small.yaml", "--no-final", "--out", "cv")[0] == 0
-    overrides = ["split={kind: folds, folds: 3, fold: 1}", "dataset.test=false", "--out", "alone"]
+@pytest.mark.parametrize("preparation", ["preprocess={}", "preprocess.standardise=set"])
+def test_a_fold_is_the_run_that_the_training_command_makes(place, monkeypatch, capsys, preparation):
+    assert call(monkeypatch, capsys, "small.yaml", preparation, "--no-final", "--out", "cv")[0] == 0
+    overrides = [preparation, "split={kind: folds, folds: 3, fold: 1}", "dataset.test=false", "--out", "alone"]
     assert call(monkeypatch, capsys, "small.yaml", *overrides, main=train_command.main)[0] == 0
     assert weights(place / "cv" / "fold-1") == weights(place / "alone")
     assert not (place / "cv" / "final-seed0").exists()
