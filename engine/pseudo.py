@@ -178,13 +178,15 @@ def add_pseudo_labels(
         paths = find_images(section.images)
         unknown = np.zeros(len(paths), np.int64)
         sources["unlabelled"] = RawDataset("unlabelled", ImageFiles(paths), unknown, labelled.class_names)
-    result, record = labelled, {}
+    result, record, skipped = labelled, {}, labelled.skipped
     for name, raw in sources.items():
         images = prepare(raw, labelled.preprocess)
+        skipped += images.skipped
         pseudo = label_with(teachers, images, section.threshold)
         result = merge(result, images, pseudo, section.weight)
-        record[name] = describe(pseudo, labelled.class_names, raw.labels if name == "stripped" else None)
-    return replace(result, record={**labelled.record, "pseudo_labels": record})
+        truth = images.labels.astype(np.int64) if name == "stripped" else None
+        record[name] = describe(pseudo, labelled.class_names, truth)
+    return replace(result, skipped=skipped, record={**labelled.record, "pseudo_labels": record})
 
 
 def describe(pseudo: PseudoLabels, class_names: Sequence[str], truth: NDArray[np.int64] | None) -> dict[str, Any]:
