@@ -54,10 +54,12 @@ PIPELINES: Mapping[str, Pipeline] = {
     each.name: each
     for each in (
         Pipeline("numtadb", "numtadb"),
+        Pipeline("numtadb_contour_cutout", "numtadb", ("augment.contour_cutout={}",)),
         Pipeline("numtadb_mixup", "numtadb", ("augment.mixup=0.2",)),
         Pipeline("mnist", "mnist"),
-        Pipeline("scenes", "scenes"),
+        Pipeline("scenes_flip", "scenes", ("augment.flip=0.5",)),
         Pipeline("cifar10", "cifar10"),
+        Pipeline("cifar10_shift_flip", "cifar10", ("augment.shift=0.1", "augment.flip=0.5")),
         Pipeline("midas", "midas"),
     )
 }
