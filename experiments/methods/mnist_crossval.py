@@ -3,7 +3,8 @@
 `python -m experiments.methods.mnist_crossval [--seeds 0,1,2,3,4] [--epochs 20] [--out DIR] [KEY=VALUE …]`
 
 Adam, batch 64, at most 20 epochs, early stopping after 3 epochs without a better validation loss, as published. The
-report ran the final training once; here it runs once per seed, and the folds with the first seed.
+epochs of the final training are, as the report has it, the folds' average epoch of the highest accuracy. The report ran
+the final training once; here it runs once per seed, and the folds with the first seed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ SEEDS = (0, 1, 2, 3, 4)
 
 def cross_validate(options: Options) -> CrossValidation:
     """All folds, then a final training per seed."""
-    config = common.configuration("mnist", options, "epochs=20", "early_stopping.patience=3")
+    stopping = ("early_stopping.patience=3", "early_stopping.metric=val_loss")
+    config = common.configuration("mnist", options, "epochs=20", *stopping, "metric=val_accuracy")
     config = dataclasses.replace(config, seed=options.seeds[0])
     count = common.Count(config.split.folds + len(options.seeds))
     whole, _, test = common.load(config, options)
@@ -69,7 +71,7 @@ def fold_table(result: CrossValidation) -> Table:
         mean(PUBLISHED_FOLDS),
     ]
     notes = (
-        "The best epoch is the one of the lowest validation loss; the report measures after the last epoch.",
+        "The best epoch is the one of the highest validation accuracy; the report measures after the last epoch.",
         f"Epochs of the final training: {result.epochs} (mean of the best ones, rounded); the report: "
         f"{PUBLISHED_EPOCHS}.",
     )
