@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import UserError
+from engine.layer_patterns import checked_patterns, layers_with_parameters, matching, select
 from engine.plan.layout import Slot
-from engine.selection import checked_patterns, layers_with_parameters, matching, select
 from engine.topology import Topology
 
 Factors = tuple[tuple[str, float], ...]
@@ -16,7 +16,7 @@ Factors = tuple[tuple[str, float], ...]
 
 
 def frozen_layers(topology: Topology, patterns: Sequence[str | int] | None) -> tuple[str, ...]:
-    """Names of the layers that the patterns freeze (see engine.selection.select); UserError where none can learn."""
+    """Names of the layers that the patterns freeze (engine.layer_patterns.select); UserError where none can learn."""
     if not patterns:
         return ()
     names = layers_with_parameters(topology)

@@ -241,7 +241,9 @@ def _rate(amount: float, seconds: float) -> str:
 
 def plot(result: Profile, path: Path) -> None:
     """The roofline: GFLOP/s of every op over its FLOPs per byte, under the two measured roofs."""
-    figure = _figure()
+    from engine.plots.canvas import new_figure
+
+    figure = new_figure(8, 5)
     axes = figure.add_subplot()
     ops = [op for op in result.ops if op.flops]
     intensity = [op.flops / op.bytes for op in ops]
@@ -266,20 +268,6 @@ def plot(result: Profile, path: Path) -> None:
     )
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=120, bbox_inches="tight")
-
-
-def _figure() -> Any:
-    """An empty figure that needs no display."""
-    from engine.errors import UserError
-
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError('a plot needs matplotlib: pip install "cnn-engine[plots]"') from None
-    figure = Figure(figsize=(8, 5))
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -311,7 +299,9 @@ def main() -> None:
     except ValueError as error:
         raise UserError(f"--threads: {error}") from None
     if options.out is not None:
-        _figure()  # says now, not after the measuring, that it cannot be drawn
+        from engine.plots.canvas import new_figure
+
+        new_figure(8, 5)  # says now, not after the measuring, that it cannot be drawn
         if not options.out.parent.is_dir():
             raise UserError(f"--out: there is no folder {options.out.parent}")
     net = open_network(options.source, options.settings)

@@ -163,11 +163,18 @@ def teachers_of(section: PseudoLabelConfig | None) -> list[Member]:
 
 
 def add_pseudo_labels(
-    section: PseudoLabelConfig, teachers: Sequence[Member], labelled: Dataset, stripped: RawDataset | None
+    section: PseudoLabelConfig,
+    teachers: Sequence[Member],
+    labelled: Dataset,
+    stripped: RawDataset | None,
+    *,
+    strict: bool = False,
+    use_cache: bool = True,
 ) -> Dataset:
     """The labelled samples with those that the teachers label as the section says; what was kept stands in `record`.
 
-    stripped: samples whose labels were put away; they only tell how many pseudo-labels are right.
+    stripped: samples whose labels were put away; they only tell how many pseudo-labels are right. strict, use_cache: as
+    for `engine.data.dataset.prepare`.
     """
     from engine.data.dataset import ImageFiles, RawDataset, prepare
     from engine.data.images import find_images
@@ -180,7 +187,7 @@ def add_pseudo_labels(
         sources["unlabelled"] = RawDataset("unlabelled", ImageFiles(paths), unknown, labelled.class_names)
     result, record, skipped = labelled, {}, labelled.skipped
     for name, raw in sources.items():
-        images = prepare(raw, labelled.preprocess)
+        images = prepare(raw, labelled.preprocess, strict=strict, use_cache=use_cache)
         skipped += images.skipped
         pseudo = label_with(teachers, images, section.threshold)
         result = merge(result, images, pseudo, section.weight)

@@ -115,11 +115,14 @@ def _read_any(hints: Sequence[Any], value: object, where: str) -> Any:
             return _read_value(hint, value, where)
         except UserError:
             continue
-    if len(hints) > 1 and not isinstance(value, (Mapping, Sequence)) or isinstance(value, str):
-        names = " or ".join(getattr(hint, "__name__", str(hint)).lower() for hint in hints)
-        if len(hints) > 1:
-            raise UserError(f"{where}: expected {names}, got {_kind(value)}")
-    return _read_value(hints[-1], value, where)
+    try:
+        return _read_value(hints[-1], value, where)
+    except UserError:
+        # What is wrong inside a list or mapping is told as the last type has it.
+        if len(hints) == 1 or (isinstance(value, (Mapping, Sequence)) and not isinstance(value, str)):
+            raise
+    names = " or ".join(getattr(hint, "__name__", str(hint)).lower() for hint in hints)
+    raise UserError(f"{where}: expected {names}, got {_kind(value)}")
 
 
 def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:

@@ -237,7 +237,8 @@ def load_data(
     try:
         if section.subset is not None:
             raw = draw_subset(raw, section.subset, config.split.seed)
-        raw, _, selected = select(raw, raw_test, selection, section.name, root / section.name if root else None)
+        folder = root / section.name if root else None
+        raw, _, selected = select(raw, raw_test, selection, section.name, folder, use_cache=config.cache)
         if section.labelled_fraction is not None:
             strata = split_strata(raw, config.split.stratify)
             labelled, rest = strip_labels(strata, section.labelled_fraction, config.split.seed)
@@ -255,7 +256,8 @@ def load_data(
         raise UserError(f"{where}{error}") from None
     if config.pseudo_labels is not None:
         try:
-            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped)
+            options = {"strict": config.strict, "use_cache": config.cache}
+            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped, **options)
         except UserError as error:
             raise UserError(f"{where}pseudo_labels: {error}") from None
     return train_set, validation, test

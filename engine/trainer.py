@@ -45,7 +45,7 @@ class Trainer:
     max_norm    bound on the Euclidean norm of the whole gradient (None: none)
     algorithm   of the convolutions: "auto", "direct" (exact), or a mapping (see Network.plan)
     tune        measure the algorithms when training begins; a run folder keeps the outcome, and a resume repeats it
-    freeze      layers that stay as they are, by names or patterns such as ["conv*", "!conv5"] (see engine.selection):
+    freeze      layers that stay as they are, by names or patterns such as ["conv*", "!conv5"] (engine.layer_patterns):
                 no gradient, no update, no backward pass below the lowest layer that learns; a frozen BatchNorm uses
                 its running statistics and keeps them; dropout goes on
     learning_rates   factors on the schedule's rate by name or pattern of layers or parameters, such as

@@ -110,7 +110,7 @@ class Dataset:
         return self.images.shape[1], self.images.shape[2], self.images.shape[3]
 
     def subset(self, indices: NDArray[np.int64]) -> Dataset:
-        """The samples with these indices, in this order."""
+        """The samples with these indices, in this order; copied into memory, also those of a set that is mapped."""
         columns = {name: column[indices] for name, column in self.columns.items()}
         weights = None if self.sample_weights is None else self.sample_weights[indices]
         return replace(

@@ -33,11 +33,11 @@ class Spread:
     largest_merged: float
 
 
-def representatives(dataset: RawDataset, size: int) -> tuple[Indices, Spread]:
+def representatives(dataset: RawDataset, size: int, *, use_cache: bool = True) -> tuple[Indices, Spread]:
     """Sorted indices of `size` samples, every class in its proportion, and how unlike the dropped ones were at most.
 
-    UserError for a size above the number of samples, or one that leaves a class empty, and for a class of more than
-    LARGEST_CLASS samples.
+    use_cache: keep the small images on disk. UserError for a size above the number of samples, or one that leaves a
+    class empty, for a class of more than LARGEST_CLASS samples, and for an image that cannot be decoded.
     """
     from engine.data.selection import class_counts, proportional
 
@@ -51,9 +51,8 @@ def representatives(dataset: RawDataset, size: int) -> tuple[Indices, Spread]:
                 f"select.deduplicated compares all pairs of a class, at most {LARGEST_CLASS} samples; the class "
                 f"{dataset.class_names[label]!r} has {count}: take fewer first"
             )
-    pixels = (
-        prepare(dataset, Preprocess(size=(SIDE, SIDE))).images.reshape(len(dataset), -1).astype(np.uint8, copy=False)
-    )
+    small = prepare(dataset, Preprocess(size=(SIDE, SIDE)), strict=True, use_cache=use_cache)
+    pixels = small.images.reshape(len(dataset), -1).astype(np.uint8, copy=False)
     kept, largest = [], 0.0
     for label in np.flatnonzero(counts).tolist():
         members = np.flatnonzero(dataset.labels == label)

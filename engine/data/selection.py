@@ -94,12 +94,19 @@ class Selection:
 
 
 def select(
-    train: RawDataset, test: RawDataset | None, selection: Selection, name: str, folder: Path | None = None
+    train: RawDataset,
+    test: RawDataset | None,
+    selection: Selection,
+    name: str,
+    folder: Path | None = None,
+    *,
+    use_cache: bool = True,
 ) -> tuple[RawDataset, RawDataset | None, Record]:
     """The chosen samples of both parts, and for the run's record what each step left.
 
-    name: the set's, for what is recommended for it; folder: the set's own, where a listed file may lie. Without any
-    choice the parts come back as they are, with an empty record. UserError says which key cannot be met.
+    name: the set's, for what is recommended for it; folder: the set's own, where a listed file may lie; use_cache: keep
+    images that were prepared for comparing on disk. Without any choice the parts come back as they are, with an empty
+    record. UserError says which key cannot be met, or which image of those to compare cannot be decoded.
     """
     if replace(selection, seed=0) == Selection():
         return train, test, {}
@@ -125,7 +132,7 @@ def select(
     if selection.deduplicated is not None:
         from engine.data.representatives import representatives
 
-        kept, spread = representatives(train, selection.deduplicated)
+        kept, spread = representatives(train, selection.deduplicated, use_cache=use_cache)
         train = train.subset(kept)
         record["deduplicated"] = {"kept": len(kept), **asdict(spread)}
     if selection.per_class is not None or selection.count is not None or selection.fraction is not None:

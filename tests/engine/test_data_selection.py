@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.config import read_config
-from engine.data.dataset import RawDataset
+from engine.data.dataset import ImageFiles, RawDataset
 from engine.data.readers import read_dataset
 from engine.data.representatives import condensed_distances, representatives
 from engine.data.selection import Listed, Selection, keep_classes, proportional, select
@@ -147,6 +147,16 @@ def test_representatives_drop_what_is_most_alike_first():
     assert kept.tolist() == sorted(np.concatenate(expected).tolist())
     assert spread.largest_merged < 2  # one grey level, and what resizing rounds
     assert representatives(data, 20)[0].tolist() == list(range(20))
+
+
+def test_representatives_compare_all_images_or_none(tmp_path):
+    places = [tmp_path / f"{index}.png" for index in range(4)]
+    for index, place in enumerate(places):
+        cv2.imwrite(str(place), np.full((4, 4), 40 * index, np.uint8))
+    places[2].write_bytes(b"")
+    data = RawDataset("files", ImageFiles(places), np.zeros(4, np.int64), ("a",))
+    with pytest.raises(UserError, match="1 of 4 images cannot be read.*2.png"):
+        representatives(data, 2, use_cache=False)
 
 
 def test_representatives_of_real_digits_are_further_apart_than_drawn_ones(data_root):

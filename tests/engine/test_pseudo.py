@@ -215,6 +215,20 @@ def test_images_without_labels(place, monkeypatch, capsys):
     assert "pseudo-labels: 8 of 8 unlabelled samples\n" in out
     skipped = json.loads((place / "another" / "result.json").read_text())["skipped_images"]
     assert len(skipped) == 1 and "4.png: the image file is empty" in skipped[0]
+    status, _, err = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "strict=true", "--out", "no")
+    assert status == 2 and "unlabelled: 1 of 9 images cannot be read" in err and not (place / "no").exists()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_images_to_label_are_cached_where_the_configuration_wants_it(place, monkeypatch, capsys, kept):
+    train_teachers(monkeypatch, capsys)
+    (place / "more").mkdir()
+    cv2.imwrite(str(place / "more" / "0.png"), small_images(1, seed=5)[0][0])
+    monkeypatch.setenv("CNN_CACHE", str(place / "cache"))
+    section = PSEUDO.replace("0.4", "0.0").replace("0.5}", "0.5, images: [more]}")
+    overrides = ["dataset.labelled_fraction=null", f"cache={str(kept).lower()}", "--out", "student"]
+    assert call(monkeypatch, capsys, section, *overrides)[0] == 0
+    assert (place / "cache").exists() == kept
 
 
 @pytest.mark.parametrize(

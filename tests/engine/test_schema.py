@@ -1,0 +1,46 @@
+"""Values of which more than one type is allowed: the first type that takes one gets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from engine.errors import UserError
+from engine.schema import read_mapping
+
+
+@dataclass(frozen=True)
+class Some:
+    layers: tuple[str | int, ...] = ()
+    size: int | tuple[int, int] | None = None
+    shares: dict[str, int | float] | None = None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"layers": ("conv1", 0, "fc")},
+        {"size": 3},
+        {"size": (3, 4)},
+        {"size": None},
+        {"shares": {"a": 1, "b": 0.5}},
+    ],
+)
+def test_each_type_of_a_union_is_taken(given):
+    assert read_mapping(Some, given, "here") == Some(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layers": ["conv1", 0.5]}, r"here: layers\[1\]: expected str or int, got float 0.5"),
+        ({"layers": [None]}, r"here: layers\[0\]: expected str or int, got nothing"),
+        ({"size": "big"}, "here: size: expected int or .*, got str 'big'"),
+        ({"size": [1, 2, 3]}, "here: size: expected 2 values, got 3"),
+        ({"shares": {"a": "much"}}, "here: shares.a: expected int or float, got str 'much'"),
+    ],
+)
+def test_what_no_type_takes_is_named(given, message):
+    with pytest.raises(UserError, match=message):
+        read_mapping(Some, given, "here")
