@@ -28,6 +28,7 @@ from engine.train import add_run_arguments
 if TYPE_CHECKING:
     from engine.config import TrainConfig
     from engine.data.dataset import Dataset
+    from engine.data.splits import Indices
     from engine.run import History
 
 RECORD = "crossval.json"
@@ -107,20 +108,32 @@ def chosen_epochs(best_epochs: Sequence[int]) -> int:
     return math.floor(sum(best_epochs) / len(best_epochs) + 0.5)
 
 
-def train_fold(config: TrainConfig, whole: Dataset, number: int, out: Path, listen: Listener | None = None) -> Fold:
+def train_fold(
+    config: TrainConfig,
+    whole: Dataset,
+    number: int,
+    out: Path,
+    listen: Listener | None = None,
+    division: tuple[Indices, Indices] | None = None,
+) -> Fold:
     """Train fold `number` (from 0) in its folder under `out`. One that has ended is only read, one cut off goes on.
 
     whole: all training samples, prepared. The split's folds, stratify and seed say how they are divided; its kind and
     fold do not matter. `listen` gets every epoch's record; without it the trainer shows its progress itself.
+    division: the fold's (train, validation) indices into `whole`. They are needed where a file holds the folds: it
+    knows the images as they are on disk, not prepared.
     """
     from engine.data.noise import with_label_noise
     from engine.errors import UserError
     from engine.train import fit_and_test, make_trainer, split_indices
 
     fold = fold_config(config, number)
-    indices = split_indices(whole, fold.split)
-    assert indices is not None
-    train, held_out = (whole.subset(part) for part in indices)
+    if division is None:
+        if config.split.file is not None:
+            raise UserError("split.file: the folds of a file are for images as they are on disk; give the division")
+        division = split_indices(whole, fold.split)
+    assert division is not None
+    train, held_out = (whole.subset(part) for part in division)
     fitted = config.preprocess.fitted(train.images)
     train, held_out = train.with_preprocess(fitted), held_out.with_preprocess(fitted)
     train = with_label_noise(train, config.label_noise)
@@ -133,6 +146,17 @@ def train_fold(config: TrainConfig, whole: Dataset, number: int, out: Path, list
             f"more than epochs = {config.epochs}; choose another folder (--out)"
         )
     return _fold(number, history)
+
+
+def divide(config: TrainConfig, whole: Dataset, root: Path | None) -> list[tuple[Indices, Indices]]:
+    """(train, validation) indices into `whole` of every fold, as `engine.train` has them."""
+    from engine.train import all_folds, among_read, chosen_samples
+
+    split = fold_config(config, 0).split
+    if split.file is None:
+        return all_folds(whole, split)
+    raw, _, _ = chosen_samples(config, root)
+    return [among_read(indices, whole, len(raw)) for indices in all_folds(raw, split)]
 
 
 def fold_config(config: TrainConfig, number: int) -> TrainConfig:
@@ -243,7 +267,7 @@ def crossval(options: argparse.Namespace) -> None:
     """Do what the command line asks for. What has ended is not repeated, and a cut-off training goes on."""
     from engine.config import load_config
     from engine.errors import UserError
-    from engine.train import checked_trainer, data_root, load_data, split_indices
+    from engine.train import checked_trainer, data_root, load_data
 
     config = load_config(options.config, options.overrides)
     where = f"{options.config}: "
@@ -262,15 +286,16 @@ def crossval(options: argparse.Namespace) -> None:
     # Label noise comes after the split, so that held-out labels stay true.
     undivided = dataclasses.replace(config.split, kind="none", file=None)
     everything = dataclasses.replace(config, split=undivided, label_noise=None)
-    whole, _, test = load_data(everything, data_root(options.data_root, config.data_root), where)
+    root = data_root(options.data_root, config.data_root)
+    whole, _, test = load_data(everything, root, where)
     try:
-        split_indices(whole, fold_config(config, 0).split)
+        divisions = divide(config, whole, root)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
     folds: tuple[Fold, ...] = ()
     for number in range(config.split.folds):
         print(f"fold {number} of 0 … {config.split.folds - 1}", flush=True)
-        folds = (*folds, train_fold(config, whole, number, out))
+        folds = (*folds, train_fold(config, whole, number, out, division=divisions[number]))
         result = CrossValidation(folds, chosen_epochs([each.best_epoch for each in folds]))
         _write(out, result)
     for seed in seeds:

@@ -151,6 +151,7 @@ def merge(labelled: Dataset, unlabelled: Dataset, pseudo: PseudoLabels, weight: 
         images=np.concatenate([labelled.images, unlabelled.images[pseudo.indices]]),
         labels=np.concatenate([labelled.labels, pseudo.labels]),
         columns=columns,
+        kept=None,  # these are samples of two sets
         sample_weights=np.concatenate([own, np.full(len(pseudo.indices), weight, np.float32)]),
     )
 

@@ -218,18 +218,46 @@ def load_data(
     from dataclasses import replace
 
     from engine.data.noise import with_label_noise
-    from engine.data.readers import read_dataset
-    from engine.data.selection import keep_classes, select
+    from engine.data.selection import keep_classes
     from engine.errors import UserError
-    from engine.pseudo import add_pseudo_labels, strip_labels, teachers_of
+    from engine.pseudo import add_pseudo_labels, teachers_of
 
-    section, selection = config.dataset, config.select
-    if config.split.kind == "test" and section.test is None:
+    if config.split.kind == "test" and config.dataset.test is None:
         raise UserError(f"{where}split.kind is test, but dataset.test is not given")
     try:
         teachers = teachers_of(config.pseudo_labels)
     except UserError as error:
         raise UserError(f"{where}pseudo_labels: {error}") from None
+    raw, stripped, selected = chosen_samples(config, root, where)
+    train_set, validation, test = split_and_prepare(config, raw, root, where)
+    train_set = replace(train_set, record={"select": selected} if selected else {})
+    try:
+        if test is not None and config.select.classes:
+            test = keep_classes(test, config.select.classes)
+            validation = test if config.split.kind == "test" else validation
+        train_set = with_label_noise(train_set, config.label_noise)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+    if config.pseudo_labels is not None:
+        try:
+            options = {"strict": config.strict, "use_cache": config.cache}
+            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped, **options)
+        except UserError as error:
+            raise UserError(f"{where}pseudo_labels: {error}") from None
+    return train_set, validation, test
+
+
+def chosen_samples(
+    config: TrainConfig, root: Path | None, where: str = ""
+) -> tuple[RawDataset, RawDataset | None, Record]:
+    """The samples that training and validation are taken from, as on disk; those whose labels were put away; and what
+    the section select did."""
+    from engine.data.readers import read_dataset
+    from engine.data.selection import select
+    from engine.errors import UserError
+    from engine.pseudo import strip_labels
+
+    section, selection = config.dataset, config.select
     stripped: RawDataset | None = None
     raw = read_dataset(section.name, root, section.train)
     seen = section.test if selection.drop_duplicates else None
@@ -245,22 +273,7 @@ def load_data(
             raw, stripped = raw.subset(labelled), raw.subset(rest)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
-    train_set, validation, test = split_and_prepare(config, raw, root, where)
-    train_set = replace(train_set, record={"select": selected} if selected else {})
-    try:
-        if test is not None and selection.classes:
-            test = keep_classes(test, selection.classes)
-            validation = test if config.split.kind == "test" else validation
-        train_set = with_label_noise(train_set, config.label_noise)
-    except UserError as error:
-        raise UserError(f"{where}{error}") from None
-    if config.pseudo_labels is not None:
-        try:
-            options = {"strict": config.strict, "use_cache": config.cache}
-            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped, **options)
-        except UserError as error:
-            raise UserError(f"{where}pseudo_labels: {error}") from None
-    return train_set, validation, test
+    return raw, stripped, selected
 
 
 def split_and_prepare(
@@ -300,9 +313,11 @@ def _prepared_parts(
         test = prepare(raw_test, config.preprocess, **options)
     if indices is None:
         return whole, test if config.split.kind == "test" else None, test
-    if whole.skipped:
+    if whole.skipped and config.split.file is None:
         indices = split_indices(whole, config.split)
         assert indices is not None
+    elif whole.skipped:
+        indices = among_read(indices, whole, len(raw))
     train_indices, validation_indices = indices
     return whole.subset(train_indices), whole.subset(validation_indices), test
 
@@ -321,21 +336,40 @@ def draw_subset(raw: RawDataset, count: int, seed: int, key: str = "subset") -> 
 
 def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indices, Indices] | None:
     """(train, validation) indices, or None where the split takes nothing from the training samples."""
-    from engine.data.splits import stratified_folds, stratified_split
+    from engine.data.splits import stratified_split
     from engine.errors import UserError
 
     if split.kind in ("test", "none"):
         return None
-    strata = split_strata(raw, split.stratify)
     if split.kind == "fraction":
-        return stratified_split(strata, split.fraction, split.seed)
+        return stratified_split(split_strata(raw, split.stratify), split.fraction, split.seed)
     if not 0 <= split.fold < split.folds:
         raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
-    if split.file is not None:
-        from engine.data.folds import saved_folds
+    return all_folds(raw, split)[split.fold]
 
-        return saved_folds(Path(split.file), raw, strata, split.folds, split.seed)[split.fold]
-    return stratified_folds(strata, split.folds, split.seed)[split.fold]
+
+def all_folds(raw: RawDataset | Dataset, split: SplitConfig) -> list[tuple[Indices, Indices]]:
+    """(train, validation) indices of every fold. A file of folds is held against the images of `raw` as they are."""
+    from engine.data.splits import stratified_folds
+
+    strata = split_strata(raw, split.stratify)
+    if split.file is None:
+        return stratified_folds(strata, split.folds, split.seed)
+    from engine.data.folds import saved_folds
+
+    return saved_folds(Path(split.file), raw, strata, split.folds, split.seed)
+
+
+def among_read(indices: tuple[Indices, Indices], whole: Dataset, count: int) -> tuple[Indices, Indices]:
+    """Indices into a raw set of `count` samples as indices into `whole`, its images that could be read."""
+    import numpy as np
+
+    if whole.kept is None:
+        return indices
+    places = np.full(count, -1, np.int64)
+    places[whole.kept] = np.arange(len(whole))
+    train, validation = (places[part] for part in indices)
+    return train[train >= 0], validation[validation >= 0]
 
 
 def split_strata(raw: RawDataset | Dataset, stratify: Sequence[str]) -> Indices:

@@ -77,6 +77,7 @@ class Dataset:
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     record      how the samples were chosen and changed, in JSON's own types, for the run's record
     skipped     images of the set that could not be decoded and are left out, each as "path: reason"
+    kept        int64 (N,), where images were left out: the place of each sample in the raw set
     """
 
     name: str
@@ -88,6 +89,7 @@ class Dataset:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    kept: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
@@ -113,9 +115,9 @@ class Dataset:
         """The samples with these indices, in this order; copied into memory, also those of a set that is mapped."""
         columns = {name: column[indices] for name, column in self.columns.items()}
         weights = None if self.sample_weights is None else self.sample_weights[indices]
-        return replace(
-            self, images=self.images[indices], labels=self.labels[indices], columns=columns, sample_weights=weights
-        )
+        kept = None if self.kept is None else self.kept[indices]
+        images, labels = self.images[indices], self.labels[indices]
+        return replace(self, images=images, labels=labels, columns=columns, sample_weights=weights, kept=kept)
 
     def with_preprocess(self, preprocess: Preprocess) -> Dataset:
         """The same samples with another description of how they came about."""
@@ -189,7 +191,8 @@ def prepare(
     warnings.warn(_left_out(raw, reasons), stacklevel=2)
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
-    return Dataset(raw.name, entry.samples, raw.labels[kept], raw.class_names, preprocess, columns, skipped=reasons)
+    labels = raw.labels[kept]
+    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, skipped=reasons, kept=kept)
 
 
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import Image
+from engine.data.images import Image, UnreadableImage
 
 PER_TASK = 256  # images that a thread decodes at a time
 DIGEST_BYTES = 16
@@ -33,11 +33,24 @@ def digest(image: Image) -> bytes:
     return content.digest()
 
 
-def digests(images: Sequence[Image] | NDArray[Any], threads: int | None = None) -> Digests:
-    """The digest of every image, in order, as two words each: uint64 (N, 2); decoded on several threads."""
+def digests(
+    images: Sequence[Image] | NDArray[Any], threads: int | None = None, *, unreadable: bytes | None = None
+) -> Digests:
+    """The digest of every image, in order, as two words each: uint64 (N, 2); decoded on several threads.
+
+    unreadable: the digest of an image that cannot be decoded (None: the reader's error is raised).
+    """
+
+    def each(index: int) -> bytes:
+        try:
+            return digest(images[index])
+        except UnreadableImage:
+            if unreadable is None:
+                raise
+            return unreadable
 
     def part(start: int) -> bytes:
-        return b"".join(digest(images[index]) for index in range(start, min(start + PER_TASK, len(images))))
+        return b"".join(map(each, range(start, min(start + PER_TASK, len(images)))))
 
     with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
         joined = b"".join(pool.map(part, range(0, len(images), PER_TASK)))
@@ -45,8 +58,11 @@ def digests(images: Sequence[Image] | NDArray[Any], threads: int | None = None) 
 
 
 def content_hash(images: Sequence[Image] | NDArray[Any], labels: NDArray[Any], threads: int | None = None) -> str:
-    """SHA-256, in hexadecimal, of all decoded pixels and labels in their order: which data a file of indices is for."""
-    whole = hashlib.sha256(digests(images, threads).tobytes())
+    """SHA-256, in hexadecimal, of all decoded pixels and labels in their order: which data a file of indices is for.
+
+    Images that cannot be decoded count as such, whatever is wrong with them.
+    """
+    whole = hashlib.sha256(digests(images, threads, unreadable=bytes(DIGEST_BYTES)).tobytes())
     whole.update(np.ascontiguousarray(labels, "<i8").tobytes())
     return whole.hexdigest()
 

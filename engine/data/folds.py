@@ -2,7 +2,8 @@
 
 A file of folds is JSON: {"format", "set", "count", "content", "validation": [[indices of fold 0], …]}. `content` is the
 hash of all pixels and labels in their order (`engine.data.duplicates.content_hash`), so that the indices are never
-used on other samples.
+used on other samples. The images are those on disk, before any preprocessing, so that rows of a table share their folds
+whatever they do to the images.
 """
 
 from __future__ import annotations

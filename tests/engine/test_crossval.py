@@ -104,6 +104,16 @@ def test_a_fold_is_the_run_that_the_training_command_makes(place, monkeypatch, c
     assert not (place / "cv" / "final-seed0").exists()
 
 
+def test_a_file_of_folds_serves_both_commands(place, monkeypatch, capsys):
+    split = "split={kind: folds, folds: 3, fold: 1, seed: 5, file: folds.json}"
+    assert call(monkeypatch, capsys, "small.yaml", split, "--no-final", "--out", "cv")[0] == 0
+    assert (place / "folds.json").is_file()
+    overrides = [split.replace("seed: 5", "seed: 6"), "dataset.test=false", "--out", "alone"]  # the file decides
+    status, _, err = call(monkeypatch, capsys, "small.yaml", *overrides, main=train_command.main)
+    assert status == 0, err
+    assert weights(place / "cv" / "fold-1") == weights(place / "alone")
+
+
 class CutOff(Exception):
     """Stands for the end of the process."""
 

@@ -144,3 +144,25 @@ def test_a_run_takes_its_fold_from_the_file(tmp_path):
         load_data(read_config(given | {"split": section}), None, "pets.yaml: ")
     with pytest.raises(UserError, match="file holds folds and belongs to kind folds, not to fraction"):
         read_config(given | {"split": {"file": str(path)}})
+
+
+def test_folds_of_a_file_leave_out_what_cannot_be_read(tmp_path):
+    paths = []
+    for index in range(12):
+        paths.append(tmp_path / "pets" / ("cat", "dog")[index % 2] / f"{index:02}.png")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(paths[-1]), np.full((4, 4), 20 * index, np.uint8))
+    paths[3].write_bytes(b"damaged")
+    split = {"kind": "folds", "folds": 3, "file": str(tmp_path / "folds.json")}
+    data = {"name": "folder", "train": {"path": str(tmp_path / "pets")}}
+    given = {"dataset": data, "model": {"name": "lenet"}, "cache": False}
+    held: list[int] = []
+    for fold in (0, 1, 2):
+        config = read_config(given | {"split": split | {"fold": fold}})
+        with pytest.warns(UserWarning, match="1 of 12 images cannot be read"):
+            train, validation, _ = load_data(config, None)
+        values = validation.images[:, 0, 0, 0].tolist()
+        assert len(train) + len(validation) == 11 and not set(values) & set(train.images[:, 0, 0, 0].tolist())
+        assert [value // 20 % 2 for value in values] == validation.labels.tolist()
+        held += values
+    assert sorted(held) == [20 * index for index in range(12) if index != 3]
