@@ -387,8 +387,22 @@ class Run:
         for key in now:
             if stored.get(key) != now[key]:
                 raise UserError(f"{path}: the run was started with {key} = {stored.get(key)}, now it is {now[key]}")
+        self._check_same_preprocess(last)
         if last.training["data"] != self._data_hash:
             raise UserError(f"{path}: the run was started with other data")
+
+    def _check_same_preprocess(self, last: Checkpoint) -> None:
+        """UserError where images are scaled otherwise: what is done to a batch is not in the data's hash."""
+        assert self.out is not None
+        stored, now = last.preprocess, plain(self.trainer.net.preprocess)
+        if stored is None or now is None:
+            return
+        for key in dict.fromkeys([*now, *stored]):
+            if stored.get(key) != now.get(key):
+                raise UserError(
+                    f"{self.out / LAST}: the run was started with preprocess.{key} = {stored.get(key)}, "
+                    f"now it is {now.get(key)}"
+                )
 
     def _check_same_config(self) -> None:
         """UserError unless config.yaml says that the run without a checkpoint was this one."""

@@ -143,6 +143,13 @@ def test_another_run_is_not_resumed(tmp_path, other, message):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_images_that_are_scaled_otherwise_are_not_trained_on(tmp_path):
+    make_trainer(tmp_path).fit(TRAIN.with_preprocess(Preprocess(scale="0..1")), epochs=1)
+    scaled = TRAIN.with_preprocess(Preprocess(scale="-1..1"))
+    with pytest.raises(UserError, match="preprocess.scale = 0..1, now it is -1..1"):
+        make_trainer(tmp_path).fit(scaled, epochs=2, resume=True)
+
+
 @pytest.mark.skipif(len(cnncore.available_isas()) < 2, reason="this processor has one instruction set only")
 def test_resume_keeps_the_instruction_set_of_the_start(tmp_path):
     usual = cnncore.isa()
