@@ -88,7 +88,7 @@ class Row:
     incomparable  why the published values cannot be compared with ours; empty: they can
     base          the row that the others of its group are compared with
     needs         rows and stages whose runs (of the same seed) must have ended first; run:NAME in the configuration
-                  stands for the best checkpoint of such a run (see experiments.study.needs)
+                  stands for the weights of such a run (see experiments.study.needs)
     """
 
     name: str

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from engine.config import ModelConfig, TrainConfig, build_loss, build_optimizer, build_schedule
+from experiments.keys import INDIFFERENT_KEYS
 
-# Keys that say where and how fast a run works, or what is done with it later; the seed is set by the runs of a row.
-INDIFFERENT = ("data_root", "threads", "out", "checkpoint_every", "checkpoint_path", "gt_csv", "seed")
+INDIFFERENT = (*INDIFFERENT_KEYS, "seed")  # the seed is set by the runs of a row
 
 
 def identity(config: TrainConfig) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What must have ended before a run begins: the graph of rows and stages.
 
 A configuration names the weights of another run of its study as `run:NAME` (in `initialize_from.checkpoint` and
-`pseudo_labels.checkpoints`): the best checkpoint of that row or stage with the same seed.
+`pseudo_labels.checkpoints`): those of that row or stage with the same seed, in the epoch that counts.
 """
 
 from __future__ import annotations

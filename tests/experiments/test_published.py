@@ -78,6 +78,41 @@ def ours(row: Row) -> dict[str, float]:
     return {name: each.value for name, each in row.published.items()}
 
 
+# ---- NumtaDB ------------------------------------------------------------------------------------------------------
+
+STEPS = {"bbox": "BBox", "reverse": "Reverse", "dilation": "Dilation"}
+MODELS = {"model1": "Model1", "model2": "Model2", "model3": "Model3", "lenet": "LeNet"}
+
+
+def numtadb_label(config: TrainConfig) -> str:
+    """The cells of Table 2 that describe the configuration: Model, Aug, lr, Extra."""
+    size = config.preprocess.size
+    assert size is not None and config.model.name is not None
+    steps = [STEPS[step] for step in config.preprocess.to_dict()["steps"]]
+    steps += ["Mixup"] if config.augment.mixup else []
+    steps += ["Contour Cutout"] if config.augment.contour_cutout else []
+    extra = ["Pretrained"] if config.initialize_from else []
+    extra += ["Pseudo"] if config.pseudo_labels else []
+    model = f"{MODELS[config.model.name]} ({size[0]}x{size[1]})"
+    return f"{model} | {', '.join(steps) or 'N/A'} | {config.optimizer['lr']} | {', '.join(extra)}"
+
+
+def numtadb_final_label(config: TrainConfig) -> str:
+    extra = ["pretrained"] if config.initialize_from else []
+    extra += ["pseudo"] if config.pseudo_labels else []
+    assert config.augment.contour_cutout and config.optimizer["lr"] == 0.01
+    return MODELS[config.model.name or ""] + (f" ({' + '.join(extra)})" if extra else "")
+
+
+def numtadb(study: Study) -> dict[str, dict[str, float]]:
+    found = {}
+    for row in study.rows:
+        final = row.group.startswith("Table 3")
+        label = f"Table 3: {numtadb_final_label(row.config)}" if final else f"Table 2: {numtadb_label(row.config)}"
+        found[label] = ours(row)
+    return found
+
+
 # ---- MNIST --------------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +170,31 @@ def test_tables_that_repeat_a_row_of_the_scenes_log_have_its_figures() -> None:
             assert log[name] == pytest.approx(value, abs=0.5e-3 if name != "parameters" else 0.5e6), (label, name)
 
 
+# ---- CIFAR-10 -----------------------------------------------------------------------------------------------------
+
+CIFAR10 = {
+    "Baseline model: SGD + momentum and no regularization": "Baseline",
+    "Dropout: 20% after each max pooling layer and the fully connected layer": "Dropout",
+    "Weight decay: L2, coefficient 0.001": "Weight decay",
+    "Data augmentation: shift 10%, flip": "Data augmentation",
+    "Model with regularization and batch normalization: 400 epochs": "Combined",
+    "Centering around zero: 400 epochs": "Centred",
+    "Adam and AdamW optimizers: Adam": "Adam",
+    "Adam and AdamW optimizers: AdamW": "AdamW",
+    "Learning rate scheduling: Cosine Annealing": "Cosine annealing",
+    "Learning rate scheduling: Cosine annealing with Restarts": "Cosine annealing with restarts",
+    "Learning rate scheduling: Step Decay": "Step decay",
+    "Complementary impact: Reverse Ordering": "Reverse order",
+    "Complementary impact: only using Batch Normalization": "Batch normalisation only",
+    "Complementary impact: only using Dropout": "Dropout only",
+}
+
+
+def cifar10(study: Study) -> dict[str, dict[str, float]]:
+    rows = {row.name: row for row in study.rows}
+    return {label: ours(rows[name]) for label, name in CIFAR10.items()}
+
+
 # ---- MIDAS --------------------------------------------------------------------------------------------------------
 
 
@@ -163,8 +223,10 @@ def midas(study: Study) -> dict[str, dict[str, float]]:
 # ---- all of them --------------------------------------------------------------------------------------------------
 
 TRANSCRIBED: Mapping[str, Callable[[Study], dict[str, dict[str, float]]]] = {
+    "numtadb": numtadb,
     "mnist": mnist,
     "scenes": scenes,
+    "cifar10": cifar10,
     "midas": midas,
 }
 NOT_A_ROW = {
@@ -194,6 +256,9 @@ def test_the_mnist_report_states_the_parameters_of_every_row() -> None:
     assert {row.published["parameters"].value for row in load_study("mnist").rows} == {stated} == {93322}
 
 
+TABLE_1 = {"model1": 2_642_442, "lenet": 44_726, "model2": 80_086, "model3": 1_724_938}  # NumtaDB, by arithmetic
+
+
 @pytest.mark.parametrize("name", TRANSCRIBED)
 def test_the_networks_have_the_published_parameters(name: str) -> None:
     builder = Builder()
@@ -206,4 +271,6 @@ def test_the_networks_have_the_published_parameters(name: str) -> None:
             stated.add(published.value)
         elif published is not None:
             assert built.parameters == pytest.approx(published.value, rel=0.02), row.name
+        if name == "numtadb":
+            assert built.parameters == TABLE_1[row.config.model.name or ""], row.name
     assert len(stated) == {"mnist": 1, "scenes": 13}.get(name, 0)
