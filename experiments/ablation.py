@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from engine.cli import run
 
 if TYPE_CHECKING:
     from experiments.config import Study
+    from experiments.keys import Run
     from experiments.report.table import Table
     from experiments.store import Store
 
@@ -29,6 +30,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NAME)")
     parser.add_argument("--rows", metavar="A,B", help="only these rows, separated by commas")
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the study's, separated by commas")
+    parser.add_argument("--no-report", action="store_true", help="write the tables alone, no report.html")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="show a live page at http://127.0.0.1 while runs go on (also: python -m experiments.report.watch DIR)",
+    )
     parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
     parser.add_argument(
         "--check", action="store_true", help="check every study (or --study NAME) without data or training, and stop"
@@ -73,6 +80,7 @@ def run_ablation(options: argparse.Namespace) -> None:
     from experiments.config import load_study, select
     from experiments.progress import progress_for
     from experiments.report.table import study_table
+    from experiments.report.watch import LivePage, remember, served
     from experiments.runner import planned_graph, run_graph
     from experiments.store import Store
 
@@ -83,9 +91,34 @@ def run_ablation(options: argparse.Namespace) -> None:
     if options.search:
         return search_and_report(study, store)
     graph = planned_graph(study, store)
-    with closing(progress_for([task.run for task in graph.tasks], study.metric)) as progress:
+    planned = [task.run for task in graph.rows]
+    asked = {"overrides": options.overrides, "budget": options.budget, "rows": rows, "seeds": list(study.seeds)}
+    remember(store, options.study or "quickstart", asked)
+    with ExitStack() as stack:
+        if options.watch:
+            address = stack.enter_context(served(LivePage(study, planned, store.root)))
+            print(f"live page: {address}", file=sys.stderr, flush=True)
+        progress = stack.enter_context(closing(progress_for([task.run for task in graph.tasks], study.metric)))
         results = run_graph(graph, store, progress)
     publish(study_table(study, results), "table", store)
+    if not options.no_report:
+        publish_page(study, planned, store)
+
+
+def publish_page(study: Study, planned: Sequence[Run], store: Store) -> None:
+    """Write report.html; where it cannot be made, or not whole, a line on stderr says why."""
+    from engine.errors import UserError
+    from experiments.report.provenance import shown_command
+    from experiments.report.write import write_report
+
+    try:
+        report = write_report(study, planned, store, shown_command(sys.argv))
+    except UserError as error:  # the tables are there all the same
+        print(f"no report.html: {error}", file=sys.stderr)
+        return
+    for text in report.missing:
+        print(f"not in report.html: {text}", file=sys.stderr)
+    print(f"written: {report.path}")
 
 
 def search_and_report(study: Study, store: Store) -> None:

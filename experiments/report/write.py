@@ -1,0 +1,55 @@
+"""Writes a study's report: gathers, draws, renders, and leaves a page alone that would say the same again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.config import Study
+from experiments.keys import Run
+from experiments.report.document import build_document
+from experiments.report.figures import FIGURES_VERSION, can_draw, illustrated
+from experiments.report.html import check_html, html, page_hash
+from experiments.report.provenance import provenance
+from experiments.report.runs import reported_runs
+from experiments.store import Store
+
+PAGE = "report.html"
+_MARK = "<!-- made of "
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """Where the report is, and what it had to leave out."""
+
+    path: Path
+    missing: tuple[str, ...] = ()
+
+
+def write_report(study: Study, planned: Sequence[Run], store: Store, command: Sequence[str]) -> Written:
+    """Write OUT/report.html, unless the one that is there was made of the same; UserError without Jinja2."""
+    check_html()
+    document = build_document(study, reported_runs(planned, store))
+    path = store.root / PAGE
+    complaint = can_draw()
+    content = [repr(document), str(FIGURES_VERSION), page_hash(), complaint]
+    mark = f"{_MARK}{hashlib.sha256(json.dumps(content).encode()).hexdigest()} -->\n"
+    if _is_made_of(path, mark):
+        return Written(path, (complaint,) if complaint else ())
+    runs = [run for section in document.sections for run in section.runs]
+    document = dataclasses.replace(document, provenance=provenance(command, runs))
+    document = illustrated(document, store.root)
+    store.write_text(PAGE, html(document) + mark)
+    return Written(path, document.missing)
+
+
+def _is_made_of(path: Path, mark: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - len(mark)))
+            return file.read() == mark.encode()
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,166 @@
+"""The page in a headless Chromium: no error, no request, tables that sort by click and keyboard, axe-core's rules."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments.report import watch
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright and an installed Chromium")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class View:
+    """A page of the browser and whatever it complained of or asked the network for."""
+
+    def __init__(self, browser, address, scheme="light", width=1280):
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.complaints = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.complaints.append(request.url))
+        self.page.goto(address)
+
+
+@pytest.fixture
+def view(chromium, reported):
+    opened = []
+
+    def open_view(*args, **kwargs):
+        opened.append(View(chromium, reported.path.as_uri(), *args, **kwargs))
+        return opened[-1]
+
+    yield open_view
+    for each in opened:
+        each.context.close()
+
+
+def column(page, key):
+    return page.eval_on_selector_all(
+        f"#table-1 tbody tr td:nth-child({place(page, key)})", "cells => cells.map(cell => cell.dataset.value)"
+    )
+
+
+def place(page, key):
+    return 1 + page.eval_on_selector_all("#table-1 thead th", "heads => heads.map(head => head.dataset.key)").index(key)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_shows_without_errors_and_passes_axe(view, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python, which brings axe-core")
+    page = (each := view(scheme, width)).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width  # wide things scroll in themselves
+    page.click("text=Open all")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("axe.run()")
+    serious = [rule["id"] for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
+    assert serious == [] and len(found["passes"]) > 20
+    assert each.complaints == []
+
+
+def test_tables_sort_by_click_both_ways(view):
+    page = view().page
+    up = column(page, "published_val_macro_f1")
+    assert up == ["0.5", "0.75"]
+    head = page.locator('#table-1 th[data-key="published_val_macro_f1"]')
+    head.locator("button").click()
+    assert column(page, "published_val_macro_f1") == ["0.75", "0.5"] and head.get_attribute("aria-sort") == "descending"
+    head.locator("button").click()
+    assert column(page, "published_val_macro_f1") == up and head.get_attribute("aria-sort") == "ascending"
+    page.click('#table-1 th[data-key="published_parameters"] button')
+    assert column(page, "published_parameters") == ["44726", ""] and head.get_attribute("aria-sort") is None
+    page.click('#table-1 th[data-key="published_parameters"] button')
+    assert column(page, "published_parameters") == ["44726", ""]  # an empty cell stays last
+
+
+def test_tables_sort_by_keyboard(view):
+    page = view().page
+    page.locator('#table-1 th[data-key="row"] button').focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('th').dataset.key") == "learning_rate"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('th').dataset.key") == "published_val_macro_f1"
+    page.keyboard.press("Enter")
+    assert column(page, "published_val_macro_f1") == ["0.75", "0.5"]
+    page.keyboard.press("Space")
+    assert column(page, "published_val_macro_f1") == ["0.5", "0.75"]
+
+
+def test_the_theme_can_be_chosen_and_is_kept(view):
+    page = view("light").page
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.click("#theme")
+    page.click("#theme")
+    assert page.locator("#theme").inner_text() == "Theme: dark" and page.evaluate(ground) != light
+    page.reload()
+    assert page.locator("#theme").inner_text() == "Theme: dark" and page.evaluate(ground) != light
+    page.click("#theme")
+    assert page.locator("#theme").inner_text() == "Theme: system" and page.evaluate(ground) == light
+
+
+def test_drawings_change_with_the_theme(view):
+    light, dark = (
+        view(scheme).page.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
+        for scheme in ("light", "dark")
+    )
+    assert light != dark
+
+
+def test_a_link_in_a_table_opens_its_row(view):
+    page = view().page
+    assert not page.evaluate("document.getElementById('row-2').open")
+    page.click('#table-1 a[href="#row-2"]')
+    page.locator("#row-2[open]").wait_for()
+
+
+def test_it_prints_with_everything_open(view, tmp_path):
+    page = view("dark").page
+    pdf = page.pdf()
+    assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_a_live_page_shows_what_is_new_and_keeps_what_the_reader_did(chromium):
+    rows = '<table id="t" class="sortable"><thead><tr><th data-key="a" aria-sort="ascending" class="number">' \
+        "<button>a</button></th></tr></thead><tbody>{}</tbody></table>"  # fmt: skip
+    from experiments.report.html import page_file
+
+    served = []
+
+    def page_text():
+        served.append(None)
+        cells = "".join(f'<tr><td data-value="{value}">{value}</td></tr>' for value in range(len(served) + 1))
+        return (
+            '<!DOCTYPE html><html lang="en"><head><title>t</title><link rel="icon" href="data:,"></head>'
+            f'<body data-refresh="0.2"><button id="theme"></button><main>{rows.format(cells)}'
+            f'<details id="row-1"><summary>row</summary></details></main>'
+            f"<script>{page_file('report.js')}</script></body></html>"
+        )
+
+    with watch.served(page_text, 0) as address:
+        view = View(chromium, address)
+        page = view.page
+        page.evaluate("document.getElementById('row-1').open = true")
+        page.evaluate("sortTable(document.querySelector('th'), 'descending')")
+        page.locator("tbody tr").nth(4).wait_for(timeout=20_000)
+        values = page.eval_on_selector_all("tbody td", "cells => cells.map(cell => Number(cell.dataset.value))")
+        assert values == sorted(values, reverse=True)
+        assert page.evaluate("document.getElementById('row-1').open")
+        assert view.complaints == []
+        view.context.close()
