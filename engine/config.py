@@ -104,7 +104,8 @@ class TrainConfig:
     algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
     tune: measure the algorithms on this machine when training begins.
     threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
-    checkpoint_every: steps between checkpoints within an epoch (null: at the end of epochs only).
+    checkpoint_every, checkpoint_seconds: steps, or seconds, between checkpoints within an epoch (null for both: at the
+    end of epochs only).
     strict: stop where images of the set cannot be decoded (else they are left out, and the run's record names them).
     cache: keep prepared images on disk (see engine.data.cache).
     checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
@@ -141,6 +142,7 @@ class TrainConfig:
     threads: int = 0
     out: str | None = None
     checkpoint_every: int | None = None
+    checkpoint_seconds: float | None = None
     strict: bool = False
     cache: bool = True
     checkpoint_path: str | None = None
@@ -152,6 +154,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds > 0:
+            raise UserError(f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}")
         if self.max_norm is not None and not self.max_norm > 0:
             raise UserError(f"max_norm must be above 0, got {self.max_norm}")
         if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from engine.trainer import Trainer
 
 # Settings that do not change what a run computes.
-FREE_SETTINGS = ("epochs", "threads", "out", "data_root", "checkpoint_every", "strict", "cache")
+FREE_SETTINGS = ("epochs", "threads", "out", "data_root", "checkpoint_every", "checkpoint_seconds", "strict", "cache")
 
 Record = dict[str, Any]
 
@@ -79,7 +79,7 @@ class Run:
         validation: Dataset | None,
         epochs: int,
         early_stopping: EarlyStopping | None,
-        checkpoint_every: int | None,
+        checkpoint_due: tuple[int | None, float | None],
         train_metrics: bool,
         restore_best: bool,
     ):
@@ -88,7 +88,8 @@ class Run:
         self.validation = validation
         self.epochs = epochs
         self.early_stopping = early_stopping
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint_every, self.checkpoint_seconds = checkpoint_due  # steps, seconds
+        self._written = time.perf_counter()  # the last checkpoint, or the beginning
         self.train_metrics = train_metrics
         self.restore_best = restore_best
         self.out = trainer.out
@@ -243,14 +244,19 @@ class Run:
             position.samples += len(x)
             position.batch += 1
             progress.step(len(x), loss)
-            due = self.checkpoint_every and trainer.steps % self.checkpoint_every == 0
-            if due and self.out and position.batch < batches:
+            if self._checkpoint_is_due() and self.out and position.batch < batches:
                 now = time.perf_counter()
                 position.seconds += now - started
                 started = now
                 self._write_last()
         position.seconds += time.perf_counter() - started
         return self._end_epoch()
+
+    def _checkpoint_is_due(self) -> bool:
+        if self.checkpoint_every and self.trainer.steps % self.checkpoint_every == 0:
+            return True
+        wait = self.checkpoint_seconds
+        return wait is not None and time.perf_counter() - self._written >= wait
 
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch's batches; what it takes until they are there is added to the seconds waited."""
@@ -357,6 +363,7 @@ class Run:
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
         )
         checkpoint.write(self.out / LAST, content)
+        self._written = time.perf_counter()
 
     def _keep_best(self) -> None:
         content = Checkpoint.of(

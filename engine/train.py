@@ -141,6 +141,7 @@ def fit_and_test(
         early_stopping=config.early_stopping,
         resume=resume,
         checkpoint_every=config.checkpoint_every,
+        checkpoint_seconds=config.checkpoint_seconds,
         callbacks=callbacks,
         train_metrics=config.train_metrics,
         restore_best=restore_best and validation is not None,

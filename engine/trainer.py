@@ -158,14 +158,15 @@ class Trainer:
         early_stopping: EarlyStopping | None = None,
         resume: bool = False,
         checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = None,
         callbacks: Sequence[Callable[[Record], None]] = (),
         train_metrics: bool = False,
         restore_best: bool = False,
     ) -> History:
         """Train for `epochs` epochs, fewer with early stopping.
 
-        With a run folder: last.safetensors holds the run's whole state after every epoch, and every
-        `checkpoint_every` steps; best.safetensors the network of the best epoch. `resume` goes on from
+        With a run folder: last.safetensors holds the run's whole state after every epoch, and every `checkpoint_every`
+        steps or `checkpoint_seconds` seconds; best.safetensors the network of the best epoch. `resume` goes on from
         last.safetensors to the bits of an undisturbed run (or begins, when there is none yet); without it a folder
         that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
         gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
@@ -180,7 +181,8 @@ class Trainer:
             raise UserError(f"epochs must be 1 or more, got {epochs}")
         if checkpoint_every is not None and checkpoint_every < 1:
             raise UserError(f"checkpoint_every must be 1 or more steps, got {checkpoint_every}")
-        run = Run(self, loader, held_out, epochs, early_stopping, checkpoint_every, train_metrics, restore_best)
+        due = checkpoint_every, checkpoint_seconds
+        run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
         return run.go(resume, callbacks)
 
     def evaluate(self, data: Data, extra: Collection[str] = ()) -> dict[str, float]:

@@ -29,6 +29,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--budget", default="full", metavar="NAME", help="run a smaller version of it (see --list)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NAME)")
     parser.add_argument("--rows", metavar="A,B", help="only these rows, separated by commas")
+    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="train N runs at a time (default: 1)")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first run that fails or diverges")
+    parser.add_argument("--accept-code", action="store_true", help="results of another version of the code count, too")
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the study's, separated by commas")
     parser.add_argument("--no-report", action="store_true", help="write the tables alone, no report.html")
     parser.add_argument(
@@ -37,6 +40,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="show a live page at http://127.0.0.1 while runs go on (also: python -m experiments.report.watch DIR)",
     )
     parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
+    parser.add_argument("--status", action="store_true", help="say how far the study is, and stop")
+    parser.add_argument("--export", type=Path, metavar="FILE", help="write what is on record (.csv, .parquet) and stop")
     parser.add_argument(
         "--check", action="store_true", help="check every study (or --study NAME) without data or training, and stop"
     )
@@ -75,34 +80,49 @@ def list_studies() -> None:
             print(f"  {'  ' if group else ''}{row.name}{f' (the runs of {row.same_as})' if row.same_as else ''}")
 
 
-def run_ablation(options: argparse.Namespace) -> None:
-    """Run the study that the options describe, or its search; print its table and write it beside the runs."""
+def chosen_rows(options: argparse.Namespace) -> list[str]:
+    """The names after --rows; none for all."""
+    return [name.strip() for name in options.rows.split(",")] if options.rows else []
+
+
+def chosen_study(options: argparse.Namespace) -> Study:
+    """The study that the options describe."""
     from experiments.config import load_study, select
+
+    whole = load_study(options.study or "quickstart", options.overrides, options.budget)
+    return select(whole, chosen_rows(options), parse_seeds(options.seeds))
+
+
+def run_ablation(options: argparse.Namespace) -> int:
+    """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, else 0."""
+    from experiments.executors import InProcess, Processes
     from experiments.progress import progress_for
     from experiments.report.table import study_table
     from experiments.report.watch import LivePage, remember, served
     from experiments.runner import planned_graph, run_graph
-    from experiments.store import Store
 
-    rows = [name.strip() for name in options.rows.split(",")] if options.rows else []
-    whole = load_study(options.study or "quickstart", options.overrides, options.budget)
-    study = select(whole, rows, parse_seeds(options.seeds))
-    store = Store(options.out or Path("runs") / study.name)
+    study = chosen_study(options)
+    store = store_of(options, study)
     if options.search:
         return search_and_report(study, store)
+    executor = InProcess() if options.jobs == 1 else Processes(options.jobs)
     graph = planned_graph(study, store)
     planned = [task.run for task in graph.rows]
-    asked = {"overrides": options.overrides, "budget": options.budget, "rows": rows, "seeds": list(study.seeds)}
-    remember(store, options.study or "quickstart", asked)
+    asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
+    remember(store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
     with ExitStack() as stack:
         if options.watch:
             address = stack.enter_context(served(LivePage(study, planned, store.root)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
-        progress = stack.enter_context(closing(progress_for([task.run for task in graph.tasks], study.metric)))
-        results = run_graph(graph, store, progress)
+        progress = progress_for([task.run for task in graph.tasks], study.metric)
+        stack.enter_context(closing(progress))
+        results = run_graph(
+            graph, store, progress, executor=executor, fail_fast=options.fail_fast, accept_code=options.accept_code
+        )
     publish(study_table(study, results), "table", store)
     if not options.no_report:
         publish_page(study, planned, store)
+    return int(any(result.status == "failed" for result in results))
 
 
 def publish_page(study: Study, planned: Sequence[Run], store: Store) -> None:
@@ -121,7 +141,7 @@ def publish_page(study: Study, planned: Sequence[Run], store: Store) -> None:
     print(f"written: {report.path}")
 
 
-def search_and_report(study: Study, store: Store) -> None:
+def search_and_report(study: Study, store: Store) -> int:
     """Run the study's search, with a line on stderr for each trial that ended, and print and write its table."""
     from experiments.search import Trial, run_search, search_table
 
@@ -133,6 +153,7 @@ def search_and_report(study: Study, store: Store) -> None:
         print(line.rstrip(), file=sys.stderr, flush=True)
 
     publish(search_table(study, run_search(study, store, say)), "search", store)
+    return 0
 
 
 def publish(table: Table, name: str, store: Store) -> None:
@@ -145,7 +166,33 @@ def publish(table: Table, name: str, store: Store) -> None:
     print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
 
 
-def main() -> None:
+def look(options: argparse.Namespace) -> None:
+    """Say what is on record, or export it: nothing is trained."""
+    from experiments.export import check_format, export
+    from experiments.runner import planned_graph
+    from experiments.status import status_text, study_status
+
+    if options.export:
+        check_format(options.export)
+    study = chosen_study(options)
+    store = store_of(options, study)
+    graph = planned_graph(study, store if store.root.exists() else None)
+    runs = study_status(graph, store, options.accept_code)
+    if options.status:
+        print(f"{study.title} ({store.root})\n\n{status_text(runs, store)}")
+    if options.export:
+        results = [each.result for each in runs if each.result is not None and each.state != "stale"]
+        export(results, options.export)
+        print(f"written: {options.export} ({len(results)} of {len(runs)} runs)")
+
+
+def store_of(options: argparse.Namespace, study: Study) -> Store:
+    from experiments.store import Store
+
+    return Store(options.out or Path("runs") / study.name)
+
+
+def main() -> int:
     options = parse_arguments()
     if options.list:
         list_studies()
@@ -153,8 +200,11 @@ def main() -> None:
         from experiments.study.check import check_studies
 
         check_studies([options.study] if options.study else [])
+    elif options.status or options.export:
+        look(options)
     else:
-        run_ablation(options)
+        return run_ablation(options)
+    return 0
 
 
 if __name__ == "__main__":

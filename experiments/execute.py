@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.location import data_root
-from engine.errors import DivergedError
+from engine.errors import DivergedError, UserError
 from engine.files import LOG
 from engine.train import checked_trainer, fit_and_test, load_data
 from experiments.keys import Run, digest
@@ -33,6 +34,24 @@ NOT_OF_THE_DATA = (
     *("checkpoint_every", "checkpoint_seconds", "checkpoint_path", "gt_csv"),
 )
 PARTS = ("train_", "val_")
+# What a kill costs at most, where the configuration says nothing.
+CHECKPOINT_SECONDS = 60.0
+# Where the disk is full no run can go on: the study stops, and the same command goes on once there is room.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that can begin: its configuration with checkpoints of other runs in place, and its folder."""
+
+    run: Run
+    config: TrainConfig
+    folder: Path
+
+    def on(self, threads: int) -> Job:
+        """The job on no more than so many threads."""
+        wished = self.config.threads or threads
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, threads=min(wished, threads)))
 
 
 @dataclass
@@ -56,14 +75,43 @@ class DataCache:
         return self._kept[key]
 
 
-def train_run(
-    run: Run, folder: Path, cache: DataCache, on_epoch: Callable[[EpochRecord], None] = lambda record: None
-) -> Result:
+def attempt(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None]) -> Result:
+    """The result of the job, whatever becomes of it. OSError where the disk is full: no other run could go on then."""
+    try:
+        return train_run(job, cache, on_epoch)
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        return failed(job, error)
+    except Exception as error:  # whatever it is, the other runs do not share it
+        return failed(job, error)
+
+
+def failed(job: Job, error: Exception) -> Result:
+    """The result of a job that ended with an error."""
+    text = " ".join(str(error).split())
+    kind = "" if isinstance(error, (UserError, RuntimeError)) and text else type(error).__name__
+    epochs = logged_epochs(job.folder)
+    return Result(
+        job.run.key,
+        job.run.row,
+        job.run.seed,
+        "failed",
+        epochs=len(epochs),
+        seconds=sum(each["seconds"] for each in epochs),
+        error=": ".join(filter(None, (kind, text))),
+        folder=job.folder,
+    )
+
+
+def train_run(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None]) -> Result:
     """Train the run in its folder, or go on where it was cut off there, and measure it.
 
     A run whose loss diverges has a result that says so; any other error is the caller's.
     """
-    config = run.config
+    run, config, folder = job.run, job.config, job.folder
+    if config.checkpoint_every is None and config.checkpoint_seconds is None:
+        config = dataclasses.replace(config, checkpoint_seconds=CHECKPOINT_SECONDS)
     with only_process(folder):
         trainer = checked_trainer(config, folder, "")
         trainer.progress = "none"

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from engine.errors import UserError
 
+LOCK = "study.lock"
+
 
 @contextmanager
 def only_runner(root: Path) -> Iterator[None]:
     """Hold the store in `root` for this process; UserError, which names the holder, where another one has it."""
-    path = root / "study.lock"
+    path = root / LOCK
     root.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
@@ -32,6 +34,20 @@ def only_runner(root: Path) -> Iterator[None]:
             ) from None
         _write_number(file.fileno())
         yield
+
+
+def holder(root: Path) -> str | None:
+    """The number of the process that runs in the store, or None."""
+    try:
+        file = (root / LOCK).open()
+    except OSError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class Progress(Protocol):
     def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
         """An epoch of a run has ended, with this line in its log."""
 
-    def finish(self, result: Result, repeated: bool) -> None:
+    def finish(self, run: Run, result: Result, repeated: bool) -> None:
         """A run has ended; `repeated` says that its result was on record already and nothing ran."""
 
     def close(self) -> None:
@@ -49,11 +49,11 @@ class Lines:
     def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
         pass
 
-    def finish(self, result: Result, repeated: bool) -> None:
+    def finish(self, run: Run, result: Result, repeated: bool) -> None:
         self._done += 1
         how = "on record" if repeated else f"{result.seconds:.1f} s"
         outcome = _outcome(result, self._metric)
-        line = f"[{self._done}/{self._runs}] {result.row}, seed {result.seed}: {outcome} ({how})"
+        line = f"[{self._done}/{self._runs}] {run.label}: {outcome} ({how})"
         print(line, file=self._out or sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -78,11 +78,11 @@ class Bar:
         self._seen[run.key] += 1
         self._bar.update(1)
 
-    def finish(self, result: Result, repeated: bool) -> None:
+    def finish(self, run: Run, result: Result, repeated: bool) -> None:
         # A run on record, resumed, stopped early or failed took fewer epochs than the bar was told.
-        self._bar.update(self._epochs.get(result.key, 0) - self._seen[result.key])
+        self._bar.update(self._epochs[run.key] - self._seen[run.key])
         if result.status != "finished":
-            self._bar.write(f"{result.row}, seed {result.seed}: {_outcome(result, self._metric)}", file=sys.stderr)
+            self._bar.write(f"{run.label}: {_outcome(result, self._metric)}", file=sys.stderr)
 
     def close(self) -> None:
         self._bar.close()

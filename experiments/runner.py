@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from engine.config import TrainConfig
 from engine.plan import Choices
 from engine.train import make_trainer
 from experiments.config import Study
-from experiments.execute import DataCache, train_run
+from experiments.execute import Job
+from experiments.executors import Executor, InProcess
 from experiments.fingerprint import Fingerprints
 from experiments.graph import Graph, Task, checkpoint_of, study_graph
 from experiments.keys import Run
@@ -20,9 +21,6 @@ from experiments.locks import only_runner
 from experiments.progress import Progress
 from experiments.store import Result, Store
 from experiments.study.needs import resolved
-
-# Where the disk is full no run can go on: the study stops, and the same command goes on once there is room.
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def planned_runs(study: Study, store: Store | None = None) -> list[Run]:
@@ -42,14 +40,27 @@ def planned_graph(study: Study, store: Store | None = None) -> Graph:
 
 
 def run_study(
-    study: Study, store: Store, progress: Progress, *, fail_fast: bool = False, accept_code: bool = False
+    study: Study,
+    store: Store,
+    progress: Progress,
+    *,
+    executor: Executor | None = None,
+    fail_fast: bool = False,
+    accept_code: bool = False,
 ) -> list[Result]:
     """Plan the study and run its graph: the results of all `planned_runs`, in their order."""
-    return run_graph(planned_graph(study, store), store, progress, fail_fast=fail_fast, accept_code=accept_code)
+    graph = planned_graph(study, store)
+    return run_graph(graph, store, progress, executor=executor, fail_fast=fail_fast, accept_code=accept_code)
 
 
 def run_graph(
-    graph: Graph, store: Store, progress: Progress, *, fail_fast: bool = False, accept_code: bool = False
+    graph: Graph,
+    store: Store,
+    progress: Progress,
+    *,
+    executor: Executor | None = None,
+    fail_fast: bool = False,
+    accept_code: bool = False,
 ) -> list[Result]:
     """Results of the graph's rows, in their order.
 
@@ -57,26 +68,63 @@ def run_graph(
     that diverges or fails gets a result that says so, and the study goes on, but for the runs that need it; with
     `fail_fast` the study stops there, and the results are those that there are until then.
 
+    executor: what trains (default: this process); it is closed here.
     accept_code: results that another version of the code gave count as well.
     """
-    results: dict[str, Result] = {}
-    cache = DataCache()
-    with only_runner(store.root):
-        for task in graph.tasks:
-            run = task.run
-            result = store.result(run, accept_code)
-            repeated = result is not None and result.final
-            progress.start(run)
-            if result is None or not repeated:
-                result = blocked(task, results)
-                if result is None:
-                    result = attempt(prepared(task, results), run, store, cache, progress)
-                store.finish(run, result)
-            results[run.key] = result
-            progress.finish(result, repeated)
-            if fail_fast and result.status != "finished":
+    with only_runner(store.root), closing(executor or InProcess()) as trainer:
+        return row_results(graph, _Runner(graph, store, progress, trainer, fail_fast).go(accept_code))
+
+
+class _Runner:
+    """One call of `run_graph`: what has ended (`results`), what runs, what waits."""
+
+    def __init__(self, graph: Graph, store: Store, progress: Progress, executor: Executor, fail_fast: bool):
+        self.store, self.progress, self.executor, self.fail_fast = store, progress, executor, fail_fast
+        self.waiting = list(graph.tasks)
+        self.running: dict[str, Task] = {}
+        self.results: dict[str, Result] = {}
+
+    def go(self, accept_code: bool) -> dict[str, Result]:
+        self._take_from_store(accept_code)
+        while self.waiting or self.running:
+            self._submit()
+            if self.running:
+                result = self.executor.wait(lambda job, record: self.progress.epoch(job.run, record))
+                self._end(self.running.pop(result.key), result)
+            if self.fail_fast and any(each.status != "finished" for each in self.results.values()):
                 break
-    return row_results(graph, results)
+        return self.results
+
+    def _take_from_store(self, accept_code: bool) -> None:
+        """Results on record first: nothing has to run for them."""
+        for task in list(self.waiting):
+            result = self.store.result(task.run, accept_code)
+            if result is not None and result.final:
+                self.waiting.remove(task)
+                self.results[task.run.key] = result
+                self.progress.start(task.run)
+                self.progress.finish(task.run, result, repeated=True)
+
+    def _submit(self) -> None:
+        """Begin what can begin, in the study's order; what never can has failed."""
+        for task in list(self.waiting):
+            if len(self.running) >= self.executor.capacity:
+                return
+            if not all(key in self.results for key in task.needs):
+                continue
+            self.waiting.remove(task)
+            self.progress.start(task.run)
+            hindered = blocked(task, self.results)
+            if hindered is not None:
+                self._end(task, hindered)
+                continue
+            self.running[task.run.key] = task
+            self.executor.submit(prepared(task, self.results, self.store.folder(task.run)))
+
+    def _end(self, task: Task, result: Result) -> None:
+        self.store.finish(task.run, result)
+        self.results[task.run.key] = result
+        self.progress.finish(task.run, result, repeated=False)
 
 
 def row_results(graph: Graph, results: Mapping[str, Result]) -> list[Result]:
@@ -97,35 +145,14 @@ def blocked(task: Task, results: Mapping[str, Result]) -> Result | None:
     return None
 
 
-def prepared(task: Task, results: Mapping[str, Result]) -> Run:
-    """The task's run with the checkpoints of finished runs in place of their names; its key stays."""
+def prepared(task: Task, results: Mapping[str, Result], folder: Path) -> Job:
+    """The task as a job: with the checkpoints of finished runs in place of their names."""
 
     def file_of(name: str) -> str:
         run = task.named[name]
         return str(checkpoint_of(results[run.key], run))
 
-    return dataclasses.replace(task.run, config=resolved(task.run.config, file_of))
-
-
-def attempt(ready: Run, run: Run, store: Store, cache: DataCache, progress: Progress) -> Result:
-    """Train a run whose checkpoints are in place. An error of its own becomes a failed result; a full disk does not."""
-    try:
-        result = train_run(ready, store.folder(run), cache, lambda record: progress.epoch(run, record))
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            raise
-        result = failed(run, error)
-    except Exception as error:  # whatever it is, the other runs do not share it
-        result = failed(run, error)
-    return dataclasses.replace(result, key=run.key)
-
-
-def failed(run: Run, error: Exception) -> Result:
-    """The result of a run that ended with an error."""
-    text = " ".join(str(error).split())
-    return Result(
-        run.key, run.row, run.seed, "failed", error=f"{type(error).__name__}: {text}" if text else repr(error)
-    )
+    return Job(task.run, resolved(task.run.config, file_of), folder)
 
 
 def measured_algorithms(config: TrainConfig) -> Choices:

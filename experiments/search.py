@@ -76,7 +76,7 @@ class _Watch:
         if run.row == self.row:
             self.see(record)
 
-    def finish(self, result: Result, repeated: bool) -> None:
+    def finish(self, run: Run, result: Result, repeated: bool) -> None:
         pass
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import engine
+from engine import checkpoint
 from engine.checkpoint import weights_hash
 from engine.data.dataset import prepare
 from engine.data.preprocess import Preprocess
@@ -91,6 +92,21 @@ def test_resumed_at_any_step_gives_the_same_bits(tmp_path, optimizer, schedule):
         assert weights_hash(best) == weights_hash(wanted)
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert without_times(lines) == without_times(history.epochs)
+
+
+def test_checkpoints_by_time_are_written_in_mid_epoch(tmp_path):
+    cut = make_trainer(tmp_path)
+    cut_after(cut, 9)  # six steps per epoch
+    with pytest.raises(CutOff):
+        cut.fit(TRAIN, epochs=2, checkpoint_seconds=1e-9)
+    position = checkpoint.read(tmp_path / "last.safetensors").training["position"]
+    assert (position["epoch"], position["batch"], position["step"]) == (1, 3, 9)
+    seldom = make_trainer(tmp_path / "seldom")
+    cut_after(seldom, 9)
+    with pytest.raises(CutOff):
+        seldom.fit(TRAIN, epochs=2, checkpoint_seconds=1e9)
+    position = checkpoint.read(tmp_path / "seldom" / "last.safetensors").training["position"]
+    assert (position["epoch"], position["batch"]) == (1, 0)
 
 
 def test_log_lines_beyond_the_checkpoint_are_cut(tmp_path):

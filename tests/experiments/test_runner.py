@@ -51,7 +51,7 @@ class Listener:
     def epoch(self, run, record):
         self.epochs += 1
 
-    def finish(self, result, repeated):
+    def finish(self, run, result, repeated):
         self.repeated.append(repeated)
 
     def close(self):
@@ -147,7 +147,7 @@ def test_a_run_that_fails_is_marked_and_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "fit_and_test", original)
     _, again, listener = run(tmp_path)
     assert [each.status for each in again] == ["finished"] * 4
-    assert listener.repeated == [True, False, True, False]
+    assert listener.repeated == [True, True, False, False]
 
 
 def test_fail_fast_stops_at_the_first_failure(tmp_path):
@@ -297,7 +297,7 @@ def test_lines_and_bar_count_what_is_on_record(capsys):
             progress.start(each)
             for _ in range(0 if repeated else 2):
                 progress.epoch(each, {})
-            progress.finish(Result(each.key, "raw", each.seed, **end), repeated)
+            progress.finish(each, Result(each.key, "raw", each.seed, **end), repeated)
         progress.close()
     shown = capsys.readouterr().err
     assert "[1/3] raw, seed 0: val macro f1 0.2500 (on record)" in shown

@@ -1,0 +1,103 @@
+"""What is said about a study without running it, and results on their way to other programs."""
+
+import pandas as pd
+import pytest
+
+from engine.errors import UserError
+from experiments import ablation, runner
+from experiments.config import parse_study
+from experiments.export import export
+from experiments.locks import holder, only_runner
+from experiments.status import duration, remaining_seconds, status_text, study_status
+from experiments.store import Result, Store
+from tests.experiments.test_runner import STUDY
+
+
+def recorded(store: Store, graph: runner.Graph) -> list[Result]:
+    """Four runs: one finished, one failed, one begun, one missing."""
+    first, second, third, _ = (task.run for task in graph.tasks)
+    metrics = {"val_macro_f1": 0.5}
+    results = [
+        Result(
+            first.key, first.row, first.seed, "finished", metrics, 2, 2, 44726, 6.0, 3.0, folder=store.folder(first)
+        ),
+        Result(second.key, second.row, second.seed, "failed", error="MemoryError", folder=store.folder(second)),
+    ]
+    for run, result in zip((first, second), results, strict=True):
+        store.finish(run, result)
+    store.folder(third).mkdir(parents=True)
+    (store.folder(third) / "log.jsonl").write_text(
+        '{"epoch": 1, "val_macro_f1": 0.1}\n{"event": "x", "epoch": 2}\n{"ep'
+    )
+    return results
+
+
+@pytest.fixture
+def study(tmp_path):
+    store = Store(tmp_path / "store")
+    graph = runner.planned_graph(parse_study(STUDY, "tiny.yaml"), store)
+    return store, graph, recorded(store, graph)
+
+
+def test_the_status_of_every_run_is_told(study):
+    store, graph, _ = study
+    runs = study_status(graph, store)
+    assert [each.state for each in runs] == ["finished", "failed", "begun", "missing"]
+    assert [each.epochs for each in runs] == [2, 0, 1, 0]
+    text = status_text(runs, store)
+    assert "raw    seed 0: finished; seed 1: failed (MemoryError)" in text
+    assert "mixed  seed 0: begun, epoch 1 of 2; seed 1: missing" in text
+    assert "4 runs: 1 finished, 1 failed, 1 begun, 1 missing" in text and "at work" not in text
+    assert remaining_seconds(runs) == 3.0 * (2 + 1 + 2)
+    with only_runner(store.root):
+        assert f"process {holder(store.root)} is at work" in status_text(runs, store)
+
+
+def test_results_of_other_code_are_stale(study, monkeypatch):
+    store, _, _ = study
+    for module in ("keys", "store"):
+        monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
+    graph = runner.planned_graph(parse_study(STUDY, "tiny.yaml"), store)
+    assert [each.state for each in study_status(graph, store)] == ["stale", "missing", "missing", "missing"]
+    accepted = study_status(graph, store, accept_code=True)
+    assert [each.state for each in accepted][0] == "finished"
+
+
+def test_looking_at_a_study_that_was_never_run_leaves_nothing_behind(tmp_path, capsys):
+    options = ablation.parse_arguments(["--status", "--rows", "raw", "--out", str(tmp_path / "none")])
+    ablation.look(options)
+    assert "raw  missing (3/3)" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_csv_and_parquet_hold_the_same(study, tmp_path):
+    store, _, results = study
+    export(results, tmp_path / "all.csv")
+    table = pd.read_csv(tmp_path / "all.csv")
+    assert list(table["row"]) == ["raw", "raw"] and list(table["status"]) == ["finished", "failed"]
+    assert table["val_macro_f1"][0] == 0.5 and pd.isna(table["val_macro_f1"][1]) and table["best_epoch"][0] == 2
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    export(results, tmp_path / "all.parquet")
+    other = pd.read_parquet(tmp_path / "all.parquet")
+    assert list(other.columns) == list(table.columns) and list(other["key"]) == list(table["key"])
+
+
+def test_parquet_without_pyarrow_is_refused_in_words(study, tmp_path, monkeypatch):
+    def lacking(*arguments, **options):
+        raise ImportError("Unable to find a usable engine")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", lacking)
+    with pytest.raises(UserError, match="pip install pyarrow"):
+        export(study[2], tmp_path / "all.parquet")
+    with pytest.raises(UserError, match="unknown format '.xlsx'"):
+        export(study[2], tmp_path / "all.xlsx")
+    export([], tmp_path / "none.csv")
+    assert (tmp_path / "none.csv").read_text().startswith("row,seed,status")
+    assert not (tmp_path / "all.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (42, "42 s"), (420, "7 min"), (12000, "3 h 20 min"), (12030, "3 h 20 min"), (432000, "5.0 days")],
+)
+def test_durations_are_rounded_for_readers(seconds, text):
+    assert duration(seconds) == text
