@@ -13,6 +13,7 @@ from engine.cli import run
 
 if TYPE_CHECKING:
     from experiments.config import Study
+    from experiments.graph import Graph
     from experiments.keys import Run
     from experiments.report.table import Table
     from experiments.store import Store
@@ -40,6 +41,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="show a live page at http://127.0.0.1 while runs go on (also: python -m experiments.report.watch DIR)",
     )
     parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="measure what it will cost, train nothing, and stop")
     parser.add_argument("--status", action="store_true", help="say how far the study is, and stop")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write what is on record (.csv, .parquet) and stop")
     parser.add_argument(
@@ -107,6 +109,8 @@ def run_ablation(options: argparse.Namespace) -> int:
         return search_and_report(study, store)
     executor = InProcess() if options.jobs == 1 else Processes(options.jobs)
     graph = planned_graph(study, store)
+    if not options.accept_code:
+        tell_stale(graph, store)
     planned = [task.run for task in graph.rows]
     asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
     remember(store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
@@ -114,7 +118,7 @@ def run_ablation(options: argparse.Namespace) -> int:
         if options.watch:
             address = stack.enter_context(served(LivePage(study, planned, store.root)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
-        progress = progress_for([task.run for task in graph.tasks], study.metric)
+        progress = progress_for([task.run for task in graph.tasks], study.metric, options.jobs)
         stack.enter_context(closing(progress))
         results = run_graph(
             graph, store, progress, executor=executor, fail_fast=options.fail_fast, accept_code=options.accept_code
@@ -123,6 +127,16 @@ def run_ablation(options: argparse.Namespace) -> int:
     if not options.no_report:
         publish_page(study, planned, store)
     return int(any(result.status == "failed" for result in results))
+
+
+def tell_stale(graph: Graph, store: Store) -> None:
+    """Say on stderr how many results on record are those of other code, and will be trained again."""
+    from experiments.status import study_status
+
+    stale = sum(each.state == "stale" for each in study_status(graph, store))
+    if stale:
+        told = f"{stale} {'results' if stale > 1 else 'result'} on record"
+        print(f"{told} came from other code and will be trained again; --accept-code keeps them", file=sys.stderr)
 
 
 def publish_page(study: Study, planned: Sequence[Run], store: Store) -> None:
@@ -166,6 +180,27 @@ def publish(table: Table, name: str, store: Store) -> None:
     print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
 
 
+def estimate(options: argparse.Namespace) -> None:
+    """Say what the study will cost in time and memory: nothing is trained, and nothing written."""
+    from experiments.estimate import Estimator, estimate_lines, summary
+    from experiments.executors import threads_each
+    from experiments.runner import planned_graph
+    from experiments.status import study_status
+
+    study = chosen_study(options)
+    store = store_of(options, study)
+    threads = threads_each(options.jobs)
+    graph = planned_graph(study, store if store.root.exists() else None)
+    runs = study_status(graph, store, options.accept_code)
+    rows = []
+    for row in Estimator(threads).rows(runs):
+        rows.append(row)
+        print(f"{row.row}: measured" if row.measured else f"{row.row}: on record", file=sys.stderr, flush=True)
+    print(f"{study.title}\nBudget {study.budget.name}: {study.budget.how}\n")
+    print("\n".join(estimate_lines(rows)))
+    print(f"\n{summary(rows, options.jobs, threads)}")
+
+
 def look(options: argparse.Namespace) -> None:
     """Say what is on record, or export it: nothing is trained."""
     from experiments.export import check_format, export
@@ -200,6 +235,8 @@ def main() -> int:
         from experiments.study.check import check_studies
 
         check_studies([options.study] if options.study else [])
+    elif options.dry_run:
+        estimate(options)
     elif options.status or options.export:
         look(options)
     else:

@@ -72,11 +72,8 @@ class Processes:
     """
 
     def __init__(self, jobs: int):
-        usable = usable_cores()
-        if not 1 <= jobs <= usable:
-            raise UserError(f"-j {jobs}: the number of processes must be in 1..{usable}, the number of usable cores")
         self.capacity = jobs
-        self.threads = usable // jobs
+        self.threads = threads_each(jobs)
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
 
@@ -169,6 +166,14 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+def threads_each(jobs: int) -> int:
+    """Threads of each of so many runs at a time; UserError for more runs than usable cores."""
+    usable = usable_cores()
+    if not 1 <= jobs <= usable:
+        raise UserError(f"-j {jobs}: the number of processes must be in 1..{usable}, the number of usable cores")
+    return usable // jobs
 
 
 def usable_cores() -> int:

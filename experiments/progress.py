@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
+from experiments.eta import Eta, duration
 from experiments.keys import Run
 from experiments.store import Result
 
@@ -37,23 +38,26 @@ def _outcome(result: Result, metric: str) -> str:
 class Lines:
     """One line per run, for logs and pipes."""
 
-    def __init__(self, runs: int, metric: str, out: TextIO | None = None):
-        self._runs = runs
+    def __init__(self, runs: Sequence[Run], metric: str, jobs: int = 1, out: TextIO | None = None):
+        self._runs = len(runs)
+        self._eta = Eta(runs, jobs)
         self._metric = metric
         self._done = 0
         self._out = out
 
     def start(self, run: Run) -> None:
-        pass
+        self._eta.start(run)
 
     def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
-        pass
+        self._eta.epoch(run, record["epoch"])
 
     def finish(self, run: Run, result: Result, repeated: bool) -> None:
         self._done += 1
+        self._eta.finish(run, result, repeated)
         how = "on record" if repeated else f"{result.seconds:.1f} s"
         outcome = _outcome(result, self._metric)
-        line = f"[{self._done}/{self._runs}] {run.label}: {outcome} ({how})"
+        left = "" if repeated else _left("; ", self._eta)
+        line = f"[{self._done}/{self._runs}] {run.label}: {outcome} ({how}){left}"
         print(line, file=self._out or sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -63,22 +67,29 @@ class Lines:
 class Bar:
     """A bar over the epochs of all runs, with the time that is left."""
 
-    def __init__(self, runs: Sequence[Run], metric: str):
+    def __init__(self, runs: Sequence[Run], metric: str, jobs: int = 1):
         from tqdm import tqdm
 
         self._epochs = {run.key: run.config.epochs for run in runs}
         self._seen: Counter[str] = Counter()
         self._metric = metric
-        self._bar = tqdm(total=sum(self._epochs.values()), unit="epoch", dynamic_ncols=True)
+        self._eta = Eta(runs, jobs)
+        # Epochs of different rows take different times: what is left is ours to say.
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs, {elapsed}{postfix}"
+        self._bar = tqdm(total=sum(self._epochs.values()), bar_format=shape, dynamic_ncols=True)
 
     def start(self, run: Run) -> None:
+        self._eta.start(run)
         self._bar.set_description_str(run.label)
 
     def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
+        self._eta.epoch(run, record["epoch"])
+        self._bar.set_postfix_str(_left("", self._eta))
         self._seen[run.key] += 1
         self._bar.update(1)
 
     def finish(self, run: Run, result: Result, repeated: bool) -> None:
+        self._eta.finish(run, result, repeated)
         # A run on record, resumed, stopped early or failed took fewer epochs than the bar was told.
         self._bar.update(self._epochs[run.key] - self._seen[run.key])
         if result.status != "finished":
@@ -88,6 +99,12 @@ class Bar:
         self._bar.close()
 
 
-def progress_for(runs: Sequence[Run], metric: str) -> Progress:
-    """A bar where stderr is a terminal, plain lines elsewhere."""
-    return Bar(runs, metric) if sys.stderr.isatty() else Lines(len(runs), metric)
+def _left(before: str, eta: Eta) -> str:
+    """`about 7 min left`; nothing where that is not known, or nothing is left."""
+    seconds = eta.seconds
+    return f"{before}about {duration(seconds)} left" if seconds else ""
+
+
+def progress_for(runs: Sequence[Run], metric: str, jobs: int = 1) -> Progress:
+    """A bar where stderr is a terminal, plain lines elsewhere. `jobs` runs are trained at a time."""
+    return (Bar if sys.stderr.isatty() else Lines)(runs, metric, jobs)

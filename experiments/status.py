@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from experiments.eta import duration
 from experiments.execute import logged_epochs
 from experiments.graph import Graph, Task
 from experiments.keys import Run
@@ -102,15 +103,3 @@ def _run_text(each: RunStatus) -> str:
     if each.state == "failed" and each.result is not None:
         return f"failed ({each.result.error})"
     return each.state
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `7 min`, `3 h 20 min`, `5 days`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes / 1440:.1f} days"

@@ -285,6 +285,21 @@ def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
     assert "| raw | 0.1549 (a) |" in (tmp_path / "out" / "table.md").read_text()
 
 
+def test_results_of_other_code_are_announced_and_trained_again(finished, capsys, monkeypatch, tmp_path):
+    study = tmp_path / "tiny.yaml"
+    study.write_text(STUDY)
+    arguments = ["--study", str(study), "--out", str(tmp_path / "out"), "--rows", "raw", "--seeds", "0", "epochs=1"]
+    assert ablation.run_ablation(ablation.parse_arguments(arguments)) == 0
+    assert "other code" not in capsys.readouterr().err
+    for module in ("keys", "store"):
+        monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
+    assert ablation.run_ablation(ablation.parse_arguments([*arguments, "--accept-code"])) == 0
+    assert "(on record)" in capsys.readouterr().err
+    assert ablation.run_ablation(ablation.parse_arguments(arguments)) == 0
+    told = capsys.readouterr().err
+    assert "1 result on record came from other code" in told and "(on record)" not in told
+
+
 def test_lines_and_bar_count_what_is_on_record(capsys):
     planned = [Run("raw", seed, parse_study(STUDY, "tiny.yaml").rows[0].config) for seed in (0, 1, 2)]
     ends = [
@@ -292,15 +307,15 @@ def test_lines_and_bar_count_what_is_on_record(capsys):
         ({"status": "finished", "metrics": {"val_macro_f1": 0.75}, "seconds": 3.0}, False),
         ({"status": "failed", "error": "no memory"}, False),
     ]
-    for progress in (Lines(3, "val_macro_f1"), Bar(planned, "val_macro_f1")):
+    for progress in (Lines(planned, "val_macro_f1"), Bar(planned, "val_macro_f1")):
         for each, (end, repeated) in zip(planned, ends, strict=True):
             progress.start(each)
-            for _ in range(0 if repeated else 2):
-                progress.epoch(each, {})
+            for epoch in () if repeated else (1, 2):
+                progress.epoch(each, {"epoch": epoch})
             progress.finish(each, Result(each.key, "raw", each.seed, **end), repeated)
         progress.close()
     shown = capsys.readouterr().err
     assert "[1/3] raw, seed 0: val macro f1 0.2500 (on record)" in shown
-    assert "[2/3] raw, seed 1: val macro f1 0.7500 (3.0 s)" in shown
+    assert "[2/3] raw, seed 1: val macro f1 0.7500 (3.0 s); about 0 s left" in shown
     assert shown.count("raw, seed 2: FAILED: no memory") == 2
     assert "6/6" in shown

@@ -58,7 +58,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     store = Store(tmp_path_factory.mktemp("study"))
     study = parse_study(STUDY, "tiny.yaml")
     graph = planned_graph(study, store)
-    run_graph(graph, store, Lines(len(graph.tasks), study.metric))
+    run_graph(graph, store, Lines([task.run for task in graph.tasks], study.metric))
     planned = [task.run for task in graph.rows]
     written = write_report(study, planned, store, ["python", "-m", "experiments.ablation", "--study", "tiny.yaml"])
     return Reported(study, planned, store, written.path, written.missing)
