@@ -17,6 +17,7 @@ from engine.layers.base import checked_seed
 from engine.pseudo import PseudoLabelConfig
 from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
 from engine.schema import merge, parse_override, read_mapping, read_yaml
+from engine.tracking import WandbConfig
 from engine.transfer import InitializeConfig
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class TrainConfig:
     end of epochs only).
     strict: stop where images of the set cannot be decoded (else they are left out, and the run's record names them).
     cache: keep prepared images on disk (see engine.data.cache).
+    tensorboard, wandb: log there as well (see engine.tracking.WandbConfig); false for none.
     checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
     """
 
@@ -147,6 +149,8 @@ class TrainConfig:
     cache: bool = True
     checkpoint_path: str | None = None
     gt_csv: str | None = None
+    tensorboard: bool = False
+    wandb: WandbConfig | None = None
 
     def __post_init__(self) -> None:
         checked_seed("configuration", self.seed)
@@ -175,7 +179,7 @@ class TrainConfig:
 
 
 # These keys take `false` for "none", as the script of the NumtaDB report has it.
-FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise", "pseudo_labels")
+FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise", "pseudo_labels", "wandb")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

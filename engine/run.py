@@ -32,7 +32,18 @@ if TYPE_CHECKING:
     from engine.trainer import Trainer
 
 # Settings that do not change what a run computes.
-FREE_SETTINGS = ("epochs", "threads", "out", "data_root", "checkpoint_every", "checkpoint_seconds", "strict", "cache")
+FREE_SETTINGS = (
+    "epochs",
+    "threads",
+    "out",
+    "data_root",
+    "checkpoint_every",
+    "checkpoint_seconds",
+    "strict",
+    "cache",
+    "tensorboard",
+    "wandb",
+)
 
 Record = dict[str, Any]
 
@@ -93,7 +104,7 @@ class Run:
         self.train_metrics = train_metrics
         self.restore_best = restore_best
         self.out = trainer.out
-        self.log = RunLog(self.out) if self.out else None
+        self.log = RunLog(self.out, trainer.trackers) if self.out else None
         self.metric = trainer.metric or ("val_loss" if validation is not None else "train_loss")
         self.history = History(self.metric)
         self.position = Position()
@@ -165,8 +176,12 @@ class Run:
         if dataset.class_names:
             self.trainer.net.class_names = list(dataset.class_names)
         with instruction_set(None):
-            self._begin(resume)
-            self._train(callbacks)
+            try:
+                self._begin(resume)
+                self._train(callbacks)
+            finally:
+                if self.log:
+                    self.log.close()
         if self.restore_best:
             self._load_best()
         return self.history

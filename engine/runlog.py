@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.files import write_atomically
+from engine.tracking import Tracker
 
 Record = Mapping[str, Any]
 
@@ -20,11 +21,12 @@ class RunLog:
 
     The lines of the epochs are also part of every checkpoint: `restart` writes exactly those, so that a resumed run
     cuts what a killed one wrote after its last checkpoint. In log.jsonl there may be other events too, each with its
-    name under "event" ("skipped_images", "diverged").
+    name under "event" ("skipped_images", "diverged"). `trackers` hear all of it as well.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, trackers: Sequence[Tracker] = ()):
         self.folder = folder
+        self.trackers = tuple(trackers)
         self.jsonl = folder / "log.jsonl"
         self.csv = folder / "log.csv"
 
@@ -34,16 +36,27 @@ class RunLog:
         header = _csv_lines([list(records[0])]) if records else ""
         rows = _csv_lines([list(record.values()) for record in records])
         write_atomically(self.csv, (header + rows).encode())
+        for tracker in self.trackers:
+            tracker.restart(records)
 
     def append(self, record: Record) -> None:
         """Add one epoch."""
         _append(self.jsonl, _json_line(record))
         header = _csv_lines([list(record)]) if self.csv.stat().st_size == 0 else ""
         _append(self.csv, header + _csv_lines([list(record.values())]))
+        for tracker in self.trackers:
+            tracker.append(record)
 
     def event(self, record: Record) -> None:
         """Add something that is not an epoch; it goes to log.jsonl only."""
         _append(self.jsonl, _json_line(record))
+        for tracker in self.trackers:
+            tracker.event(record)
+
+    def close(self) -> None:
+        """The run has ended, well or not."""
+        for tracker in self.trackers:
+            tracker.close()
 
 
 def _append(path: Path, text: str) -> None:

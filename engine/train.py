@@ -165,6 +165,7 @@ def fit_and_test(
 def make_trainer(config: TrainConfig, out: Path) -> Trainer:
     """Network (with its first weights), optimiser, loss and schedule of the configuration, ready to fit."""
     from engine.config import build_loss, build_network, build_optimizer, build_schedule
+    from engine.tracking import make_trackers
     from engine.trainer import Trainer
     from engine.transfer import initialize_trainer
 
@@ -185,6 +186,7 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         learning_rates=config.learning_rates,
         config=config.to_dict(),
     )
+    trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
     if config.initialize_from is not None:
         initialize_trainer(trainer, config.initialize_from)
     return trainer

@@ -21,6 +21,7 @@ from engine.losses import CrossEntropy
 from engine.progress import Mode
 from engine.run import History, Record, Run, plain
 from engine.schedules import Constant, EarlyStopping, Schedule
+from engine.tracking import Tracker
 
 if TYPE_CHECKING:
     from engine.losses import Loss
@@ -101,6 +102,7 @@ class Trainer:
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = config
+        self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.steps = 0
         self.last_rate = 0.0
         self.epoch = 0

@@ -31,7 +31,7 @@ NOT_OF_THE_DATA = (
     *("model", "initialize_from", "optimizer", "schedule", "loss", "freeze", "learning_rates", "max_norm"),
     *("class_weights", "sample_weights", "algorithm", "tune", "augment", "batch_size", "drop_last"),
     *("epochs", "early_stopping", "metric", "mode", "train_metrics", "seed", "threads", "out"),
-    *("checkpoint_every", "checkpoint_seconds", "checkpoint_path", "gt_csv"),
+    *("checkpoint_every", "checkpoint_seconds", "checkpoint_path", "gt_csv", "tensorboard", "wandb"),
 )
 PARTS = ("train_", "val_")
 # What a kill costs at most, where the configuration says nothing.

@@ -40,6 +40,8 @@ INDIFFERENT_KEYS = (
     "gt_csv",
     "strict",
     "cache",
+    "tensorboard",
+    "wandb",
 )
 
 

@@ -19,7 +19,7 @@ from experiments.study.schema import FULL
 
 STATES: tuple[State, ...] = ("finished", "diverged", "failed", "running", "waiting")
 # Settings that differ between machines and say nothing about a row.
-UNTOLD = ("data_root", "threads", "out", "seed", "metric", "checkpoint_path", "gt_csv")
+UNTOLD = ("data_root", "threads", "out", "seed", "metric", "checkpoint_path", "gt_csv", "tensorboard", "wandb")
 
 TOLD_ELSEWHERE = ("Assumption: ", "About the report: ", "Budget ", "Changed for this table: ")  # of a table's notes
 
