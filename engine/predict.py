@@ -39,7 +39,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1 and the "
         "confusion matrix.",
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="PNG or JPEG files, or folders of them")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="image files, or folders of them")
     parser.add_argument(
         "--checkpoint",
         type=Path,

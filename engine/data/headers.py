@@ -1,6 +1,8 @@
-"""What the first bytes of a PNG or JPEG file tell, without decoding it: size, transparency, orientation, a cut-off end.
+"""What the first bytes of a PNG, JPEG or BMP file tell, without decoding it: size, transparency, orientation, an end
+that is cut off.
 
-Layouts: PNG specification, third edition, 5.3 and 11; JPEG, ITU-T T.81, annex B; Exif 2.32, 4.6 (orientation, tag 274).
+Layouts: PNG specification, third edition, 5.3 and 11; JPEG, ITU-T T.81, annex B; Exif 2.32, 4.6 (orientation, tag 274);
+BMP, Windows' BITMAPFILEHEADER and BITMAPINFOHEADER.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8"
+BMP_SIGNATURE = b"BM"
+BMP_HEADER = 14 + 40  # bytes of both headers; OS/2's older, shorter one is not read
 GREY_ALPHA, COLOUR_ALPHA = 4, 6  # colour types of a PNG's header, byte 25
 # Start of frame, the JPEG segment that holds the size; C4, C8 and CC are other segments.
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -19,17 +23,27 @@ ORIENTATION_TAG, SHORT = 274, 3
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) that the header states, before any rotation; None where it is no PNG or JPEG or holds no size."""
+    """(height, width) that the header states, before any rotation; None for other files and without a size."""
     if data.startswith(PNG_SIGNATURE):
         if data[12:16] != b"IHDR" or len(data) < 26:
             return None
         width, height = struct.unpack_from(">II", data, 16)
         return height, width
+    if data.startswith(BMP_SIGNATURE):
+        return _bmp_size(data)
     for marker, start, end in _segments(data):
         if marker in FRAME_MARKERS and end - start >= 5:
             height, width = struct.unpack_from(">HH", data, start + 1)
             return height, width
     return None
+
+
+def _bmp_size(data: bytes) -> tuple[int, int] | None:
+    """A negative height means that the rows begin at the top."""
+    if len(data) < BMP_HEADER or struct.unpack_from("<I", data, 14)[0] < BMP_HEADER - 14:
+        return None
+    width, height = struct.unpack_from("<ii", data, 18)
+    return (abs(height), width) if width > 0 and height else None
 
 
 def is_transparent(data: bytes) -> bool:
@@ -45,12 +59,17 @@ def is_grey(data: bytes) -> bool:
 
 
 def is_cut_off(data: bytes) -> bool:
-    """True for a PNG or JPEG without its end marker: decoders fill the missing part with grey and do not complain."""
+    """True for a PNG or JPEG without its end marker, or a BMP shorter than its rows: decoders do not complain."""
     if data.startswith(PNG_SIGNATURE):
         return b"IEND" not in data[-32:]
     if data.startswith(JPEG_SIGNATURE):
         return b"\xff\xd9" not in data[2:]
-    return False
+    size = _bmp_size(data) if data.startswith(BMP_SIGNATURE) else None
+    if size is None:
+        return False
+    (first,), (bits, compression) = struct.unpack_from("<I", data, 10), struct.unpack_from("<HI", data, 28)
+    row = (size[1] * bits + 31) // 32 * 4  # rows end at whole words of 32 bits
+    return len(data) < first + (0 if compression else row * size[0])
 
 
 def png_orientation(data: bytes) -> int:

@@ -16,7 +16,7 @@ from engine.errors import UserError
 
 Image = NDArray[np.uint8]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 # The largest image that is decoded, 8192 x 8192. A file of a few kilobytes can state a size that fills the memory.
 MAX_PIXELS = 1 << 26
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
@@ -41,7 +41,7 @@ def load_cv2() -> ModuleType:
 
 
 def read_image(path: Path | str) -> Image:
-    """Decode one PNG or JPEG: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
+    """Decode one PNG, JPEG or BMP: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
 
     16 bits   the upper eight are kept
     palette   its colours; transparent ones as alpha
@@ -70,7 +70,7 @@ def read_image(path: Path | str) -> Image:
             flags = cv2.IMREAD_UNCHANGED if headers.is_transparent(data) else cv2.IMREAD_ANYCOLOR
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
-        raise UnreadableImage(f"{path}: not an image that can be decoded (expected PNG or JPEG)")
+        raise UnreadableImage(f"{path}: not an image that can be decoded (expected PNG, JPEG or BMP)")
     if headers.is_transparent(data):
         return _upright(_on_white(image, headers.is_grey(data)), headers.png_orientation(data))
     return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image

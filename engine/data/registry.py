@@ -349,7 +349,7 @@ def _folder() -> Record:
         name="folder",
         title="your own images: a folder per class, or a folder with a CSV table",
         classes=(),
-        images="PNG or JPEG of any size",
+        images="PNG, JPEG or BMP of any size",
         licence="yours",
         page="",
         obtain="give path=FOLDER, and table=FILE.csv where a table says the classes",

@@ -57,7 +57,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     filters.add_argument("--layer", metavar="NAME", help="layer (default: the first convolution)")
     features = add("features", "the feature maps of every layer for an image")
     features.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint or run folder")
-    features.add_argument("--image", type=Path, required=True, metavar="FILE", help="PNG or JPEG")
+    features.add_argument("--image", type=Path, required=True, metavar="FILE", help="PNG, JPEG or BMP")
     mistakes = add("mistakes", "the most confident mistakes of a run on its test part, or else on its validation part")
     mistakes.add_argument("run", type=Path, metavar="RUN", help="run folder")
     mistakes.add_argument(

@@ -1,4 +1,4 @@
-"""Decoding: every kind of PNG and JPEG a data set may hold, and files that are damaged or made to fill the memory."""
+"""Decoding: every kind of image file a data set may hold, and files that are damaged or made to fill the memory."""
 
 import io
 import struct
@@ -142,16 +142,31 @@ def test_the_largest_image_that_is_read(tmp_path):
 
 
 def test_other_formats_and_empty_headers_are_no_images(tmp_path):
-    for suffix in ("bmp", "gif", "tiff"):
-        with pytest.raises(UnreadableImage, match="expected PNG or JPEG"):
+    for suffix in ("gif", "tiff"):
+        with pytest.raises(UnreadableImage, match="expected PNG, JPEG or BMP"):
             saved(tmp_path / f"a.{suffix}", np.zeros((2, 2), np.uint8))
     for number, data in enumerate([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\0\0\xff\xd9"]):
         (tmp_path / str(number)).write_bytes(data)
-        with pytest.raises(UnreadableImage, match="truncated|expected PNG or JPEG"):
+        with pytest.raises(UnreadableImage, match="truncated|expected PNG, JPEG or BMP"):
             read_image(tmp_path / str(number))
     with pytest.raises(UserError, match="cannot be read") as caught:
         read_image(tmp_path / "missing.png")
     assert not isinstance(caught.value, UnreadableImage)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 7, 3)])
+def test_bmp(tmp_path, shape):
+    path = tmp_path / "a.bmp"
+    picture = RANDOM.integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(saved(path, picture), picture)
+    data = path.read_bytes()
+    for end in (1, 30, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:end])
+        with pytest.raises(UnreadableImage, match="truncated|expected PNG, JPEG or BMP"):
+            read_image(path)
+    path.write_bytes(data[:18] + struct.pack("<ii", 20000, -20000) + data[26:])
+    with pytest.raises(UnreadableImage, match="truncated|20000x20000 pixels"):
+        read_image(path)
 
 
 def test_every_changed_byte_of_a_png_is_noticed(tmp_path):

@@ -57,16 +57,14 @@ def read_cmaterdb(root: Path | None, split: str = "train") -> RawDataset:
     """
     folder = set_folder(root, "cmaterdb")
     if choice("cmaterdb split", split, ("train", "test", "all")) == "all":
-        return _class_folders("cmaterdb", folder, DIGIT_NAMES, (*IMAGE_SUFFIXES, ".bmp"))
+        return _class_folders("cmaterdb", folder, DIGIT_NAMES)
     images, labels = read_arrays(folder / CMATERDB_FILES[split], "images", "labels")
     if labels.max() > 9:
         raise UserError(f"{folder / CMATERDB_FILES[split]}: label {labels.max()}, expected 0 to 9")
     return RawDataset("cmaterdb", images, labels, DIGIT_NAMES)
 
 
-def _class_folders(
-    name: str, folder: Path, classes: Sequence[str] = (), suffixes: Sequence[str] = IMAGE_SUFFIXES
-) -> RawDataset:
+def _class_folders(name: str, folder: Path, classes: Sequence[str] = ()) -> RawDataset:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected one folder of images per class)")
     found = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
@@ -79,9 +77,9 @@ def _class_folders(
     paths: list[Path] = []
     labels: list[int] = []
     for label, each in enumerate(names):
-        inside = sorted(file for file in (folder / each).iterdir() if file.suffix.lower() in suffixes)
+        inside = sorted(file for file in (folder / each).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not inside:
-            raise UserError(f"{folder / each}: the class folder holds no images ({', '.join(suffixes)})")
+            raise UserError(f"{folder / each}: the class folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
         paths += inside
         labels += [label] * len(inside)
     return RawDataset(name, ImageFiles(paths), np.array(labels, np.int64), names)
