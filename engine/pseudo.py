@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from engine.data.splits import Indices
     from engine.ensemble import Member
 
-# Of a preprocessing, what a network may have of its own: it is applied to prepared images. All else must agree.
-OWN_KEYS = ("scale", "mean", "std", "per_image", "standardise")
-
 
 @dataclass(frozen=True)
 class PseudoLabelConfig:
@@ -120,11 +117,14 @@ def check_teacher(teacher: Member, unlabelled: Dataset) -> None:
             f"{teacher.source}: its classes are {', '.join(teacher.class_names)}, "
             f"those of the set {unlabelled.name} are {', '.join(unlabelled.class_names)}"
         )
+    from engine.data.preprocess import PER_BATCH
+
     if unlabelled.preprocess is None:
         return
     theirs, ours = teacher.preprocess.to_dict(), unlabelled.preprocess.to_dict()
     for key in dict.fromkeys([*theirs, *ours]):
-        if key not in OWN_KEYS and theirs.get(key) != ours.get(key):
+        # What is done to batches of prepared images a network may have of its own.
+        if key not in PER_BATCH and theirs.get(key) != ours.get(key):
             raise UserError(
                 f"{teacher.source}: was trained with preprocess.{key} = {theirs.get(key)}, "
                 f"but the images to label were prepared with {ours.get(key)}"

@@ -39,20 +39,13 @@ from numpy.typing import NDArray
 
 from engine.data.images import load_cv2
 from engine.data.location import CACHE_NAME
-from engine.data.preprocess import Preprocess
+from engine.data.preprocess import PER_BATCH, Preprocess
 from engine.errors import UserError
 
 FORMAT = 1
 KEEP_DAYS = 30
 VARIABLE, OFF = "CNN_CACHE", "off"
 SAMPLES, ABOUT = "samples.u8", "about.json"
-PER_BATCH = (
-    "scale",
-    "mean",
-    "std",
-    "per_image",
-    "standardise",
-)  # keys of a Preprocess that play no part in the stored bytes
 BUILDING = ".building-"
 
 Samples = NDArray[np.uint8]

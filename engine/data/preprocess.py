@@ -25,6 +25,8 @@ SCALES: dict[str, tuple[float, float]] = {"0..1": (1 / 255, 0.0), "-1..1": (2 / 
 # Not in the checkpoints of earlier versions.
 LATER_KEYS: Mapping[str, Any] = {"per_image": False, "standardise": "none"}
 FIT_CHUNK = 1024  # images
+# Keys of a Preprocess that are applied to batches of prepared images: they play no part in the bytes of those.
+PER_BATCH = ("scale", "mean", "std", "per_image", "standardise")
 
 
 @dataclass(frozen=True)
