@@ -2,6 +2,7 @@
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,8 +57,8 @@ STUDY = """
 """
 
 
-def parse(text: str = STUDY, **given: object) -> config.Study:
-    return config.parse_study(textwrap.dedent(text), "whole.yaml", **given)  # type: ignore[arg-type]
+def parse(text: str = STUDY, **given: Any) -> config.Study:
+    return config.parse_study(textwrap.dedent(text), "whole.yaml", **given)
 
 
 def test_rows_carry_what_the_file_says_of_them() -> None:

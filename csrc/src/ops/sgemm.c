@@ -180,7 +180,7 @@ static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
 enum { HEADER = CNN_ALIGNMENT, MOST_KEPT = 16 << 20 };
 
 /* The block of the last product stays for the next one: the system hands out fresh memory page by page, at the first
- * touch, which costs a product of 512^3 five per cent. Whoever takes it leaves none; its size stands in its header. */
+ * touch. Whoever takes it leaves none; its size stands in its header. */
 static _Atomic(char *) kept;
 
 static char *take_memory(size_t bytes)
