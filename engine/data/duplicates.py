@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.images import Image, UnreadableImage
+from engine.errors import UserError
 
 PER_TASK = 256  # images that a thread decodes at a time
 DIGEST_BYTES = 16
@@ -33,28 +34,39 @@ def digest(image: Image) -> bytes:
     return content.digest()
 
 
-def digests(
-    images: Sequence[Image] | NDArray[Any], threads: int | None = None, *, unreadable: bytes | None = None
-) -> Digests:
-    """The digest of every image, in order, as two words each: uint64 (N, 2); decoded on several threads.
+def read_digests(
+    images: Sequence[Image] | NDArray[Any],
+    threads: int | None = None,
+    forgiven: type[UserError] | tuple[()] = UnreadableImage,
+) -> tuple[Digests, dict[int, UserError]]:
+    """The digest of every image, in order, as two words each: uint64 (N, 2); and the errors of those that cannot be
+    read, by index. Each image is decoded once, on one of several threads, and let go.
 
-    unreadable: the digest of an image that cannot be decoded (None: the reader's error is raised).
+    forgiven: errors of the reader that are returned, the image then having a digest that no other has; any other is
+    raised.
     """
+
+    unreadable: dict[int, UserError] = {}
 
     def each(index: int) -> bytes:
         try:
             return digest(images[index])
-        except UnreadableImage:
-            if unreadable is None:
-                raise
-            return unreadable
+        except forgiven as error:
+            unreadable[index] = error
+            return digest(np.frombuffer(f"unreadable {index} {error}".encode(), np.uint8))
 
     def part(start: int) -> bytes:
         return b"".join(map(each, range(start, min(start + PER_TASK, len(images)))))
 
     with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
-        joined = b"".join(pool.map(part, range(0, len(images), PER_TASK)))
-    return np.frombuffer(joined, np.uint64).reshape(-1, DIGEST_BYTES // 8)
+        joined = bytearray().join(pool.map(part, range(0, len(images), PER_TASK)))
+    values = np.frombuffer(joined, np.uint64).reshape(-1, DIGEST_BYTES // 8)
+    return values, dict(sorted(unreadable.items()))
+
+
+def digests(images: Sequence[Image] | NDArray[Any], threads: int | None = None) -> Digests:
+    """`read_digests` of images that can all be decoded: the error of the first that cannot is raised."""
+    return read_digests(images, threads, ())[0]
 
 
 def content_hash(images: Sequence[Image] | NDArray[Any], labels: NDArray[Any], threads: int | None = None) -> str:
@@ -62,7 +74,9 @@ def content_hash(images: Sequence[Image] | NDArray[Any], labels: NDArray[Any], t
 
     Images that cannot be decoded count as such, whatever is wrong with them.
     """
-    whole = hashlib.sha256(digests(images, threads, unreadable=bytes(DIGEST_BYTES)).tobytes())
+    values, unreadable = read_digests(images, threads)
+    values[list(unreadable)] = 0
+    whole = hashlib.sha256(values.tobytes())
     whole.update(np.ascontiguousarray(labels, "<i8").tobytes())
     return whole.hexdigest()
 
@@ -77,13 +91,16 @@ def find_duplicates(
     their first members. Holds 16 bytes per image, and decodes on `threads` threads (None: the core's number).
     UserError of the reader for an image that cannot be decoded.
     """
-    names = list(images_by_split)
-    sizes = [len(images_by_split[name]) for name in names]
-    parts = [digests(images_by_split[name], threads) for name in names if len(images_by_split[name])]
-    if not parts:
+    return duplicate_places({name: digests(images, threads) for name, images in images_by_split.items()})
+
+
+def duplicate_places(digests_by_split: Mapping[str, Digests]) -> list[list[Place]]:
+    """Groups of two or more equal digests, as `find_duplicates` has them."""
+    places = [(name, index) for name, values in digests_by_split.items() for index in range(len(values))]
+    if not places:
         return []
-    places = [(name, index) for name, size in zip(names, sizes) for index in range(size)]
-    return [[places[member] for member in group] for group in equal_groups(np.concatenate(parts))]
+    groups = equal_groups(np.concatenate(list(digests_by_split.values())))
+    return [[places[member] for member in group] for group in groups]
 
 
 def equal_groups(keys: Digests) -> list[list[int]]:

@@ -13,18 +13,15 @@ from typing import Any
 
 import cnncore
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.data.dataset import ImageFiles, RawDataset
-from engine.data.duplicates import digest, find_duplicates
-from engine.data.images import Image
+from engine.data.duplicates import duplicate_places, read_digests
 from engine.data.readers import read_dataset
 from engine.data.readers.files import set_folder
 from engine.data.registry import DataFile, Record, Split, find
 from engine.errors import UserError
 
 CHUNK = 1 << 20
-PER_TASK = 128  # images that a thread decodes at a time
 SHOWN = 10  # groups of duplicates, and unreadable images, that are named
 
 
@@ -110,7 +107,8 @@ def verify(record: Record, root: Path | None, options: Mapping[str, Any] | None 
         raise UserError(f"{folder}: holds no part of the data set {record.name!r}: {record.obtain}")
     files = check_files(folder, record, present) if folder is not None else ()
     sets = {split.name: read_dataset(record.name, root, split.options) for split in present}
-    seen = {name: _digests(raw) for name, raw in sets.items()}
+    seen = {name: read_digests(raw.images, forgiven=UserError) for name, raw in sets.items()}
+    groups = duplicate_places({name: values for name, (values, _) in seen.items()})
     checks = tuple(_check_split(split, sets[split.name], seen[split.name][1]) for split in present)
     return Verification(
         record=record,
@@ -118,7 +116,7 @@ def verify(record: Record, root: Path | None, options: Mapping[str, Any] | None 
         files=files,
         splits=checks,
         absent=tuple(split.name for split in splits if split not in present),
-        duplicates=_duplicates(sets, {name: each[0] for name, each in seen.items()}, folder),
+        duplicates=tuple(tuple(_member(sets[split], split, index, folder) for split, index in each) for each in groups),
     )
 
 
@@ -163,39 +161,9 @@ def _is_present(folder: Path, record: Record, split: Split) -> bool:
     return not split.markers or any(find(folder, record, marker) for marker in split.markers)
 
 
-def _check_split(split: Split, raw: RawDataset, unreadable: Mapping[int, str]) -> SplitCheck:
+def _check_split(split: Split, raw: RawDataset, unreadable: Mapping[int, UserError]) -> SplitCheck:
     counts = np.bincount(raw.labels, minlength=len(raw.class_names))
-    return SplitCheck(split.name, split, raw.class_names, tuple(map(int, counts)), tuple(unreadable.values()))
-
-
-def _digests(raw: RawDataset) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """A digest for each image, (N, 1, bytes) uint8, and the messages of those that cannot be read, by index.
-
-    Each image is decoded once and let go. One that cannot be read gets a digest of its own.
-    """
-
-    def part(start: int) -> list[tuple[bytes, str | None]]:
-        return [_digest(raw.images, index) for index in range(start, min(start + PER_TASK, len(raw)))]
-
-    with ThreadPoolExecutor(cnncore.get_num_threads()) as pool:
-        found = [each for some in pool.map(part, range(0, len(raw), PER_TASK)) for each in some]
-    values = np.frombuffer(b"".join(value for value, _ in found), np.uint8).reshape(len(found), 1, -1)
-    return values, {index: message for index, (_, message) in enumerate(found) if message is not None}
-
-
-def _digest(images: Sequence[Image] | NDArray[np.uint8], index: int) -> tuple[bytes, str | None]:
-    try:
-        return digest(images[index]), None
-    except UserError as error:
-        return digest(np.frombuffer(f"unreadable {error}".encode(), np.uint8)), str(error)
-
-
-def _duplicates(
-    sets: Mapping[str, RawDataset], digests: Mapping[str, NDArray[np.uint8]], folder: Path | None
-) -> tuple[tuple[Member, ...], ...]:
-    """Groups of equal images. Equal digests stand for equal images: nothing is decoded again."""
-    groups = find_duplicates(digests)
-    return tuple(tuple(_member(sets[split], split, index, folder) for split, index in group) for group in groups)
+    return SplitCheck(split.name, split, raw.class_names, tuple(map(int, counts)), tuple(map(str, unreadable.values())))
 
 
 def _member(raw: RawDataset, split: str, index: int, folder: Path | None) -> Member:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.data.dataset import ImageFiles
-from engine.data.duplicates import content_hash, digest, digests, find_duplicates, repeated
+from engine.data.duplicates import content_hash, digest, digests, find_duplicates, read_digests, repeated
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 
@@ -62,6 +62,26 @@ def test_content_hash_knows_pixels_labels_and_order_but_not_threads():
     assert known == content_hash(list(images), labels.astype(np.int32), threads=3)
     assert known != content_hash(images[::-1], labels)
     assert known != content_hash(images, labels[::-1])
+
+
+def test_images_that_cannot_be_read_are_told_in_order_and_equal_to_none(tmp_path):
+    paths = [tmp_path / f"{place}.png" for place in range(600)]
+    for path in paths:
+        cv2.imwrite(str(path), different_images(1)[0])
+    for place in (300, 4, 599):
+        paths[place].write_bytes(b"no image")
+    values, unreadable = read_digests(ImageFiles(paths), threads=2)
+    assert list(unreadable) == [4, 300, 599] and "300.png" in str(unreadable[300])
+    assert np.flatnonzero(~repeated(values)).tolist() == [0, 4, 300, 599]
+    paths[4].write_bytes(b"")  # what is wrong with it is of no concern to the hash
+    labels = np.zeros(600, np.int64)
+    known = content_hash(ImageFiles(paths), labels)
+    paths[4].write_bytes(b"no image")
+    assert content_hash(ImageFiles(paths), labels) == known
+    paths[4].unlink()
+    with pytest.raises(UserError, match="cannot be read"):  # no damaged image: none may be asked for
+        read_digests(ImageFiles(paths))
+    assert list(read_digests(ImageFiles(paths), forgiven=UserError)[1]) == [4, 300, 599]
 
 
 def test_memory_grows_by_bytes_per_image_only():
