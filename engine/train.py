@@ -269,7 +269,8 @@ def chosen_samples(
         if section.subset is not None:
             raw = draw_subset(raw, section.subset, config.split.seed)
         folder = root / section.name if root else None
-        raw, _, selected = select(raw, raw_test, selection, section.name, folder, use_cache=config.cache)
+        options = {"strict": config.strict, "use_cache": config.cache}
+        raw, _, selected = select(raw, raw_test, selection, section.name, folder, **options)
         if section.labelled_fraction is not None:
             strata = split_strata(raw, config.split.stratify)
             labelled, rest = strip_labels(strata, section.labelled_fraction, config.split.seed)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset, RawDataset
-from engine.data.duplicates import digests, equal_groups, repeated
+from engine.data.duplicates import equal_groups, read_digests, repeated
+from engine.data.images import UnreadableImage
 from engine.data.loader import SUBSET
 from engine.errors import UserError, unknown
 from engine.layers.base import checked_seed
@@ -100,13 +101,16 @@ def select(
     name: str,
     folder: Path | None = None,
     *,
+    strict: bool = False,
     use_cache: bool = True,
 ) -> tuple[RawDataset, RawDataset | None, Record]:
     """The chosen samples of both parts, and for the run's record what each step left.
 
     name: the set's, for what is recommended for it; folder: the set's own, where a listed file may lie; use_cache: keep
     images that were prepared for comparing on disk. Without any choice the parts come back as they are, with an empty
-    record. UserError says which key cannot be met, or which image of those to compare cannot be decoded.
+    record. UserError says which key cannot be met, or which image of those to compare cannot be decoded; but
+    drop_duplicates, unless `strict`, takes such an image for one that equals no other: it is left out where the samples
+    are prepared.
     """
     if replace(selection, seed=0) == Selection():
         return train, test, {}
@@ -121,7 +125,7 @@ def select(
         train = train.subset(read_listed(train, selection.listed, folder))
         record["listed"] = len(train)
     if selection.drop_duplicates:
-        train, dropped = _without_duplicates(train, test)
+        train, dropped = _without_duplicates(train, test, strict)
         record["duplicates"] = dropped
     if selection.near_duplicates is not None:
         from engine.data.near_duplicates import without_near_duplicates
@@ -223,16 +227,19 @@ def random_words(count: int, seed: int, purpose: int, stream: int = 0) -> NDArra
     return np.random.Philox(key=np.array([seed, purpose], np.uint64), counter=[0, stream, 0, 0]).random_raw(count)
 
 
-def _without_duplicates(train: RawDataset, test: RawDataset | None) -> tuple[RawDataset, Mapping[str, int]]:
+def _without_duplicates(
+    train: RawDataset, test: RawDataset | None, strict: bool
+) -> tuple[RawDataset, Mapping[str, int]]:
     """Of equal training images the first, and none that the test part holds; and how many were dropped for what.
 
     conflicting: groups of equal training images that carry more than one label.
     """
-    keys = digests(train.images)
+    forgiven = () if strict else UnreadableImage
+    keys, _ = read_digests(train.images, forgiven=forgiven)
     within = repeated(keys)
     across = np.zeros(len(train), bool)
     if test is not None:
-        both = np.concatenate([digests(test.images), keys])
+        both = np.concatenate([read_digests(test.images, forgiven=forgiven)[0], keys])
         for group in equal_groups(both):
             if group[0] < len(test):
                 across[[member - len(test) for member in group if member >= len(test)]] = True

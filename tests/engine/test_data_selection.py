@@ -85,6 +85,29 @@ def test_duplicates_are_dropped_within_the_training_part_and_across():
         select(test, test, Selection(drop_duplicates=True), "pets")
 
 
+def test_dropping_duplicates_leaves_a_damaged_image_to_the_loader_and_stops_at_it_where_strict(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (8, 2, 8, 8), np.uint8)
+    for label in (0, 1):
+        (tmp_path / "pets" / str(label)).mkdir(parents=True)
+        for number in range(8):
+            cv2.imwrite(str(tmp_path / "pets" / str(label) / f"{number}.png"), image[number % 6, label])
+    for place in ("0/1.png", "1/2.png"):
+        (tmp_path / "pets" / place).write_bytes(b"no image")
+    given = {
+        "dataset": {"name": "folder", "train": {"path": str(tmp_path / "pets")}},
+        "select": {"drop_duplicates": True},
+        "split": {"kind": "none"},
+        "model": {"name": "lenet"},
+        "cache": False,
+    }
+    with pytest.warns(UserWarning, match="2 of 13 images cannot be read and are left out; the first: .*0/1.png"):
+        train, _, _ = load_data(read_config(given), None)
+    assert len(train) == 11 and [reason.partition(": ")[0][-7:] for reason in train.skipped] == ["0/1.png", "1/2.png"]
+    assert train.record["select"]["duplicates"] == {"dropped_within": 3, "dropped_across": 0, "conflicting": 0}
+    with pytest.raises(UserError, match="0/1.png: not an image"):
+        load_data(read_config({**given, "strict": True}), None)
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
