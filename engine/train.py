@@ -256,6 +256,7 @@ def chosen_samples(
     """The samples that training and validation are taken from, as on disk; those whose labels were put away; and what
     the section select did."""
     from engine.data.readers import read_dataset
+    from engine.data.registry import own_folder
     from engine.data.selection import select
     from engine.errors import UserError
     from engine.pseudo import strip_labels
@@ -268,7 +269,7 @@ def chosen_samples(
     try:
         if section.subset is not None:
             raw = draw_subset(raw, section.subset, config.split.seed)
-        folder = root / section.name if root else None
+        folder = own_folder(section.name, root)
         options = {"strict": config.strict, "use_cache": config.cache}
         raw, _, selected = select(raw, raw_test, selection, section.name, folder, **options)
         if section.labelled_fraction is not None:

@@ -137,6 +137,7 @@ Reader = Callable[["TrainConfig", Mapping[str, Any]], "RawDataset"]
 def sample_counts(config: TrainConfig, read: Reader) -> Counts:
     """How many samples the three parts have, without preparing an image."""
     from engine.data.location import data_root
+    from engine.data.registry import own_folder
     from engine.data.selection import keep_classes, select
     from engine.pseudo import strip_labels
     from engine.train import draw_subset, split_indices, split_strata
@@ -149,7 +150,8 @@ def sample_counts(config: TrainConfig, read: Reader) -> Counts:
     raw, stripped = read(config, section.train), 0
     if section.subset is not None:
         raw = draw_subset(raw, section.subset, split.seed)
-    raw, _, _ = select(raw, None, chosen, section.name, data_root(None, config.data_root) / section.name)
+    folder = own_folder(section.name, data_root(None, config.data_root))
+    raw, _, _ = select(raw, None, chosen, section.name, folder)
     if kept is not None:
         raw = raw.subset(np.arange(min(kept, len(raw))))
     if section.labelled_fraction is not None:
@@ -161,7 +163,8 @@ def sample_counts(config: TrainConfig, read: Reader) -> Counts:
         if section.test_subset is not None:
             raw_test = draw_subset(raw_test, section.test_subset, split.seed, "test_subset")
         test = len(keep_classes(raw_test, config.select.classes) if config.select.classes else raw_test)
-    indices = split_indices(raw, split)
+    # Folds have the same sizes however they are drawn; a file of them is for images that are not looked at here.
+    indices = split_indices(raw, dataclasses.replace(split, file=None))
     train, validation = (len(raw), test * (split.kind == "test")) if indices is None else map(len, indices)
     if config.pseudo_labels is not None:
         train, at_most = train + stripped, True

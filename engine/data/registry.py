@@ -16,7 +16,7 @@ from typing import Any
 from engine.data.dataset import RawDataset
 from engine.data.readers import READERS
 from engine.data.readers.chars74k import CHARS74K_NAMES
-from engine.data.readers.files import DIGIT_NAMES
+from engine.data.readers.files import DIGIT_NAMES, set_folder
 from engine.data.readers.folders import SCENES
 from engine.data.readers.idx import EMNIST_CLASSES
 from engine.errors import unknown
@@ -98,6 +98,14 @@ def record(name: str) -> Record:
     if name not in RECORDS:
         raise unknown("data set", name, RECORDS)
     return RECORDS[name]
+
+
+def own_folder(name: str, root: Path | None) -> Path | None:
+    """The folder of the set `name` under the data root; None for a set that lies elsewhere (`in_root`).
+
+    UserError where the set is not known, or has no folder there.
+    """
+    return set_folder(root, name) if record(name).in_root else None
 
 
 def find(folder: Path, each: Record, name: str) -> Path | None:

@@ -17,8 +17,7 @@ import numpy as np
 from engine.data.dataset import ImageFiles, RawDataset
 from engine.data.duplicates import duplicate_places, read_digests
 from engine.data.readers import read_dataset
-from engine.data.readers.files import set_folder
-from engine.data.registry import DataFile, Record, Split, find
+from engine.data.registry import DataFile, Record, Split, find, own_folder
 from engine.errors import UserError
 
 CHUNK = 1 << 20
@@ -100,7 +99,7 @@ def verify(record: Record, root: Path | None, options: Mapping[str, Any] | None 
     """
     if record.splits and options:
         raise UserError(f"{record.name} is checked whole: it takes no options, got {', '.join(options)}")
-    folder = set_folder(root, record.name) if record.in_root else None
+    folder = own_folder(record.name, root)
     splits = record.splits or (Split("all", options or {}),)
     present = [split for split in splits if folder is None or _is_present(folder, record, split)]
     if not present:

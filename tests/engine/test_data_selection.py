@@ -70,6 +70,22 @@ def test_largest_remainders():
     assert proportional(big, 3 * 10**9 - 1).tolist() == big.tolist()
 
 
+def test_a_listed_file_is_not_looked_for_in_a_folder_that_is_not_the_sets(tmp_path):
+    (tmp_path / "root" / "folder").mkdir(parents=True)
+    (tmp_path / "root" / "folder" / "some.json").write_text('{"few": {"train": ["a/1"]}}')
+    (tmp_path / "own" / "a").mkdir(parents=True)
+    for name in "12":
+        cv2.imwrite(str(tmp_path / "own" / "a" / f"{name}.png"), np.zeros((8, 8), np.uint8))
+    given = {
+        "dataset": {"name": "folder", "train": {"path": str(tmp_path / "own")}},
+        "select": {"listed": {"file": "some.json", "name": "few"}},
+        "split": {"kind": "none"},
+        "model": {"name": "lenet"},
+    }
+    with pytest.raises(UserError, match="some.json: "):
+        load_data(read_config(given), tmp_path / "root")
+
+
 def test_duplicates_are_dropped_within_the_training_part_and_across():
     train, test = pictures(), pictures(seed=1)
     train.images[[7, 50]] = train.images[2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.data.readers import READERS
-from engine.data.registry import RECORDS, DataFile, Split, describe, image_count, record
+from engine.data.registry import RECORDS, DataFile, Split, describe, image_count, own_folder, record
 from engine.data.verify import render, verify
 from engine.errors import UserError
 
@@ -127,6 +127,19 @@ def test_parts_that_are_absent(tmp_path):
     (folder / "training-b.csv").unlink()
     with pytest.raises(UserError, match="training-b.csv: no such file"):
         verify(record("numtadb"), tmp_path)
+
+
+def test_a_set_has_a_folder_of_its_own_or_lies_elsewhere(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "folder").mkdir()
+    assert own_folder("mnist", tmp_path) == tmp_path / "mnist"
+    assert own_folder("folder", tmp_path) is own_folder("npz", None) is own_folder("digits5k", tmp_path) is None
+    with pytest.raises(UserError, match="cifar10: no such folder.*fetch cifar10"):
+        own_folder("cifar10", tmp_path)
+    with pytest.raises(UserError, match="where is the data set 'mnist'"):
+        own_folder("mnist", None)
+    with pytest.raises(UserError, match="did you mean 'mnist'"):
+        own_folder("mnits", tmp_path)
 
 
 def test_files_of_absent_parts_are_not_asked_for(tmp_path):

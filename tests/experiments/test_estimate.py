@@ -45,6 +45,13 @@ def test_where_images_decide_the_count_is_an_upper_bound():
     assert sample_counts(config, Estimator(1)._read) == Counts(500, 0, 0)
 
 
+def test_counting_the_samples_draws_no_folds_into_a_file(tmp_path):
+    split = SplitConfig("folds", folds=5, file=str(tmp_path / "folds.json"))
+    config = dataclasses.replace(CONFIG, split=split)
+    assert sample_counts(config, Estimator(1)._read) == Counts(4000, 1000, 0)
+    assert not (tmp_path / "folds.json").exists()
+
+
 def test_an_epoch_is_its_steps_and_its_evaluations():
     speed = Speed(step=0.5, sample=0.01)
     assert seconds_per_epoch(CONFIG, Counts(640, 100, 50), speed) == pytest.approx(10 * 0.5 + 1.0)
