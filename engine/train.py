@@ -365,6 +365,16 @@ def all_folds(raw: RawDataset | Dataset, split: SplitConfig) -> list[tuple[Indic
     return saved_folds(Path(split.file), raw, strata, split.folds, split.seed)
 
 
+def folds_to_draw(config: TrainConfig, root: Path | None) -> str:
+    """What the first run of the configuration will write into the file of its split, where there is none yet."""
+    from dataclasses import replace
+
+    from engine.data.folds import folds_text
+
+    raw, _, _ = chosen_samples(config, root)
+    return folds_text(raw, all_folds(raw, replace(config.split, file=None)))
+
+
 def among_read(indices: tuple[Indices, Indices], whole: Dataset, count: int) -> tuple[Indices, Indices]:
     """Indices into a raw set of `count` samples as indices into `whole`, its images that could be read."""
     import numpy as np

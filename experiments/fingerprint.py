@@ -6,19 +6,20 @@ hashed again: 50,000 files are listed in a second, and no image is decoded.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import os
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from engine.config import TrainConfig
 from engine.data.location import data_root
 from engine.errors import UserError
 from experiments.study.needs import PREFIX
 
-# Readers whose option `path` says where the set lies; every other set lies in its own folder of the data root.
-OWN_PATH = ("folder", "npz")
 PACKAGED = "digits5k"
 # Parts of the engine that draw, and train nothing.
 NO_PART_OF_A_RUN = ("plots",)
@@ -33,8 +34,27 @@ class Fingerprints:
 
     def data(self, config: TrainConfig) -> str:
         """SHA-256 over names and contents of all files that the configuration's samples and first weights may come
-        from. UserError where one is missing."""
-        return self.files(sources(config))
+        from, and over its file of folds. UserError where one is missing, other than that file: it is drawn then, and
+        the hash is that of the file to come."""
+        content, file = self.files(sources(config)), config.split.file
+        if file is None:
+            return content
+        folds = self.files((Path(file),)) if Path(file).exists() else self._folds_to_come(config, content)
+        return hashlib.sha256(f"{content} {folds}".encode()).hexdigest()
+
+    def _folds_to_come(self, config: TrainConfig, content: str) -> str:
+        """The hash that `files` will have for the file of folds once a run has drawn it."""
+        from engine.train import folds_to_draw
+
+        split = dataclasses.replace(config.split, fold=0)
+        settings = [dataclasses.asdict(each) for each in (config.dataset, config.select, split)]
+        drawn = hashlib.sha256(json.dumps([settings, code_hash()], sort_keys=True).encode()).hexdigest()
+        key = f"folds of {content} {drawn}"
+        if key not in self._known:
+            text = folds_to_draw(config, data_root(None, config.data_root))
+            name = Path(str(split.file)).name
+            self._known[key] = hashlib.sha256(_named(name, hashlib.sha256(text.encode()).digest())).hexdigest()
+        return self._known[key]
 
     def files(self, places: tuple[Path, ...]) -> str:
         if places not in self._seen:
@@ -48,19 +68,20 @@ class Fingerprints:
 
 def sources(config: TrainConfig) -> tuple[Path, ...]:
     """Folders and files that the configuration reads."""
-    from engine.data.readers.files import set_folder
+    from engine.data.registry import own_folder
 
     section = config.dataset
-    parts = [part for part in (section.train, section.test) if part is not None]
-    if section.name == PACKAGED:
+    folder = own_folder(section.name, data_root(None, config.data_root))
+    if folder is not None:
+        places = [folder]
+    elif section.name == PACKAGED:
         places = [_packaged_digits()]
-    elif section.name in OWN_PATH:
-        places = [Path(str(part[key])) for part in parts for key in ("path", "table") if part.get(key)]
     else:
-        places = [set_folder(data_root(None, config.data_root), section.name)]
+        parts = [part for part in (section.train, section.test) if part is not None]
+        places = [place for part in parts for place in _own_places(part)]
     named: list[str] = []
     listed = config.select.listed
-    if listed is not None and Path(listed.file).exists():  # otherwise it lies in the set's folder
+    if listed is not None and Path(listed.file).is_file():  # otherwise it lies in the set's folder
         named.append(listed.file)
     if config.initialize_from is not None:
         named.append(config.initialize_from.checkpoint)
@@ -68,6 +89,15 @@ def sources(config: TrainConfig) -> tuple[Path, ...]:
         named += [*config.pseudo_labels.checkpoints, *config.pseudo_labels.images]
     places += [Path(name) for name in named if not name.startswith(PREFIX)]  # runs of the study have keys of their own
     return tuple(dict.fromkeys(places))
+
+
+def _own_places(options: Mapping[str, Any]) -> list[Path]:
+    """Where a set of the user's own lies by its reader's options, and its table, which lies there or elsewhere."""
+    path, table = options.get("path"), options.get("table")
+    if not path:
+        return []  # the reader will say so
+    inside = Path(path, table or "")
+    return [Path(path), *([inside if inside.is_file() else Path(table)] if table else [])]
 
 
 def _packaged_digits() -> Path:
@@ -108,8 +138,12 @@ def _content(files: dict[Path, list[Path]]) -> str:
     for place, paths in files.items():
         for path in paths:
             inner = path.relative_to(place) if path != place else Path(path.name)
-            digest.update(str(inner).encode("utf-8", "surrogateescape") + b"\0" + _file_digest(path))
+            digest.update(_named(str(inner), _file_digest(path)))
     return digest.hexdigest()
+
+
+def _named(name: str, digest: bytes) -> bytes:
+    return name.encode("utf-8", "surrogateescape") + b"\0" + digest
 
 
 def _file_digest(path: Path) -> bytes:

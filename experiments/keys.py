@@ -3,7 +3,7 @@
 The key is a SHA-256 over what the result depends on, so that a changed setting is another run and a renamed row is not:
 
     configuration   all settings but those that say where and how fast a run works (INDIFFERENT_KEYS)
-    data            the content of the files that it reads (`experiments.fingerprint`)
+    data            the content of the files that it reads, folds included (`experiments.fingerprint`)
     runs it needs   their keys, in place of the names of their checkpoints (`run:NAME`)
     plan            the algorithms in the configuration, and the instruction set
     code            the sources of the engine and of the compiled core

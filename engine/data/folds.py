@@ -40,10 +40,10 @@ class FoldsFile:
     validation: tuple[tuple[int, ...], ...]
 
 
-def save_folds(path: Path, dataset: RawDataset | Dataset, folds: Sequence[Fold]) -> None:
-    """Write the folds of the set: every sample must be in the validation part of exactly one."""
+def folds_text(dataset: RawDataset | Dataset, folds: Sequence[Fold], where: str = "folds") -> str:
+    """What a file with the folds of the set holds: every sample must be in the validation part of exactly one."""
     validation = tuple(tuple(int(index) for index in held_out) for _, held_out in folds)
-    _check_partition(str(path), validation, len(dataset))
+    _check_partition(where, validation, len(dataset))
     content = {
         "format": FORMAT,
         "set": dataset.name,
@@ -51,7 +51,12 @@ def save_folds(path: Path, dataset: RawDataset | Dataset, folds: Sequence[Fold])
         "content": content_hash(dataset.images, dataset.labels),
         "validation": validation,
     }
-    write_atomically(path, (json.dumps(content) + "\n").encode())
+    return json.dumps(content) + "\n"
+
+
+def save_folds(path: Path, dataset: RawDataset | Dataset, folds: Sequence[Fold]) -> None:
+    """Write the file."""
+    write_atomically(path, folds_text(dataset, folds, str(path)).encode())
 
 
 def load_folds(path: Path, dataset: RawDataset | Dataset) -> list[Fold]:

@@ -1,13 +1,15 @@
 """Keys of runs: what a result depends on changes them, and nothing else does."""
 
 import dataclasses
+import json
 import os
 
 import cnncore
 import pytest
 
-from engine.config import DatasetConfig, ModelConfig, TrainConfig
+from engine.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
 from engine.errors import UserError
+from engine.train import load_data
 from engine.transfer import InitializeConfig
 from experiments import fingerprint
 from experiments.fingerprint import Fingerprints
@@ -124,6 +126,46 @@ def test_a_checkpoint_to_begin_from_is_part_of_the_data(tmp_path):
         file.write_bytes(content)
         keys.append(Run("raw", 0, config).key)
     assert keys[0] != keys[1]
+
+
+def test_a_table_is_part_of_the_data_wherever_it_lies(images, tmp_path):
+    def hashed(table: str) -> str:
+        options = {"path": str(images), "table": table}
+        return Fingerprints().data(TrainConfig(DatasetConfig("folder", options), ModelConfig("lenet")))
+
+    outside = tmp_path / "labels.csv"
+    outside.write_text("filename,label\na/1.png,one\n")
+    first = hashed(str(outside))
+    outside.write_text("filename,label\na/1.png,two\n")
+    assert hashed(str(outside)) != first
+    (images / "inside.csv").write_text("filename,label\na/1.png,one\n")
+    before = hashed("inside.csv")
+    (images / "inside.csv").write_text("filename,label\na/1.png,two\n")
+    assert hashed("inside.csv") != before
+
+
+def test_the_folds_in_a_file_are_part_of_the_key_and_known_before_a_run_draws_them(tmp_path, monkeypatch):
+    path = tmp_path / "folds.json"
+    dataset = DatasetConfig("digits5k", {"count": 60, "sheets": False})
+
+    def key(fold: int = 0, seed: int = 0, known: dict | None = None) -> str:
+        split = SplitConfig("folds", folds=3, fold=fold, seed=seed, file=str(path))
+        config = dataclasses.replace(CONFIG, dataset=dataset, split=split)
+        return Run("raw", 0, config, data=Fingerprints(known).data(config)).key
+
+    known: dict[str, str] = {}
+    before = key(known=known)
+    assert not path.exists() and key(fold=1, known=known) != before
+    monkeypatch.setattr("engine.train.folds_to_draw", None)  # it has been asked for them once, for all folds
+    assert key(known=known) == before
+    monkeypatch.undo()
+    other = key(seed=1)
+    load_data(dataclasses.replace(CONFIG, dataset=dataset, split=SplitConfig("folds", folds=3, file=str(path))), None)
+    assert path.exists() and key() == before == key(known=known) != other
+    content = json.loads(path.read_text())
+    content["validation"].reverse()
+    path.write_text(json.dumps(content))
+    assert key() != before
 
 
 def test_a_run_that_is_needed_counts_by_its_key_and_not_by_its_name():
