@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.cli import run
 from engine.data.location import data_root
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engine.data.splits import Indices
     from engine.run import History, Record
     from engine.trainer import Trainer
+
+    Reader = Callable[[str, Path | None, Mapping[str, Any]], RawDataset]
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -211,12 +213,13 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
 
 
 def load_data(
-    config: TrainConfig, root: Path | None, where: str = ""
+    config: TrainConfig, root: Path | None, where: str = "", read: Reader | None = None
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """Training, validation and test samples, preprocessed; None for a part that the configuration does without.
 
     `where` begins the message of an error in the sections dataset.subset, dataset.labelled_fraction, select, split,
-    label_noise and pseudo_labels. What the sections did stands in the training samples' `record`.
+    label_noise and pseudo_labels. What the sections did stands in the training samples' `record`. `read`: what reads a
+    set, as `engine.data.readers.read_dataset` does, for who keeps what was read.
     """
     from dataclasses import replace
 
@@ -231,8 +234,8 @@ def load_data(
         teachers = teachers_of(config.pseudo_labels)
     except UserError as error:
         raise UserError(f"{where}pseudo_labels: {error}") from None
-    raw, stripped, selected = chosen_samples(config, root, where)
-    train_set, validation, test = split_and_prepare(config, raw, root, where)
+    raw, stripped, selected = chosen_samples(config, root, where, read)
+    train_set, validation, test = split_and_prepare(config, raw, root, where, read)
     train_set = replace(train_set, record={"select": selected} if selected else {})
     try:
         if test is not None and config.select.classes:
@@ -251,7 +254,7 @@ def load_data(
 
 
 def chosen_samples(
-    config: TrainConfig, root: Path | None, where: str = ""
+    config: TrainConfig, root: Path | None, where: str = "", read: Reader | None = None
 ) -> tuple[RawDataset, RawDataset | None, Record]:
     """The samples that training and validation are taken from, as on disk; those whose labels were put away; and what
     the section select did."""
@@ -263,9 +266,10 @@ def chosen_samples(
 
     section, selection = config.dataset, config.select
     stripped: RawDataset | None = None
-    raw = read_dataset(section.name, root, section.train)
+    read = read or read_dataset
+    raw = read(section.name, root, section.train)
     seen = section.test if selection.drop_duplicates else None
-    raw_test = None if seen is None else read_dataset(section.name, root, seen)
+    raw_test = None if seen is None else read(section.name, root, seen)
     try:
         if section.subset is not None:
             raw = draw_subset(raw, section.subset, config.split.seed)
@@ -282,10 +286,10 @@ def chosen_samples(
 
 
 def split_and_prepare(
-    config: TrainConfig, raw: RawDataset, root: Path | None, where: str = ""
+    config: TrainConfig, raw: RawDataset, root: Path | None, where: str = "", read: Reader | None = None
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """The three parts of `load_data`, the first two from these samples."""
-    train_set, validation, test = _prepared_parts(config, raw, root, where)
+    train_set, validation, test = _prepared_parts(config, raw, root, where, read)
     # What is measured on images is measured on the training part alone.
     fitted = config.preprocess.fitted(train_set.images)
     train_set = train_set.with_preprocess(fitted)
@@ -293,7 +297,7 @@ def split_and_prepare(
 
 
 def _prepared_parts(
-    config: TrainConfig, raw: RawDataset, root: Path | None, where: str
+    config: TrainConfig, raw: RawDataset, root: Path | None, where: str, read: Reader | None
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """The same with the preprocess as it is configured."""
     from engine.data.dataset import prepare
@@ -309,7 +313,7 @@ def _prepared_parts(
     whole = prepare(raw, config.preprocess, **options)
     test = None
     if section.test is not None:
-        raw_test = read_dataset(section.name, root, section.test)
+        raw_test = (read or read_dataset)(section.name, root, section.test)
         if section.test_subset is not None:
             try:
                 raw_test = draw_subset(raw_test, section.test_subset, config.split.seed, "test_subset")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.location import data_root
+from engine.data.readers import read_dataset
 from engine.errors import DivergedError, UserError
 from engine.files import LOG
 from engine.train import checked_trainer, fit_and_test, load_data
@@ -20,7 +21,7 @@ from experiments.store import Result
 
 if TYPE_CHECKING:
     from engine.config import TrainConfig
-    from engine.data.dataset import Dataset
+    from engine.data.dataset import Dataset, RawDataset
     from engine.run import History
 
 Parts = tuple["Dataset", "Dataset | None", "Dataset | None"]
@@ -34,6 +35,7 @@ NOT_OF_THE_DATA = (
     *("checkpoint_every", "checkpoint_seconds", "checkpoint_path", "gt_csv", "tensorboard", "wandb"),
 )
 PARTS = ("train_", "val_")
+SETS_READ = 2  # a training and a test part
 # What a kill costs at most, where the configuration says nothing.
 CHECKPOINT_SECONDS = 60.0
 # Where the disk is full no run can go on: the study stops, and the same command goes on once there is room.
@@ -58,11 +60,13 @@ class Job:
 class DataCache:
     """Samples, split and deterministically prepared: done once and shared by all runs that ask for the same.
 
-    Keeps the last `size` sets, so that a long study does not fill the memory.
+    Keeps the last `size` sets, so that a long study does not fill the memory, and the last SETS_READ as they were read:
+    rows that prepare the same images in other ways do not list tens of thousands of files again.
     """
 
     size: int = 4
     _kept: dict[str, Parts] = field(default_factory=dict)
+    _read: dict[str, RawDataset] = field(default_factory=dict)
 
     def load(self, config: TrainConfig) -> Parts:
         """Training, validation and test samples of the configuration."""
@@ -70,9 +74,16 @@ class DataCache:
         sections = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_THE_DATA}
         key = digest([str(root), sections])
         if key not in self._kept:
-            data = load_data(config, root)
+            data = load_data(config, root, read=self.read)
             self._kept = dict([*self._kept.items(), (key, data)][-self.size :])
         return self._kept[key]
+
+    def read(self, name: str, root: Path | None, options: Mapping[str, Any]) -> RawDataset:
+        """The set as `engine.data.readers.read_dataset` reads it."""
+        key = digest([name, str(root), options])
+        raw = self._read.pop(key, None) or read_dataset(name, root, options)
+        self._read = dict([*self._read.items(), (key, raw)][-SETS_READ:])  # the one that was asked for last comes last
+        return raw
 
 
 def attempt(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None]) -> Result:

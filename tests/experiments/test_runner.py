@@ -263,6 +263,21 @@ def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):
     assert len(calls) == 60
 
 
+def test_a_set_is_read_once_for_rows_that_prepare_it_in_other_ways(monkeypatch):
+    calls = []
+    original = execute.read_dataset
+    monkeypatch.setattr(execute, "read_dataset", lambda *given: calls.append(given[2]["count"]) or original(*given))
+    cache = execute.DataCache(size=1)
+    runs = runner.planned_runs(parse_study(STUDY.replace(*with_test_part("test")), "tiny.yaml"))
+    for each in (runs[0], runs[2], runs[0]):
+        cache.load(each.config)
+    assert sorted(calls) == [40, 60]
+    for count in (50, 40):  # the last two sets that were asked for are kept
+        cache.read("digits5k", None, {"count": count})
+    cache.read("digits5k", None, {"count": 50})
+    assert len(calls) == 4 and calls[2] == 50
+
+
 def test_the_cache_keeps_no_more_than_its_size():
     planned = runner.planned_runs(parse_study(STUDY, "tiny.yaml"))
     cache = execute.DataCache(size=1)
