@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ def run_ablation(options: argparse.Namespace) -> int:
         tell_stale(graph, store)
     planned = [task.run for task in graph.rows]
     asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
-    remember(store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
+    begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
     with ExitStack() as stack:
         if options.watch:
             address = stack.enter_context(served(LivePage(study, planned, store.root)))
@@ -121,7 +122,13 @@ def run_ablation(options: argparse.Namespace) -> int:
         progress = progress_for([task.run for task in graph.tasks], study.metric, options.jobs)
         stack.enter_context(closing(progress))
         results = run_graph(
-            graph, store, progress, executor=executor, fail_fast=options.fail_fast, accept_code=options.accept_code
+            graph,
+            store,
+            progress,
+            executor=executor,
+            fail_fast=options.fail_fast,
+            accept_code=options.accept_code,
+            begin=begin,
         )
     publish(study_table(study, results), "table", store)
     if not options.no_report:

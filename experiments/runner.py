@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,7 @@ def run_graph(
     executor: Executor | None = None,
     fail_fast: bool = False,
     accept_code: bool = False,
+    begin: Callable[[], object] = lambda: None,
 ) -> list[Result]:
     """Results of the graph's rows, in their order.
 
@@ -70,8 +71,10 @@ def run_graph(
 
     executor: what trains (default: this process); it is closed here.
     accept_code: results that another version of the code gave count as well.
+    begin: called once the store is this runner's alone, before anything else.
     """
     with only_runner(store.root), closing(executor or InProcess()) as trainer:
+        begin()
         return row_results(graph, _Runner(graph, store, progress, trainer, fail_fast).go(accept_code))
 
 

@@ -315,6 +315,22 @@ def test_results_of_other_code_are_announced_and_trained_again(finished, capsys,
     assert "1 result on record came from other code" in told and "(on record)" not in told
 
 
+def test_a_runner_that_is_refused_leaves_what_was_asked_for_alone(tmp_path):
+    study = tmp_path / "tiny.yaml"
+    study.write_text(STUDY)
+    arguments = ["--study", str(study), "--out", str(tmp_path / "out"), "--no-report"]
+    with only_runner(tmp_path / "out"), pytest.raises(UserError, match="another runner"):
+        ablation.run_ablation(ablation.parse_arguments([*arguments, "--rows", "raw"]))
+    assert not (tmp_path / "out" / "study.json").exists()
+    one = ["--rows", "raw", "--seeds", "0", "epochs=1"]
+    assert ablation.run_ablation(ablation.parse_arguments([*arguments, *one])) == 0
+    before = (tmp_path / "out" / "study.json").read_bytes()
+    assert json.loads(before)["rows"] == ["raw"]
+    with only_runner(tmp_path / "out"), pytest.raises(UserError, match="another runner"):
+        ablation.run_ablation(ablation.parse_arguments(arguments))
+    assert (tmp_path / "out" / "study.json").read_bytes() == before
+
+
 def test_lines_and_bar_count_what_is_on_record(capsys):
     planned = [Run("raw", seed, parse_study(STUDY, "tiny.yaml").rows[0].config) for seed in (0, 1, 2)]
     ends = [
