@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli import run
+from experiments.options import check_together
 
 if TYPE_CHECKING:
     from experiments.config import Study
@@ -51,7 +52,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--search", action="store_true", help="run the study's search by Optuna instead of its rows (extra [search])"
     )
-    return parser.parse_intermixed_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    check_together(options)
+    return options
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:

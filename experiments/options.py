@@ -1,0 +1,36 @@
+"""Which options of `python -m experiments.ablation` go together: one that would be ignored is an error."""
+
+from __future__ import annotations
+
+import argparse
+
+from engine.errors import UserError
+
+# Each stops when it has done what it is for; status and export go together.
+INSTEAD_OF_RUNNING = ("list", "check", "dry_run", "status", "export", "search")
+# What a search has no use for, and why.
+NOT_WITH_SEARCH = {
+    "jobs": "it tries one configuration after the other, each chosen by how the earlier ones went",
+    "rows": "it varies the row that the study's search names",
+    "fail_fast": "a trial that fails or diverges tells it what to avoid",
+    "accept_code": "its trials are compared with each other, and so trained by the same code",
+    "watch": "the live page shows the rows of a study",
+}
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """UserError for options of which one would be ignored."""
+    modes = [name for name in INSTEAD_OF_RUNNING if getattr(options, name)]
+    if len(modes) > 1 and modes != ["status", "export"]:
+        raise UserError(f"{_flag(modes[0])} and {_flag(modes[1])} do not go together: give one of them")
+    if options.search:
+        for name, why in NOT_WITH_SEARCH.items():
+            value = getattr(options, name)
+            if value and value != 1 or value is True:
+                raise UserError(f"{_flag(name)} does not go with --search: {why}")
+        if options.seeds and "," in options.seeds.strip(" ,"):
+            raise UserError(f"--search trains each trial with one seed, but --seeds gives several: {options.seeds}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
