@@ -14,7 +14,9 @@ from engine.cli import run
 from experiments.options import check_together
 
 if TYPE_CHECKING:
+    from experiments.cluster import Scheduler
     from experiments.config import Study
+    from experiments.executors import Executor
     from experiments.graph import Graph
     from experiments.keys import Run
     from experiments.report.table import Table
@@ -32,7 +34,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--budget", default="full", metavar="NAME", help="run a smaller version of it (see --list)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NAME)")
     parser.add_argument("--rows", metavar="A,B", help="only these rows, separated by commas")
-    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="train N runs at a time (default: 1)")
+    parser.add_argument("-j", "--jobs", type=int, metavar="N", help="train N runs at a time (default: 1)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="train on the workers of a Dask scheduler, tcp://HOST:PORT, or local:N for N workers on this machine "
+        "(extra [cluster])",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first run that fails or diverges")
     parser.add_argument("--accept-code", action="store_true", help="results of another version of the code count, too")
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the study's, separated by commas")
@@ -101,7 +109,6 @@ def chosen_study(options: argparse.Namespace) -> Study:
 
 def run_ablation(options: argparse.Namespace) -> int:
     """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, else 0."""
-    from experiments.executors import InProcess, Processes
     from experiments.progress import progress_for
     from experiments.report.table import study_table
     from experiments.report.watch import LivePage, remember, served
@@ -111,7 +118,7 @@ def run_ablation(options: argparse.Namespace) -> int:
     store = store_of(options, study)
     if options.search:
         return search_and_report(study, store)
-    executor = InProcess() if options.jobs == 1 else Processes(options.jobs)
+    scheduler = chosen_scheduler(options)
     graph = planned_graph(study, store)
     if not options.accept_code:
         tell_stale(graph, store)
@@ -122,7 +129,8 @@ def run_ablation(options: argparse.Namespace) -> int:
         if options.watch:
             address = stack.enter_context(served(LivePage(study, planned, store.root)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
-        progress = progress_for([task.run for task in graph.tasks], study.metric, options.jobs)
+        executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
+        progress = progress_for([task.run for task in graph.tasks], study.metric, executor.capacity)
         stack.enter_context(closing(progress))
         results = run_graph(
             graph,
@@ -137,6 +145,46 @@ def run_ablation(options: argparse.Namespace) -> int:
     if not options.no_report:
         publish_page(study, planned, store)
     return int(any(result.status == "failed" for result in results))
+
+
+def chosen_scheduler(options: argparse.Namespace) -> Scheduler | None:
+    """What --scheduler says, if it is given; UserError beside another option that it contradicts."""
+    from engine.errors import UserError
+
+    if options.scheduler is None:
+        return None
+    from experiments.cluster import parse_scheduler
+
+    scheduler = parse_scheduler(options.scheduler)
+    if options.jobs is not None:
+        raise UserError(
+            f"-j {options.jobs} and --scheduler {options.scheduler} both say how many runs are trained at a time: "
+            "drop -j (a scheduler has one run for each of its workers; local:N starts N of them)"
+        )
+    if options.search:
+        raise UserError("--search trains one trial after the other, in this process: drop --scheduler")
+    return scheduler
+
+
+def jobs_of(options: argparse.Namespace) -> int:
+    """How many runs are trained at a time on this machine."""
+    scheduler = chosen_scheduler(options)
+    if scheduler is not None:
+        return scheduler.workers
+    return 1 if options.jobs is None else options.jobs
+
+
+def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store: Store) -> Executor:
+    """What trains: this process, several ones, or workers of a cluster."""
+    from experiments.executors import InProcess, Processes
+    from experiments.fingerprint import Fingerprints
+
+    if scheduler is not None:
+        from experiments.cluster import Cluster
+
+        return Cluster(scheduler, store.root, Fingerprints(store.notes("data")))
+    jobs = jobs_of(options)
+    return InProcess() if jobs == 1 else Processes(jobs)
 
 
 def tell_stale(graph: Graph, store: Store) -> None:
@@ -192,6 +240,7 @@ def publish(table: Table, name: str, store: Store) -> None:
 
 def estimate(options: argparse.Namespace) -> None:
     """Say what the study will cost in time and memory: nothing is trained, and nothing written."""
+    from engine.errors import UserError
     from experiments.estimate import Estimator, estimate_lines, summary
     from experiments.executors import threads_each
     from experiments.runner import planned_graph
@@ -199,7 +248,10 @@ def estimate(options: argparse.Namespace) -> None:
 
     study = chosen_study(options)
     store = store_of(options, study)
-    threads = threads_each(options.jobs)
+    jobs = jobs_of(options)
+    if not jobs:
+        raise UserError("--dry-run measures on this machine: drop --scheduler, or give it as local:N")
+    threads = threads_each(jobs)
     graph = planned_graph(study, store if store.root.exists() else None)
     runs = study_status(graph, store, options.accept_code)
     rows = []
@@ -208,7 +260,7 @@ def estimate(options: argparse.Namespace) -> None:
         print(f"{row.row}: measured" if row.measured else f"{row.row}: on record", file=sys.stderr, flush=True)
     print(f"{study.title}\nBudget {study.budget.name}: {study.budget.how}\n")
     print("\n".join(estimate_lines(rows)))
-    print(f"\n{summary(rows, options.jobs, threads)}")
+    print(f"\n{summary(rows, jobs, threads)}")
 
 
 def look(options: argparse.Namespace) -> None:

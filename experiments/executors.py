@@ -1,4 +1,5 @@
-"""Where runs are trained: in this process one after the other, or in several processes at once.
+"""Where runs are trained: in this process one after the other, or in several processes at once. The workers of a
+cluster are a third place (`experiments.cluster`).
 
 An executor takes jobs and gives results back as they come. It knows nothing of stores and of the order of runs, so that
 the same runner drives any of them. The results are the same: a training's bits depend neither on the number of threads
@@ -35,8 +36,9 @@ class Executor(Protocol):
     def submit(self, job: Job) -> None:
         """Begin a job, or queue it."""
 
-    def wait(self, on_epoch: OnEpoch) -> Result:
-        """The result of the next job that ends; meanwhile `on_epoch` hears of every epoch of any job.
+    def wait(self, on_epoch: OnEpoch) -> Result | None:
+        """The result of the next job that ends, or None once the capacity has grown; meanwhile `on_epoch` hears of
+        every epoch of any job.
 
         OSError where a job found the disk full."""
 

@@ -58,7 +58,7 @@ class Fingerprints:
 
     def files(self, places: tuple[Path, ...]) -> str:
         if places not in self._seen:
-            files = {place: _listed(place) for place in places}
+            files = {place: files_of(place) for place in places}
             listing = _listing([path for paths in files.values() for path in paths])
             if listing not in self._known:
                 self._known[listing] = _content(files)
@@ -109,7 +109,7 @@ def _packaged_digits() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / "data" / "data" / "mnist_5k.csv.gz"
 
 
-def _listed(place: Path) -> list[Path]:
+def files_of(place: Path) -> list[Path]:
     """The files of a folder, sorted, without hidden ones; a file is its own list."""
     if place.is_file():
         return [place]

@@ -93,7 +93,8 @@ class _Runner:
             self._submit()
             if self.running:
                 result = self.executor.wait(lambda job, record: self.progress.epoch(job.run, record))
-                self._end(self.running.pop(result.key), result)
+                if result is not None:
+                    self._end(self.running.pop(result.key), result)
             if self.fail_fast and any(each.status != "finished" for each in self.results.values()):
                 break
         return self.results

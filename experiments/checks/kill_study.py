@@ -1,10 +1,12 @@
 """A study that is killed again and again must end in the results of an undisturbed one.
 
-`python -m experiments.checks.kill_study [--kills 50] [-j 2] [--seed 0] [-- ARGUMENTS OF experiments.ablation]`
+`python -m experiments.checks.kill_study [--kills 50] [-j 2 | --scheduler local:2] [--seed 0] [-- ARGUMENTS OF
+experiments.ablation]`
 
 The same command is started until it ends by itself, and killed (`kill -9`) at random moments before: the runner, one of
-its processes, or all at once. When a study has ended and kills are left, another one begins in a new folder. Compared
-are all results byte for byte, but for what a clock says, and the hashes of the weights that count.
+its processes, or all at once. With --scheduler, a process that is killed must cost its run nothing but time. When a
+study has ended and kills are left, another one begins in a new folder. Compared are all results byte for byte, but for
+what a clock says, and the hashes of the weights that count.
 """
 
 from __future__ import annotations
@@ -27,22 +29,25 @@ from engine.cli import run
 DEFAULT = ("--seeds", "0,1", "--rows", "Reverse,BBox+Reverse+Mixup", "epochs=3", "checkpoint_seconds=0.1")
 OF_A_CLOCK = ("seconds", "seconds_per_epoch", "folder")
 LEAST, MOST = 0.2, 8.0  # seconds until a kill
+MOST_OF_SCHEDULER = 16.0  # which takes some seconds to begin
 TIMEOUT = 600.0
 
 Row = dict[str, str]
 
 
-def command(arguments: Sequence[str], out: Path, jobs: int) -> list[str]:
-    return [sys.executable, "-m", "experiments.ablation", *arguments, "--out", str(out), "-j", str(jobs)]
+def command(arguments: Sequence[str], out: Path, jobs: int, scheduler: str | None = None) -> list[str]:
+    where = ["--scheduler", scheduler] if scheduler else ["-j", str(jobs)]
+    return [sys.executable, "-m", "experiments.ablation", *arguments, "--out", str(out), *where]
 
 
 def workers(pid: int) -> list[int]:
     """Processes that the runner `pid` trains in (Linux); Python's own helper is none of them."""
     found = []
     try:
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"--multiprocessing-fork" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(int(child))
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):  # one of its threads began them
+            for child in children.read_text().split():
+                if b"--multiprocessing-fork" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
     except OSError:  # one of them ended meanwhile
         return found
     return found
@@ -52,25 +57,27 @@ def victims(pid: int, draw: random.Random) -> tuple[str, list[int]]:
     """Whom the next kill hits: the runner alone, one process that it began, or all of them."""
     begun = workers(pid)
     kind = draw.choice(["runner", "worker", "all"] if begun else ["runner"])
-    return kind, {"runner": [pid], "worker": begun[-1:], "all": [pid, *begun]}[kind]
+    one = draw.sample(sorted(begun), 1) if begun else []
+    return kind, {"runner": [pid], "worker": one, "all": [pid, *begun]}[kind]
 
 
-def start_and_kill(arguments: Sequence[str], draw: random.Random) -> str | None:
-    """Run the command and kill it at a random moment: who was hit, or None where it ended by itself before."""
+def start_and_kill(arguments: Sequence[str], draw: random.Random, kills: int, most: float) -> tuple[list[str], int]:
+    """Run the command and kill at random moments, at most so often: who was hit, and the command's exit status."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(draw.uniform(LEAST, MOST))
-        return None
-    except subprocess.TimeoutExpired:
-        pass
-    kind, pids = victims(process.pid, draw)
-    for pid in pids:
+    hit: list[str] = []
+    while len(hit) < kills and "runner" not in hit and "all" not in hit:
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:  # it ended meanwhile
-            continue
-    process.wait(TIMEOUT)
-    return kind
+            process.wait(draw.uniform(LEAST, most))
+            break
+        except subprocess.TimeoutExpired:
+            kind, pids = victims(process.pid, draw)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it ended meanwhile
+                continue
+        hit.append(kind)
+    return hit, process.wait(TIMEOUT)
 
 
 def outcome(arguments: Sequence[str], out: Path) -> list[tuple[str, ...]]:
@@ -95,24 +102,30 @@ def finish(arguments: Sequence[str]) -> None:
         raise RuntimeError(f"{' '.join(arguments)}: {result.stderr.strip()}")
 
 
-def check(arguments: Sequence[str], folder: Path, kills: int, jobs: int, seed: int) -> bool:
+def check(
+    arguments: Sequence[str], folder: Path, kills: int, jobs: int = 1, seed: int = 0, scheduler: str | None = None
+) -> bool:
     """Print what was done; whether all studies ended alike."""
     draw = random.Random(seed)
     began = time.monotonic()
     finish(command(arguments, folder / "undisturbed", 1))
     wanted = outcome(arguments, folder / "undisturbed")
     print(f"undisturbed: {len(wanted)} runs in {time.monotonic() - began:.0f} s", flush=True)
+    most = MOST_OF_SCHEDULER if scheduler else MOST
     hit: Counter[str] = Counter()
     same, studies = True, 0
     while hit.total() < kills:
         out = folder / f"killed-{studies}"
+        disturbed = command(arguments, out, jobs, scheduler)
         before = hit.total()
-        while hit.total() < kills:
-            kind = start_and_kill(command(arguments, out, jobs), draw)
-            if kind is None:
-                break
-            hit[kind] += 1
-        finish(command(arguments, out, jobs))
+        status = -1
+        while hit.total() < kills and status != 0:
+            victims_of_one, status = start_and_kill(disturbed, draw, kills - hit.total(), most)
+            hit.update(victims_of_one)
+            if scheduler and status > 0:
+                print(f"study {studies + 1}: FAILED with status {status} when workers alone were killed", flush=True)
+                same = False
+        finish(disturbed)
         equal = outcome(arguments, out) == wanted
         same, studies = same and equal, studies + 1
         print(
@@ -120,7 +133,8 @@ def check(arguments: Sequence[str], folder: Path, kills: int, jobs: int, seed: i
             flush=True,
         )
     hits = ", ".join(f"{kind} {count}" for kind, count in sorted(hit.items()))
-    print(f"verdict: {'the same results' if same else 'FAILED'} after {hit.total()} kills ({hits}), -j {jobs}")
+    how = f"--scheduler {scheduler}" if scheduler else f"-j {jobs}"
+    print(f"verdict: {'the same results' if same else 'FAILED'} after {hit.total()} kills ({hits}), {how}")
     return same
 
 
@@ -130,11 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--kills", type=int, default=50, help="how often (default: %(default)s)")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes of the study (default: %(default)s)")
+    parser.add_argument("--scheduler", metavar="local:N", help="train on N workers of a Dask scheduler instead")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of who is hit (default: %(default)s)")
     parser.add_argument("study", nargs="*", default=DEFAULT, help="arguments of experiments.ablation, after --")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        return 0 if check(options.study, Path(folder), options.kills, options.jobs, options.seed) else 1
+        same = check(options.study, Path(folder), options.kills, options.jobs, options.seed, options.scheduler)
+    return 0 if same else 1
 
 
 if __name__ == "__main__":

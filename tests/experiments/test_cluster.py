@@ -1,0 +1,228 @@
+"""Runs on the workers of a Dask scheduler: the results of one after the other, whoever dies and wherever files lie."""
+
+import dataclasses
+import os
+import signal
+import struct
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from engine.errors import UserError
+from experiments import cluster, runner, worker
+from experiments.ablation import chosen_scheduler, parse_arguments
+from experiments.checks.kill_study import workers
+from experiments.cluster import DEATHS, Cluster, Scheduler, parse_scheduler
+from experiments.config import parse_study
+from experiments.execute import Job
+from experiments.executors import usable_cores
+from experiments.store import Store
+from tests.experiments.test_executors import comparable
+from tests.experiments.test_runner import STUDY, Listener
+
+pytest.importorskip("distributed", reason="needs the extra [cluster]")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find processes in")
+
+MNIST = """
+name: digits
+title: A tiny study of a set in the data root
+metric: val_accuracy
+seeds: [0, 1]
+base:
+  dataset: {name: mnist, train: {split: train}}
+  split: {kind: fraction, fraction: 0.25, seed: 0}
+  preprocess: {size: [28, 28]}
+  model: {name: mnist_cnn}
+  batch_size: 8
+  epochs: 2
+rows:
+  - {name: plain, changes: {}}
+"""
+
+
+def job_of(folder, text=STUDY, overrides=()):
+    store = Store(folder)
+    task = runner.planned_graph(parse_study(text, "tiny.yaml", overrides), store).tasks[0]
+    return Job(task.run, task.run.config, store.folder(task.run))
+
+
+# ---- what needs no worker ----
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tcp:/x", "tcp://host", "tcp://host:0", "tcp://host:99999", "http://host:80", "local", "local:x", "", "host:8786"],
+)
+def test_a_wrong_address_is_refused(text):
+    with pytest.raises(UserError, match=r"--scheduler takes tcp://HOST:PORT or local:N, got"):
+        parse_scheduler(text)
+
+
+def test_addresses_and_numbers_of_workers_are_understood():
+    assert parse_scheduler("tcp://10.0.0.1:8786") == Scheduler(address="tcp://10.0.0.1:8786")
+    assert parse_scheduler("tls://[::1]:8786").address == "tls://[::1]:8786"
+    assert parse_scheduler("local:1") == Scheduler(workers=1)
+    for number in (0, usable_cores() + 1):
+        with pytest.raises(UserError, match=rf"local:{number}: .* must be in 1..{usable_cores()}"):
+            parse_scheduler(f"local:{number}")
+
+
+def test_options_that_contradict_a_scheduler_are_refused():
+    with pytest.raises(UserError, match="-j 2 and --scheduler local:1 .*drop -j"):
+        chosen_scheduler(parse_arguments(["-j", "2", "--scheduler", "local:1"]))
+    with pytest.raises(UserError, match="drop --scheduler"):
+        chosen_scheduler(parse_arguments(["--search", "--scheduler", "local:1"]))
+    assert chosen_scheduler(parse_arguments(["-j", "2"])) is None
+
+
+def test_without_the_extra_one_error_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'pip install "\.\[cluster\]"'):
+        Cluster(Scheduler(workers=1), tmp_path)
+
+
+def test_nobody_at_an_address_is_one_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(UserError, match=r"--scheduler tcp://127.0.0.1:9: no Dask scheduler answered within 0.5 s"):
+        Cluster(parse_scheduler("tcp://127.0.0.1:9"), tmp_path)
+
+
+def test_a_run_that_kills_its_workers_has_failed(tmp_path):
+    executor, job = Cluster(Scheduler(workers=1), tmp_path), job_of(tmp_path)
+    held = cluster._Held(job, executor._order(job))
+    for death in range(1, 2 * DEATHS):
+        if death == DEATHS:
+            held.epochs += 1  # the count begins anew where the run gets on
+        executor._lose(cluster._Member(f"tcp://host:{death}", "busy", held=held))
+        assert list(executor._queue) == [held] * (death if death < 2 * DEATHS - 1 else death - 1)
+    (result,) = executor._ended
+    assert result.status == "failed" and f"{DEATHS} workers died in this run" in result.error
+
+
+def test_a_worker_refuses_a_run_that_would_be_another_one_there(tmp_path):
+    job = job_of(tmp_path)
+    order = Cluster(Scheduler(workers=1), tmp_path)._order(job)
+    assert worker.refusal(order) == ""
+    assert "other code" in worker.refusal(dataclasses.replace(order, code="0" * 64))
+    assert "instruction set here" in worker.refusal(dataclasses.replace(order, key="0" * 64))
+
+
+# ---- workers on this machine ----
+
+
+class Killer(Listener):
+    """Kills a worker once the first epoch of a run has ended."""
+
+    killed = 0
+
+    def epoch(self, run, record):
+        super().epoch(run, record)
+        if not self.killed:
+            self.killed = workers(os.getpid())[0]
+            os.kill(self.killed, signal.SIGKILL)
+
+
+@linux
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two usable cores")
+def test_a_killed_worker_costs_nothing_but_time(tmp_path):
+    study = parse_study(STUDY, "tiny.yaml", ["epochs=20", "checkpoint_seconds=0.05"])  # long enough to be hit
+    serial = runner.run_study(study, Store(tmp_path / "serial"), Listener())
+    listener, store = Killer(), Store(tmp_path / "cluster")
+    results = runner.run_study(study, store, listener, executor=Cluster(parse_scheduler("local:2"), store.root))
+    assert listener.killed and listener.repeated == [False] * 4
+    assert comparable(results) == comparable(serial)
+    assert not workers(os.getpid()) and not list(store.root.glob(".runner-*"))
+
+
+# ---- a scheduler elsewhere, whose worker has a disk of its own ----
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A scheduler with one worker that has no data: (address, the worker's folder)."""
+    import distributed
+
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        silence_logs=50,
+        local_directory=str(folder),
+        env={"CNN_DATA": str(folder / "nothing")},
+    ) as local:
+        yield local.scheduler_address, folder / "dask-scratch-space" / worker.FOLDER
+        cluster.kill_workers(local)
+
+
+class Elsewhere(Cluster):
+    """Its workers see neither the store nor the paths of this side."""
+
+    def _order(self, job):
+        order = super()._order(job)
+        return dataclasses.replace(order, token=order.token.with_name("unseen"), configs=order.configs[:1])
+
+
+def write_idx(path, array):
+    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def write_mnist(folder):
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, count in (("train", 40), ("t10k", 10)):
+        write_idx(folder / f"{name}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
+        write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
+
+
+def test_data_are_sent_once_and_the_folder_of_the_run_comes_back(tmp_path, served, monkeypatch, capsys):
+    address, kept = served
+    monkeypatch.setenv("CNN_DATA", str(tmp_path / "data"))
+    write_mnist(tmp_path / "data" / "mnist")
+    study = parse_study(MNIST, "digits.yaml")
+    serial = runner.run_study(study, Store(tmp_path / "serial"), Listener())
+    store, listener = Store(tmp_path / "store"), Listener()
+    results = runner.run_study(study, store, listener, executor=Elsewhere(parse_scheduler(address), store.root))
+    assert comparable(results) == comparable(serial) and listener.epochs == 4
+    assert capsys.readouterr().err.count("sending") == 1
+    assert len(list((kept / "data").iterdir())) == 1 and not list((kept / "runs").iterdir())
+    for one, other in zip(serial, results):
+        assert other.folder.is_relative_to(store.root)
+        names = [{path.name for path in folder.iterdir()} - {".lock"} for folder in (one.folder, other.folder)]
+        assert names[0] == names[1]
+    listener = Listener()
+    runner.run_study(study, store, listener)
+    assert listener.repeated == [True, True]
+
+
+def test_workers_of_other_code_alone_stop_the_study(tmp_path, served, monkeypatch):
+    monkeypatch.setattr(cluster, "code_hash", lambda: "f" * 64)
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match=r"no worker can train .* other code \(\w{12}\) than the runner \(f{12}\).*pip"):
+        runner.run_study(
+            parse_study(STUDY, "tiny.yaml"), store, Listener(), executor=Cluster(parse_scheduler(served[0]), tmp_path)
+        )
+    assert not store.records() and not list(tmp_path.glob("runs/*"))
+
+
+class Interrupter(Listener):
+    def epoch(self, run, record):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_study_leaves_no_training_behind(tmp_path, served):
+    import distributed
+
+    study = parse_study(STUDY, "tiny.yaml", ["epochs=100000"])
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_study(study, Store(tmp_path), Interrupter(), executor=Cluster(parse_scheduler(served[0]), tmp_path))
+    with distributed.Client(served[0], set_as_default=False) as client:
+        deadline = time.monotonic() + 60
+        while any(client.run(lambda: worker._state().turn.locked()).values()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
