@@ -21,7 +21,6 @@ import math
 import os
 import queue
 import re
-import signal
 import sys
 import tempfile
 import threading
@@ -29,7 +28,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,13 +39,14 @@ from engine.errors import UserError
 from engine.files import LAST, write_atomically
 from experiments import worker
 from experiments.execute import FULL_DISK, EpochRecord, Job, failed
-from experiments.executors import OnEpoch, threads_each, usable_cores
+from experiments.executors import OnEpoch, usable_cores
 from experiments.fingerprint import Fingerprints, code_hash
+from experiments.local_workers import LocalWorkers
 from experiments.shipping import moved, pack, pieces, places_of, put_piece, unpack_run
 from experiments.store import Result
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
+    from distributed import Client, Future
 
 # A run that kills its worker does so again at the same step. Kills from outside hit a run that many times in a row
 # without any progress only if they come faster than a worker starts.
@@ -122,7 +121,7 @@ class Cluster:
         require_distributed()
         self._scheduler, self._fingerprints = scheduler, fingerprints or Fingerprints()
         self._client: Client | None = None
-        self._local: LocalCluster | None = None
+        self._local: LocalWorkers | None = None
         self._session = uuid.uuid4().hex
         self._token = Path(os.path.abspath(root), f".runner-{self._session}")
         self._inbox: queue.SimpleQueue[tuple[str, str, EpochRecord]] = queue.SimpleQueue()
@@ -190,8 +189,7 @@ class Cluster:
                 client.cancel(running)  # which ends their trainings (`experiments.worker.while_wanted`)
             client.close(timeout=CONNECT_SECONDS)
         if local is not None:
-            kill_workers(local)
-            local.close(timeout=CONNECT_SECONDS)
+            local.close()
         self._token.unlink(missing_ok=True)
 
     # ---- the scheduler ----
@@ -204,9 +202,10 @@ class Cluster:
 
         # What Dask has to say of workers that come and go is said here, in our words.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        address: Any = self._scheduler.address
+        address = self._scheduler.address
         if not address:
-            address = self._local = start_local(self._scheduler.workers)
+            self._local = LocalWorkers(self._scheduler.workers)
+            address = self._local.address
         try:
             self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -243,6 +242,8 @@ class Cluster:
         if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
+        if self._local is not None:
+            self._local.tend(any(each.state in ("idle", "busy") for each in self._members.values()))
         there = self._workers()
         for address in set(self._members) - there:
             self._lose(self._members[address])
@@ -261,9 +262,9 @@ class Cluster:
         now = time.monotonic()
         if any(each.state != "refused" for each in self._members.values()):
             self._lonely_since = now
-        elif self._lonely_since < now - PATIENCE_SECONDS:
+        elif self._scheduler.address and self._lonely_since < now - PATIENCE_SECONDS:
             self._lonely_since = math.inf  # said once
-            where = self._scheduler.address or "this machine"
+            where = self._scheduler.address
             print(f"no worker at {where}; waiting for one (Ctrl-C ends)", file=sys.stderr, flush=True)
 
     def _say_all(self, texts: list[str]) -> None:
@@ -450,33 +451,6 @@ def require_distributed() -> None:
     """UserError where Dask.distributed is not installed. It is imported when there is something to train."""
     if find_spec("distributed") is None:
         raise UserError('--scheduler needs Dask.distributed: pip install ".[cluster]"')
-
-
-def start_local(workers: int) -> LocalCluster:
-    """A scheduler in this process and workers in processes of their own, which share the usable cores and end with this
-    process, even when it is killed. All listen on the loopback interface alone; there is no dashboard."""
-    import dask
-    from distributed import LocalCluster
-
-    with dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}):
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=threads_each(workers),
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,  # a training needs what it needs: its worker is not to be paused or killed for that
-            silence_logs=logging.CRITICAL,
-        )
-
-
-def kill_workers(local: LocalCluster) -> None:
-    """End the worker processes at once: their checkpoints stay, and Dask would wait for what they train."""
-    for nanny in local.workers.values():
-        nanny.auto_restart = False
-        if nanny.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def last_step(folder: Path) -> int:

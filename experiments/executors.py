@@ -148,7 +148,7 @@ class _Worker:
 def serve(connection: Connection, threads: int) -> None:
     """A worker's life: train what arrives, until the connection or the process that began it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner ends its workers itself
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     cache = DataCache()
     while True:
         try:
@@ -163,7 +163,8 @@ def serve(connection: Connection, threads: int) -> None:
         connection.send(message)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """For a thread of a process that another one began: end this one when that one has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
