@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from engine.config import TrainConfig, read_config
+from engine.data.registry import record
 from engine.errors import UserError
 from engine.files import sync_folder
-from experiments.fingerprint import OWN_PATH, PACKAGED, Fingerprints, files_of, sources
+from experiments.fingerprint import PACKAGED, Fingerprints, files_of, sources
 
 PIECE = 4 << 20  # bytes; what travels at once, well below what Dask takes for too large a message
 STALE_SECONDS = 24 * 3600.0  # pieces of a transfer that broke off longer ago are removed
@@ -116,7 +117,12 @@ def _remove_stale(folder: Path) -> None:
 def places_of(config: TrainConfig) -> tuple[Path, ...]:
     """Files and folders that the configuration reads and that can lie elsewhere: all but those of a package."""
     found = sources(config)
-    return found[1:] if config.dataset.name == PACKAGED else found
+    if config.dataset.name == PACKAGED:
+        found = found[1:]
+    folds = config.split.file
+    if folds is not None and Path(folds).is_file():  # else it is drawn where the run is trained
+        found = (*found, Path(folds))
+    return tuple(dict.fromkeys(found))
 
 
 def moved(config: TrainConfig, where: Mapping[Path, Path]) -> TrainConfig:
@@ -127,11 +133,13 @@ def moved(config: TrainConfig, where: Mapping[Path, Path]) -> TrainConfig:
         return str(where.get(Path(value), value))
 
     section = content["dataset"]
-    if section["name"] in OWN_PATH:
+    if record(section["name"]).in_root:
+        content["data_root"] = str(next(iter(where.values())).parent)
+    elif section["name"] != PACKAGED:
         for part in filter(None, (section["train"], section["test"])):
             part |= {key: name(part[key]) for key in ("path", "table") if part.get(key)}
-    elif section["name"] != PACKAGED:
-        content["data_root"] = str(next(iter(where.values())).parent)
+    if content["split"]["file"]:
+        content["split"]["file"] = name(content["split"]["file"])
     if content["select"]["listed"]:
         content["select"]["listed"]["file"] = name(content["select"]["listed"]["file"])
     if content["initialize_from"]:
