@@ -58,7 +58,7 @@ class Fingerprints:
 
     def files(self, places: tuple[Path, ...]) -> str:
         if places not in self._seen:
-            files = {place: files_of(place) for place in places}
+            files = {place: _listed(place) for place in places}
             listing = _listing([path for paths in files.values() for path in paths])
             if listing not in self._known:
                 self._known[listing] = _content(files)
@@ -111,34 +111,42 @@ def _packaged_digits() -> Path:
 
 def files_of(place: Path) -> list[Path]:
     """The files of a folder, sorted, without hidden ones; a file is its own list."""
+    return [Path(path) for path in _listed(place)]
+
+
+def _listed(place: Path) -> list[str]:
+    """The files of a folder, sorted folder by folder, without hidden ones; a file is its own list.
+
+    Strings and not paths: a large set's files are listed whenever a study is planned.
+    """
     if place.is_file():
-        return [place]
+        return [str(place)]
     if not place.is_dir():
         raise UserError(f"{place}: no such file or folder, but the study's data should lie there")
-    found: list[Path] = []
+    found: list[str] = []
     for folder, folders, names in os.walk(place, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+        found += [f"{folder}{os.sep}{name}" for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda path: path.split(os.sep))
 
 
-def _listing(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
+def _listing(files: Iterable[str]) -> str:
+    digest, here = hashlib.sha256(), os.getcwd()
     for path in files:
-        facts = path.stat()
+        facts = os.stat(path)
         # The time of the inode's change tells of a file that was replaced and given its old date.
-        line = f"{os.path.abspath(path)}\0{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\0"
+        line = f"{os.path.join(here, path)}\0{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\0"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
-def _content(files: dict[Path, list[Path]]) -> str:
+def _content(files: dict[Path, list[str]]) -> str:
     """The same for the same files, wherever the folder lies."""
     digest = hashlib.sha256()
     for place, paths in files.items():
         for path in paths:
-            inner = path.relative_to(place) if path != place else Path(path.name)
-            digest.update(_named(str(inner), _file_digest(path)))
+            inner = path[len(str(place)) + 1 :] or place.name
+            digest.update(_named(inner, _file_digest(path)))
     return digest.hexdigest()
 
 
@@ -146,9 +154,9 @@ def _named(name: str, digest: bytes) -> bytes:
     return name.encode("utf-8", "surrogateescape") + b"\0" + digest
 
 
-def _file_digest(path: Path) -> bytes:
+def _file_digest(path: str) -> bytes:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.digest()

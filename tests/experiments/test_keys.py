@@ -94,6 +94,17 @@ def test_data_are_known_by_their_content_wherever_they_lie(images, tmp_path):
     assert Fingerprints().data(folder_config(moved)) != before
 
 
+def test_files_are_listed_folder_by_folder_as_paths_sort(images, monkeypatch):
+    for name in ("a-b/1.png", "a/10.png", "a.png", "a/b/1.png"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes(b"")
+    expected = sorted(path for path in images.rglob("*") if path.is_file())
+    assert fingerprint._listed(images) == list(map(str, expected))
+    monkeypatch.chdir(images)
+    assert fingerprint._listing(["a.png"]) == fingerprint._listing([str(images / "a.png")])
+    assert Fingerprints().data(folder_config(".")) == Fingerprints().data(folder_config(images))
+
+
 def test_a_renamed_file_is_other_data(images):
     before = Fingerprints().data(folder_config(images))
     (images / "a" / "1.png").rename(images / "b" / "1.png")
