@@ -28,6 +28,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,7 +202,7 @@ class Cluster:
         from distributed import Client
 
         # What Dask has to say of workers that come and go is said here, in our words.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
         address = self._scheduler.address
         if not address:
             self._local = LocalWorkers(self._scheduler.workers)
@@ -444,7 +445,8 @@ class Cluster:
             put_piece(arrived, offset, piece)
             offset += len(piece)
         unpack_run(arrived, job.folder)
-        self._ask(member, worker.forget, archive)
+        with suppress(_Lost):  # the run is here: that of its worker no longer matters
+            self._ask(member, worker.forget, archive)
 
 
 def require_distributed() -> None:

@@ -86,10 +86,15 @@ class DataCache:
         return raw
 
 
-def attempt(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None]) -> Result:
+def attempt(
+    job: Job,
+    cache: DataCache,
+    on_epoch: Callable[[EpochRecord], None],
+    on_step: Callable[[], None] | None = None,
+) -> Result:
     """The result of the job, whatever becomes of it. OSError where the disk is full: no other run could go on then."""
     try:
-        return train_run(job, cache, on_epoch)
+        return train_run(job, cache, on_epoch, on_step)
     except OSError as error:
         if error.errno in FULL_DISK:
             raise
@@ -115,8 +120,14 @@ def failed(job: Job, error: Exception) -> Result:
     )
 
 
-def train_run(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None]) -> Result:
-    """Train the run in its folder, or go on where it was cut off there, and measure it.
+def train_run(
+    job: Job,
+    cache: DataCache,
+    on_epoch: Callable[[EpochRecord], None],
+    on_step: Callable[[], None] | None = None,
+) -> Result:
+    """Train the run in its folder, or go on where it was cut off there, and measure it. `on_step`, called before every
+    step, can end it by an exception that is no Exception.
 
     A run whose loss diverges has a result that says so; any other error is the caller's.
     """
@@ -126,6 +137,8 @@ def train_run(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None
     with only_process(folder):
         trainer = checked_trainer(config, folder, "")
         trainer.progress = "none"
+        if on_step is not None:
+            trainer.step = _told(trainer.step, on_step)  # type: ignore[method-assign, assignment]
         result = Result(run.key, run.row, run.seed, "failed", parameters=trainer.net.num_parameters, folder=folder)
         train, validation, test = cache.load(config)
         try:
@@ -146,6 +159,14 @@ def train_run(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None
             )
     last_counts = run.score_epoch == "last" or validation is None
     return finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
+
+
+def _told(step: Callable[[Any, Any], float], listener: Callable[[], None]) -> Callable[[Any, Any], float]:
+    def told(x: Any, y: Any) -> float:
+        listener()
+        return step(x, y)
+
+    return told
 
 
 def finished(result: Result, history: History, measured: EpochRecord, epoch: int) -> Result:

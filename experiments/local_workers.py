@@ -39,7 +39,7 @@ class LocalWorkers:
                 host=HOST,
                 dashboard_address=f"{HOST}:0",
                 scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL,
+                silence_logs=logging.CRITICAL + 1,
             )
         self.address: str = self._cluster.scheduler_address
         self._processes = [self._begun() for _ in range(number)]
@@ -84,7 +84,7 @@ async def _serve(address: str, threads: int) -> None:
     import dask
     from distributed import Worker
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
     with dask.config.set(_NO_PAGES):
         # A training needs the memory that it needs: its worker is not to be paused for that.
         worker = Worker(address, nthreads=threads, host=HOST, dashboard_address=f"{HOST}:0", memory_limit=0)

@@ -52,8 +52,6 @@ def pieces(archive: Path) -> Iterator[tuple[int, bytes]]:
 def put_piece(archive: Path, offset: int, piece: bytes) -> None:
     """Write a piece of a file. The first one makes it."""
     archive.parent.mkdir(parents=True, exist_ok=True)
-    if offset == 0:
-        _remove_stale(archive.parent)
     with archive.open("wb" if offset == 0 else "r+b") as file:
         file.seek(offset)
         file.write(piece)
@@ -102,7 +100,8 @@ def _extract(archive: Path, folder: Path) -> None:
         packed.extractall(folder)  # which keeps every name inside the folder
 
 
-def _remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path) -> None:
+    """Remove what arrived in the folder by transfers that broke off long ago."""
     for path in folder.glob("*.zip"):
         try:
             if time.time() - path.stat().st_mtime > STALE_SECONDS:

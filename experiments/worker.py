@@ -11,12 +11,11 @@ the runner has; else they are sent once and kept under their hash.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,9 +27,9 @@ import cnncore
 from engine.config import TrainConfig
 from engine.errors import UserError
 from experiments.execute import DataCache, EpochRecord, Job, attempt
-from experiments.fingerprint import Fingerprints, code_hash
+from experiments.fingerprint import Fingerprints, code_hash, files_of
 from experiments.keys import Run
-from experiments.shipping import PIECE, moved, pack, put_piece, unpack_data
+from experiments.shipping import PIECE, moved, pack, put_piece, remove_stale, unpack_data
 from experiments.store import Result
 
 if TYPE_CHECKING:
@@ -132,7 +131,10 @@ def work(order: Order) -> Ended | Refused | Missing:
 
 def receive(name: str, offset: int, piece: bytes) -> None:
     """A piece of a packed set of data."""
-    put_piece(_arrived(name), offset, piece)
+    archive = _arrived(name)
+    if offset == 0:
+        remove_stale(archive.parent)
+    put_piece(archive, offset, piece)
 
 
 def unpack(name: str, content: str) -> None:
@@ -214,38 +216,34 @@ def trained(order: Order, cache: DataCache) -> Ended:
         worker.log_event(order.topic, {"task": task, "record": record})
 
     job = dataclasses.replace(order.job, folder=folder).on(worker.state.nthreads)
-    with while_wanted(worker):
-        result = attempt(job, cache, tell)
-    if seen:
+    with while_wanted(worker) as check:
+        result = attempt(job, cache, tell, check)
+    if seen or not files_of(folder):
         return Ended(result, tuple(epochs))
     archive = folder.with_name(f"{folder.name}.zip")
-    if folder.exists():
-        pack(folder, archive)
+    pack(folder, archive)
     return Ended(result, tuple(epochs), archive)
 
 
 @contextmanager
-def while_wanted(worker: Worker) -> Iterator[None]:
-    """End what this thread does, by `Unwanted`, once the scheduler no longer wants the task: the runner was stopped or
+def while_wanted(worker: Worker) -> Iterator[Callable[[], None]]:
+    """Gives a function that raises `Unwanted` once the scheduler no longer wants this task: the runner was stopped or
     killed, or has lost this worker. Dask itself lets a task that has begun run to its end, which may take hours."""
     key = worker.get_current_task()
-    thread = ctypes.c_ulong(threading.get_ident())
-    ended, guard = threading.Event(), threading.Lock()
+    ended, unwanted = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(WATCH_SECONDS):
             task = worker.state.tasks.get(key)
-            if task is not None and task.state == "executing":
-                continue
-            with guard:
-                if not ended.is_set():
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Unwanted))
-            return
+            if task is None or task.state != "executing":
+                unwanted.set()
+
+    def check() -> None:
+        if unwanted.is_set():
+            raise Unwanted
 
     threading.Thread(target=watch, name="while-wanted", daemon=True).start()
     try:
-        yield
+        yield check
     finally:
-        with guard:
-            ended.set()
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # what was thrown too late is taken back
+        ended.set()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.errors import UserError
-from experiments import cluster, runner, worker
+from experiments import cluster, local_workers, runner, worker
 from experiments.ablation import chosen_scheduler, parse_arguments
 from experiments.checks.kill_study import workers
 from experiments.cluster import DEATHS, Cluster, Scheduler, parse_scheduler
@@ -113,6 +113,24 @@ def test_a_worker_refuses_a_run_that_would_be_another_one_there(tmp_path):
 # ---- workers on this machine ----
 
 
+def test_a_worker_that_is_killed_while_it_begins_is_replaced(monkeypatch):
+    local = LocalWorkers(1)
+    try:
+        for kills in range(2):
+            process = local._processes[0]
+            process.kill()
+            process.join()
+            monkeypatch.setattr(local_workers, "FALSE_STARTS", 1)
+            if kills:
+                with pytest.raises(UserError, match="end as soon as they begin"):
+                    local.tend(welcomed=False)
+            else:
+                local.tend(welcomed=False)
+                assert local._processes[0] is not process and local._processes[0].is_alive()
+    finally:
+        local.close()
+
+
 class Killer(Listener):
     """Kills a worker once the first epoch of a run has ended."""
 
@@ -191,6 +209,14 @@ def test_data_are_sent_once_and_the_folder_of_the_run_comes_back(tmp_path, serve
     listener = Listener()
     runner.run_study(study, store, listener)
     assert listener.repeated == [True, True]
+
+
+def test_a_run_that_fails_elsewhere_says_why(tmp_path, served):
+    study = parse_study(STUDY, "tiny.yaml", ["preprocess.size=[14,14]"])
+    study = dataclasses.replace(study, seeds=(0,), rows=study.rows[:1])
+    executor = Elsewhere(parse_scheduler(served[0]), tmp_path)
+    (result,) = runner.run_study(study, Store(tmp_path), Listener(), executor=executor)
+    assert result.status == "failed" and "(3, 14, 14)" in result.error
 
 
 def test_workers_of_other_code_alone_stop_the_study(tmp_path, served, monkeypatch):
