@@ -23,7 +23,7 @@ from experiments.report.runs import ReportedRun, read_epochs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES_VERSION = 1  # of the drawing: kept ones of another version are drawn anew
+FIGURES_VERSION = 2  # of the drawing: kept ones of another version are drawn anew
 MISTAKES = 16
 PNG_COLOURS = 64
 MOST_BYTES = 4_500_000  # of all drawings of a page, so that it stays below 5 MB
@@ -282,8 +282,8 @@ def themed(figure: Figure, prefix: str) -> str:
     mark = f"{prefix}-{hashlib.sha256(prefix.encode()).hexdigest()[:4]}-"
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", text)
     text = re.sub(r"font: (?:\d+ )?([\d.]+)px [^;\"]*", r"font: \1px var(--font)", text)
-    # Coordinates to a hundredth of a point are exact enough, and half as long.
-    text = re.sub(r"(?<![#\w])(-?\d+\.\d{2})\d+", r"\1", text)
+    # Coordinates to a hundredth of a point are exact enough, and half as long; what is to be read stays as it is.
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<![#\w])(-?\d+\.\d{2})\d+", r"\1", tag.group()), text)
     return re.sub(r"#[0-9a-fA-F]{6}\b", lambda match: _named_colour(match.group()), text).strip()
 
 

@@ -144,6 +144,16 @@ def test_cells_are_sorted_by_their_full_value():
     assert html.sort_value(Marked("a row", "(a)"), words) == "a row"
 
 
+def test_drawings_keep_every_digit_that_is_to_be_read():
+    figure = canvas.new_figure(3, 2)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0.1240, 0.1260])
+    axes.set_yticks([0.1245, 0.1255])
+    text = figures.themed(figure, "one")
+    assert ">0.1245<" in text and ">0.1255<" in text
+    assert not re.search(r'="[^"]*\d\.\d{3,}', text)  # coordinates are short
+
+
 def test_drawings_take_the_colours_of_the_page():
     figure = canvas.new_figure(2, 2)
     axes = figure.add_subplot()
