@@ -169,7 +169,11 @@ def _summary(study: Study, summary: StudySummary, runs: Sequence[ReportedRun]) -
     for metric in dict.fromkeys(row.headline for row in summary.rows):
         own = [row for row in summary.rows if row.headline == metric]
         means = {row.name: row.main.ours.mean for row in own if row.main.ours is not None}
-        if means:
+        if len(means) > 1 and len(set(means.values())) == 1:
+            sentences.append(
+                f"By {metric_title(metric)}, all rows have the same mean: {next(iter(means.values())):.4f}."
+            )
+        elif means:
             first, last = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
             text = f"By {metric_title(metric)}, {first} has the highest mean: {means[first]:.4f}"
             sentences.append(f"{text}; {last} has the lowest: {means[last]:.4f}." if len(means) > 1 else f"{text}.")

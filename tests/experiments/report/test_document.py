@@ -43,6 +43,13 @@ def test_a_table_for_each_group_with_the_published_beside_ours(study):
     assert document.assumptions == ("the optimiser is SGD",)
 
 
+def test_no_row_is_called_the_highest_where_all_are_the_same(study):
+    runs = [run_of("raw", 0, 0.5), run_of("raw", 1, 0.5), run_of("reversed", 0, 0.5), run_of("reversed", 1, 0.5)]
+    summary = build_document(study, runs).summary
+    assert "By val macro F1, all rows have the same mean: 0.5000." in summary
+    assert not any("highest" in sentence for sentence in summary)
+
+
 def test_the_document_says_what_failed_and_what_is_still_to_come(study):
     runs = [
         run_of("raw", 0, 0.25),
