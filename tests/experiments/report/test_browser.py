@@ -72,6 +72,25 @@ def test_it_shows_without_errors_and_passes_axe(view, scheme, width):
     assert each.complaints == []
 
 
+def test_names_that_have_no_place_to_break_stay_within_a_narrow_page(view):
+    page = view(width=390).page
+    name = "BBox+Reverse+Dilation+ContourCutout+Pretrained+Pseudo"
+    texts = "document.querySelectorAll('.row h3, .footnotes li, #summary ~ p')"
+    page.evaluate(f"name => {texts}.forEach(each => each.textContent = name)", name)
+    assert name in page.inner_text("#row-1 h3")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_on_paper_whole_tables_and_dark_ink(view, tmp_path):
+    page = view("dark").page
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
+    assert page.is_hidden("#theme") and page.is_hidden("nav")
+    page.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_tables_sort_by_click_both_ways(view):
     page = view().page
     up = column(page, "published_val_macro_f1")
