@@ -16,7 +16,6 @@ What happens on the workers is in `experiments.worker`.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import os
 import queue
@@ -42,7 +41,7 @@ from experiments import worker
 from experiments.execute import FULL_DISK, EpochRecord, Job, failed
 from experiments.executors import OnEpoch, usable_cores
 from experiments.fingerprint import Fingerprints, code_hash
-from experiments.local_workers import LocalWorkers
+from experiments.local_workers import LocalWorkers, silence
 from experiments.shipping import moved, pack, pieces, places_of, put_piece, unpack_run
 from experiments.store import Result
 
@@ -201,8 +200,7 @@ class Cluster:
             return
         from distributed import Client
 
-        # What Dask has to say of workers that come and go is said here, in our words.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+        silence()
         address = self._scheduler.address
         if not address:
             self._local = LocalWorkers(self._scheduler.workers)

@@ -80,11 +80,20 @@ def serve(address: str, threads: int) -> None:
     asyncio.run(_serve(address, threads))
 
 
+def silence() -> None:
+    """Keep Dask's loggers quiet: what they have to say of workers that come and go is said by `experiments.cluster`."""
+    import distributed
+
+    for name in (distributed.__name__, *logging.root.manager.loggerDict):
+        if name.split(".")[0] == distributed.__name__:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 async def _serve(address: str, threads: int) -> None:
     import dask
     from distributed import Worker
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    silence()
     with dask.config.set(_NO_PAGES):
         # A training needs the memory that it needs: its worker is not to be paused for that.
         worker = Worker(address, nthreads=threads, host=HOST, dashboard_address=f"{HOST}:0", memory_limit=0)
