@@ -5,7 +5,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy
 from Cython.Build import cythonize
@@ -58,8 +61,25 @@ def openmp_flags(compiler: list[str]) -> tuple[list[str], list[str]]:
     return [], []
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def file_by_file(compile_all: Callable[..., list[str]], jobs: int) -> Callable[..., list[str]]:
+    """A compiler's `compile` that has several of its sources in work at a time: setuptools' own takes one by one."""
+
+    def compile_sources(sources: list[str], *arguments: Any, **options: Any) -> list[str]:
+        with ThreadPoolExecutor(jobs) as pool:
+            objects = list(pool.map(lambda source: compile_all([source], *arguments, **options), sources))
+        return [each for made in objects for each in made]
+
+    return compile_sources
+
+
 class BuildCore(build_ext):
-    """Adds OpenMP where the compiler has it and leaves a record of what was built beside the module."""
+    """Adds OpenMP where the compiler has it, compiles on all cores (or `build_ext -j N`), and leaves a record of what
+    was built beside the module."""
 
     def build_extensions(self) -> None:
         compile_flags, link_flags = openmp_flags(list(self.compiler.compiler))
@@ -68,6 +88,7 @@ class BuildCore(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args += compile_flags or ["-Wno-unknown-pragmas"]
             extension.extra_link_args += link_flags
+        self.compiler.compile = file_by_file(self.compiler.compile, self.parallel or usable_cores())
         super().build_extensions()
         write_build_info(Path(self.get_ext_fullpath("cnncore._core")).parent)
 
