@@ -1,5 +1,6 @@
 """The page in a headless Chromium: no error, no request, tables that sort by click and keyboard, axe-core's rules."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -82,13 +83,16 @@ def test_names_that_have_no_place_to_break_stay_within_a_narrow_page(view):
 
 
 def test_on_paper_whole_tables_and_dark_ink(view, tmp_path):
-    page = view("dark").page
+    page = view("dark", width=1032).page  # an A4 page on its side, without its margins
     page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1032
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
     assert page.is_hidden("#theme") and page.is_hidden("nav")
-    page.pdf(path=tmp_path / "report.pdf")
-    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    sizes = "[...document.querySelectorAll('#table-1, #table-1 button')].map(each => getComputedStyle(each).fontSize)"
+    assert len(set(page.evaluate(sizes))) == 1
+    pdf = page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
+    assert pdf.startswith(b"%PDF") and re.search(rb"/MediaBox \[0 0 84\d[.\d]* 59\d", pdf)
 
 
 def test_tables_sort_by_click_both_ways(view):
