@@ -7,7 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,12 +47,17 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
         if required and name not in given:
             raise UserError(f"{where}: the key {name!r} is missing")
-    hints = typing.get_type_hints(schema)
+    hints = _hints(schema)  # type: ignore[arg-type]  # any class is hashable
     values = {key: _read_value(hints[key], value, f"{where}: {key}") for key, value in given.items()}
     try:
         return schema(**values)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+@cache  # evaluating the annotations anew takes most of the time of reading a study
+def _hints(schema: type) -> dict[str, Any]:
+    return typing.get_type_hints(schema)
 
 
 def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from engine.config import TrainConfig
     from engine.data.dataset import Dataset
     from engine.network import Network
+
+    Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
 CHUNK = 1024  # samples made float32 at a time
 
@@ -61,14 +63,20 @@ def find_checkpoint(source: Path, config: TrainConfig | None = None) -> Path:
     raise UserError(f"{source}: holds no run, it has neither {BEST} nor {LAST}")
 
 
-def read_parts(config: TrainConfig, root: Path | None, where: str) -> dict[str, Dataset]:
+def read_parts(
+    config: TrainConfig, root: Path | None, where: str, load: Callable[[TrainConfig], Parts] | None = None
+) -> dict[str, Dataset]:
     """The parts of the configuration's data set: "training", and "validation" and "test" where there are such.
 
-    A test part that is the validation set too counts once, as "test".
+    A test part that is the validation set too counts once, as "test". `load`: what gives the training, validation and
+    test samples of a configuration, for who keeps what was read (default: `engine.train.load_data` with `root`).
     """
     from engine.train import data_root, load_data
 
-    training, validation, test = load_data(config, data_root(root, config.data_root), f"{where}: ")
+    if load is None:
+        training, validation, test = load_data(config, data_root(root, config.data_root), f"{where}: ")
+    else:
+        training, validation, test = load(config)
     parts = {"training": training}
     if validation is not None and validation is not test:
         parts["validation"] = validation

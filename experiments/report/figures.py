@@ -11,12 +11,14 @@ import io
 import re
 import struct
 from collections.abc import Callable, MutableMapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError
 from engine.files import LOG, write_atomically
-from engine.plots.canvas import COLOURS, GREY, encode, new_figure
+from engine.plots.canvas import COLOURS, GREY, MISSING, encode, new_figure
+from experiments.execute import DataCache
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
 from experiments.report.runs import ReportedRun, read_epochs
 
@@ -38,11 +40,8 @@ THEME = {"#ffffff": "--card", "#000000": "--ink", GREY.lower(): "--muted"} | {
 
 def can_draw() -> str:
     """Empty where drawings can be made, else one sentence that says what to install."""
-    try:
-        new_figure(1, 1)
-    except UserError as error:
-        return str(error)
-    return ""
+    # Looked for, not imported: where nothing is to be drawn, the import would be half of the time.
+    return "" if find_spec("matplotlib") else MISSING
 
 
 def illustrated(
@@ -61,13 +60,14 @@ def illustrated(
     missing: dict[str, None] = {}
     curves = {} if drawn is None else drawn
     by_row: dict[str, list[Picture]] = {}
+    data = DataCache()
     for section in document.sections:
         known = repr(section)
         if known not in curves:
             curves[known] = _curves(section)
         own = [each for each in [curves[known]] if each is not None]
         if images:
-            shown, complaints = _of_network(section, keep)
+            shown, complaints = _of_network(section, keep, data)
             own += shown
             missing |= dict.fromkeys(complaints)
         by_row[section.name] = own
@@ -170,7 +170,7 @@ def _curves(section: RowSection) -> Picture | None:
 # ---- what a run learned ----
 
 
-def _of_network(section: RowSection, keep: Path) -> tuple[list[Picture], list[str]]:
+def _of_network(section: RowSection, keep: Path, data: DataCache) -> tuple[list[Picture], list[str]]:
     """Confusion matrix, filters, feature maps and worst mistakes of the row's first finished run; and complaints."""
     run = next((each for each in section.runs if each.state == "finished"), None)
     if run is None:
@@ -183,29 +183,29 @@ def _of_network(section: RowSection, keep: Path) -> tuple[list[Picture], list[st
         "features": "Feature maps of every layer for one image",
     }
     try:
-        drawn = _kept_images(run, keep)
+        drawn = _kept_images(run, keep, data)
     except (UserError, OSError) as error:
         return [], [f"{of}: {error}"]
     return [
-        Picture(name, f"{captions[name]} (seed {run.seed}).", f"{captions[name]}: {of}", data, *png_size(data))
-        for name, data in drawn.items()
+        Picture(name, f"{captions[name]} (seed {run.seed}).", f"{captions[name]}: {of}", png, *png_size(png))
+        for name, png in drawn.items()
     ], []
 
 
-def _kept_images(run: ReportedRun, keep: Path) -> dict[str, bytes]:
+def _kept_images(run: ReportedRun, keep: Path, data: DataCache) -> dict[str, bytes]:
     """The PNGs of a finished run by name, drawn where they are not kept; a list of names says which there are."""
     stem = f"{run.key[:12]}-{FIGURES_VERSION}"
     names = keep / f"{stem}.txt"
     if not names.is_file():
-        drawn = {name: small_png(draw()) for name, draw in _drawings(run.folder).items()}
-        for name, data in drawn.items():
-            write_atomically(keep / f"{stem}-{name}.png", data)
+        drawn = {name: small_png(draw()) for name, draw in _drawings(run.folder, data).items()}
+        for name, png in drawn.items():
+            write_atomically(keep / f"{stem}-{name}.png", png)
         write_atomically(names, "".join(f"{name}\n" for name in drawn).encode())
         return drawn
     return {name: (keep / f"{stem}-{name}.png").read_bytes() for name in names.read_text("utf-8").split()}
 
 
-def _drawings(folder: Path) -> dict[str, Callable[[], Figure]]:
+def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
     from engine.activations import activations
     from engine.checkpoint import load
     from engine.metrics import accuracy, confusion_matrix, macro_f1
@@ -214,7 +214,7 @@ def _drawings(folder: Path) -> dict[str, Callable[[], Figure]]:
     config = gather.find_config(folder)
     path = gather.find_checkpoint(folder, config)
     net = load(path)
-    parts = gather.read_parts(config, None, str(folder))
+    parts = gather.read_parts(config, None, str(folder), data.load)
     answers = gather.predict_part(net, path, *gather.held_out(parts, str(folder)))
     names, truth = answers.class_names, answers.truth
 

@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from engine.data.readers import read_dataset
 from engine.errors import UserError
 from engine.plots import canvas
+from experiments import execute
 from experiments.report import figures, html, write
 from experiments.report.document import build_document
 from experiments.report.runs import reported_runs
@@ -100,11 +102,22 @@ def test_drawings_of_finished_runs_are_kept(reported, monkeypatch):
     ]
 
 
-def test_without_matplotlib_one_line_says_what_to_install(reported, monkeypatch):
-    def missing(width, height):
-        raise UserError(canvas.MISSING)
+def test_a_set_is_read_once_for_the_drawings_of_all_rows(reported, tmp_path, monkeypatch):
+    read = []
 
-    monkeypatch.setattr(figures, "new_figure", missing)
+    def counted(name, root, options):
+        read.append((name, str(options)))
+        return read_dataset(name, root, options)
+
+    monkeypatch.setattr(execute, "read_dataset", counted)
+    document = build_document(reported.study, reported_runs(reported.planned, reported.store))
+    drawn = figures.illustrated(document, tmp_path)
+    assert sum(len(each.pictures) > 1 for each in drawn.sections) > 1
+    assert read and len(read) == len(set(read))
+
+
+def test_without_matplotlib_one_line_says_what_to_install(reported, monkeypatch):
+    monkeypatch.setattr(figures, "find_spec", lambda name: None)
     document = build_document(reported.study, reported_runs(reported.planned, reported.store))
     drawn = figures.illustrated(document, reported.store.root)
     assert drawn.missing == (canvas.MISSING,) and not drawn.pictures
@@ -127,7 +140,7 @@ def test_what_is_too_large_is_left_out_and_named(reported, monkeypatch):
 
 
 def test_a_set_that_is_gone_leaves_its_drawings_out(reported, tmp_path, monkeypatch):
-    def gone(folder):
+    def gone(folder, data):
         raise UserError("the data are not there")
 
     monkeypatch.setattr(figures, "_drawings", gone)
