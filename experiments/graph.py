@@ -87,6 +87,6 @@ class _Builder:
             entry.config,
             self.study.score_epoch,
             self.known.data(entry.config),
-            {name: each.key for name, each in named.items()},
+            {name: each.identity for name, each in named.items()},
         )
         return Task(self.tuned(run), named, tuple(each.key for each in needed.values()))

@@ -4,7 +4,7 @@ The key is a SHA-256 over what the result depends on, so that a changed setting 
 
     configuration   all settings but those that say where and how fast a run works (INDIFFERENT_KEYS)
     data            the content of the files that it reads, folds included (`experiments.fingerprint`)
-    runs it needs   their keys, in place of the names of their checkpoints (`run:NAME`)
+    runs it needs   their identities, in place of the names of their checkpoints (`run:NAME`)
     plan            the algorithms in the configuration, and the instruction set
     code            the sources of the engine and of the compiled core
 
@@ -52,7 +52,7 @@ class Run:
     score_epoch   whose figures count: those of the best epoch by the configuration's metric, or of the last one.
                   Without validation it is always the last
     data          hash of the files that it reads (empty: taken when the key is asked for)
-    needs         keys of the runs whose checkpoints the configuration names as run:NAME, by NAME
+    needs         identities of the runs whose checkpoints the configuration names as run:NAME, by NAME
     """
 
     row: str

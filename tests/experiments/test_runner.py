@@ -246,6 +246,16 @@ def test_stages_run_before_the_rows_that_begin_from_them(finished, tmp_path):
     assert sorted(listener.repeated) == [False] * 4 + [True] * 4  # the stage and the row that needs it
 
 
+def test_accepted_code_counts_for_runs_that_need_others_as_well(tmp_path, monkeypatch):
+    study = parse_study(STUDY + CHAIN, "tiny.yaml", ["epochs=1"])
+    runner.run_study(study, Store(tmp_path), Listener())
+    for module in ("keys", "store"):
+        monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
+    listener = Listener()
+    runner.run_study(study, Store(tmp_path), listener, accept_code=True)
+    assert listener.repeated == [True] * 8
+
+
 def test_what_needs_a_run_that_failed_does_not_run(tmp_path):
     _, results, _ = run(tmp_path, (STUDY + CHAIN).replace("lr: 0.1", "lr: 1e30"), ["epochs=1"])
     assert [each.status for each in results] == ["finished"] * 6 + ["failed"] * 2
