@@ -127,7 +127,7 @@ def run_ablation(options: argparse.Namespace) -> int:
     begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
     with ExitStack() as stack:
         if options.watch:
-            address = stack.enter_context(served(LivePage(study, planned, store.root)))
+            address = stack.enter_context(served(LivePage(study, planned, store.root, options.accept_code)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
         executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
         progress = progress_for([task.run for task in graph.tasks], study.metric, executor.capacity)
@@ -143,7 +143,7 @@ def run_ablation(options: argparse.Namespace) -> int:
         )
     publish(study_table(study, results), "table", store)
     if not options.no_report:
-        publish_page(study, planned, store)
+        publish_page(study, planned, store, options.accept_code)
     return int(any(result.status == "failed" for result in results))
 
 
@@ -197,14 +197,14 @@ def tell_stale(graph: Graph, store: Store) -> None:
         print(f"{told} came from other code and will be trained again; --accept-code keeps them", file=sys.stderr)
 
 
-def publish_page(study: Study, planned: Sequence[Run], store: Store) -> None:
+def publish_page(study: Study, planned: Sequence[Run], store: Store, accept_code: bool) -> None:
     """Write report.html; where it cannot be made, or not whole, a line on stderr says why."""
     from engine.errors import UserError
     from experiments.report.provenance import shown_command
     from experiments.report.write import write_report
 
     try:
-        report = write_report(study, planned, store, shown_command(sys.argv))
+        report = write_report(study, planned, store, shown_command(sys.argv), accept_code)
     except UserError as error:  # the tables are there all the same
         print(f"no report.html: {error}", file=sys.stderr)
         return

@@ -48,13 +48,14 @@ class ReportedRun:
         return self.seconds / self.epochs if self.epochs else None
 
 
-def reported_runs(planned: Iterable[Run], store: Store) -> list[ReportedRun]:
-    """The study's runs in their order. UserError for a result or log that cannot be read."""
-    return [_reported(run, store) for run in planned]
+def reported_runs(planned: Iterable[Run], store: Store, accept_code: bool = False) -> list[ReportedRun]:
+    """The study's runs in their order; with `accept_code` results of other code count, too. UserError for a result or
+    log that cannot be read."""
+    return [_reported(run, store, accept_code) for run in planned]
 
 
-def _reported(run: Run, store: Store) -> ReportedRun:
-    result, folder = store.result(run), store.folder(run)
+def _reported(run: Run, store: Store, accept_code: bool) -> ReportedRun:
+    result, folder = store.result(run, accept_code), store.folder(run)
     started = ReportedRun(
         run.key, run.row, run.seed, "waiting", planned=run.config.epochs, data=run.data, folder=folder
     )

@@ -44,15 +44,15 @@ HEADERS = {
 class LivePage:
     """The page of a study as it is now. Drawings are made again only for rows that have changed."""
 
-    def __init__(self, study: Study, planned: Sequence[Run], root: Path):
+    def __init__(self, study: Study, planned: Sequence[Run], root: Path, accept_code: bool = False):
         check_html()
-        self._study, self._planned, self._root = study, tuple(planned), root
+        self._study, self._planned, self._root, self._accept_code = study, tuple(planned), root, accept_code
         self._drawn: dict[str, Picture | None] = {}
         self._lock = threading.Lock()  # matplotlib works for one thread at a time
 
     def document(self) -> Document:
         with closing(Store(self._root)) as store:  # a connection belongs to the thread that opened it
-            runs = reported_runs(self._planned, store)
+            runs = reported_runs(self._planned, store, self._accept_code)
         return build_document(self._study, runs, live=any(run.state not in ENDED for run in runs))
 
     def __call__(self) -> str:
@@ -151,13 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's folder, such as runs/quickstart")
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help="default: %(default)s, or any that is free")
+    parser.add_argument("--accept-code", action="store_true", help="results of another version of the code count, too")
     options = parser.parse_args(arguments)
     from experiments.runner import planned_graph
 
     study = remembered(options.folder)
     with closing(Store(options.folder)) as store:
         planned = [task.run for task in planned_graph(study, store).rows]
-    server = make_server(LivePage(study, planned, options.folder), options.port)
+    server = make_server(LivePage(study, planned, options.folder, options.accept_code), options.port)
     print(f"{study.title}: {address(server)} (Ctrl-C ends)", flush=True)
     with closing(server.socket):
         server.serve_forever()

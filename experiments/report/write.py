@@ -29,10 +29,12 @@ class Written:
     missing: tuple[str, ...] = ()
 
 
-def write_report(study: Study, planned: Sequence[Run], store: Store, command: Sequence[str]) -> Written:
+def write_report(
+    study: Study, planned: Sequence[Run], store: Store, command: Sequence[str], accept_code: bool = False
+) -> Written:
     """Write OUT/report.html, unless the one that is there was made of the same; UserError without Jinja2."""
     check_html()
-    document = build_document(study, reported_runs(planned, store))
+    document = build_document(study, reported_runs(planned, store, accept_code))
     path = store.root / PAGE
     complaint = can_draw()
     content = [repr(document), str(FIGURES_VERSION), page_hash(), complaint]

@@ -1,5 +1,6 @@
 """The page: everything in one file, well-formed, escaped, small, and not made twice."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -87,6 +88,16 @@ def test_the_same_report_is_not_made_twice(reported, monkeypatch):
     assert reported.path.stat().st_mtime_ns == before
     with pytest.raises(AssertionError, match="nothing is to be drawn"):
         write.write_report(reported.study, reported.planned[:-1], reported.store, ["command"])
+
+
+def test_a_report_counts_results_of_other_code_where_they_are_accepted(reported, monkeypatch):
+    monkeypatch.setattr("experiments.keys.code_hash", lambda: "other code")
+    monkeypatch.setattr("experiments.store.code_hash", lambda: "other code")
+    planned = [dataclasses.replace(run) for run in reported.planned]  # their keys are not known yet
+    states = [[each.state for each in reported_runs(planned, reported.store, accept)] for accept in (False, True)]
+    assert "finished" not in states[0]
+    assert states[1] == [each.state for each in reported_runs(reported.planned, reported.store, True)]
+    assert "finished" in states[1]
 
 
 def test_drawings_of_finished_runs_are_kept(reported, monkeypatch):
