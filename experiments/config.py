@@ -342,7 +342,7 @@ def load_study(name: str, overrides: Iterable[str] = (), budget: str = FULL) -> 
 def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
     """The study reduced to the named rows (in its own order) and to the given seeds; empty means all.
 
-    What the named rows need is kept as stages.
+    What the named rows need is kept as stages. The budget says so where the seeds are not its own.
     """
     known = [row.name for row in study.rows]
     for name in rows:
@@ -354,12 +354,16 @@ def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) ->
     needs = {each.name: each.needs for each in study.trainings}
     needed = with_all_needed(names, needs)
     unseen = [row for row in study.rows if row.name in needed and row.name not in names]
+    seeds, budget = tuple(seeds) or study.seeds, study.budget
+    if seeds != study.seeds:
+        budget = dataclasses.replace(budget, how=f"{budget.how}; but --seeds {','.join(map(str, seeds))}")
     return dataclasses.replace(
         study,
+        budget=budget,
         rows=tuple(row if row.same_as in names else dataclasses.replace(row, same_as=None) for row in chosen),
         stages=(
             *(stage for stage in study.stages if stage.name in needed),
             *(Stage(row.name, row.config, row.needs) for row in unseen),
         ),
-        seeds=tuple(seeds) or study.seeds,
+        seeds=seeds,
     )

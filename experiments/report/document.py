@@ -156,7 +156,7 @@ def _tiles(study: Study, runs: Sequence[ReportedRun]) -> tuple[Fact, ...]:
     seconds = sum({run.key: run.seconds for run in runs}.values())  # rows may share runs
     return (
         Fact("rows", str(len(study.rows))),
-        Fact("seeds", ", ".join(map(str, study.seeds))),
+        Fact("seeds", f"{len(study.seeds)} ({', '.join(map(str, study.seeds))})"),
         *(Fact(f"runs {each.name}", f"{each.value} of {len(runs)}") for each in counts),
         Fact("training time", duration(seconds)),
         Fact("budget", study.budget.name),

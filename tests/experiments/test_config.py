@@ -94,6 +94,8 @@ def test_quickstart_has_the_published_lenet_rows():
 def test_select_keeps_the_order_of_the_study():
     study = config.select(parse(), ["reverse", "raw"], [7])
     assert [row.name for row in study.rows] == ["raw", "reverse"] and study.seeds == (7,)
+    assert study.budget.how == f"{parse().budget.how}; but --seeds 7"
+    assert config.select(parse(), [], parse().seeds).budget == parse().budget
     with pytest.raises(UserError, match="did you mean 'reverse'"):
         config.select(parse(), ["revers"])
     with pytest.raises(UserError, match="unknown study.*did you mean 'quickstart'"):
