@@ -254,6 +254,8 @@ class Run:
         batches = len(self.loader)
         started = time.perf_counter()
         for x, y in self._batches():
+            if trainer.before_step is not None:
+                trainer.before_step()
             loss = trainer.step(x, y)
             position.loss_sum += loss * len(x)
             position.samples += len(x)

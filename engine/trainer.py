@@ -103,6 +103,7 @@ class Trainer:
         self.progress: Mode = progress
         self.config = config
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
+        self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
         self.steps = 0
         self.last_rate = 0.0
         self.epoch = 0

@@ -137,8 +137,7 @@ def train_run(
     with only_process(folder):
         trainer = checked_trainer(config, folder, "")
         trainer.progress = "none"
-        if on_step is not None:
-            trainer.step = _told(trainer.step, on_step)  # type: ignore[method-assign, assignment]
+        trainer.before_step = on_step
         result = Result(run.key, run.row, run.seed, "failed", parameters=trainer.net.num_parameters, folder=folder)
         train, validation, test = cache.load(config)
         try:
@@ -159,14 +158,6 @@ def train_run(
             )
     last_counts = run.score_epoch == "last" or validation is None
     return finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
-
-
-def _told(step: Callable[[Any, Any], float], listener: Callable[[], None]) -> Callable[[Any, Any], float]:
-    def told(x: Any, y: Any) -> float:
-        listener()
-        return step(x, y)
-
-    return told
 
 
 def finished(result: Result, history: History, measured: EpochRecord, epoch: int) -> Result:
