@@ -18,6 +18,7 @@ from experiments.fingerprint import Fingerprints
 from experiments.graph import Graph, Task, checkpoint_of, study_graph
 from experiments.keys import Run
 from experiments.locks import only_runner
+from experiments.order import longest_first
 from experiments.progress import Progress
 from experiments.store import Result, Store
 from experiments.study.needs import resolved
@@ -69,7 +70,8 @@ def run_graph(
     that diverges or fails gets a result that says so, and the study goes on, but for the runs that need it; with
     `fail_fast` the study stops there, and the results are those that there are until then.
 
-    executor: what trains (default: this process); it is closed here.
+    executor: what trains (default: this process); it is closed here. One that trains several runs at a time gets the
+        longest ones first.
     accept_code: results that another version of the code gave count as well.
     begin: called once the store is this runner's alone, before anything else.
     """
@@ -89,6 +91,8 @@ class _Runner:
 
     def go(self, accept_code: bool) -> dict[str, Result]:
         self._take_from_store(accept_code)
+        if self.executor.capacity > 1:
+            self.waiting = longest_first(self.waiting)
         while self.waiting or self.running:
             self._submit()
             if self.running:
@@ -110,7 +114,7 @@ class _Runner:
                 self.progress.finish(task.run, result, repeated=True)
 
     def _submit(self) -> None:
-        """Begin what can begin, in the study's order; what never can has failed."""
+        """Begin what can begin, in the order in which they wait; what never can has failed."""
         for task in list(self.waiting):
             if len(self.running) >= self.executor.capacity:
                 return
