@@ -73,6 +73,18 @@ typedef struct cnn_spread {
     ptrdiff_t rows_pixel, diff_pixel, table_channel, table_row, table_left;
 } cnn_spread;
 
+/* A convolution to few channels, with pixels in the lanes of a vector, of a source whose channels are planes: for `rows`
+ * rows of `pixels` outputs and o < channels <= CNN_PANEL
+ *   dst[r*dst_row + p*channels + o] = bias[o] + sum over k < count of src[r*src_row + offsets[k] + p] * weights[16*k + o]
+ * (ReLU). Sums run over k in order. Up to CNN_PANEL elements of src are read from the last pixel of a tap on. */
+typedef struct cnn_lanes {
+    float *dst;
+    const float *src, *weights, *bias; /* bias: NULL or [channels] */
+    const ptrdiff_t *offsets;          /* [count] */
+    ptrdiff_t count, rows, pixels, channels, src_row, dst_row;
+    bool relu;
+} cnn_lanes;
+
 /* dst[i*n + j] = bias + sum over k of src[i*k + ...] * weights, for one or two rows and the panels first ... last-1 */
 typedef struct cnn_few_rows {
     float *dst;
@@ -119,6 +131,7 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(winograd_output, (const cnn_winograd_tile *tile))                                                                  \
     X(winograd_filter, (const cnn_winograd_filters *filters))                                                            \
     X(winograd_gradient, (const cnn_winograd_filters *filters))                                                          \
+    X(lanes, (const cnn_lanes *rows))                                                                                    \
     X(gather, (const cnn_gather *gather))                                                                                \
     X(spread, (const cnn_spread *spread))                                                                                \
     X(pick, (const cnn_pick *pick))                                                                                      \

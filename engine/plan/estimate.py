@@ -31,6 +31,10 @@ SUM_BYTES, CHUNK_BYTES, LARGEST_CHUNK, SMALLEST_CHUNK, OC_BLOCK, IC_BLOCK = 440 
 MOST_PICKED, LISTING = 8, 6
 
 
+# When csrc/src/ops/conv2d.c puts pixels in the lanes, and the largest block of channels of bodies/lanes.h.
+LANES, LEAST_GAIN, LANES_CHANNELS = 8, 1.15, 6
+
+
 def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> float:
     """Modelled seconds of one run at this batch, on one core."""
     rates = RATES[isa if isa in RATES else "portable"]
@@ -83,7 +87,7 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
     if g["pool"] and direction != "forward":
         return _kind("direct", direction, g), _sparse(g, batch)
     if direction == "forward":
-        steps, tiles = _tiles(g["ow"], outputs, isa)
+        steps, tiles = _lanes(g["ow"], outputs, isa) if _pixels_in_lanes(g) else _tiles(g["ow"], outputs, isa)
         runs, depth = batch * g["oh"], taps * inputs
     elif direction == "backward_data":
         steps, tiles = _tiles(math.ceil(g["w"] / g["stride_w"]), inputs, isa)
@@ -96,6 +100,21 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
     return _kind("direct", direction, g), (
         g["groups"] * runs * depth * steps, g["groups"] * runs * tiles, maps, weights, max(0, weights - CACHE_BYTES), 1,
     )  # fmt: skip
+
+
+def _pixels_in_lanes(g: Geometry) -> bool:
+    """Whether csrc/src/ops/conv2d.c has pixels in the lanes of its vectors: few output channels."""
+    if g["groups"] > 1 or g["stride_w"] > 1 or g["oc"] >= PANEL or g["kh"] * g["kw"] == 1:
+        return False
+    return bool(g["ow"] / (math.ceil(g["ow"] / LANES) * LANES) > LEAST_GAIN * g["oc"] / PANEL)
+
+
+def _lanes(pixels: int, channels: int, isa: str) -> tuple[float, int]:
+    """As `_tiles`, for a row of pixels that take the lanes: pairs of vectors times blocks of channels."""
+    width = TILES.get(isa, TILES["portable"])[2]
+    pairs, blocks = math.ceil(pixels / width) / 2, math.ceil(channels / LANES_CHANNELS)
+    each = channels / blocks
+    return pairs * blocks * max(each * 2, each + 2, 8) / 2, math.ceil(pairs * blocks)
 
 
 def _sparse(g: Geometry, batch: int) -> Features:

@@ -8,6 +8,7 @@
 #include "bodies/few_rows.h"
 #include "bodies/gemm_tile.h"
 #include "bodies/images.h"
+#include "bodies/lanes.h"
 #include "bodies/layout.h"
 #include "bodies/loss.h"
 #include "bodies/norm.h"

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "arch/turn_avx.h"
+
 #define SIMD_WIDTH 8
 #define SIMD_TILE_ROWS 6
 #define SIMD_TILE_GROUPS 1
@@ -44,6 +46,13 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
     const __m256i lanes = _mm256_loadu_si256((const __m256i *)index);
     const __m256 in_b = _mm256_castsi256_ps(_mm256_slli_epi32(lanes, 28)); /* 8 and above: the sign */
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, lanes), _mm256_permutevar8x32_ps(b, lanes), in_b);
+}
+/* p[i*step + o] = v[o][i] for all lanes i and o < count <= 6, which is known when compiled */
+#define SIMD_NATIVE_TURN
+static inline __attribute__((always_inline)) void simd_store_turned(float *p, ptrdiff_t step, const simd_float *v,
+                                                                    const int count)
+{
+    turn_store(p, step, v, count);
 }
 /* The first `count` bytes as numbers, zero behind them, and back: numbers are whole, 0 to 255 */
 static inline simd_float simd_load_bytes(const uint8_t *p, ptrdiff_t count)

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arch/turn_avx.h"
+
 #define SIMD_WIDTH 16
 #define SIMD_TILE_ROWS 14
 #define SIMD_TILE_GROUPS 2
@@ -66,6 +68,20 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
 static inline simd_float simd_lookup2(simd_float a, simd_float b, simd_float index)
 {
     return _mm512_permutex2var_ps(a, _mm512_castps_si512(index), b);
+}
+/* p[i*step + o] = v[o][i] for all lanes i and o < count <= 6, which is known when compiled */
+#define SIMD_NATIVE_TURN
+static inline __attribute__((always_inline)) void simd_store_turned(float *p, ptrdiff_t step, const simd_float *v,
+                                                                    const int count)
+{
+    __m256 low[6], high[6];
+#pragma GCC unroll 6
+    for (int o = 0; o < count; o++) {
+        low[o] = _mm512_castps512_ps256(v[o]);
+        high[o] = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v[o]), 1));
+    }
+    turn_store(p, step, low, count);
+    turn_store(p + 8 * step, step, high, count);
 }
 /* The first `count` bytes as numbers, zero behind them, and back: numbers are whole, 0 to 255 */
 static inline simd_float simd_load_bytes(const uint8_t *p, ptrdiff_t count)

@@ -1,4 +1,4 @@
-/* What the bodies need beyond simd_*.h and GNU C vectors give on every instruction set: masks. */
+/* What the bodies need beyond simd_*.h and GNU C vectors give on every instruction set: masks, and stores of columns. */
 #ifndef CNN_BODY_VECTOR_H
 #define CNN_BODY_VECTOR_H
 
@@ -20,6 +20,15 @@ static inline simd_float simd_of_bits(simd_int bits)
     memcpy(&v, &bits, sizeof v);
     return v;
 }
+
+#if !defined(SIMD_NATIVE_TURN)
+/* p[i*step + o] = v[o][i] for all lanes i and o < count */
+static inline void simd_store_turned(float *p, ptrdiff_t step, const simd_float *v, int count)
+{
+    for (int o = 0; o < count; o++)
+        for (int i = 0; i < SIMD_WIDTH; i++) p[i * step + o] = v[o][i];
+}
+#endif
 
 #if !defined(SIMD_NATIVE_MASKS)
 /* A lane is all ones where a comparison holds; with NaN none does, except simd_is_nan. */
