@@ -218,7 +218,7 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before).
  *                       With geometry.pool and argmax, both or neither: diff_dst is by the pooled output, and argmax
  *                       says where each of its elements belongs, as conv2d_forward wrote it.
- * mask                  of a *_backward_data: the ReLU output that src is; diff_src is 0 where it is 0 or below, the
+ * mask                  of a *_backward_data or avgpool2d_backward: the ReLU output that src is; diff_src is 0 where it is 0 or below, the
  *                       same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
@@ -261,7 +261,7 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
     X(maxpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst argmax:u8? src")                                                \
     X(maxpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst argmax:u8")                                      \
     X(avgpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst src")                                                           \
-    X(avgpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst")                                                \
+    X(avgpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst mask?")                                          \
     X(relu_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                           \
     X(relu_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                            \
     X(leaky_relu_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                     \

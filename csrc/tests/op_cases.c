@@ -356,6 +356,9 @@ static void pool_cases(visitor *visit)
             visit(&one);
             one.op = CNN_OP_avgpool2d_backward;
             visit(&one);
+            one.absent = 1u << 2;
+            visit(&one);
+            one.absent = 0;
         }
     }
 }

@@ -9,7 +9,7 @@ from engine.plan.ir import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, cons
 from engine.plan.layout import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
-MASKING = ("conv2d_backward_data", "linear_backward_data", "batchnorm_backward")
+MASKING = ("conv2d_backward_data", "linear_backward_data", "batchnorm_backward", "avgpool2d_backward")
 NORMS = ("batchnorm_forward_training", "batchnorm_forward_inference")
 
 Rule = Callable[[Instruction, Instruction], Instruction | None]

@@ -120,6 +120,12 @@ def test_a_gradient_with_two_producers_is_masked_by_an_op_of_its_own() -> None:
     assert plan.count("relu_backward") == 1
 
 
+def test_a_global_average_masks_for_the_relu_before_it() -> None:
+    layers = [Conv2D(3, 4, 3, padding=1), ReLU(), GlobalAvgPool2D(), Linear(4, 3)]
+    plan = backward(Sequential(layers, (3, 8, 8), seed=3).plan(training=True, algorithm="direct"))
+    assert "avgpool2d_backward+mask" in plan and "relu_backward" not in plan
+
+
 def test_other_pools_keep_their_op() -> None:
     assert backward(branching().plan(training=True, algorithm="direct"))[2:] == [
         "maxpool2d_backward+argmax",

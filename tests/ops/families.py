@@ -354,6 +354,8 @@ class AvgPool2D(Pool2D):
         src, diff_dst = self.draw()
         dst = oracle.avgpool2d(self.how, *wide(src))
         diff_src = oracle.avgpool2d_gradient(self.how, *wide(diff_dst), (self.h, self.w))
+        mask = src.copy()
+        mask[..., ::2] *= mask[..., ::2] > 0  # zeros, and values below that a ReLU would not give
         return [
             OpCall(
                 "avgpool2d_forward", self.geometry(), self.batch, {"src": to_nhwc(src)}, {"dst": to_nhwc(dst)}
@@ -361,6 +363,11 @@ class AvgPool2D(Pool2D):
             OpCall(
                 "avgpool2d_backward", self.geometry(), self.batch,
                 {"diff_dst": to_nhwc(diff_dst)}, {"diff_src": to_nhwc(diff_src)},
+            ),
+            OpCall(
+                "avgpool2d_backward", self.geometry(), self.batch,
+                {"diff_dst": to_nhwc(diff_dst), "mask": to_nhwc(mask)},
+                {"diff_src": to_nhwc(np.where(mask > 0, diff_src, 0.0))},
             ),
         ]  # fmt: skip
 

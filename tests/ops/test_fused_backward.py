@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.ops.families import Conv2D
+from tests.ops.families import AvgPool2D, Conv2D
 from tests.ops.layouts import filter_panels, to_nhwc
 
 UNPOOLED = [
@@ -94,6 +94,19 @@ def test_mask(case: Conv2D, isa: str) -> None:
     operands = {"diff_dst": diff, "weights": filter_panels(weights, case.groups), "argmax": argmax}
     run("conv2d_backward_data", case, {**operands, "diff_src": masked, "mask": mask}, pool=2)
     run("conv2d_backward_data", case, {**operands, "diff_src": plain}, pool=2)
+    geometry = {"count": mask[0].size, "slope": 0.0}
+    cnncore.run_op("relu_backward", {"diff_src": plain, "diff_dst": plain, "dst": mask}, geometry, case.batch)
+    assert masked.tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("case", [AvgPool2D(3, 9, 7, 5, (9, 7)), AvgPool2D(2, 9, 8, 19, (3, 2), (2, 2), (1, 0, 1, 1))])
+def test_mask_of_an_average(case: AvgPool2D, isa: str) -> None:
+    """Global and in windows that overlap: the bits of relu_backward behind the op."""
+    src, diff = (to_nhwc(each) for each in case.draw())
+    mask = np.maximum(src, 0.0)
+    masked, plain = np.full_like(mask, np.nan), np.full_like(mask, np.nan)
+    for operands in ({"diff_src": masked, "mask": mask}, {"diff_src": plain}):
+        cnncore.run_op("avgpool2d_backward", {**operands, "diff_dst": diff}, case.geometry(), case.batch, threads=2)
     geometry = {"count": mask[0].size, "slope": 0.0}
     cnncore.run_op("relu_backward", {"diff_src": plain, "diff_dst": plain, "dst": mask}, geometry, case.batch)
     assert masked.tobytes() == plain.tobytes()

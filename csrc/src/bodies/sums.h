@@ -4,15 +4,27 @@
 
 #include "kernels.h"
 
+/* `vectors` side by side: as many sums that do not wait for one another, of whole cache lines */
+static inline __attribute__((always_inline)) void add_rows_body(float *restrict dst, const float *restrict src,
+                                                                ptrdiff_t rows, ptrdiff_t stride, const int vectors)
+{
+    simd_float sum[8];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) sum[v] = simd_load(dst + v * SIMD_WIDTH);
+    for (ptrdiff_t r = 0; r < rows; r++, src += stride)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) sum[v] = simd_add(sum[v], simd_load(src + v * SIMD_WIDTH));
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) simd_store(dst + v * SIMD_WIDTH, sum[v]);
+}
+
 static void add_rows(float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,
                      ptrdiff_t stride)
 {
     ptrdiff_t j = 0;
-    for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH) {
-        simd_float sum = simd_load(dst + j);
-        for (ptrdiff_t r = 0; r < rows; r++) sum = simd_add(sum, simd_load(src + r * stride + j));
-        simd_store(dst + j, sum);
-    }
+    for (; j + 8 * SIMD_WIDTH <= columns; j += 8 * SIMD_WIDTH) add_rows_body(dst + j, src + j, rows, stride, 8);
+    for (; j + 4 * SIMD_WIDTH <= columns; j += 4 * SIMD_WIDTH) add_rows_body(dst + j, src + j, rows, stride, 4);
+    for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH) add_rows_body(dst + j, src + j, rows, stride, 1);
     if (j < columns) {
         const ptrdiff_t left = columns - j;
         simd_float sum = simd_load_part(dst + j, left);

@@ -107,35 +107,42 @@ void cnn_avgpool2d_forward(const cnn_call *call, const cnn_worker *worker)
         worker->kernels->avg_pool_row(dst + task * g->ow * g->c, src + task / g->oh * src_size(g), g, task % g->oh);
 }
 
-/* Every pixel gets the same share: the first row is written, the others are copies of it. */
+/* Every pixel gets the same share: a row of shares is the first row, and the others are copies of it; with a mask they
+ * are made from it, the first one last. */
 static void spread_global(const cnn_kernels *kernels, const cnn_pool2d_geometry *g, float *sample,
-                          const float *diff_dst)
+                          const float *diff_dst, const float *mask)
 {
     const ptrdiff_t line = g->w * g->c;
     kernels->scale(sample, diff_dst, g->c, 1.0f / (float)(g->h * g->w));
     for (ptrdiff_t done = g->c; done < line; done *= 2)
         memcpy(sample + done, sample, (size_t)cnn_min(done, line - done) * sizeof *sample);
-    for (ptrdiff_t h = 1; h < g->h; h++) memcpy(sample + h * line, sample, (size_t)line * sizeof *sample);
+    for (ptrdiff_t h = 1; h < g->h; h++)
+        if (mask)
+            kernels->relu_backward(sample + h * line, sample, mask + h * line, line);
+        else
+            memcpy(sample + h * line, sample, (size_t)line * sizeof *sample);
+    if (mask) kernels->relu_backward(sample, sample, mask, line);
 }
 
 void cnn_avgpool2d_backward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
     float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1];
+    const float *diff_dst = call->operands[1], *mask = call->operands[2];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst);
     check_geometry(g);
     cnn_share(worker, call->batch, &first, &last);
     for (ptrdiff_t n = first; n < last; n++) {
         float *sample = diff_src + n * src_size(g);
-        const float *gradient = diff_dst + n * dst_size(g);
+        const float *gradient = diff_dst + n * dst_size(g), *off = mask ? mask + n * src_size(g) : NULL;
         if (is_global(g)) {
-            spread_global(worker->kernels, g, sample, gradient);
+            spread_global(worker->kernels, g, sample, gradient, off);
             continue;
         }
         zero(sample, src_size(g));
         for (ptrdiff_t oh = 0; oh < g->oh; oh++)
             worker->kernels->avg_unpool_row(sample, gradient + oh * g->ow * g->c, g, oh);
+        if (off) worker->kernels->relu_backward(sample, sample, off, src_size(g));
     }
 }

@@ -127,11 +127,13 @@ void cnn_ref_avgpool2d_backward(const cnn_call *call, const cnn_worker *worker)
     if (!cnn_is_first(worker)) return;
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
     float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1];
+    const float *diff_dst = call->operands[1], *mask = call->operands[2];
     for (ptrdiff_t n = 0; n < call->batch; n++)
         for (ptrdiff_t h = 0; h < g->h; h++)
             for (ptrdiff_t w = 0; w < g->w; w++)
-                for (ptrdiff_t c = 0; c < g->c; c++)
-                    diff_src[((n * g->h + h) * g->w + w) * g->c + c] =
-                        (float)shares(g, diff_dst + n * g->oh * g->ow * g->c, h, w, c);
+                for (ptrdiff_t c = 0; c < g->c; c++) {
+                    const ptrdiff_t at = ((n * g->h + h) * g->w + w) * g->c + c;
+                    const double sum = shares(g, diff_dst + n * g->oh * g->ow * g->c, h, w, c);
+                    diff_src[at] = mask && mask[at] <= 0.0f ? 0.0f : (float)sum;
+                }
 }

@@ -57,7 +57,7 @@ static ptrdiff_t count_of(int op, const cnn_geometry *g, ptrdiff_t batch, const 
     if (is(kind, "linear")) return linear_count(&g->linear, batch, name);
     if (is(kind, "norm")) return norm_count(&g->norm, batch, name);
     if (is(kind, "pool2d")) {
-        const bool image = is(name, "src") || is(name, "diff_src");
+        const bool image = is(name, "src") || is(name, "diff_src") || is(name, "mask");
         return batch * g->pool2d.c * (image ? g->pool2d.h * g->pool2d.w : g->pool2d.oh * g->pool2d.ow);
     }
     if (is(kind, "elementwise")) return batch * g->elementwise.count;
