@@ -44,17 +44,17 @@ typedef struct cnn_gather {
     ptrdiff_t count, rows, columns, src_row, sums_row;
 } cnn_gather;
 
-/* A pooled gradient times the source, `rows` rows of `pixels` windows: with (i, j) the position of the maximum in its
- * window (argmax = 2*i + j, 255: none), for tap (y, x) < (kh, kw) and each input channel k,
- *   sums[((y*kw + x)*channels + k)*16 + c] += diff[w*diff_pixel + c] * src[(2*row + i + y)*src_row +
- *                                                                         (2*pixel + j + x)*channels + k]
- * over all windows w = row*pixels + pixel, c < columns <= 16, and totals[c] += diff. Up to CNN_PANEL elements are read
- * from any source pixel on; channels <= 8. */
+/* A row of `pixels` windows of a pooled gradient times the source. `quads` holds for each element of the source four:
+ * itself and those of the pixels to the right, below, and below that to the right (see kernels->quads). So with argmax
+ * the position of the maximum in its window (255: none), for tap (y, x) < (kh, kw) and each input channel k,
+ *   sums[((y*kw + x)*channels + k)*16 + c] += diff[p*diff_pixel + c] * quads[4 * (y*src_row + (2*p + x)*channels + k) +
+ *                                                                            argmax[p*diff_pixel + c]]
+ * over all windows p, c < columns <= 16, and totals[c] += diff. */
 typedef struct cnn_pick {
-    const float *src, *diff;
+    const float *quads, *diff;
     const uint8_t *argmax;
     float *sums, *totals; /* totals: [16] */
-    ptrdiff_t rows, pixels, channels, kh, kw;
+    ptrdiff_t pixels, channels, kh, kw;
     ptrdiff_t src_row, diff_pixel, columns;
 } cnn_pick;
 
@@ -135,6 +135,9 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(gather, (const cnn_gather *gather))                                                                                \
     X(spread, (const cnn_spread *spread))                                                                                \
     X(pick, (const cnn_pick *pick))                                                                                      \
+    /* dst[4*i ...] = top[i], top[i + step], bottom[i], bottom[i + step] */                                              \
+    X(quads,                                                                                                             \
+      (float *restrict dst, const float *restrict top, const float *restrict bottom, ptrdiff_t count, ptrdiff_t step))   \
     X(few_rows, (const cnn_few_rows *product))                                                                           \
     X(fma_burst, (int64_t rounds, float *sink))                                                                          \
     /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \

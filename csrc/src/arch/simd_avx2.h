@@ -47,6 +47,12 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
     const __m256 in_b = _mm256_castsi256_ps(_mm256_slli_epi32(lanes, 28)); /* 8 and above: the sign */
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, lanes), _mm256_permutevar8x32_ps(b, lanes), in_b);
 }
+/* Lane i of the result is quad[where[i] & 3], where `where` holds integers as bits. */
+#define SIMD_NATIVE_QUAD
+static inline simd_float simd_of_quad(const float *quad, simd_float where)
+{
+    return _mm256_permutevar_ps(_mm256_broadcast_ps((const __m128 *)quad), _mm256_castps_si256(where));
+}
 /* p[i*step + o] = v[o][i] for all lanes i and o < count <= 6, which is known when compiled */
 #define SIMD_NATIVE_TURN
 static inline __attribute__((always_inline)) void simd_store_turned(float *p, ptrdiff_t step, const simd_float *v,

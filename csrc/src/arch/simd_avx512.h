@@ -63,11 +63,11 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
 {
     return _mm512_permutex2var_ps(a, _mm512_loadu_si512(index), b);
 }
-/* The same with an index in a register, as bits; here that is one instruction. */
-#define SIMD_HAS_LOOKUP
-static inline simd_float simd_lookup2(simd_float a, simd_float b, simd_float index)
+/* Lane i of the result is quad[where[i] & 3], where `where` holds integers as bits. */
+#define SIMD_NATIVE_QUAD
+static inline simd_float simd_of_quad(const float *quad, simd_float where)
 {
-    return _mm512_permutex2var_ps(a, _mm512_castps_si512(index), b);
+    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(quad)), _mm512_castps_si512(where));
 }
 /* p[i*step + o] = v[o][i] for all lanes i and o < count <= 6, which is known when compiled */
 #define SIMD_NATIVE_TURN

@@ -69,4 +69,13 @@ typedef double simd_double __attribute__((vector_size(16)));
 static inline simd_double simd_low(simd_float v) { return (simd_double)vcvt_f64_f32(vget_low_f32(v)); }
 static inline simd_double simd_high(simd_float v) { return (simd_double)vcvt_high_f64_f32(v); }
 
+/* Lane i of the result is quad[where[i] & 3], where `where` holds integers as bits. */
+#define SIMD_NATIVE_QUAD
+static inline simd_float simd_of_quad(const float *quad, simd_float where)
+{
+    const uint32x4_t lanes = vandq_u32(vreinterpretq_u32_f32(where), vdupq_n_u32(3));
+    const uint32x4_t bytes = vmlaq_u32(vdupq_n_u32(0x03020100), lanes, vdupq_n_u32(0x04040404));
+    return vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(vld1q_f32(quad)), vreinterpretq_u8_u32(bytes)));
+}
+
 #endif

@@ -30,6 +30,17 @@ static inline void simd_store_turned(float *p, ptrdiff_t step, const simd_float 
 }
 #endif
 
+#if !defined(SIMD_NATIVE_QUAD)
+/* Lane i of the result is quad[where[i] & 3], where `where` holds integers as bits. */
+static inline simd_float simd_of_quad(const float *quad, simd_float where)
+{
+    const simd_int lanes = simd_bits(where);
+    simd_float v;
+    for (int i = 0; i < SIMD_WIDTH; i++) v[i] = quad[lanes[i] & 3];
+    return v;
+}
+#endif
+
 #if !defined(SIMD_NATIVE_MASKS)
 /* A lane is all ones where a comparison holds; with NaN none does, except simd_is_nan. */
 typedef simd_int simd_mask;

@@ -2,14 +2,14 @@
  *
  * Under a window of the pooling only the maximum has a gradient. Its place differs from one output channel to the next,
  * but all their places lie in the same few source pixels: with channels as lanes each picks its own, and a window costs
- * one product per weight, instead of four.
+ * one product per weight, instead of four. For that the source is laid out as quads, the four pixels of a window side by
+ * side.
  */
 #include "ops/conv2d_sparse.h"
 #include "ops/parts.h"
 #include "ops/pixels.h"
 
-/* WINDOWS: the most that sums stay in registers for: rounding grows with the length of a chain. */
-enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, WINDOWS = 256, MOST_CHANNELS = 8 };
+enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, MOST_CHANNELS = 8 };
 
 static ptrdiff_t weights_of_panel(const cnn_conv2d_geometry *g) { return g->kh * g->kw * g->ic * CNN_PANEL; }
 
@@ -41,10 +41,9 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     return c;
 }
 
-/* A load of source pixels may reach past the last of them; no lane picks what lies there. */
 static size_t image_bytes(const cnn_conv2d_geometry *g, const cut *c)
 {
-    return cnn_align((size_t)(c->rows * c->image_w * g->ic + CNN_PANEL) * sizeof(float));
+    return cnn_align((size_t)(c->rows * c->image_w * g->ic) * sizeof(float));
 }
 
 cnn_workspace cnn_pick_workspace(const cnn_conv2d_geometry *g, ptrdiff_t batch)
@@ -52,7 +51,7 @@ cnn_workspace cnn_pick_workspace(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     /* a smaller batch has fewer parts */
     const cut c = cut_of(g, batch);
     const size_t sums = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
-    return (cnn_workspace){sums + cnn_align((size_t)(c.parts * c.totals) * sizeof(double)), image_bytes(g, &c)};
+    return (cnn_workspace){sums + cnn_align((size_t)(c.parts * c.totals) * sizeof(double)), 5 * image_bytes(g, &c)};
 }
 
 static void add_sample(const cnn_call *call, const cut *c, float *image, ptrdiff_t n, ptrdiff_t first, ptrdiff_t last,
@@ -63,18 +62,19 @@ static void add_sample(const cnn_call *call, const cut *c, float *image, ptrdiff
     const uint8_t *argmax = call->operands[4];
     const cnn_window window = {-g->pad_top, -g->pad_left, c->rows, c->image_w};
     const ptrdiff_t height = g->oh / 2, width = g->ow / 2, line = c->image_w * g->ic;
-    const ptrdiff_t block = cnn_max(1, WINDOWS / cnn_max(width, 1));
+    float *quads = cnn_at(image, image_bytes(g, c));
     cnn_window_copy(image, src + n * g->h * g->w * g->ic, &window, g->h, g->w, g->ic);
-    for (ptrdiff_t y = 0; y < height; y += block)
+    for (ptrdiff_t y = 0; y + 1 < c->rows; y++)
+        kernels->quads(quads + 4 * y * line, image + y * line, image + (y + 1) * line, line - g->ic, g->ic);
+    for (ptrdiff_t y = 0; y < height; y++)
         for (ptrdiff_t panel = first; panel < last; panel++) {
             const ptrdiff_t at = (n * height + y) * width * g->oc + panel * CNN_PANEL;
             float lanes[CNN_PANEL] = {0};
-            kernels->pick(&(cnn_pick){.src = image + 2 * y * line,
+            kernels->pick(&(cnn_pick){.quads = quads + 8 * y * line,
                                       .diff = diff + at,
                                       .argmax = argmax + at,
                                       .sums = sums + panel * weights_of_panel(g),
                                       .totals = lanes,
-                                      .rows = cnn_min(block, height - y),
                                       .pixels = width,
                                       .channels = g->ic,
                                       .kh = g->kh,
