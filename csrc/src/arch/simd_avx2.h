@@ -47,6 +47,12 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
     const __m256 in_b = _mm256_castsi256_ps(_mm256_slli_epi32(lanes, 28)); /* 8 and above: the sign */
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, lanes), _mm256_permutevar8x32_ps(b, lanes), in_b);
 }
+/* yes where the sign of the mask is set, else no */
+#define SIMD_HAS_BLEND
+static inline simd_float simd_blend(simd_float mask, simd_float yes, simd_float no)
+{
+    return _mm256_blendv_ps(no, yes, mask);
+}
 /* Lane i of the result is quad[where[i] & 3], where `where` holds integers as bits. */
 #define SIMD_NATIVE_QUAD
 static inline simd_float simd_of_quad(const float *quad, simd_float where)

@@ -51,7 +51,11 @@ static inline simd_mask simd_is_nan(simd_float a) { return (simd_mask)(a != a); 
 static inline simd_mask simd_either(simd_mask a, simd_mask b) { return a | b; }
 static inline simd_float simd_select(simd_mask mask, simd_float yes, simd_float no)
 {
+#if defined(SIMD_HAS_BLEND)
+    return simd_blend(simd_of_bits(mask), yes, no);
+#else
     return simd_of_bits((mask & simd_bits(yes)) | (~mask & simd_bits(no)));
+#endif
 }
 /* v where the mask holds, else 0 */
 static inline simd_float simd_keep(simd_mask mask, simd_float v) { return simd_of_bits(mask & simd_bits(v)); }
