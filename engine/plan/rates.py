@@ -3,8 +3,8 @@
 Fitted by non-negative least squares of relative errors to single-thread times of every op of the reports' networks at
 batch 1, 16 and 64: `python -m experiments.checks.algorithms --fit`. AVX-512's on a 3.9 GHz Zen 5 (FMA peak 250
 GFLOP/s): the algorithms that they choose lose more than 10 % of the time in 11 of 409 cases. AVX2's on a Zen 4 without
-AVX-512 (FMA peak about 110 GFLOP/s): in 16 of 411, 40 % at worst. Of the kernels that came later, which keep pixels in the
-lanes or look them up in quads, AVX2's "pick" was fitted alone (FMA peak 91 GFLOP/s), AVX-512's is from before them.
+AVX-512 (FMA peak about 110 GFLOP/s): in 16 of 411, 40 % at worst. "pick" looks pixels up in quads since then: AVX2's
+was fitted again, alone (FMA peak 91 GFLOP/s); AVX-512's is that of the kernel before.
 "neon" and "portable" were not measured: they have AVX2's rates for their own register tiles.
 """
 
