@@ -218,8 +218,8 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before).
  *                       With geometry.pool and argmax, both or neither: diff_dst is by the pooled output, and argmax
  *                       says where each of its elements belongs, as conv2d_forward wrote it.
- * mask                  of a *_backward_data or avgpool2d_backward: the ReLU output that src is; diff_src is 0 where it is 0 or below, the
- *                       same bits as a relu_backward behind the op
+ * mask                  of a *_backward_data or avgpool2d_backward: the ReLU output that src is; diff_src is 0 where it
+ *                       is 0 or below, the same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
  * relu, leaky_relu, sigmoid, tanh, dropout, add: dst may be one of the sources. The same for their backward.
