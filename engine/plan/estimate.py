@@ -25,7 +25,7 @@ CACHE_BYTES = 1 << 20
 
 # How csrc/src/ops/winograd.c and winograd_weights.c cut their work, as far as it decides what is read how often.
 BLOCK, BLOCK_OF_MANY, MANY_CHANNELS = 28, 42, 128
-SUM_BYTES, CHUNK_BYTES, LARGEST_CHUNK, SMALLEST_CHUNK, OC_BLOCK, IC_BLOCK = 440 << 10, 400 << 10, 96, 16, 64, 128
+CHUNK, CHANNELS = 96, 128
 
 # From how many channels on, and where lists are less work, conv2d_pick.c leaves a gradient to the lists.
 MOST_PICKED, LISTING = 8, 6
@@ -186,14 +186,10 @@ def _winograd_weights(g: Geometry, batch: int, isa: str) -> Features:
     """The weight gradient: blocks of channels, whose sums take up chunks of tiles one after the other."""
     area = _area(g)
     tiles = batch * math.ceil(g["oh"] / g["tile"]) * math.ceil(g["ow"] / g["tile"])
-    oc_blocks = math.ceil(g["oc"] / OC_BLOCK)
+    oc_blocks, ic_blocks = math.ceil(g["oc"] / CHANNELS), math.ceil(g["ic"] / CHANNELS)
     oc_block = math.ceil(math.ceil(g["oc"] / PANEL) / oc_blocks) * PANEL
-    row_pair = 4 * 2 * (g["tile"] + g["kh"] - 1)  # bytes of two rows of positions
-    fitting = max(PANEL, min(IC_BLOCK, SUM_BYTES // (row_pair * oc_block) // PANEL * PANEL))
-    ic_blocks = math.ceil(g["ic"] / fitting)
     ic_block = math.ceil(g["ic"] / ic_blocks)
-    chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // (row_pair * (ic_block + oc_block))))
-    chunks = math.ceil(tiles / chunk)
+    chunks = math.ceil(tiles / CHUNK)
     steps, register_tiles = _tiles(ic_block, oc_block, isa)
     blocks, sums = oc_blocks * ic_blocks, g["ic"] * _whole(g["oc"])
     return (

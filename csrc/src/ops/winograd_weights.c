@@ -1,23 +1,21 @@
 /* Winograd convolution, gradient by weights and bias: G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
  *
- * A task is a share of the tiles times a block of input channels times a block of output channels. It goes through its
- * tiles once for every two rows of positions, so that the sums of these positions and many transformed tiles fit into the
- * second-level cache together: transforms source and gradient of a chunk of tiles, adds one matrix product per position.
- * At the end it turns its sums into weights. Shares depend on shape and batch only, and are added in order.
+ * A task is a share of the tiles times a block of input channels times a block of output channels. It transforms source
+ * and gradient of a chunk of its tiles, for two rows of positions at a time, and adds one matrix product per position to
+ * its sums; at the end it turns the sums into weights. Shares depend on shape and batch only, and are added in order.
+ *
+ * Blocks are large, because every block transforms its tiles again. Their sums need not stay in the second-level cache:
+ * a chunk of tiles is long enough that reading and writing them in between hides behind the products.
  */
 #include "ops/parts.h"
 #include "ops/winograd.h"
 
 enum {
-    SUM_BYTES = 440 << 10,   /* of a block's sums of two rows of positions */
-    CHUNK_BYTES = 400 << 10, /* of the transformed tiles between two additions */
-    LARGEST_CHUNK = 96,
-    SMALLEST_CHUNK = 16,
-    OC_BLOCK = 64,
-    IC_BLOCK = 128,
+    CHUNK = 96,  /* tiles between two additions to the sums */
+    BLOCK = 128, /* input channels, and output channels, of a block at most */
     MOST_PARTS = 16,
     PART_TILES = 128, /* at least, so that turning sums into weights stays cheap */
-    PART_BYTES = 16 << 20,
+    PART_BYTES = 32 << 20,
     ENOUGH_TASKS = 16
 };
 
@@ -26,7 +24,7 @@ typedef struct cut {
     ptrdiff_t alpha, parts;
     ptrdiff_t ic_panels, oc_panels, ic_blocks, oc_blocks;
     ptrdiff_t ic_block, oc_block;             /* channels of the largest block, whole panels */
-    ptrdiff_t chunk, run;                     /* tiles transformed at once, gone through for two rows of positions */
+    ptrdiff_t chunk;                          /* tiles transformed at once */
     ptrdiff_t source_position, diff_position; /* elements between positions */
     ptrdiff_t sum_position;
     ptrdiff_t weights; /* elements of one part's gradient */
@@ -38,14 +36,11 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
              .alpha = cnn_winograd_alpha(g),
              .ic_panels = cnn_panels(g->ic),
              .oc_panels = cnn_panels(g->oc)};
-    const ptrdiff_t position_bytes = 2 * c.alpha * (ptrdiff_t)sizeof(float);
-    c.oc_blocks = cnn_ceil_div(c.oc_panels, OC_BLOCK / CNN_PANEL);
+    c.oc_blocks = cnn_ceil_div(c.oc_panels, BLOCK / CNN_PANEL);
     c.oc_block = cnn_ceil_div(c.oc_panels, c.oc_blocks) * CNN_PANEL;
-    const ptrdiff_t fitting = SUM_BYTES / (position_bytes * c.oc_block) / CNN_PANEL;
-    c.ic_blocks = cnn_ceil_div(c.ic_panels, cnn_max(1, cnn_min(IC_BLOCK / CNN_PANEL, fitting)));
+    c.ic_blocks = cnn_ceil_div(c.ic_panels, BLOCK / CNN_PANEL);
     c.ic_block = cnn_ceil_div(c.ic_panels, c.ic_blocks) * CNN_PANEL;
-    const ptrdiff_t chunk = CHUNK_BYTES / (position_bytes * (c.ic_block + c.oc_block));
-    c.chunk = cnn_max(SMALLEST_CHUNK, cnn_min(LARGEST_CHUNK, chunk));
+    c.chunk = cnn_min(CHUNK, c.grid.count);
     c.source_position = cnn_winograd_stride(c.chunk, c.ic_block);
     c.diff_position = cnn_winograd_stride(c.chunk, c.oc_block);
     c.sum_position = cnn_winograd_stride(c.ic_block, c.oc_block);
@@ -53,8 +48,6 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
     c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(affordable, wanted), c.grid.count / PART_TILES)));
-    const bool few = c.alpha * c.alpha * c.sum_position * (ptrdiff_t)sizeof(float) <= SUM_BYTES;
-    c.run = few ? c.chunk : c.grid.count;
     return c;
 }
 
@@ -174,23 +167,20 @@ static void write_block(const cnn_conv2d_geometry *g, const cut *c, const scratc
     }
 }
 
-/* Adds the tiles [start, stop) to the sums of a task's block, and to `bias`, if given. */
-static void add_tiles(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
-                      const block *b, ptrdiff_t start, ptrdiff_t stop, bool accumulate, double *bias,
+/* Adds a chunk of tiles [first, last) to the sums of a task's block, or starts them, and to `bias`, if given. */
+static void add_chunk(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
+                      const block *b, ptrdiff_t first, ptrdiff_t last, bool accumulate, double *bias,
                       const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const ptrdiff_t channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - b->oc * CNN_PANEL;
     float *sums = bias ? memory->bias : NULL;
-    for (int rows = 0; rows < c->alpha / 2; rows++)
-        for (ptrdiff_t first = start; first < stop; first += c->chunk) {
-            const ptrdiff_t last = cnn_min(first + c->chunk, stop);
-            if (sums && rows == 0) memset(sums, 0, (size_t)c->oc_block * sizeof *sums);
-            transform(call, c, memory, zeros, b, rows, sums, first, last, kernels);
-            for (ptrdiff_t o = 0; sums && rows == 0 && o < channels; o++)
-                bias[b->oc * CNN_PANEL + o] += (double)sums[o];
-            multiply(g, c, memory, b, rows, last - first, accumulate || first > start, kernels);
-        }
+    if (sums) memset(sums, 0, (size_t)c->oc_block * sizeof *sums);
+    for (int rows = 0; rows < c->alpha / 2; rows++) {
+        transform(call, c, memory, zeros, b, rows, sums, first, last, kernels);
+        multiply(g, c, memory, b, rows, last - first, accumulate, kernels);
+    }
+    for (ptrdiff_t o = 0; sums && o < channels; o++) bias[b->oc * CNN_PANEL + o] += (double)sums[o];
 }
 
 void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worker)
@@ -213,8 +203,8 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         const ptrdiff_t start = cnn_part(c.grid.count, c.parts, part), stop = cnn_part(c.grid.count, c.parts, part + 1);
         double *sums = call->operands[1] && ic == 0 ? bias + part * g->oc : NULL;
         for (ptrdiff_t o = b.oc * CNN_PANEL; sums && o < cnn_min(b.oc_end * CNN_PANEL, g->oc); o++) sums[o] = 0.0;
-        for (ptrdiff_t first = start; first < stop; first += c.run)
-            add_tiles(call, &c, &memory, &zeros, &b, first, cnn_min(first + c.run, stop), first > start, sums,
+        for (ptrdiff_t first = start; first < stop; first += c.chunk)
+            add_chunk(call, &c, &memory, &zeros, &b, first, cnn_min(first + c.chunk, stop), first > start, sums,
                       worker->kernels);
         write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
     }
