@@ -354,7 +354,7 @@ class Network:
             write_segments(constants, plan.segments, cnncore.SEGMENT_DTYPE, plan.segments_offset)
         instructions, operands = plan.program_tables()
         used = {space: array for space, array in spaces.items() if array.size}
-        program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone)
+        program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief)
         return Compiled(plan, program, constants)
 
     def refresh(self, compiled: Compiled) -> None:

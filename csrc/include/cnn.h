@@ -169,6 +169,7 @@ typedef struct cnn_run {
     double gradient_norm;               /* from clip_gradients, before clipping */
     ptrdiff_t detail;                   /* see cnn_status */
     double elapsed;                     /* seconds inside cnn_program_run */
+    int workers;                        /* who ran the program */
 } cnn_run;
 
 /* ---- ops ---------------------------------------------------------------------------------------------------- */
@@ -352,6 +353,7 @@ typedef struct cnn_program_description {
     const cnn_operand *operands;
     ptrdiff_t operand_count;
     ptrdiff_t max_batch;
+    bool brief;                           /* a run takes hardly longer than waking a team that sleeps */
     void *spaces[CNN_SPACE_COUNT];        /* base pointers; NULL for the arena, which the program allocates */
     int64_t space_bytes[CNN_SPACE_COUNT]; /* the arena's size too */
 } cnn_program_description;
@@ -364,7 +366,7 @@ cnn_status cnn_program_create(const cnn_program_description *description, cnn_pr
 void cnn_program_destroy(cnn_program *program);
 
 /* Executes every instruction for run->batch samples on a team of cnn_get_threads() workers, or on the calling thread
- * where every instruction is one worker's. One run at a time. */
+ * where every instruction is one worker's, or where a brief program has not run for a while. One run at a time. */
 cnn_status cnn_program_run(cnn_program *program, cnn_run *run);
 
 /* The arena, to look at intermediate values after a run (only those that are still live). */

@@ -13,6 +13,8 @@ struct cnn_program {
     cnn_operand *operands;
     ptrdiff_t instruction_count, operand_count, max_batch;
     bool all_alone; /* every instruction is one worker's */
+    bool brief;
+    double end; /* when the last run ended */
     void *spaces[CNN_SPACE_COUNT];
     int64_t space_bytes[CNN_SPACE_COUNT];
     cnn_workspace workspace; /* largest need of any instruction */
@@ -97,6 +99,7 @@ cnn_status cnn_program_create(const cnn_program_description *description, cnn_pr
     program->instruction_count = description->instruction_count;
     program->operand_count = description->operand_count;
     program->max_batch = description->max_batch;
+    program->brief = description->brief;
     memcpy(program->space_bytes, description->space_bytes, sizeof program->space_bytes);
     memcpy(program->spaces, description->spaces, sizeof program->spaces);
     program->spaces[CNN_SPACE_ARENA] = allocate((size_t)program->space_bytes[CNN_SPACE_ARENA]);
@@ -247,6 +250,7 @@ static void run_instructions(const cnn_worker *worker, void *context)
     const bool first = cnn_is_first(worker), watched = state->run->seconds || state->run->check_outputs;
     cnn_worker single = *worker;
     single.size = 1;
+    if (first) state->run->workers = worker->size;
     double before = state->run->seconds ? cnn_now() : 0.0;
     for (ptrdiff_t i = 0; i < program->instruction_count;) {
         const bool alone = program->instructions[i].alone;
@@ -277,6 +281,14 @@ static cnn_status reserve_scratch(cnn_program *program, int workers)
     return CNN_OK;
 }
 
+/* Whether the workers sleep since the last run. Those of GNU's runtime then take about 40 us to wake, which a brief
+ * program does not win back; runs in quick succession find them spinning. Who computes never changes a result. */
+static bool team_sleeps(const cnn_program *program, double now)
+{
+    const double spinning = 60e-6; /* seconds, with the GOMP_SPINCOUNT that cnncore sets */
+    return now - program->end > spinning;
+}
+
 static void clear_results(cnn_run *run)
 {
     run->detail = -1;
@@ -297,9 +309,11 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     if (program->all_alone) threads = 1;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;
+    if (program->brief && team_sleeps(program, start)) threads = 1;
     cnn_team_run(&program->team, threads, kernels, program->shared, program->scratch, program->workspace.scratch,
                  run_instructions, &state);
-    run->elapsed = cnn_now() - start;
+    program->end = cnn_now();
+    run->elapsed = program->end - start;
     return state.status;
 }
 

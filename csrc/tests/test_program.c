@@ -1,7 +1,9 @@
 /* Whole programs: a small network trains, bad programs are refused, bad input stops a run before anything changes. */
+#define _POSIX_C_SOURCE 199309L /* nanosleep */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/operands.h"
 #include "test.h"
@@ -216,6 +218,36 @@ static void trains_alike_on_any_team(void)
     cnn_set_threads(0);
 }
 
+/* After a pause a brief program is one worker's; in quick succession the team runs it, sooner or later. */
+static void a_brief_program_wakes_nobody(void)
+{
+    enum { RUNS = 2000, THREADS = 2 };
+    for (int brief = 0; brief < 2; brief++) {
+        network *net = make_network();
+        cnn_program *program;
+        ptrdiff_t detail;
+        test_begin("a %s program after a pause", brief ? "brief" : "long");
+        cnn_set_threads(THREADS);
+        net->description.brief = brief;
+        if (test_expect(cnn_program_create(&net->description, &program, &detail) == CNN_OK, "create failed")) {
+            cnn_run run = make_run(net, BATCH);
+            const int rested = brief || !cnn_has_openmp() ? 1 : THREADS;
+            for (int i = 0; i < 3; i++) {
+                test_expect(cnn_program_run(program, &run) == CNN_OK && run.workers == rested, "%d ran it",
+                            run.workers);
+                nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            }
+            for (int i = 0; i < RUNS && (i == 0 || run.workers < THREADS); i++)
+                test_expect(cnn_program_run(program, &run) == CNN_OK, "run failed");
+            test_expect(run.workers == THREADS || !cnn_has_openmp(), "the team never ran it");
+            cnn_program_destroy(program);
+        }
+        free(net);
+        test_end();
+    }
+    cnn_set_threads(0);
+}
+
 static void agrees_with_the_twins(void)
 {
     double loss[2] = {0.0, 0.0};
@@ -395,6 +427,7 @@ static void thread_counts(void)
 void suite_program(void)
 {
     trains_alike_on_any_team();
+    a_brief_program_wakes_nobody();
     agrees_with_the_twins();
     restores_the_floating_point_mode();
     stops_before_the_update();

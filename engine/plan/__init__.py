@@ -20,7 +20,7 @@ from engine.plan.ir import ARENA, Algorithm, Choices, Code, Instruction, constan
 from engine.plan.layout import Slot
 from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
 from engine.plan.memory import Arena, Footprint, measure, plan_arena
-from engine.plan.team import leave_alone
+from engine.plan.team import is_brief, leave_alone
 from engine.plan.update import Segment, append_update, check_gradients, make_segments
 from engine.topology import Topology
 
@@ -92,6 +92,11 @@ class Plan:
     def alone(self) -> frozenset[int]:
         """Indices of the instructions that one worker runs."""
         return frozenset(index for index, instruction in enumerate(self.instructions) if instruction.alone)
+
+    @property
+    def brief(self) -> bool:
+        """Whether a run takes hardly longer than waking the team."""
+        return is_brief(sum(self.estimates))
 
     def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
         """Instructions and operands as cnncore.Program takes them."""

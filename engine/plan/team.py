@@ -1,7 +1,8 @@
 """Which instructions one worker runs alone: those that are less work than bringing the team together.
 
-Waking a team and letting it meet costs about as much as the whole of a small network on one image. The decision is a
-function of the plan and never changes a result: an op gives the same bits on any number of workers.
+Opening a team that spins and letting it meet costs about a microsecond each time; waking one that sleeps costs 40, as
+much as the whole of a small network on one image. The decisions are functions of the plan and never change a result: an
+op gives the same bits on any number of workers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from engine.plan import estimate
 from engine.plan.ir import Code
 
 SMALL_INSTRUCTION = 1e-6  # modelled seconds: what half of it saves, the meeting afterwards costs
-SMALL_PROGRAM = 60e-6  # a team that was asleep takes longer to come together than such a program takes
+SMALL_PROGRAM = 35e-6  # what a team gains on one of less it loses in its meetings, even where nobody sleeps
+BRIEF_PROGRAM = 150e-6  # what a team gains on one of less it loses in waking
 
 
 def leave_alone(code: Code, batch: int, isa: str) -> Code:
@@ -21,3 +23,8 @@ def leave_alone(code: Code, batch: int, isa: str) -> Code:
     limit = SMALL_INSTRUCTION if sum(seconds) > SMALL_PROGRAM else SMALL_PROGRAM
     pairs = zip(code.instructions, seconds, strict=True)
     return code.with_instructions([replace(each, alone=time <= limit) for each, time in pairs])
+
+
+def is_brief(seconds: float) -> bool:
+    """Whether a program of so many modelled seconds is one worker's where the team sleeps: after a pause."""
+    return seconds <= BRIEF_PROGRAM

@@ -160,6 +160,7 @@ cdef extern from "cnn.h" nogil:
         const cnn_operand *operands
         ptrdiff_t operand_count
         ptrdiff_t max_batch
+        c_bool brief
         void *spaces[CNN_SPACE_COUNT]
         int64_t space_bytes[CNN_SPACE_COUNT]
 

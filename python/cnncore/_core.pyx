@@ -210,6 +210,7 @@ cdef class Program:
     operands       list of (space, offset in bytes, bytes at the largest batch); for "external" the offset is its index
     spaces         {space: aligned 1-D array}: parameters, gradients, buffers, states, constants; kept alive
     alone          indices of the instructions that one worker runs; a program of nothing else opens no team
+    brief          a run takes hardly longer than waking the team: after a pause it is one worker's
     Raises ValueError for a malformed description, CoreError where the core refuses it.
     """
 
@@ -224,7 +225,7 @@ cdef class Program:
     cdef readonly int64_t arena_bytes
 
     def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces,
-                 alone=()):
+                 alone=(), bint brief=False):
         cdef cnn_program_description description
         cdef ptrdiff_t detail = -1, i
         cdef cnn_instruction *table = NULL
@@ -256,6 +257,7 @@ cdef class Program:
             description.operands = places
             description.operand_count = len(operands)
             description.max_batch = max_batch
+            description.brief = brief
             description.space_bytes[<int>CNN_SPACE_ARENA] = arena_bytes
             for name, array in spaces.items():
                 description.spaces[<int>SPACES[name]] = _address(array)

@@ -384,6 +384,12 @@ def test_a_large_program_leaves_its_small_instructions_to_one_worker() -> None:
     assert together(step) >= {i.op for i in step.instructions if i.op.startswith("conv2d_")} | {"sgd"}
 
 
+def test_a_brief_program_leaves_a_sleeping_team_alone() -> None:
+    assert lenet().plan(batch=1).brief and make_model("mnist_cnn").plan(batch=1).brief
+    assert together(make_model("mnist_cnn").plan(batch=1))
+    assert not make_model("vgg3").plan(batch=1).brief and not lenet().plan(batch=64).brief
+
+
 def test_external_operands_are_input_targets_and_output() -> None:
     plan = lenet().plan(loss=CrossEntropy())
     external = {v.offset: v.shape for v in plan.code.values if v.space == EXTERNAL}
