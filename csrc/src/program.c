@@ -281,8 +281,8 @@ static cnn_status reserve_scratch(cnn_program *program, int workers)
     return CNN_OK;
 }
 
-/* Whether the workers sleep since the last run. Those of GNU's runtime then take about 40 us to wake, which a brief
- * program does not win back; runs in quick succession find them spinning. Who computes never changes a result. */
+/* Whether the workers sleep since the last run. Those of GNU's runtime then take 40 us and more to wake, which a
+ * brief program does not win back; runs in quick succession find them spinning. Who computes never changes a result. */
 static bool team_sleeps(const cnn_program *program, double now)
 {
     const double spinning = 60e-6; /* seconds, with the GOMP_SPINCOUNT that cnncore sets */

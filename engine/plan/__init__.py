@@ -95,8 +95,8 @@ class Plan:
 
     @property
     def brief(self) -> bool:
-        """Whether a run takes hardly longer than waking the team."""
-        return is_brief(sum(self.estimates))
+        """Whether a prediction takes hardly longer than waking the team. Training pauses too shortly for that."""
+        return not self.request.trains and is_brief(sum(self.estimates))
 
     def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
         """Instructions and operands as cnncore.Program takes them."""

@@ -1,7 +1,7 @@
 """Which instructions one worker runs alone: those that are less work than bringing the team together.
 
-Opening a team that spins and letting it meet costs about a microsecond each time; waking one that sleeps costs 40, as
-much as the whole of a small network on one image. The decisions are functions of the plan and never change a result: an
+Opening a team that spins and letting it meet costs about a microsecond each time; waking one that sleeps costs 40, and
+hundreds once its cores sleep too: more than many a network on one image. The decisions are functions of the plan and never change a result: an
 op gives the same bits on any number of workers.
 """
 
@@ -14,7 +14,7 @@ from engine.plan.ir import Code
 
 SMALL_INSTRUCTION = 1e-6  # modelled seconds: what half of it saves, the meeting afterwards costs
 SMALL_PROGRAM = 35e-6  # what a team gains on one of less it loses in its meetings, even where nobody sleeps
-BRIEF_PROGRAM = 150e-6  # what a team gains on one of less it loses in waking
+BRIEF_PROGRAM = 500e-6  # what a team gains on one of less it loses in waking after a longer pause
 
 
 def leave_alone(code: Code, batch: int, isa: str) -> Code:
@@ -26,5 +26,5 @@ def leave_alone(code: Code, batch: int, isa: str) -> Code:
 
 
 def is_brief(seconds: float) -> bool:
-    """Whether a program of so many modelled seconds is one worker's where the team sleeps: after a pause."""
+    """Whether a prediction of so many modelled seconds is one worker's where the team sleeps: after a pause."""
     return seconds <= BRIEF_PROGRAM

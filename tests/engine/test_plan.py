@@ -387,7 +387,8 @@ def test_a_large_program_leaves_its_small_instructions_to_one_worker() -> None:
 def test_a_brief_program_leaves_a_sleeping_team_alone() -> None:
     assert lenet().plan(batch=1).brief and make_model("mnist_cnn").plan(batch=1).brief
     assert together(make_model("mnist_cnn").plan(batch=1))
-    assert not make_model("vgg3").plan(batch=1).brief and not lenet().plan(batch=64).brief
+    assert not make_model("vgg3").plan(batch=8).brief and not lenet().plan(batch=64).brief
+    assert not lenet().plan(batch=1, training=True).brief
 
 
 def test_external_operands_are_input_targets_and_output() -> None:
