@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TEAMS = (1, 2, 3, 7)
 FULL_STEPS = 2
+PREDICTIONS = 4  # in quick succession
 PREDICTED = (1, 21)  # images at a time
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -95,6 +96,11 @@ def require_team(size: int) -> None:
         raise AssertionError(f"asked for {size} threads, the team has {cnncore.measure_team()}")
 
 
+def predictions(net: Network, x: Images) -> dict[str, Images]:
+    """Of so many images, time after time: after a pause one worker may do what the whole team does later on."""
+    return {f"{count}, {time}": net.predict(x[:count]) for count in PREDICTED for time in range(PREDICTIONS)}
+
+
 def hashes(case: Measured, batch: int) -> Hashes:
     """Digests of weights after training each way, and of predictions, on every team."""
     results: Hashes = {}
@@ -106,8 +112,7 @@ def hashes(case: Measured, batch: int) -> Hashes:
                 x, y = digits_for(net, FULL_STEPS * batch + max(2, batch // 3))
                 train(net, x, y, batch)
                 results.setdefault(way, {})[team] = weights_digest(net)
-            outputs = {str(count): net.predict(x[:count]) for count in PREDICTED}
-            results.setdefault("predictions", {})[team] = digest(outputs)
+            results.setdefault("predictions", {})[team] = digest(predictions(net, x))
     finally:
         cnncore.set_num_threads(0)
     return results
