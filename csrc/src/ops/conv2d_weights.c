@@ -9,9 +9,17 @@
 #include "ops/parts.h"
 #include "ops/pixels.h"
 
-/* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain,
- * and pixels of one map can all be alike (a white background, the gradient of an average). */
-enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, CHAIN = 1024, ENOUGH_PIXELS = 64 };
+/* A tile sums at most CHAIN pixels (or one row) before it adds to memory: rounding grows with the length of a chain, and
+ * pixels of one map can all be alike (a white background, the gradient of an average). All tiles go through these pixels
+ * before the next ones: their gradients, CHAIN_BYTES at most, stay in the cache. */
+enum {
+    MOST_PARTS = 16,
+    PART_BYTES = 4 << 20,
+    ENOUGH_TASKS = 16,
+    CHAIN = 1024,
+    CHAIN_BYTES = 256 << 10,
+    ENOUGH_PIXELS = 64
+};
 
 /* How the work is cut: by shape and batch only. */
 typedef struct cut {
@@ -145,24 +153,25 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
                      .c_row = CNN_PANEL,
                      .c_group = c->k * CNN_PANEL,
                      .k = g->ow};
-    const ptrdiff_t chain = cnn_max(1, CHAIN / g->ow);
+    const ptrdiff_t pixels = cnn_min(CHAIN, CHAIN_BYTES / (padded * (ptrdiff_t)sizeof(float)));
+    const ptrdiff_t chain = cnn_max(1, pixels / g->ow);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
         tile.b = diff + group * g->oh * g->ow * padded + panel * CNN_PANEL;
         tile.columns = (int)cnn_min(kernels->tile_groups, last - panel) * CNN_PANEL;
-        for (ptrdiff_t run = 0; run < runs; run++) {
-            const ptrdiff_t y = whole_rows ? run : run / g->kw, x = whole_rows ? 0 : run % g->kw;
-            const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * g->ic + group * group_ic;
-            float *out = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
-            for (ptrdiff_t t = 0; t < tiles; t++) {
-                const ptrdiff_t k = cnn_part(length, tiles, t);
-                tile.a = at + k;
-                tile.c = out + k * CNN_PANEL;
-                tile.rows = cnn_part(length, tiles, t + 1) - k;
-                for (ptrdiff_t top = 0; top < rows; top += chain) {
-                    tile.segments = cnn_min(chain, rows - top);
-                    tile.a_offset = memory->offsets + top;
-                    tile.b_offset = memory->offsets + rows + top;
-                    tile.accumulate = accumulate || top > 0;
+        for (ptrdiff_t top = 0; top < rows; top += chain) {
+            tile.segments = cnn_min(chain, rows - top);
+            tile.a_offset = memory->offsets + top;
+            tile.b_offset = memory->offsets + rows + top;
+            tile.accumulate = accumulate || top > 0;
+            for (ptrdiff_t run = 0; run < runs; run++) {
+                const ptrdiff_t y = whole_rows ? run : run / g->kw, x = whole_rows ? 0 : run % g->kw;
+                const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * g->ic + group * group_ic;
+                float *out = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
+                for (ptrdiff_t t = 0; t < tiles; t++) {
+                    const ptrdiff_t k = cnn_part(length, tiles, t);
+                    tile.a = at + k;
+                    tile.c = out + k * CNN_PANEL;
+                    tile.rows = cnn_part(length, tiles, t + 1) - k;
                     kernels->gemm_tile(&tile);
                 }
             }
