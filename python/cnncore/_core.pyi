@@ -47,6 +47,7 @@ class Program:
         arena_bytes: int,
         spaces: dict[str, NDArray[Any]],
         alone: Collection[int] = (),
+        brief: bool = False,
     ) -> None: ...
     def takes(self, x: Any, shape: tuple[int, ...]) -> bool: ...
     def run(
