@@ -1,6 +1,6 @@
 """How a training step gets faster with threads: measured on the cores there are, and what limits it beyond.
 
-`python -m experiments.checks.scaling [--networks lenet,vgg3] [--threads 1,2] [--rounds 9]`
+`python -m experiments.checks.scaling [--networks lenet,vgg3] [--threads 1,2] [--rounds 5]`
 
 Thread counts take turns in every round. The limit is Amdahl's, from the times of all instructions on one thread: what
 one worker runs alone stays as it is, everything else is divided by the threads, and after it the team meets once. It
@@ -26,7 +26,8 @@ from experiments.networks import Measured, chosen
 
 BEYOND = (4, 8, 16, 32, 64)  # threads of the modelled limits
 MEETING = 1e-6  # seconds, of two cores; doubled with the threads: every worker writes to one line
-STEPS = 3
+WARM_UP, STEPS = 5, 8  # of a turn: once a worker had to sleep, the next meetings spin but briefly
+TRAINED = 3  # steps before the bits are compared
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ def measure(case: Measured, threads: Sequence[int], rounds: int) -> Scaling:
     for each in range(-1, rounds):
         for count in threads:
             require_team(count)
-            for step in range(STEPS):
+            for step in range(WARM_UP + STEPS):
                 session.step(x, y, 0.0, step, 0)
-                if each >= 0 and step > 0:
+                if each >= 0 and step >= WARM_UP:
                     times[count].append(session.elapsed)
         require_team(1)
         parts = np.zeros(len(plan.instructions))
@@ -91,7 +92,7 @@ def trained(case: Measured, threads: int) -> str:
     net = case.make()
     x, y = digits_for(net, case.batch)
     session = net.training_session(CrossEntropy(), SGD(lr=0.01, momentum=0.9), case.batch)
-    for step in range(STEPS):
+    for step in range(TRAINED):
         session.step(x, y, 0.01, step, 0)
     return weights_digest(net)
 
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cores = list(range(1, (os.cpu_count() or 1) + 1))
     parser.add_argument("--networks", type=names, default=[], help="names, separated by commas (default: all)")
     parser.add_argument("--threads", type=thread_counts, default=cores, help="counts (default: 1 to all cores)")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of measuring (default: 9)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of measuring (default: 5)")
     options = parser.parse_args(arguments)
     return run(lambda: check(options))
 
