@@ -169,7 +169,7 @@ typedef struct cnn_run {
     double gradient_norm;               /* from clip_gradients, before clipping */
     ptrdiff_t detail;                   /* see cnn_status */
     double elapsed;                     /* seconds inside cnn_program_run */
-    int workers;                        /* who ran the program */
+    int workers;                        /* the size of the team that ran the program */
 } cnn_run;
 
 /* ---- ops ---------------------------------------------------------------------------------------------------- */

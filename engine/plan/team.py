@@ -1,8 +1,9 @@
 """Which instructions one worker runs alone: those that are less work than bringing the team together.
 
 Opening a team that spins and letting it meet costs about a microsecond each time; waking one that sleeps costs 40, and
-hundreds once its cores sleep too: more than many a network on one image. The decisions are functions of the plan and
-never change a result: an op gives the same bits on any number of workers.
+hundreds once its cores sleep too: more than many a network on one image. What is small and what is brief are functions
+of the plan; whether the team sleeps is seen at run time. Neither changes a result: an op gives the same bits on any
+number of workers.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.cli import run
 from engine.errors import UserError
-from experiments.checks.determinism import digits_for, names, require_team, weights_digest
+from experiments.checks.determinism import by_session, digits_for, names, require_team, weights_digest
 from experiments.networks import Measured, chosen
 
 BEYOND = (4, 8, 16, 32, 64)  # threads of the modelled limits
@@ -85,15 +85,10 @@ def measure(case: Measured, threads: Sequence[int], rounds: int) -> Scaling:
 
 def trained(case: Measured, threads: int) -> str:
     """The digest of the weights after some steps on so many threads."""
-    from engine.losses import CrossEntropy
-    from engine.optim import SGD
-
     require_team(threads)
     net = case.make()
-    x, y = digits_for(net, case.batch)
-    session = net.training_session(CrossEntropy(), SGD(lr=0.01, momentum=0.9), case.batch)
-    for step in range(TRAINED):
-        session.step(x, y, 0.01, step, 0)
+    x, y = digits_for(net, TRAINED * case.batch)
+    by_session(net, x, y, case.batch)
     return weights_digest(net)
 
 
