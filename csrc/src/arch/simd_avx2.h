@@ -47,6 +47,26 @@ static inline simd_float simd_permute2(simd_float a, simd_float b, const int32_t
     const __m256 in_b = _mm256_castsi256_ps(_mm256_slli_epi32(lanes, 28)); /* 8 and above: the sign */
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, lanes), _mm256_permutevar8x32_ps(b, lanes), in_b);
 }
+/* Rows become columns: pairs, then fours within the halves, then the halves. */
+#define SIMD_NATIVE_TRANSPOSE
+static inline __attribute__((always_inline)) void simd_transpose(simd_float block[SIMD_WIDTH])
+{
+    __m256 pairs[8], fours[8];
+    for (int i = 0; i < 4; i++) {
+        pairs[2 * i] = _mm256_unpacklo_ps(block[2 * i], block[2 * i + 1]);
+        pairs[2 * i + 1] = _mm256_unpackhi_ps(block[2 * i], block[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++)
+        for (int half = 0; half < 2; half++) {
+            const __m256 low = pairs[4 * i + half], high = pairs[4 * i + 2 + half];
+            fours[4 * i + 2 * half] = _mm256_shuffle_ps(low, high, 0x44);
+            fours[4 * i + 2 * half + 1] = _mm256_shuffle_ps(low, high, 0xee);
+        }
+    for (int i = 0; i < 4; i++) {
+        block[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+        block[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+    }
+}
 /* yes where the sign of the mask is set, else no */
 #define SIMD_HAS_BLEND
 static inline simd_float simd_blend(simd_float mask, simd_float yes, simd_float no)

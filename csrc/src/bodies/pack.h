@@ -10,10 +10,12 @@
 static void pack_rows(float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,
                       ptrdiff_t width, ptrdiff_t src_stride, float factor)
 {
+    enum { AHEAD = 4 }; /* rows fetched ahead: each is a short run on a page of its own, too short for the hardware */
     const simd_float scale = simd_set1(factor);
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t first = 0; first < columns; first += width) {
             const float *from = src + r * src_stride + first;
+            if (r + AHEAD < rows) __builtin_prefetch(from + AHEAD * src_stride);
             float *to = dst + first * rows + r * width;
             const ptrdiff_t count = columns - first < width ? columns - first : width;
             if (count == CNN_PANEL)
@@ -23,8 +25,9 @@ static void pack_rows(float *restrict dst, const float *restrict src, ptrdiff_t 
         }
 }
 
+#ifndef SIMD_NATIVE_TRANSPOSE
 /* Perfect shuffles: after log2(SIMD_WIDTH) rounds of interleaving row i with row i + SIMD_WIDTH / 2, rows are columns. */
-static inline void transpose_block(simd_float block[SIMD_WIDTH])
+static inline void simd_transpose(simd_float block[SIMD_WIDTH])
 {
     enum { HALF = SIMD_WIDTH / 2 };
     int32_t low[SIMD_WIDTH], high[SIMD_WIDTH];
@@ -44,6 +47,7 @@ static inline void transpose_block(simd_float block[SIMD_WIDTH])
         for (int i = 0; i < SIMD_WIDTH; i++) block[i] = next[i];
     }
 }
+#endif
 
 /* Vectors that reach beyond the panel's width spill into the next row, which is written after: blocks of rows of src
  * from the last to the first. Only the end of dst must not be passed. */
@@ -67,7 +71,7 @@ static void pack_columns(float *restrict dst, const float *restrict src, ptrdiff
                 else
                     block[i] = simd_load_part(from, left) * scale;
             }
-            transpose_block(block);
+            simd_transpose(block);
             const ptrdiff_t last = left < SIMD_WIDTH ? left : SIMD_WIDTH;
 #pragma GCC unroll 16
             for (int i = 0; i < SIMD_WIDTH; i++) {
@@ -93,7 +97,7 @@ static void transpose_masked(float *restrict dst, const float *restrict src, con
 #pragma GCC unroll 16
             for (int i = 0; i < SIMD_WIDTH; i++)
                 block[i] = i < count ? simd_load(src + (first + i) * src_stride + column) : simd_zero();
-            transpose_block(block);
+            simd_transpose(block);
 #pragma GCC unroll 16
             for (int i = 0; i < SIMD_WIDTH; i++) {
                 const ptrdiff_t at = (column + i) * dst_stride + first;

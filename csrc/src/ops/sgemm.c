@@ -14,6 +14,7 @@ enum {
     BLOCK_N = 2048,
     BLOCK_K = 768,
     BLOCK_A = 96 * 1024,        /* elements of a block of A: less than half of a small L2 */
+    LEAST_PACKED = 1024,        /* columns of C from which A is packed: it is read once for each panel of them */
     PACKED_PANELS = 8,          /* panels of B packed together: 512 bytes of each row of B in one go */
     LEAST_TILES_PER_WORKER = 8, /* rows are shared where all get so many, else columns, if there are more of them */
 };
@@ -77,6 +78,9 @@ static void pack_b(const product *p, const block_of_b *block, float *packed, con
     }
 }
 
+/* Whether A is copied to the order in which it is read, or read where it lies, one row after the other. */
+static bool packs_a(const product *p) { return p->transpose_a || p->alpha != 1.0f || p->n >= LEAST_PACKED; }
+
 /* Rows [row, row + rows) of alpha * op(A) as [k][rows]. */
 static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *packed,
                    const cnn_kernels *kernels)
@@ -98,12 +102,13 @@ static void scale_c(const product *p, const cnn_worker *worker)
     }
 }
 
-/* Tiles [begin, end) of rows, whose A is packed, by the pairs of panels of `part`. */
+/* Tiles [begin, end) of rows, whose A is packed unless it is read in place, by the pairs of panels of `part`. */
 static void multiply_rows(const product *p, const block_of_b *block, const piece *part, ptrdiff_t begin, ptrdiff_t end,
                           const float *packed, const cnn_kernels *kernels)
 {
     const ptrdiff_t tiles = tiles_of(p, kernels), width = kernels->tile_groups * CNN_PANEL;
-    cnn_tile tile = {.a_row = 1,
+    const bool packs = packs_a(p);
+    cnn_tile tile = {.a_row = packs ? 1 : p->lda,
                      .b_k = CNN_PANEL,
                      .b_group = block->k * CNN_PANEL,
                      .c_row = p->ldc,
@@ -120,8 +125,8 @@ static void multiply_rows(const product *p, const block_of_b *block, const piece
         for (ptrdiff_t t = begin; t < end; t++) {
             const ptrdiff_t row = cnn_part(p->m, tiles, t);
             tile.rows = cnn_part(p->m, tiles, t + 1) - row;
-            tile.a = packed + (t - begin) * kernels->tile_rows * block->k;
-            tile.a_k = tile.rows;
+            tile.a = packs ? packed + (t - begin) * kernels->tile_rows * block->k : p->a + row * p->lda + block->k0;
+            tile.a_k = packs ? tile.rows : 1;
             tile.c = p->c + row * p->ldc + block->column + j;
             kernels->gemm_tile(&tile);
         }
@@ -138,7 +143,7 @@ static void multiply_block(const product *p, const block_of_b *block, const cnn_
     for (ptrdiff_t i = 0; i < parts && part.first_pair < part.last_pair; i++) {
         const ptrdiff_t begin = part.first_tile + cnn_part(mine, parts, i);
         const ptrdiff_t end = part.first_tile + cnn_part(mine, parts, i + 1);
-        for (ptrdiff_t t = begin; t < end; t++) {
+        for (ptrdiff_t t = begin; packs_a(p) && t < end; t++) {
             const ptrdiff_t row = cnn_part(p->m, tiles, t), rows = cnn_part(p->m, tiles, t + 1) - row;
             pack_a(p, row, rows, block, packed + (t - begin) * kernels->tile_rows * block->k, kernels);
         }
@@ -172,6 +177,7 @@ static ptrdiff_t shared_count(const product *p)
 
 static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
 {
+    if (!packs_a(p)) return 0;
     return cnn_min(tiles_of(p, kernels) * kernels->tile_rows * cnn_min(p->k, BLOCK_K), BLOCK_A);
 }
 
