@@ -7,6 +7,7 @@
 #define CNN_BODY_GEMM_TILE_H
 
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 
 #include "bodies/vector.h"
@@ -20,10 +21,12 @@ static inline simd_float tile_masked(simd_float x, simd_float mask)
     return simd_select(simd_at_most(mask, simd_zero()), simd_zero(), x);
 }
 
+/* How a tile ends: sums lie in registers, `rows` and `vectors` are known when compiled. */
+typedef simd_float tile_sums[SIMD_TILE_ROWS][SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP];
+
 /* Whole vectors that are neither added to what is there nor masked, as most are: no branch between the stores. */
-static inline __attribute__((always_inline)) void
-tile_store(const cnn_tile *t, float *c, simd_float sum[SIMD_TILE_ROWS][SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP],
-           const int rows, const int vectors)
+static inline __attribute__((always_inline)) void tile_store(const cnn_tile *t, float *c, tile_sums sum, const int rows,
+                                                             const int vectors)
 {
     const ptrdiff_t c_row = t->c_row, c_group = t->c_group;
     const float *bias = t->bias;
@@ -37,25 +40,62 @@ tile_store(const cnn_tile *t, float *c, simd_float sum[SIMD_TILE_ROWS][SIMD_TILE
     }
 }
 
-/* Rows [row, row + rows) of the product */
-static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, ptrdiff_t row, const int rows,
-                                                            const int groups)
+/* Whole vectors that are added to what is there. */
+static inline __attribute__((always_inline)) void tile_add(const cnn_tile *t, float *c, tile_sums sum, const int rows,
+                                                           const int vectors)
+{
+    const ptrdiff_t c_row = t->c_row, c_group = t->c_group;
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) {
+        float *out = c + (v / TILE_VECTORS_PER_GROUP) * c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) simd_store(out + i * c_row, simd_add(sum[i][v], simd_load(out + i * c_row)));
+    }
+}
+
+/* Everything else, from a copy of the sums. A function of its own, so that it takes no registers from the loops. */
+static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, const float *mask, const float *sums,
+                                                  int rows, int vectors)
+{
+    for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t first = v * SIMD_WIDTH, left = t->columns - first;
+        if (left <= 0) break;
+        const ptrdiff_t at = (v / TILE_VECTORS_PER_GROUP) * t->c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
+        const simd_float bias = t->bias ? simd_load_part(t->bias + first, left) : simd_zero();
+        for (int i = 0; i < rows; i++) {
+            float *out = c + at + i * t->c_row;
+            simd_float x = simd_add(simd_load(sums + (i * vectors + v) * SIMD_WIDTH), bias);
+            if (left >= SIMD_WIDTH) {
+                if (t->accumulate) x = simd_add(x, simd_load(out));
+                if (mask) x = tile_masked(x, simd_load(mask + at + i * t->c_row));
+                simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
+            } else {
+                if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
+                if (mask) x = tile_masked(x, simd_load_part(mask + at + i * t->c_row, left));
+                simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
+            }
+        }
+    }
+}
+
+/* `rows` rows of the product, of which a, c and mask are the first. */
+static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, const float *from, float *c,
+                                                            const float *mask, const int rows, const int groups)
 {
     enum { MOST = SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP };
     const int vectors = groups * TILE_VECTORS_PER_GROUP;
-    simd_float sum[SIMD_TILE_ROWS][MOST];
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 16
-        for (int v = 0; v < vectors; v++) sum[i][v] = simd_zero();
-
-    float *const c = t->c + row * t->c_row;
     /* What is added to comes in while the products run. */
     if (t->accumulate)
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 16
             for (int g = 0; g < groups; g++) __builtin_prefetch(c + i * t->c_row + g * t->c_group, 1);
+
+    tile_sums sum;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) sum[i][v] = simd_zero();
 
     const ptrdiff_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, b_group = t->b_group, depth = t->k;
     for (ptrdiff_t s = 0; s < t->segments; s++) {
@@ -64,9 +104,11 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, p
                 __builtin_prefetch(t->fetch + t->fetch_offset[s] + (ptrdiff_t)i * CNN_PANEL);
         /* One pointer per three rows keeps the addresses within base + {0, 1, 2} * a_row. */
         const float *a[(SIMD_TILE_ROWS + 2) / 3];
+        a[0] = from + t->a_offset[s];
 #pragma GCC unroll 16
-        for (int p = 0; p < (rows + 2) / 3; p++) a[p] = t->a + t->a_offset[s] + (row + 3 * p) * a_row;
+        for (int p = 1; p < (rows + 2) / 3; p++) a[p] = a[p - 1] + 3 * a_row;
         const float *b = t->b + t->b_offset[s];
+#pragma GCC unroll 2
         for (ptrdiff_t k = 0; k < depth; k++) {
             simd_float column[MOST];
 #pragma GCC unroll 16
@@ -85,55 +127,42 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, p
         }
     }
 
-    if (!t->accumulate && !t->mask && t->columns >= vectors * SIMD_WIDTH) {
+    const bool whole = t->columns >= vectors * SIMD_WIDTH;
+    if (whole && !t->accumulate && !mask) {
         tile_store(t, c, sum, rows, vectors);
-        return;
-    }
-    const float *const mask = t->mask ? t->mask + row * t->c_row : NULL;
+    } else if (whole && !t->bias && !mask && !t->relu) {
+        tile_add(t, c, sum, rows, vectors);
+    } else {
+        float sums[SIMD_TILE_ROWS * MOST * SIMD_WIDTH];
 #pragma GCC unroll 16
-    for (int v = 0; v < vectors; v++) {
-        const ptrdiff_t first = v * SIMD_WIDTH, left = t->columns - first;
-        if (left <= 0) break;
-        const ptrdiff_t at = (v / TILE_VECTORS_PER_GROUP) * t->c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
-        const simd_float bias = t->bias ? simd_load_part(t->bias + first, left) : simd_zero();
+        for (int i = 0; i < rows; i++)
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            float *out = c + at + i * t->c_row;
-            simd_float x = simd_add(sum[i][v], bias);
-            if (left >= SIMD_WIDTH) {
-                if (t->accumulate) x = simd_add(x, simd_load(out));
-                if (mask) x = tile_masked(x, simd_load(mask + at + i * t->c_row));
-                simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
-            } else {
-                if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
-                if (mask) x = tile_masked(x, simd_load_part(mask + at + i * t->c_row, left));
-                simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
-            }
-        }
+            for (int v = 0; v < vectors; v++) simd_store(sums + (i * vectors + v) * SIMD_WIDTH, sum[i][v]);
+        tile_finish(t, c, mask, sums, rows, vectors);
     }
 }
 
-static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile *t, ptrdiff_t row, int rows,
-                                                                 const int groups)
+static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile *t, const float *a, float *c,
+                                                                 const float *mask, int rows, const int groups)
 {
     switch (rows) {
-    case 1: tile_body(t, row, 1, groups); break;
-    case 2: tile_body(t, row, 2, groups); break;
+    case 1: tile_body(t, a, c, mask, 1, groups); break;
+    case 2: tile_body(t, a, c, mask, 2, groups); break;
 #if SIMD_TILE_ROWS >= 6
-    case 3: tile_body(t, row, 3, groups); break;
-    case 4: tile_body(t, row, 4, groups); break;
-    case 5: tile_body(t, row, 5, groups); break;
-    case 6: tile_body(t, row, 6, groups); break;
+    case 3: tile_body(t, a, c, mask, 3, groups); break;
+    case 4: tile_body(t, a, c, mask, 4, groups); break;
+    case 5: tile_body(t, a, c, mask, 5, groups); break;
+    case 6: tile_body(t, a, c, mask, 6, groups); break;
 #endif
 #if SIMD_TILE_ROWS >= 14
-    case 7: tile_body(t, row, 7, groups); break;
-    case 8: tile_body(t, row, 8, groups); break;
-    case 9: tile_body(t, row, 9, groups); break;
-    case 10: tile_body(t, row, 10, groups); break;
-    case 11: tile_body(t, row, 11, groups); break;
-    case 12: tile_body(t, row, 12, groups); break;
-    case 13: tile_body(t, row, 13, groups); break;
-    case 14: tile_body(t, row, 14, groups); break;
+    case 7: tile_body(t, a, c, mask, 7, groups); break;
+    case 8: tile_body(t, a, c, mask, 8, groups); break;
+    case 9: tile_body(t, a, c, mask, 9, groups); break;
+    case 10: tile_body(t, a, c, mask, 10, groups); break;
+    case 11: tile_body(t, a, c, mask, 11, groups); break;
+    case 12: tile_body(t, a, c, mask, 12, groups); break;
+    case 13: tile_body(t, a, c, mask, 13, groups); break;
+    case 14: tile_body(t, a, c, mask, 14, groups); break;
 #endif
     default: assert(!"rows within the tile");
     }
@@ -141,19 +170,23 @@ static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile 
 
 static void gemm_tile(const cnn_tile *t)
 {
-    const ptrdiff_t tiles = (t->rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
-    assert(t->rows >= 1 && (tiles == 1 || !t->fetch));
+    const unsigned tiles = ((unsigned)t->rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
+    assert(t->rows >= 1 && t->rows <= INT_MAX && (tiles == 1 || !t->fetch));
     assert(t->columns >= 1 && t->columns <= SIMD_TILE_GROUPS * CNN_PANEL);
-    const int each = (int)(t->rows / tiles), longer = (int)(t->rows % tiles);
-    for (ptrdiff_t tile = 0, row = 0; tile < tiles; tile++) {
+    const int each = (int)((unsigned)t->rows / tiles), longer = (int)((unsigned)t->rows % tiles);
+    const float *a = t->a, *mask = t->mask;
+    float *c = t->c;
+    for (int tile = 0; tile < (int)tiles; tile++) {
         const int rows = each + (tile < longer);
 #if SIMD_TILE_GROUPS > 1
         if (t->columns > CNN_PANEL)
-            tile_of_groups(t, row, rows, 2);
+            tile_of_groups(t, a, c, mask, rows, 2);
         else
 #endif
-            tile_of_groups(t, row, rows, 1);
-        row += rows;
+            tile_of_groups(t, a, c, mask, rows, 1);
+        a += rows * t->a_row;
+        c += rows * t->c_row;
+        if (mask) mask += rows * t->c_row;
     }
 }
 

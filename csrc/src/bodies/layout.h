@@ -4,9 +4,8 @@
 
 #include <string.h>
 
+#include "bodies/pack.h"
 #include "kernels.h"
-
-enum { TRANSPOSE_BLOCK = 16 };
 
 /* dst[j*dst_stride + i] = src[i*src_stride + j] for i < rows, j < columns. Three of either is an RGB image. */
 static void transpose(float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,
@@ -31,11 +30,7 @@ static void transpose(float *restrict dst, const float *restrict src, ptrdiff_t 
     } else if (columns == 1 && src_stride == 1) {
         memcpy(dst, src, (size_t)rows * sizeof *dst);
     } else {
-        for (ptrdiff_t row = 0; row < rows; row += TRANSPOSE_BLOCK) {
-            const ptrdiff_t last_row = row + TRANSPOSE_BLOCK < rows ? row + TRANSPOSE_BLOCK : rows;
-            for (ptrdiff_t j = 0; j < columns; j++)
-                for (ptrdiff_t i = row; i < last_row; i++) dst[j * dst_stride + i] = src[i * src_stride + j];
-        }
+        transpose_masked(dst, src, NULL, rows, columns, dst_stride, src_stride);
     }
 }
 

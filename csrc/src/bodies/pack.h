@@ -96,14 +96,19 @@ static void transpose_masked(float *restrict dst, const float *restrict src, con
             const ptrdiff_t last = columns - column < SIMD_WIDTH ? columns - column : SIMD_WIDTH;
 #pragma GCC unroll 16
             for (int i = 0; i < SIMD_WIDTH; i++)
-                block[i] = i < count ? simd_load(src + (first + i) * src_stride + column) : simd_zero();
+                block[i] = i >= count           ? simd_zero()
+                           : last == SIMD_WIDTH ? simd_load(src + (first + i) * src_stride + column)
+                                                : simd_load_part(src + (first + i) * src_stride + column, last);
             simd_transpose(block);
 #pragma GCC unroll 16
             for (int i = 0; i < SIMD_WIDTH; i++) {
                 const ptrdiff_t at = (column + i) * dst_stride + first;
                 if (i >= last) break;
                 const simd_float x = mask ? tile_masked(block[i], simd_load_part(mask + at, count)) : block[i];
-                simd_store_part(dst + at, x, count);
+                if (count == SIMD_WIDTH)
+                    simd_store(dst + at, x); /* a masked store takes many times as long on some processors */
+                else
+                    simd_store_part(dst + at, x, count);
             }
         }
 }

@@ -71,6 +71,7 @@ void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
 enum {
     DEPTH = 32, /* panels */
     AHEAD = 3,  /* panels */
+    GROUP = 4,  /* tiles that are turned round together: whole vectors of k, whatever the rows of a tile */
 };
 
 static ptrdiff_t padded(ptrdiff_t n) { return cnn_panels(n) * CNN_PANEL; }
@@ -81,7 +82,7 @@ cnn_workspace cnn_linear_backward_data_workspace(const cnn_geometry *geometry, p
     enum { MOST_ROWS = 32 };
     const size_t offsets = cnn_align((size_t)(2 * cnn_panels(g->n) + AHEAD) * sizeof(ptrdiff_t));
     return (cnn_workspace){(size_t)(padded(batch) * padded(g->n)) * sizeof(float),
-                           offsets + (size_t)(MOST_ROWS * padded(batch)) * sizeof(float)};
+                           offsets + (size_t)(GROUP * MOST_ROWS * padded(batch)) * sizeof(float)};
 }
 
 /* Panels of samples: out[m/16][n][m%16], zero outside. */
@@ -152,13 +153,17 @@ void cnn_linear_backward_data(const cnn_call *call, const cnn_worker *worker)
                      .b_offset = b_offset};
     ptrdiff_t first, last;
     cnn_share(worker, tiles, &first, &last);
-    for (ptrdiff_t t = first; t < last; t++) {
-        const ptrdiff_t k = cnn_part(g->k, tiles, t);
-        tile.a = weights + k * CNN_PANEL;
-        tile.rows = cnn_part(g->k, tiles, t + 1) - k;
-        for (ptrdiff_t s = 0; s < AHEAD; s++) a_offset[panels + s] = a_offset[s % panels] + tile.rows * CNN_PANEL;
-        multiply_samples(g, tile, samples, buffer, call->batch, kernels);
-        kernels->transpose_masked(diff_src + k, buffer, mask ? mask + k : NULL, tile.rows, call->batch, g->k, batch);
+    for (ptrdiff_t group = first; group < last; group += GROUP) {
+        const ptrdiff_t end = cnn_min(group + GROUP, last), low = cnn_part(g->k, tiles, group);
+        for (ptrdiff_t t = group; t < end; t++) {
+            const ptrdiff_t k = cnn_part(g->k, tiles, t);
+            tile.a = weights + k * CNN_PANEL;
+            tile.rows = cnn_part(g->k, tiles, t + 1) - k;
+            for (ptrdiff_t s = 0; s < AHEAD; s++) a_offset[panels + s] = a_offset[s % panels] + tile.rows * CNN_PANEL;
+            multiply_samples(g, tile, samples, buffer + (k - low) * batch, call->batch, kernels);
+        }
+        kernels->transpose_masked(diff_src + low, buffer, mask ? mask + low : NULL, cnn_part(g->k, tiles, end) - low,
+                                  call->batch, g->k, batch);
     }
 }
 

@@ -12,7 +12,7 @@ enum { BLOCK = 28, BLOCK_OF_MANY = 42, MANY_CHANNELS = 128, ENOUGH_TASKS = 8 };
 
 /* A lone block is halved, so that two workers need not both transform all of it, where the filters that both then read
  * stay in the second-level cache, and where the halves still fill register tiles. */
-enum { SMALL_FILTERS = 512 << 10, HALVED_TILES = 16 };
+enum { SMALL_FILTERS = 512 << 10, HALVED_TILES = 8 };
 
 /* What a pass computes: a correlation with stride 1 of `src`, with `pad` zeros before, to a map (OH, OW, OC). */
 typedef struct pass {
