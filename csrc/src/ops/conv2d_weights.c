@@ -49,8 +49,13 @@ static bool is_padded(const cnn_conv2d_geometry *g)
     return g->pad_top || g->pad_left || g->pad_bottom || g->pad_right;
 }
 
-/* Whether diff_dst must be copied so that a tile may read whole panels of it. */
-static bool needs_panels(const cnn_conv2d_geometry *g) { return g->groups > 1 || padded_oc(g) != g->oc; }
+/* Whether diff_dst is copied to panels: where a tile could not read whole ones of it, and where its pixels lie so far
+ * apart that those of one panel share a few sets of the first-level cache. */
+static bool copies_panels(const cnn_conv2d_geometry *g)
+{
+    enum { FAR_APART = 64 };
+    return g->groups > 1 || padded_oc(g) != g->oc || g->oc >= FAR_APART;
+}
 
 static ptrdiff_t source_rows(const cnn_conv2d_geometry *g)
 {
@@ -80,7 +85,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memo
 {
     const size_t offsets = cnn_align((size_t)(2 * samples * g->oh) * sizeof(ptrdiff_t));
     const size_t source = is_padded(g) ? cnn_align((size_t)(samples * source_elements(g)) * sizeof(float)) : 0;
-    const size_t diff = needs_panels(g) ? cnn_align((size_t)(samples * diff_elements(g)) * sizeof(float)) : 0;
+    const size_t diff = copies_panels(g) ? cnn_align((size_t)(samples * diff_elements(g)) * sizeof(float)) : 0;
     const size_t whole = g->pool ? cnn_align((size_t)(samples * g->oh * g->ow * g->oc) * sizeof(float)) : 0;
     const size_t bias = cnn_align((size_t)g->oc * sizeof(float));
     scratch s = {.offsets = (void *)memory, .source = cnn_at(memory, offsets), .bytes = offsets + source};
@@ -116,17 +121,15 @@ static const float *whole_diff(const cnn_call *call, ptrdiff_t n, float *out, co
     return out;
 }
 
-/* diff_dst of one sample as [groups][OH*OW][OCg padded to panels], so that a tile may read whole panels. */
-static const float *padded_diff(const cnn_conv2d_geometry *g, const float *diff, float *restrict out)
+/* diff_dst of one sample in panels [groups][OCg/16][OH*OW][16], unless it is read as it lies. */
+static const float *panels_of_diff(const cnn_conv2d_geometry *g, const float *diff, float *restrict out,
+                                   const cnn_kernels *kernels)
 {
     const ptrdiff_t group_oc = g->oc / g->groups, padded = padded_oc(g), pixels = g->oh * g->ow;
-    if (!needs_panels(g)) return diff;
+    if (!copies_panels(g)) return diff;
     for (ptrdiff_t group = 0; group < g->groups; group++)
-        for (ptrdiff_t p = 0; p < pixels; p++) {
-            float *to = out + (group * pixels + p) * padded;
-            memcpy(to, diff + p * g->oc + group * group_oc, (size_t)group_oc * sizeof *to);
-            memset(to + group_oc, 0, (size_t)(padded - group_oc) * sizeof *to);
-        }
+        kernels->pack_rows(out + group * pixels * padded, diff + group * group_oc, pixels, group_oc, CNN_PANEL, g->oc,
+                           1.0f);
     return out;
 }
 
@@ -136,7 +139,9 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
                         ptrdiff_t last, bool accumulate, const cnn_kernels *kernels)
 {
     const ptrdiff_t columns = is_padded(g) ? source_columns(g) : g->w, rows = samples * g->oh;
-    const ptrdiff_t group_ic = g->ic / g->groups, padded = padded_oc(g);
+    const ptrdiff_t group_ic = g->ic / g->groups, padded = padded_oc(g), map = g->oh * g->ow;
+    const bool packed = copies_panels(g);
+    const ptrdiff_t diff_pixel = packed ? CNN_PANEL : padded, diff_panel = packed ? map * CNN_PANEL : CNN_PANEL;
     /* taps of one kernel row lie side by side unless dilation or groups pull them apart */
     const bool whole_rows = g->groups == 1 && (g->dilation_w == 1 || g->kw == 1);
     const ptrdiff_t runs = whole_rows ? g->kh : g->kh * g->kw, length = whole_rows ? g->kw * group_ic : group_ic;
@@ -144,19 +149,19 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
     for (ptrdiff_t row = 0; row < rows; row++) {
         const ptrdiff_t n = row / g->oh, y = row % g->oh;
         memory->offsets[row] = n * source_elements(g) + y * g->stride_h * columns * g->ic;
-        memory->offsets[rows + row] = n * diff_elements(g) + y * g->ow * padded;
+        memory->offsets[rows + row] = n * diff_elements(g) + y * g->ow * diff_pixel;
     }
     cnn_tile tile = {.a_row = 1,
                      .a_k = g->stride_w * g->ic,
-                     .b_k = padded,
-                     .b_group = CNN_PANEL,
+                     .b_k = diff_pixel,
+                     .b_group = diff_panel,
                      .c_row = CNN_PANEL,
                      .c_group = c->k * CNN_PANEL,
                      .k = g->ow};
     const ptrdiff_t pixels = cnn_min(CHAIN, CHAIN_BYTES / (padded * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t chain = cnn_max(1, pixels / g->ow);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
-        tile.b = diff + group * g->oh * g->ow * padded + panel * CNN_PANEL;
+        tile.b = diff + group * map * padded + panel * diff_panel;
         tile.columns = (int)cnn_min(kernels->tile_groups, last - panel) * CNN_PANEL;
         for (ptrdiff_t top = 0; top < rows; top += chain) {
             tile.segments = cnn_min(chain, rows - top);
@@ -212,12 +217,14 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
 
     ptrdiff_t first, last;
     cnn_share(worker, c.parts * c.slices, &first, &last);
-    for (ptrdiff_t task = first; task < last; task++) {
+    for (ptrdiff_t task = first, slices; task < last; task += slices) {
+        /* all slices of a part that are this worker's: their samples are copied once */
         const ptrdiff_t part = task / c.slices, slice = task % c.slices;
+        slices = cnn_min(c.slices - slice, last - task);
         /* slices are cut between pairs of panels */
         const ptrdiff_t pairs = cnn_ceil_div(c.panels, 2);
         const ptrdiff_t panel = 2 * cnn_part(pairs, c.slices, slice);
-        const ptrdiff_t panel_end = cnn_min(c.panels, 2 * cnn_part(pairs, c.slices, slice + 1));
+        const ptrdiff_t panel_end = cnn_min(c.panels, 2 * cnn_part(pairs, c.slices, slice + slices));
         const ptrdiff_t begin = cnn_part(call->batch, c.parts, part), end = cnn_part(call->batch, c.parts, part + 1);
         float *sums = weights + part * c.weights;
         double *bias_sums = bias + part * g->oc;
@@ -231,7 +238,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
                 float *whole = cnn_at(memory.whole, (size_t)(i * g->oh * g->ow * g->oc) * sizeof *whole);
                 const float *diff = whole_diff(call, n + i, whole, worker->kernels);
                 if (padded) cnn_window_copy(memory.source + i * source_elements(g), image, &window, g->h, g->w, g->ic);
-                const float *sample = padded_diff(g, diff, memory.diff + i * diff_elements(g));
+                const float *sample = panels_of_diff(g, diff, memory.diff + i * diff_elements(g), worker->kernels);
                 if (i == 0) panels = sample;
                 if (slice == 0 && call->operands[1]) add_bias(g, &memory, diff, bias_sums, worker->kernels);
             }
