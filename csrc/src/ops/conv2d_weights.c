@@ -73,10 +73,18 @@ typedef struct scratch {
     size_t bytes;
 } scratch;
 
+/* Elements between pixels of the source as the tiles read it. A copy gets a gap where else the pixels that a tile goes
+ * through would share a few sets of the first-level cache. */
+static ptrdiff_t source_pixel(const cnn_conv2d_geometry *g)
+{
+    enum { FAR_APART = 128 };
+    return is_padded(g) && g->ic % FAR_APART == 0 ? g->ic + CNN_PANEL : g->ic;
+}
+
 /* Elements of one sample as the tiles read it. */
 static ptrdiff_t source_elements(const cnn_conv2d_geometry *g)
 {
-    return is_padded(g) ? source_rows(g) * source_columns(g) * g->ic : g->h * g->w * g->ic;
+    return is_padded(g) ? source_rows(g) * source_columns(g) * source_pixel(g) : g->h * g->w * g->ic;
 }
 
 static ptrdiff_t diff_elements(const cnn_conv2d_geometry *g) { return g->groups * g->oh * g->ow * padded_oc(g); }
@@ -105,6 +113,24 @@ cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry
     const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
     const size_t bias = cnn_align((size_t)(c.parts * g->oc) * sizeof(double));
     return (cnn_workspace){weights + bias, carve(g, c.samples, NULL).bytes};
+}
+
+/* The padded source of one sample. */
+static void copy_source(const cnn_conv2d_geometry *g, const float *image, float *restrict out)
+{
+    const cnn_window window = {-g->pad_top, -g->pad_left, source_rows(g), source_columns(g)};
+    const ptrdiff_t pixel = source_pixel(g);
+    if (pixel == g->ic) {
+        cnn_window_copy(out, image, &window, g->h, g->w, g->ic);
+        return;
+    }
+    memset(out, 0, (size_t)source_elements(g) * sizeof *out);
+    const ptrdiff_t rows = cnn_min(g->h, window.rows - g->pad_top),
+                    columns = cnn_min(g->w, window.columns - g->pad_left);
+    for (ptrdiff_t y = 0; y < rows; y++)
+        for (ptrdiff_t x = 0; x < columns; x++)
+            memcpy(out + ((y + g->pad_top) * window.columns + x + g->pad_left) * pixel, image + (y * g->w + x) * g->ic,
+                   (size_t)g->ic * sizeof *out);
 }
 
 /* diff_dst of sample n, before pooling. */
@@ -142,17 +168,18 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
     const ptrdiff_t group_ic = g->ic / g->groups, padded = padded_oc(g), map = g->oh * g->ow;
     const bool packed = copies_panels(g);
     const ptrdiff_t diff_pixel = packed ? CNN_PANEL : padded, diff_panel = packed ? map * CNN_PANEL : CNN_PANEL;
-    /* taps of one kernel row lie side by side unless dilation or groups pull them apart */
-    const bool whole_rows = g->groups == 1 && (g->dilation_w == 1 || g->kw == 1);
+    const ptrdiff_t pixel = source_pixel(g);
+    /* taps of one kernel row lie side by side unless dilation, groups or a gap pull them apart */
+    const bool whole_rows = g->groups == 1 && pixel == g->ic && (g->dilation_w == 1 || g->kw == 1);
     const ptrdiff_t runs = whole_rows ? g->kh : g->kh * g->kw, length = whole_rows ? g->kw * group_ic : group_ic;
     const ptrdiff_t tiles = cnn_ceil_div(length, kernels->tile_rows);
     for (ptrdiff_t row = 0; row < rows; row++) {
         const ptrdiff_t n = row / g->oh, y = row % g->oh;
-        memory->offsets[row] = n * source_elements(g) + y * g->stride_h * columns * g->ic;
+        memory->offsets[row] = n * source_elements(g) + y * g->stride_h * columns * pixel;
         memory->offsets[rows + row] = n * diff_elements(g) + y * g->ow * diff_pixel;
     }
     cnn_tile tile = {.a_row = 1,
-                     .a_k = g->stride_w * g->ic,
+                     .a_k = g->stride_w * pixel,
                      .b_k = diff_pixel,
                      .b_group = diff_panel,
                      .c_row = CNN_PANEL,
@@ -170,7 +197,7 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
             tile.accumulate = accumulate || top > 0;
             for (ptrdiff_t run = 0; run < runs; run++) {
                 const ptrdiff_t y = whole_rows ? run : run / g->kw, x = whole_rows ? 0 : run % g->kw;
-                const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * g->ic + group * group_ic;
+                const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * pixel + group * group_ic;
                 float *out = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
                 for (ptrdiff_t t = 0; t < tiles; t++) {
                     const ptrdiff_t k = cnn_part(length, tiles, t);
@@ -212,7 +239,6 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     const scratch memory = carve(g, c.samples, worker->scratch);
     float *weights = worker->shared;
     double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
-    const cnn_window window = {-g->pad_top, -g->pad_left, source_rows(g), source_columns(g)};
     const bool padded = is_padded(g);
 
     ptrdiff_t first, last;
@@ -237,7 +263,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
                 const float *image = src + (n + i) * g->h * g->w * g->ic;
                 float *whole = cnn_at(memory.whole, (size_t)(i * g->oh * g->ow * g->oc) * sizeof *whole);
                 const float *diff = whole_diff(call, n + i, whole, worker->kernels);
-                if (padded) cnn_window_copy(memory.source + i * source_elements(g), image, &window, g->h, g->w, g->ic);
+                if (padded) copy_source(g, image, memory.source + i * source_elements(g));
                 const float *sample = panels_of_diff(g, diff, memory.diff + i * diff_elements(g), worker->kernels);
                 if (i == 0) panels = sample;
                 if (slice == 0 && call->operands[1]) add_bias(g, &memory, diff, bias_sums, worker->kernels);
