@@ -18,7 +18,8 @@ enum {
     ENOUGH_TASKS = 16,
     CHAIN = 1024,
     CHAIN_BYTES = 256 << 10,
-    ENOUGH_PIXELS = 64
+    ENOUGH_PIXELS = 128,
+    JOINED_BYTES = 160 << 10
 };
 
 /* How the work is cut: by shape and batch only. */
@@ -29,18 +30,6 @@ typedef struct cut {
     ptrdiff_t weights;       /* elements of one copy of the gradient */
     ptrdiff_t samples;       /* joined */
 } cut;
-
-static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
-{
-    cut c = {.panels = cnn_panels(g->oc / g->groups), .k = g->kh * g->kw * (g->ic / g->groups)};
-    c.weights = g->groups * c.panels * c.k * CNN_PANEL;
-    const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
-    c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
-    c.samples = cnn_min(cnn_max(1, ENOUGH_PIXELS / (g->oh * g->ow)), cnn_ceil_div(batch, c.parts));
-    /* a slice is at least two panels: the widest tile */
-    c.slices = cnn_min(cnn_ceil_div(cnn_cuts(ENOUGH_TASKS), c.parts), cnn_ceil_div(c.panels, 2));
-    return c;
-}
 
 static ptrdiff_t padded_oc(const cnn_conv2d_geometry *g) { return cnn_panels(g->oc / g->groups) * CNN_PANEL; }
 
@@ -85,6 +74,19 @@ static ptrdiff_t source_pixel(const cnn_conv2d_geometry *g)
 static ptrdiff_t source_elements(const cnn_conv2d_geometry *g)
 {
     return is_padded(g) ? source_rows(g) * source_columns(g) * source_pixel(g) : g->h * g->w * g->ic;
+}
+
+static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
+{
+    cut c = {.panels = cnn_panels(g->oc / g->groups), .k = g->kh * g->kw * (g->ic / g->groups)};
+    c.weights = g->groups * c.panels * c.k * CNN_PANEL;
+    const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
+    c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
+    const ptrdiff_t fitting = JOINED_BYTES / (source_elements(g) * (ptrdiff_t)sizeof(float));
+    c.samples = cnn_min(cnn_max(1, cnn_min(fitting, ENOUGH_PIXELS / (g->oh * g->ow))), cnn_ceil_div(batch, c.parts));
+    /* a slice is at least two panels: the widest tile */
+    c.slices = cnn_min(cnn_ceil_div(cnn_cuts(ENOUGH_TASKS), c.parts), cnn_ceil_div(c.panels, 2));
+    return c;
 }
 
 static ptrdiff_t diff_elements(const cnn_conv2d_geometry *g) { return g->groups * g->oh * g->ow * padded_oc(g); }
