@@ -432,6 +432,10 @@ void cnn_ref_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t n,
 /* Busy loop of independent FMAs with the widest vectors of the current instruction set: FLOPs done, for the peak. */
 double cnn_fma_burst(int64_t rounds);
 
+/* Reads `count` floats, but for a rest of less than 64, `rounds` times; each of cnn_get_threads() workers reads its own
+ * share from front to back. Bytes read, for the bandwidth of the cache or memory that they are in. */
+double cnn_read_burst(const float *src, ptrdiff_t count, int64_t rounds);
+
 #ifdef __cplusplus
 }
 #endif

@@ -93,13 +93,3 @@ const cnn_kernels *cnn_kernels_current(bool *reference)
     *reference = now->reference;
     return now->kernels;
 }
-
-double cnn_fma_burst(int64_t rounds)
-{
-    bool reference;
-    const cnn_kernels *kernels = cnn_kernels_current(&reference);
-    float sink = 0.0f;
-    if (!kernels) return 0.0;
-    kernels->fma_burst(rounds, &sink);
-    return 2.0 * (double)rounds * kernels->fma_chains * kernels->vector_width;
-}

@@ -35,6 +35,8 @@ typedef struct cnn_tile {
     bool accumulate, relu;
 } cnn_tile;
 
+enum { CNN_READ_STEP = 64 }; /* elements that read_burst reads together */
+
 /* sums[r][j] += sum over items of values[i] * src[offsets[i] + r*src_row + j], r < rows, j < columns, in an order that
  * depends on the three counts only. `columns` is a multiple of CNN_PANEL, and src is readable up to there. */
 typedef struct cnn_gather {
@@ -140,6 +142,7 @@ enum { CNN_NORM_COLUMNS = 1024 };
       (float *restrict dst, const float *restrict top, const float *restrict bottom, ptrdiff_t count, ptrdiff_t step))   \
     X(few_rows, (const cnn_few_rows *product))                                                                           \
     X(fma_burst, (int64_t rounds, float *sink))                                                                          \
+    X(read_burst, (const float *src, ptrdiff_t count, int64_t rounds, float *sink))                                      \
     /* dst[j] += sum over rows of src[row*stride + j], j < columns; rows in order */                                     \
     X(add_rows, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))   \
     /* dst[i] = sum over parts of src[part*stride + i], parts in order */                                                \

@@ -28,6 +28,8 @@ void suite_dispatch(void)
         test_begin("set_isa %s", name);
         test_expect(cnn_set_isa(name) == CNN_OK && strcmp(cnn_get_isa(), name) == 0, "it is %s", cnn_get_isa());
         test_expect(cnn_fma_burst(10) > 0.0, "no FLOPs");
+        const float numbers[130] = {0};
+        test_expect(cnn_read_burst(numbers, 130, 3) == 3 * 128 * sizeof *numbers, "not 128 floats three times");
         test_end();
         if (strcmp(name, before) != 0 && strcmp(name, "reference") != 0) check_all_ops();
     }

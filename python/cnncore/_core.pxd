@@ -215,3 +215,4 @@ cdef extern from "cnn.h" nogil:
                        const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c,
                        ptrdiff_t ldc)
     double cnn_fma_burst(int64_t rounds)
+    double cnn_read_burst(const float *src, ptrdiff_t count, int64_t rounds)

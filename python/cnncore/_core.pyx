@@ -655,6 +655,16 @@ def fma_burst(int64_t rounds):
     return flops
 
 
+def read_burst(const float[::1] values, int64_t rounds):
+    """Read float32 values (n,), all but a rest below 64, a share by each thread of the team; returns the bytes read."""
+    cdef double size = 0.0
+    cdef const float *src = &values[0] if len(values) else NULL
+    cdef ptrdiff_t count = len(values)
+    with nogil:
+        size = cnn_read_burst(src, count, rounds)
+    return size
+
+
 def sgemm(a, b, *, bint transpose_a=False, bint transpose_b=False, float alpha=1.0, float beta=0.0, out=None,
           bint reference=False):
     """alpha * op(a) @ op(b) + beta * out, float32; a, b and out are 2-D with unit stride in the last axis.

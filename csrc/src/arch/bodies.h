@@ -4,6 +4,7 @@
 #define CNN_ARCH_BODIES_H
 
 #include "bodies/activation.h"
+#include "bodies/burst.h"
 #include "bodies/dropout.h"
 #include "bodies/few_rows.h"
 #include "bodies/gemm_tile.h"

@@ -190,23 +190,4 @@ static void gemm_tile(const cnn_tile *t)
     }
 }
 
-/* Independent FMA chains in registers: the peak that GFLOP/s are held against. 2 FLOPs per lane, chain and round. */
-static void fma_burst(int64_t rounds, float *sink)
-{
-    simd_float chain[SIMD_FMA_CHAINS];
-    const simd_float scale = simd_set1(0.999f), step = simd_set1(1e-3f);
-#pragma GCC unroll 16
-    for (int i = 0; i < SIMD_FMA_CHAINS; i++) chain[i] = simd_set1(1.0f + (float)i);
-    for (int64_t r = 0; r < rounds; r++) {
-#pragma GCC unroll 16
-        for (int i = 0; i < SIMD_FMA_CHAINS; i++) chain[i] = simd_fma(chain[i], scale, step);
-    }
-    simd_float total = simd_zero();
-#pragma GCC unroll 16
-    for (int i = 0; i < SIMD_FMA_CHAINS; i++) total = simd_add(total, chain[i]);
-    float lanes[SIMD_WIDTH];
-    simd_store(lanes, total);
-    *sink += lanes[0];
-}
-
 #endif
