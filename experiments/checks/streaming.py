@@ -4,8 +4,8 @@
 
 A fully connected layer uses each weight once for an image: it can be no faster than its weights arrive. Rounds
 alternate between predictions, of which the time of these layers is taken, and pure reads of as many bytes by the same
-team, each worker its own share again and again, as in predictions that follow each other: from a cache where the weights
-fit one. What a layer streams is its weights alone.
+team, each worker its own share again and again, as in predictions that follow each other: from a cache where the
+weights fit one. What a layer streams is its weights alone.
 """
 
 from __future__ import annotations
