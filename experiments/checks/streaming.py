@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from engine.cli import run
 from engine.errors import UserError
 from experiments.checks.determinism import names, require_team
+from experiments.checks.scaling import thread_counts
 from experiments.networks import Measured, chosen
 from experiments.stats import Spread, spread
 
@@ -119,21 +120,13 @@ def check(options: argparse.Namespace) -> int:
     return 1 if missed else 0
 
 
-def counts(text: str) -> tuple[int, ...]:
-    """Thread counts separated by commas."""
-    numbers = tuple(int(each) for each in text.split(",") if each)
-    if not numbers or any(number < 1 for number in numbers):
-        raise ValueError(text)
-    return numbers
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.checks.streaming",
         description="Hold layers that stream their weights against the bandwidth of the cache, for one image.",
     )
     parser.add_argument("--networks", type=names, default=("model3",), metavar="A,B", help="default: model3")
-    parser.add_argument("--threads", type=counts, default=(1, 2), metavar="M,N", help="default: 1,2")
+    parser.add_argument("--threads", type=thread_counts, default=(1, 2), metavar="M,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=40, help="default: 40")
     options = parser.parse_args(arguments)
     return run(lambda: check(options))

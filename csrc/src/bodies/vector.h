@@ -71,4 +71,28 @@ static inline ptrdiff_t simd_pack(float *p, simd_mask mask, simd_float v)
 }
 #endif
 
+#ifndef SIMD_NATIVE_TRANSPOSE
+/* Perfect shuffles: after log2(SIMD_WIDTH) rounds of interleaving row i with row i + SIMD_WIDTH / 2, rows are columns. */
+static inline void simd_transpose(simd_float block[SIMD_WIDTH])
+{
+    enum { HALF = SIMD_WIDTH / 2 };
+    int32_t low[SIMD_WIDTH], high[SIMD_WIDTH];
+    for (int i = 0; i < SIMD_WIDTH; i++) {
+        low[i] = i / 2 + i % 2 * SIMD_WIDTH;
+        high[i] = low[i] + HALF;
+    }
+#pragma GCC unroll 4
+    for (int width = 1; width < SIMD_WIDTH; width *= 2) {
+        simd_float next[SIMD_WIDTH];
+#pragma GCC unroll 16
+        for (int i = 0; i < HALF; i++) {
+            next[2 * i] = simd_permute2(block[i], block[i + HALF], low);
+            next[2 * i + 1] = simd_permute2(block[i], block[i + HALF], high);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < SIMD_WIDTH; i++) block[i] = next[i];
+    }
+}
+#endif
+
 #endif
