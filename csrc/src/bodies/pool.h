@@ -85,11 +85,38 @@ static void pool_2x2_narrow(float *restrict dst, uint8_t *restrict argmax, const
     }
 }
 
+/* Channels that fill whole vectors. What is asked of it is known when compiled: without taps little is left to do. */
+static inline __attribute__((always_inline)) void pool_2x2_whole(float *restrict dst, uint8_t *restrict argmax,
+                                                                 const float *restrict top,
+                                                                 const float *restrict bottom, ptrdiff_t pooled,
+                                                                 ptrdiff_t c, const bool relu, const bool taps)
+{
+    for (ptrdiff_t p = 0; p < pooled; p++) {
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const pool_best best = pool_of_four(simd_load(top + i), simd_load(top + c + i), simd_load(bottom + i),
+                                                simd_load(bottom + c + i), relu);
+            simd_store(dst + i, best.value);
+            if (taps) simd_store_bytes(argmax + i, best.tap, SIMD_WIDTH);
+        }
+        dst += c;
+        if (taps) argmax += c;
+        top += 2 * c;
+        bottom += 2 * c;
+    }
+}
+
 static void pool_2x2(float *restrict dst, uint8_t *restrict argmax, const float *restrict top,
                      const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu)
 {
     if (c <= SIMD_WIDTH / 2) {
         pool_2x2_narrow(dst, argmax, top, bottom, pooled, c, relu);
+        return;
+    }
+    if (c % SIMD_WIDTH == 0) {
+        if (argmax && relu) pool_2x2_whole(dst, argmax, top, bottom, pooled, c, true, true);
+        if (argmax && !relu) pool_2x2_whole(dst, argmax, top, bottom, pooled, c, false, true);
+        if (!argmax && relu) pool_2x2_whole(dst, argmax, top, bottom, pooled, c, true, false);
+        if (!argmax && !relu) pool_2x2_whole(dst, argmax, top, bottom, pooled, c, false, false);
         return;
     }
     for (ptrdiff_t p = 0; p < pooled; p++)

@@ -1,21 +1,20 @@
-/* General matrix product, blocked for the caches: Goto & van de Geijn 2008, Anatomy of High-Performance Matrix
- * Multiplication.
+/* General matrix product, blocked for the caches as in Goto & van de Geijn 2008, Anatomy of High-Performance Matrix
+ * Multiplication, with the roles of A and B exchanged.
  *
- * A block of B (BLOCK_K x BLOCK_N) is packed once for the team and lies in L3; each worker packs blocks of rows of A,
- * which stay in its L2 while the panels of B pass by. BLOCK_K is longer than L1 would have it: each visit to a tile of C
- * touches as many pages as the tile has rows, and with blocks of 256 those visits cost a sixth of the time. An element
- * of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
+ * A block of B (BLOCK_K x BLOCK_N) is packed by the team and stays in L2. A tile of rows of A meets all panels of it
+ * before the next tile comes: so C is written along its rows, and A is read where it lies unless it is transposed. An
+ * element of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "team.h"
 
 enum {
-    BLOCK_N = 2048,
-    BLOCK_K = 768,
-    BLOCK_A = 96 * 1024,        /* elements of a block of A: less than half of a small L2 */
-    LEAST_PACKED = 1024,        /* columns of C from which A is packed: it is read once for each panel of them */
-    PACKED_PANELS = 8,          /* panels of B packed together: 512 bytes of each row of B in one go */
+    BLOCK_K = 1024,             /* long: with every block of K each line of C comes and goes once */
+    BLOCK_N = 256,              /* columns: a block of B is as large as a small L2, and passes through it in order */
+    PACKED_PANELS = 4,          /* panels of B packed together: 256 bytes of each row of B in one go */
+    SLAB = 8,                   /* tiles of a transposed A that are packed together */
+    AHEAD = 8,                  /* lines of each row of A fetched ahead; once it runs, the hardware follows */
     LEAST_TILES_PER_WORKER = 8, /* rows are shared where all get so many, else columns, if there are more of them */
 };
 
@@ -27,7 +26,7 @@ typedef struct product {
     float alpha, beta, *c;
 } product;
 
-/* A block of op(B) and where it stands. */
+/* A block of alpha * op(B) and where it stands. */
 typedef struct block_of_b {
     ptrdiff_t column, n, k0, k;
     const float *packed; /* [n/16][k][16] */
@@ -45,8 +44,6 @@ static ptrdiff_t tiles_of(const product *p, const cnn_kernels *kernels)
     return cnn_ceil_div(p->m, kernels->tile_rows);
 }
 
-static ptrdiff_t tiles_per_block(const cnn_kernels *kernels, ptrdiff_t k) { return BLOCK_A / (kernels->tile_rows * k); }
-
 static piece piece_of(const product *p, ptrdiff_t n, const cnn_worker *worker)
 {
     const ptrdiff_t tiles = tiles_of(p, worker->kernels);
@@ -59,7 +56,7 @@ static piece piece_of(const product *p, ptrdiff_t n, const cnn_worker *worker)
     return part;
 }
 
-/* Columns [column, column + n) and rows [k0, k0 + k) of op(B) as panels [n/16][k][16], zero outside. */
+/* Columns [column, column + n) and rows [k0, k0 + k) of alpha * op(B) as panels [n/16][k][16], zero outside. */
 static void pack_b(const product *p, const block_of_b *block, float *packed, const cnn_worker *worker)
 {
     ptrdiff_t first, last;
@@ -71,24 +68,11 @@ static void pack_b(const product *p, const block_of_b *block, float *packed, con
         float *out = packed + from * block->k;
         if (p->transpose_b)
             worker->kernels->pack_columns(out, p->b + column * p->ldb + block->k0, to - from, block->k, CNN_PANEL,
-                                          p->ldb, 1.0f);
+                                          p->ldb, p->alpha);
         else
             worker->kernels->pack_rows(out, p->b + block->k0 * p->ldb + column, block->k, to - from, CNN_PANEL, p->ldb,
-                                       1.0f);
+                                       p->alpha);
     }
-}
-
-/* Whether A is copied to the order in which it is read, or read where it lies, one row after the other. */
-static bool packs_a(const product *p) { return p->transpose_a || p->alpha != 1.0f || p->n >= LEAST_PACKED; }
-
-/* Rows [row, row + rows) of alpha * op(A) as [k][rows]. */
-static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *packed,
-                   const cnn_kernels *kernels)
-{
-    if (p->transpose_a)
-        kernels->pack_rows(packed, p->a + block->k0 * p->lda + row, block->k, rows, rows, p->lda, p->alpha);
-    else
-        kernels->pack_columns(packed, p->a + row * p->lda + block->k0, rows, block->k, rows, p->lda, p->alpha);
 }
 
 /* beta = 0 overwrites: C may hold NaN. */
@@ -102,13 +86,22 @@ static void scale_c(const product *p, const cnn_worker *worker)
     }
 }
 
-/* Tiles [begin, end) of rows, whose A is packed unless it is read in place, by the pairs of panels of `part`. */
-static void multiply_rows(const product *p, const block_of_b *block, const piece *part, ptrdiff_t begin, ptrdiff_t end,
-                          const float *packed, const cnn_kernels *kernels)
+/* Rows [row, row + rows) of op(A) as [k][rows], for a transposed A. */
+static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *packed,
+                   const cnn_kernels *kernels)
 {
+    kernels->pack_rows(packed, p->a + block->k0 * p->lda + row, block->k, rows, rows, p->lda, 1.0f);
+}
+
+/* The worker's piece of C += A * block. */
+static void multiply_block(const product *p, const block_of_b *block, const cnn_worker *worker)
+{
+    const cnn_kernels *kernels = worker->kernels;
+    const piece part = piece_of(p, block->n, worker);
     const ptrdiff_t tiles = tiles_of(p, kernels), width = kernels->tile_groups * CNN_PANEL;
-    const bool packs = packs_a(p);
-    cnn_tile tile = {.a_row = packs ? 1 : p->lda,
+    const ptrdiff_t slab_tile = kernels->tile_rows * block->k;
+    float *const slab = worker->scratch;
+    cnn_tile tile = {.a_row = p->transpose_a ? 1 : p->lda,
                      .b_k = CNN_PANEL,
                      .b_group = block->k * CNN_PANEL,
                      .c_row = p->ldc,
@@ -118,36 +111,27 @@ static void multiply_rows(const product *p, const block_of_b *block, const piece
                      .a_offset = no_offset,
                      .b_offset = no_offset,
                      .accumulate = block->k0 > 0 || p->beta != 0.0f};
-    for (ptrdiff_t pair = part->first_pair; pair < part->last_pair; pair++) {
-        const ptrdiff_t j = pair * width;
-        tile.b = block->packed + j * block->k;
-        tile.columns = (int)cnn_min(width, block->n - j);
-        for (ptrdiff_t t = begin; t < end; t++) {
-            const ptrdiff_t row = cnn_part(p->m, tiles, t);
-            tile.rows = cnn_part(p->m, tiles, t + 1) - row;
-            tile.a = packs ? packed + (t - begin) * kernels->tile_rows * block->k : p->a + row * p->lda + block->k0;
-            tile.a_k = packs ? tile.rows : 1;
+    for (ptrdiff_t t = part.first_tile; t < part.last_tile; t++) {
+        const ptrdiff_t row = cnn_part(p->m, tiles, t), at = (t - part.first_tile) % SLAB;
+        if (p->transpose_a && at == 0)
+            for (ptrdiff_t i = t; i < cnn_min(t + SLAB, part.last_tile); i++)
+                pack_a(p, cnn_part(p->m, tiles, i), cnn_part(p->m, tiles, i + 1) - cnn_part(p->m, tiles, i), block,
+                       slab + (i - t) * slab_tile, kernels);
+        tile.rows = cnn_part(p->m, tiles, t + 1) - row;
+        tile.a = p->transpose_a ? slab + at * slab_tile : p->a + row * p->lda + block->k0;
+        tile.a_k = p->transpose_a ? tile.rows : 1;
+        const ptrdiff_t coming =
+            p->transpose_a || t + 1 == part.last_tile ? 0 : cnn_part(p->m, tiles, t + 2) - row - tile.rows;
+        for (ptrdiff_t pair = part.first_pair; pair < part.last_pair; pair++) {
+            const ptrdiff_t j = pair * width, next = pair - part.first_pair;
+            if (next < coming)
+                for (ptrdiff_t line = 0; line < AHEAD; line++)
+                    __builtin_prefetch(tile.a + (tile.rows + next) * p->lda + line * CNN_PANEL);
+            tile.b = block->packed + j * block->k;
+            tile.columns = (int)cnn_min(width, block->n - j);
             tile.c = p->c + row * p->ldc + block->column + j;
             kernels->gemm_tile(&tile);
         }
-    }
-}
-
-static void multiply_block(const product *p, const block_of_b *block, const cnn_worker *worker)
-{
-    const cnn_kernels *kernels = worker->kernels;
-    const piece part = piece_of(p, block->n, worker);
-    const ptrdiff_t tiles = tiles_of(p, kernels), mine = part.last_tile - part.first_tile;
-    const ptrdiff_t parts = cnn_ceil_div(mine, tiles_per_block(kernels, block->k));
-    float *packed = worker->scratch;
-    for (ptrdiff_t i = 0; i < parts && part.first_pair < part.last_pair; i++) {
-        const ptrdiff_t begin = part.first_tile + cnn_part(mine, parts, i);
-        const ptrdiff_t end = part.first_tile + cnn_part(mine, parts, i + 1);
-        for (ptrdiff_t t = begin; packs_a(p) && t < end; t++) {
-            const ptrdiff_t row = cnn_part(p->m, tiles, t), rows = cnn_part(p->m, tiles, t + 1) - row;
-            pack_a(p, row, rows, block, packed + (t - begin) * kernels->tile_rows * block->k, kernels);
-        }
-        multiply_rows(p, block, &part, begin, end, packed, kernels);
     }
 }
 
@@ -169,7 +153,7 @@ static void multiply(const cnn_worker *worker, void *context)
         }
 }
 
-/* Elements of a packed block of B and of one worker's block of A, for a product of this shape. */
+/* Elements of a packed block of B and of one worker's slab of a transposed A, for a product of this shape. */
 static ptrdiff_t shared_count(const product *p)
 {
     return cnn_min(p->k, BLOCK_K) * cnn_ceil_div(cnn_min(p->n, BLOCK_N), CNN_PANEL) * CNN_PANEL;
@@ -177,8 +161,7 @@ static ptrdiff_t shared_count(const product *p)
 
 static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
 {
-    if (!packs_a(p)) return 0;
-    return cnn_min(tiles_of(p, kernels) * kernels->tile_rows * cnn_min(p->k, BLOCK_K), BLOCK_A);
+    return p->transpose_a ? SLAB * kernels->tile_rows * cnn_min(p->k, BLOCK_K) : 0;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
