@@ -24,7 +24,7 @@ Features = tuple[float, ...]
 CACHE_BYTES = 1 << 20
 
 # How csrc/src/ops/winograd.c and winograd_weights.c cut their work, as far as it decides what is read how often.
-BLOCK, BLOCK_OF_MANY, MANY_CHANNELS = 28, 42, 128
+BLOCK, BLOCK_OF_MANY, MANY_CHANNELS = 18, 42, 128
 CHUNK, CHANNELS = 96, 128
 
 # From how many channels on, and where lists are less work, conv2d_pick.c leaves a gradient to the lists.

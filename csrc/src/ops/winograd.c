@@ -7,12 +7,24 @@
 #include "ops/winograd.h"
 
 /* Tiles of a block: enough that the filters, which every block reads again, come in slower than they are used; few
- * enough that a block's transformed patches stay in the second-level cache. Many channels need the former more. */
-enum { BLOCK = 28, BLOCK_OF_MANY = 42, MANY_CHANNELS = 128, ENOUGH_TASKS = 8 };
+ * enough that a block's patches and products stay near, and whole register tiles. Many channels need the former more.
+ * A handful of blocks may be larger where that makes them even in number, for two workers. */
+enum { BLOCK = 18, LARGEST_BLOCK = 28, BLOCK_OF_MANY = 42, MANY_CHANNELS = 128, ENOUGH_TASKS = 8 };
 
 /* A lone block is halved, so that two workers need not both transform all of it, where the filters that both then read
  * stay in the second-level cache, and where the halves still fill register tiles. */
 enum { SMALL_FILTERS = 512 << 10, HALVED_TILES = 8 };
+
+static ptrdiff_t largest_block(ptrdiff_t ic) { return ic < MANY_CHANNELS ? LARGEST_BLOCK : BLOCK_OF_MANY; }
+
+static ptrdiff_t blocks_of(ptrdiff_t tiles, ptrdiff_t ic, ptrdiff_t filter_bytes)
+{
+    const ptrdiff_t largest = largest_block(ic);
+    if (tiles <= largest) return tiles >= HALVED_TILES && filter_bytes <= SMALL_FILTERS ? 2 : 1;
+    const ptrdiff_t blocks = cnn_ceil_div(tiles, ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY);
+    const bool odd = blocks % 2 == 1 && blocks < ENOUGH_TASKS;
+    return odd && cnn_ceil_div(tiles, blocks - 1) <= largest ? blocks - 1 : blocks;
+}
 
 /* What a pass computes: a correlation with stride 1 of `src`, with `pad` zeros before, to a map (OH, OW, OC). */
 typedef struct pass {
@@ -39,12 +51,10 @@ static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdif
              .alpha = tile + kernel - 1,
              .pairs = cnn_ceil_div(oc, WINOGRAD_COLUMNS),
              .row = cnn_winograd_row(ic)};
-    const ptrdiff_t block = ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY;
-    c.blocks = cnn_ceil_div(c.grid.count, block);
     const ptrdiff_t filters = c.alpha * c.alpha * c.pairs * WINOGRAD_COLUMNS * ic * (ptrdiff_t)sizeof(float);
-    if (c.blocks == 1 && c.grid.count >= HALVED_TILES && filters <= SMALL_FILTERS) c.blocks = 2;
+    c.blocks = blocks_of(c.grid.count, ic, filters);
     c.ranges = cnn_min(c.pairs, cnn_ceil_div(ENOUGH_TASKS, c.blocks));
-    c.largest = cnn_min(block, c.grid.count);
+    c.largest = cnn_min(largest_block(ic), c.grid.count);
     c.patch = cnn_winograd_stride(c.alpha * c.alpha, c.row);
     c.product = cnn_winograd_stride(c.alpha * c.alpha, WINOGRAD_COLUMNS);
     return c;
