@@ -102,11 +102,10 @@ static void transform_patches(const pass *p, const cut *c, const scratch *memory
                                 .part = WINOGRAD_ALL,
                                 .position = c->row,
                                 .panel = CNN_PANEL};
-    for (ptrdiff_t t = first; t < last; t++) {
-        const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
-        const ptrdiff_t top = t / c->grid.columns % c->grid.rows * p->tile - p->pad_top;
-        const ptrdiff_t left = t % c->grid.columns * p->tile - p->pad_left;
-        cnn_winograd_aim(&patch, &p->src, zeros, n, top, left, c->alpha, 0);
+    cnn_winograd_place at = cnn_winograd_place_of(&c->grid, first);
+    for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &at)) {
+        const ptrdiff_t top = at.row * p->tile - p->pad_top, left = at.column * p->tile - p->pad_left;
+        cnn_winograd_aim(&patch, &p->src, zeros, at.n, top, left, c->alpha, 0);
         patch.dst = memory->patches + (t - first) * c->patch;
         kernels->winograd_input(&patch);
     }
@@ -155,10 +154,10 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrd
                               .kernel = p->kernel,
                               .relu = p->relu,
                               .pool = p->pool};
-    for (ptrdiff_t t = first; t < last; t++) {
-        const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
-        const ptrdiff_t top = t / c->grid.columns % c->grid.rows * size, left = t % c->grid.columns * size;
-        const ptrdiff_t at = ((n * h + top) * w + left) * p->oc + channel;
+    cnn_winograd_place place = cnn_winograd_place_of(&c->grid, first);
+    for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &place)) {
+        const ptrdiff_t top = place.row * size, left = place.column * size;
+        const ptrdiff_t at = ((place.n * h + top) * w + left) * p->oc + channel;
         tile.src = memory->products + (t - first) * c->product;
         tile.rows = cnn_min(size, h - top);
         tile.columns = cnn_min(size, w - left);

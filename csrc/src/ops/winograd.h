@@ -46,16 +46,17 @@ static inline void cnn_winograd_aim(cnn_winograd_patch *patch, const cnn_winogra
                                     ptrdiff_t size, ptrdiff_t channel)
 {
     const bool pooled = map->argmax != NULL;
-    const ptrdiff_t step = pooled ? 2 : 1, h = map->h / step, w = map->w / step; /* as stored */
+    const ptrdiff_t h = map->h >> pooled, w = map->w >> pooled; /* as stored */
     patch->first = cnn_max(0, -left);
-    patch->last = cnn_min(size, w * step - left);
+    patch->last = cnn_min(size, (w << pooled) - left);
     patch->pooled = pooled;
     patch->tap = (int)((top & 1) * 2 + ((left + patch->first) & 1));
     patch->pixel = map->c;
+    const ptrdiff_t column = (left + patch->first) >> pooled;
     for (ptrdiff_t i = 0; i < size; i++) {
         const ptrdiff_t y = top + i;
-        const bool inside = y >= 0 && y < h * step && patch->first < patch->last;
-        const ptrdiff_t at = inside ? ((n * h + y / step) * w + (left + patch->first) / step) * map->c + channel : 0;
+        const bool inside = y >= 0 && y < h << pooled && patch->first < patch->last;
+        const ptrdiff_t at = inside ? ((n * h + (y >> pooled)) * w + column) * map->c + channel : 0;
         patch->row[i] = inside ? map->data + at : zeros->data;
         if (pooled) patch->argmax[i] = inside ? map->argmax + at : zeros->argmax;
     }
@@ -70,6 +71,24 @@ static inline cnn_winograd_grid cnn_winograd_grid_of(ptrdiff_t oh, ptrdiff_t ow,
 {
     const ptrdiff_t rows = cnn_ceil_div(oh, tile), columns = cnn_ceil_div(ow, tile);
     return (cnn_winograd_grid){rows, columns, batch * rows * columns};
+}
+
+typedef struct cnn_winograd_place {
+    ptrdiff_t n, row, column; /* sample, row and column of tiles in it */
+} cnn_winograd_place;
+
+static inline cnn_winograd_place cnn_winograd_place_of(const cnn_winograd_grid *grid, ptrdiff_t t)
+{
+    return (cnn_winograd_place){t / (grid->rows * grid->columns), t / grid->columns % grid->rows, t % grid->columns};
+}
+
+static inline void cnn_winograd_next(const cnn_winograd_grid *grid, cnn_winograd_place *place)
+{
+    if (++place->column < grid->columns) return;
+    place->column = 0;
+    if (++place->row < grid->rows) return;
+    place->row = 0;
+    place->n++;
 }
 
 /* Channels of a row of transformed values: whole panels. */

@@ -106,13 +106,13 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
     of_diff.position = c->diff_position;
     of_diff.panel = c->chunk * CNN_PANEL;
     of_diff.sums = rows == 0 ? bias : NULL;
-    for (ptrdiff_t t = first; t < last; t++) {
-        const ptrdiff_t n = t / (c->grid.rows * c->grid.columns);
-        const ptrdiff_t top = t / c->grid.columns % c->grid.rows * g->tile, left = t % c->grid.columns * g->tile;
-        cnn_winograd_aim(&of_source, &source, zeros, n, top - g->pad_top, left - g->pad_left, c->alpha, ic);
+    cnn_winograd_place at = cnn_winograd_place_of(&c->grid, first);
+    for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &at)) {
+        const ptrdiff_t top = at.row * g->tile, left = at.column * g->tile;
+        cnn_winograd_aim(&of_source, &source, zeros, at.n, top - g->pad_top, left - g->pad_left, c->alpha, ic);
         of_source.dst = memory->source + (t - first) * c->ic_block;
         kernels->winograd_input(&of_source);
-        cnn_winograd_aim(&of_diff, &diff, zeros, n, top, left, g->tile, oc);
+        cnn_winograd_aim(&of_diff, &diff, zeros, at.n, top, left, g->tile, oc);
         of_diff.dst = memory->diff + (t - first) * CNN_PANEL;
         kernels->winograd_diff(&of_diff);
     }
