@@ -221,20 +221,24 @@ cnn_workspace cnn_linear_backward_weights_workspace(const cnn_geometry *geometry
 /* diff_dst in panels [ceil(N/16)][M][16] and, from one worker, the gradient of the bias. */
 static void pack_diff(const cnn_call *call, float *restrict out, const cnn_worker *worker)
 {
+    enum { TOGETHER = 4 }; /* panels: rows of diff_dst a power of two apart share one cache set */
     const cnn_linear_geometry *g = &call->geometry->linear;
     float *diff_bias = call->operands[1];
     const float *diff_dst = call->operands[3];
     ptrdiff_t first, last;
     cnn_share(worker, cnn_panels(g->n), &first, &last);
-    for (ptrdiff_t panel = first; panel < last; panel++) {
-        const ptrdiff_t column = panel * CNN_PANEL, columns = cnn_min(CNN_PANEL, g->n - column);
-        double sums[CNN_PANEL] = {0};
-        for (ptrdiff_t m = 0; m < call->batch; m++) {
-            float *to = out + (panel * call->batch + m) * CNN_PANEL;
-            for (ptrdiff_t i = 0; i < CNN_PANEL; i++) to[i] = i < columns ? diff_dst[m * g->n + column + i] : 0.0f;
-            for (ptrdiff_t i = 0; i < CNN_PANEL; i++) sums[i] += (double)to[i];
+    for (ptrdiff_t group = first; group < last; group += TOGETHER) {
+        const ptrdiff_t end = cnn_min(group + TOGETHER, last), column = group * CNN_PANEL;
+        worker->kernels->pack_rows(out + column * call->batch, diff_dst + column, call->batch,
+                                   cnn_min(end * CNN_PANEL, g->n) - column, CNN_PANEL, g->n, 1.0f);
+        for (ptrdiff_t panel = group; diff_bias && panel < end; panel++) {
+            const float *from = out + panel * call->batch * CNN_PANEL;
+            double sums[CNN_PANEL] = {0};
+            for (ptrdiff_t m = 0; m < call->batch; m++, from += CNN_PANEL)
+                for (ptrdiff_t i = 0; i < CNN_PANEL; i++) sums[i] += (double)from[i];
+            for (ptrdiff_t i = 0; i < cnn_min(CNN_PANEL, g->n - panel * CNN_PANEL); i++)
+                diff_bias[panel * CNN_PANEL + i] = (float)sums[i];
         }
-        for (ptrdiff_t i = 0; diff_bias && i < columns; i++) diff_bias[column + i] = (float)sums[i];
     }
 }
 
