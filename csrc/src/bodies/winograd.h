@@ -162,7 +162,8 @@ WINOGRAD_INLINE void winograd_store(const cnn_winograd_tile *t, simd_float v, pt
     }
 }
 
-WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int tile, const int kernel, const bool pool)
+WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int tile, const int kernel, const bool pool,
+                                        const bool taps)
 {
     enum { MOST = WINOGRAD_MOST };
     const int alpha = tile + kernel - 1;
@@ -205,7 +206,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
                 const pool_best best = pool_of_four(y[2 * i][2 * j], y[2 * i][2 * j + 1], y[2 * i + 1][2 * j],
                                                     y[2 * i + 1][2 * j + 1], t->relu);
                 const ptrdiff_t at = i * dst_row + j * dst_pixel + channel;
-                pool_store(t->dst + at, t->argmax ? t->argmax + at : NULL, best, left, left);
+                pool_store(t->dst + at, taps ? t->argmax + at : NULL, best, left, left);
             }
         }
     }
@@ -214,10 +215,12 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
 static void winograd_output(const cnn_winograd_tile *t)
 {
     assert(!t->pool || !t->mask);
-    if (t->pool)
-        WINOGRAD_DISPATCH(winograd_tile_body, t, true);
+    if (t->pool && t->argmax)
+        WINOGRAD_DISPATCH(winograd_tile_body, t, true, true);
+    else if (t->pool)
+        WINOGRAD_DISPATCH(winograd_tile_body, t, true, false);
     else
-        WINOGRAD_DISPATCH(winograd_tile_body, t, false);
+        WINOGRAD_DISPATCH(winograd_tile_body, t, false, false);
 }
 
 /* ---- filters ---------------------------------------------------------------------------------------------------- */
