@@ -174,7 +174,6 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
     /* taps of one kernel row lie side by side unless dilation, groups or a gap pull them apart */
     const bool whole_rows = g->groups == 1 && pixel == g->ic && (g->dilation_w == 1 || g->kw == 1);
     const ptrdiff_t runs = whole_rows ? g->kh : g->kh * g->kw, length = whole_rows ? g->kw * group_ic : group_ic;
-    const ptrdiff_t tiles = cnn_ceil_div(length, kernels->tile_rows);
     for (ptrdiff_t row = 0; row < rows; row++) {
         const ptrdiff_t n = row / g->oh, y = row % g->oh;
         memory->offsets[row] = n * source_elements(g) + y * g->stride_h * columns * pixel;
@@ -186,7 +185,8 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
                      .b_group = diff_panel,
                      .c_row = CNN_PANEL,
                      .c_group = c->k * CNN_PANEL,
-                     .k = g->ow};
+                     .k = g->ow,
+                     .rows = length};
     const ptrdiff_t pixels = cnn_min(CHAIN, CHAIN_BYTES / (padded * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t chain = cnn_max(1, pixels / g->ow);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
@@ -200,14 +200,9 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
             for (ptrdiff_t run = 0; run < runs; run++) {
                 const ptrdiff_t y = whole_rows ? run : run / g->kw, x = whole_rows ? 0 : run % g->kw;
                 const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * pixel + group * group_ic;
-                float *out = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
-                for (ptrdiff_t t = 0; t < tiles; t++) {
-                    const ptrdiff_t k = cnn_part(length, tiles, t);
-                    tile.a = at + k;
-                    tile.c = out + k * CNN_PANEL;
-                    tile.rows = cnn_part(length, tiles, t + 1) - k;
-                    kernels->gemm_tile(&tile);
-                }
+                tile.a = at;
+                tile.c = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
+                kernels->gemm_tile(&tile);
             }
         }
     }

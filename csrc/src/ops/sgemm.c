@@ -6,6 +6,7 @@
  * element of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "team.h"
 
@@ -13,7 +14,7 @@ enum {
     BLOCK_K = 1024,             /* long: with every block of K each line of C comes and goes once */
     BLOCK_N = 256,              /* columns: a block of B is as large as a small L2, and passes through it in order */
     PACKED_PANELS = 4,          /* panels of B packed together: 256 bytes of each row of B in one go */
-    SLAB = 8,                   /* tiles of a transposed A that are packed together */
+    STACK = 4,                  /* tiles of rows that go along together */
     AHEAD = 8,                  /* lines of each row of A fetched ahead; once it runs, the hardware follows */
     LEAST_TILES_PER_WORKER = 8, /* rows are shared where all get so many, else columns, if there are more of them */
 };
@@ -87,10 +88,11 @@ static void scale_c(const product *p, const cnn_worker *worker)
 }
 
 /* Rows [row, row + rows) of op(A) as [k][rows], for a transposed A. */
-static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *packed,
-                   const cnn_kernels *kernels)
+static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *restrict packed)
 {
-    kernels->pack_rows(packed, p->a + block->k0 * p->lda + row, block->k, rows, rows, p->lda, 1.0f);
+    const float *from = p->a + block->k0 * p->lda + row;
+    for (ptrdiff_t k = 0; k < block->k; k++)
+        memcpy(packed + k * rows, from + k * p->lda, (size_t)rows * sizeof *packed);
 }
 
 /* The worker's piece of C += A * block. */
@@ -99,8 +101,6 @@ static void multiply_block(const product *p, const block_of_b *block, const cnn_
     const cnn_kernels *kernels = worker->kernels;
     const piece part = piece_of(p, block->n, worker);
     const ptrdiff_t tiles = tiles_of(p, kernels), width = kernels->tile_groups * CNN_PANEL;
-    const ptrdiff_t slab_tile = kernels->tile_rows * block->k;
-    float *const slab = worker->scratch;
     cnn_tile tile = {.a_row = p->transpose_a ? 1 : p->lda,
                      .b_k = CNN_PANEL,
                      .b_group = block->k * CNN_PANEL,
@@ -111,22 +111,19 @@ static void multiply_block(const product *p, const block_of_b *block, const cnn_
                      .a_offset = no_offset,
                      .b_offset = no_offset,
                      .accumulate = block->k0 > 0 || p->beta != 0.0f};
-    for (ptrdiff_t t = part.first_tile; t < part.last_tile; t++) {
-        const ptrdiff_t row = cnn_part(p->m, tiles, t), at = (t - part.first_tile) % SLAB;
-        if (p->transpose_a && at == 0)
-            for (ptrdiff_t i = t; i < cnn_min(t + SLAB, part.last_tile); i++)
-                pack_a(p, cnn_part(p->m, tiles, i), cnn_part(p->m, tiles, i + 1) - cnn_part(p->m, tiles, i), block,
-                       slab + (i - t) * slab_tile, kernels);
-        tile.rows = cnn_part(p->m, tiles, t + 1) - row;
-        tile.a = p->transpose_a ? slab + at * slab_tile : p->a + row * p->lda + block->k0;
+    for (ptrdiff_t t = part.first_tile; t < part.last_tile; t += STACK) {
+        const ptrdiff_t row = cnn_part(p->m, tiles, t), end = cnn_part(p->m, tiles, cnn_min(t + STACK, part.last_tile));
+        const ptrdiff_t after = cnn_part(p->m, tiles, cnn_min(t + 2 * STACK, part.last_tile));
+        tile.rows = end - row;
+        tile.a = p->transpose_a ? worker->scratch : p->a + row * p->lda + block->k0;
         tile.a_k = p->transpose_a ? tile.rows : 1;
-        const ptrdiff_t coming =
-            p->transpose_a || t + 1 == part.last_tile ? 0 : cnn_part(p->m, tiles, t + 2) - row - tile.rows;
-        for (ptrdiff_t pair = part.first_pair; pair < part.last_pair; pair++) {
-            const ptrdiff_t j = pair * width, next = pair - part.first_pair;
-            if (next < coming)
+        if (p->transpose_a) pack_a(p, row, tile.rows, block, worker->scratch);
+        const ptrdiff_t coming = p->transpose_a ? 0 : after - end, pairs = part.last_pair - part.first_pair;
+        for (ptrdiff_t pair = 0; pair < pairs; pair++) {
+            const ptrdiff_t j = (part.first_pair + pair) * width;
+            for (ptrdiff_t r = cnn_part(coming, pairs, pair); r < cnn_part(coming, pairs, pair + 1); r++)
                 for (ptrdiff_t line = 0; line < AHEAD; line++)
-                    __builtin_prefetch(tile.a + (tile.rows + next) * p->lda + line * CNN_PANEL);
+                    __builtin_prefetch(tile.a + (tile.rows + r) * p->lda + line * CNN_PANEL);
             tile.b = block->packed + j * block->k;
             tile.columns = (int)cnn_min(width, block->n - j);
             tile.c = p->c + row * p->ldc + block->column + j;
@@ -153,7 +150,7 @@ static void multiply(const cnn_worker *worker, void *context)
         }
 }
 
-/* Elements of a packed block of B and of one worker's slab of a transposed A, for a product of this shape. */
+/* Elements of a packed block of B and of one worker's rows of a transposed A, for a product of this shape. */
 static ptrdiff_t shared_count(const product *p)
 {
     return cnn_min(p->k, BLOCK_K) * cnn_ceil_div(cnn_min(p->n, BLOCK_N), CNN_PANEL) * CNN_PANEL;
@@ -161,7 +158,7 @@ static ptrdiff_t shared_count(const product *p)
 
 static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
 {
-    return p->transpose_a ? SLAB * kernels->tile_rows * cnn_min(p->k, BLOCK_K) : 0;
+    return p->transpose_a ? STACK * kernels->tile_rows * cnn_min(p->k, BLOCK_K) : 0;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
