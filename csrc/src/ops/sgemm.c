@@ -1,9 +1,9 @@
 /* General matrix product, blocked for the caches as in Goto & van de Geijn 2008, Anatomy of High-Performance Matrix
  * Multiplication, with the roles of A and B exchanged.
  *
- * A block of B (BLOCK_K x BLOCK_N) is packed by the team and stays in L2. A tile of rows of A meets all panels of it
- * before the next tile comes: so C is written along its rows, and A is read where it lies unless it is transposed. An
- * element of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
+ * A block of B (BLOCK_K x BLOCK_N) is packed by the team and stays in L2. A few tiles of rows of A meet all panels
+ * of it before the next ones come: so C is written along its rows, and A is read where it lies unless it is transposed.
+ * An element of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
