@@ -64,6 +64,9 @@ static inline void cnn_share_elements(const cnn_worker *worker, ptrdiff_t count,
 /* The worker that does what only one may do. The others must not read its result before the next barrier. */
 static inline bool cnn_is_first(const cnn_worker *worker) { return worker->rank == 0; }
 
+/* Zeroed memory that starts on a cache line; free() gives it back. NULL: there is none. */
+void *cnn_allocate(size_t bytes);
+
 /* Index of the first NaN or Inf in src, -1 when all are finite. */
 ptrdiff_t cnn_find_nonfinite(const float *src, ptrdiff_t count);
 

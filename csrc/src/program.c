@@ -1,8 +1,4 @@
 /* The program executor: checks a description once, then runs all of its instructions in one parallel region. */
-#if defined(__linux__)
-#define _DEFAULT_SOURCE /* madvise */
-#include <sys/mman.h>
-#endif
 #include <stdlib.h>
 
 #include "internal.h"
@@ -24,23 +20,6 @@ struct cnn_program {
 };
 
 /* ---- creation -------------------------------------------------------------------------------------------------- */
-
-/* What fills large pages is laid on them: Winograd's transforms, which go through many small ones at a time, are a
- * fifth faster. */
-enum { LARGE_PAGE = 2 << 20 };
-
-static void *allocate(size_t bytes)
-{
-    /* aligned_alloc wants a multiple of the alignment; zero bytes still give a pointer */
-    const size_t alignment = bytes >= LARGE_PAGE / 2 ? LARGE_PAGE : CNN_ALIGNMENT;
-    const size_t whole = ((bytes ? bytes : 1) + alignment - 1) / alignment * alignment;
-    void *memory = aligned_alloc(alignment, whole);
-#if defined(MADV_HUGEPAGE)
-    if (memory && alignment == LARGE_PAGE) (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish: failing is no harm */
-#endif
-    if (memory) memset(memory, 0, whole); /* touches the pages once, here */
-    return memory;
-}
 
 static int operand_names(const char *names)
 {
@@ -89,20 +68,20 @@ cnn_status cnn_program_create(const cnn_program_description *description, cnn_pr
     *result = NULL;
     *detail = -1;
     if (description->max_batch < 1) return CNN_BAD_BATCH;
-    cnn_program *program = allocate(sizeof *program);
+    cnn_program *program = cnn_allocate(sizeof *program);
     if (!program) return CNN_OUT_OF_MEMORY;
     cnn_team_init(&program->team);
     const size_t instruction_bytes = (size_t)description->instruction_count * sizeof(cnn_instruction);
     const size_t operand_bytes = (size_t)description->operand_count * sizeof(cnn_operand);
-    program->instructions = allocate(instruction_bytes);
-    program->operands = allocate(operand_bytes);
+    program->instructions = cnn_allocate(instruction_bytes);
+    program->operands = cnn_allocate(operand_bytes);
     program->instruction_count = description->instruction_count;
     program->operand_count = description->operand_count;
     program->max_batch = description->max_batch;
     program->brief = description->brief;
     memcpy(program->space_bytes, description->space_bytes, sizeof program->space_bytes);
     memcpy(program->spaces, description->spaces, sizeof program->spaces);
-    program->spaces[CNN_SPACE_ARENA] = allocate((size_t)program->space_bytes[CNN_SPACE_ARENA]);
+    program->spaces[CNN_SPACE_ARENA] = cnn_allocate((size_t)program->space_bytes[CNN_SPACE_ARENA]);
     cnn_status status = CNN_OK;
     if (!program->instructions || !program->operands || !program->spaces[CNN_SPACE_ARENA]) status = CNN_OUT_OF_MEMORY;
     if (status == CNN_OK) {
@@ -125,7 +104,7 @@ cnn_status cnn_program_create(const cnn_program_description *description, cnn_pr
     }
     if (status == CNN_OK) {
         program->workspace.scratch = cnn_align(program->workspace.scratch);
-        program->shared = allocate(program->workspace.shared);
+        program->shared = cnn_allocate(program->workspace.shared);
         if (!program->shared) status = CNN_OUT_OF_MEMORY;
     }
     if (status != CNN_OK) {
@@ -275,7 +254,7 @@ static cnn_status reserve_scratch(cnn_program *program, int workers)
     if (workers <= program->scratch_workers) return CNN_OK;
     free(program->scratch);
     program->scratch_workers = 0;
-    program->scratch = allocate(program->workspace.scratch * (size_t)workers);
+    program->scratch = cnn_allocate(program->workspace.scratch * (size_t)workers);
     if (!program->scratch) return CNN_OUT_OF_MEMORY;
     program->scratch_workers = workers;
     return CNN_OK;
@@ -343,7 +322,7 @@ cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands
     if (run->batch < 1) return CNN_BAD_BATCH;
     const cnn_workspace need = info->workspace(geometry, run->batch);
     const size_t scratch_bytes = cnn_align(need.scratch);
-    void *shared = allocate(need.shared), *scratch = allocate(scratch_bytes * (size_t)threads);
+    void *shared = cnn_allocate(need.shared), *scratch = cnn_allocate(scratch_bytes * (size_t)threads);
     cnn_status status = shared && scratch ? CNN_OK : CNN_OUT_OF_MEMORY;
     if (status == CNN_OK) {
         op_run state = {reference || isa_reference ? info->reference : info->function,

@@ -13,7 +13,10 @@
 #include "bodies/vector.h"
 #include "kernels.h"
 
-enum { TILE_VECTORS_PER_GROUP = CNN_PANEL / SIMD_WIDTH };
+enum {
+    TILE_VECTORS_PER_GROUP = CNN_PANEL / SIMD_WIDTH,
+    TILE_LONG = 256, /* k: sums after which C is worth fetching */
+};
 
 /* As relu_backward: a NaN in the mask lets the gradient pass. */
 static inline simd_float tile_masked(simd_float x, simd_float mask)
@@ -84,8 +87,8 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
 {
     enum { MOST = SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP };
     const int vectors = groups * TILE_VECTORS_PER_GROUP;
-    /* What is added to comes in while the products run. */
-    if (t->accumulate)
+    /* What is added to, or was left long ago, comes in while the products run. */
+    if (t->accumulate || t->k >= TILE_LONG)
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 16

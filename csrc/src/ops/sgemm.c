@@ -1,8 +1,8 @@
 /* General matrix product, blocked for the caches as in Goto & van de Geijn 2008, Anatomy of High-Performance Matrix
  * Multiplication, with the roles of A and B exchanged.
  *
- * A block of B (BLOCK_K x BLOCK_N) is packed by the team and stays in L2. A few tiles of rows of A meet all panels
- * of it before the next ones come: so C is written along its rows, and A is read where it lies unless it is transposed.
+ * A block of B (BLOCK_K x BLOCK_N) is packed by the team and stays near. A few tiles of rows of A meet all panels of
+ * it before the next ones come: so C is written along its rows, and A is read where it lies unless it is transposed.
  * An element of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include "team.h"
 
 enum {
-    BLOCK_K = 1024,             /* long: with every block of K each line of C comes and goes once */
-    BLOCK_N = 256,              /* columns: a block of B is as large as a small L2, and passes through it in order */
+    BLOCK_K = 2048,             /* long: with every block of K each line of C comes and goes once */
+    BLOCK_N = 256,              /* columns: a block of B passes in order, so that it may be larger than L2 */
     PACKED_PANELS = 4,          /* panels of B packed together: 256 bytes of each row of B in one go */
     STACK = 4,                  /* tiles of rows that go along together */
     AHEAD = 8,                  /* lines of each row of A fetched ahead; once it runs, the hardware follows */
@@ -163,7 +163,11 @@ static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
-enum { HEADER = CNN_ALIGNMENT, MOST_KEPT = 16 << 20 };
+enum {
+    HEADER = CNN_ALIGNMENT,
+    LEAST_KEPT = 1 << 20, /* is laid on a large page, whatever the first product's size */
+    MOST_KEPT = 16 << 20,
+};
 
 /* The block of the last product stays for the next one: the system hands out fresh memory page by page, at the first
  * touch. Whoever takes it leaves none; its size stands in its header. */
@@ -175,7 +179,8 @@ static char *take_memory(size_t bytes)
     char *block = atomic_exchange(&kept, NULL);
     if (block && *(size_t *)(void *)block >= bytes) return block + HEADER;
     free(block);
-    block = aligned_alloc(CNN_ALIGNMENT, HEADER + bytes);
+    if (bytes < LEAST_KEPT) bytes = LEAST_KEPT;
+    block = cnn_allocate(HEADER + bytes);
     if (!block) return NULL;
     *(size_t *)(void *)block = bytes;
     return block + HEADER;
