@@ -183,7 +183,7 @@ def measure_peak() -> float:
 
 
 def take(job: Job, before: float) -> tuple[Sample, float]:
-    """One measurement, given the peak before it, and the peak after."""
+    """One measurement, given the peak before it, and the peak after. A run that does not count fills the caches."""
     job.once()
     spent, runs = 0.0, 0
     while spent < ENOUGH:
