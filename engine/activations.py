@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from engine.errors import unknown
 from engine.layers import Concat, Flatten
+from engine.layers.topology import INPUT, Node, checked_topology, make_node
 from engine.network import Network
 from engine.plan import Algorithm
-from engine.topology import INPUT, Node, checked_topology, make_node
 
 Array = NDArray[np.float32]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from engine.arguments import checked_seed
 from engine.data.augment import AugmentConfig
 from engine.data.noise import LabelNoise
 from engine.data.preprocess import Preprocess
 from engine.data.selection import Selection
 from engine.errors import UserError, unknown
-from engine.layers.base import checked_seed
 from engine.pseudo import PseudoLabelConfig
 from engine.schedules import SCHEDULES, Constant, EarlyStopping, Schedule
 from engine.schema import merge, parse_override, read_mapping, read_yaml

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import UserError
-from engine.layer_patterns import checked_patterns, layers_with_parameters, matching, select
-from engine.plan.layout import Slot
-from engine.topology import Topology
+from engine.layers.patterns import checked_patterns, layers_with_parameters, matching, select
+from engine.layers.topology import Topology
+from engine.program.slots import Slot
 
 Factors = tuple[tuple[str, float], ...]
 """(key of a parameter, factor on the learning rate), for those whose factor is not 1."""
 
 
 def frozen_layers(topology: Topology, patterns: Sequence[str | int] | None) -> tuple[str, ...]:
-    """Names of the layers that the patterns freeze (engine.layer_patterns.select); UserError where none can learn."""
+    """Names of the layers that the patterns freeze (engine.layers.patterns.select); UserError where none can learn."""
     if not patterns:
         return ()
     names = layers_with_parameters(topology)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.arguments import checked_seed
 from engine.errors import UserError
 from engine.init import checked_initializer
 from engine.layers import Layer
-from engine.layers.base import Shape, checked_seed
-from engine.network import Network
-from engine.topology import (
+from engine.layers.topology import (
     INPUT,
     Node,
     Topology,
@@ -20,6 +19,8 @@ from engine.topology import (
     make_node,
     topology_from_config,
 )
+from engine.network import Network
+from engine.program.shapes import Shape
 
 __all__ = ["Graph", "Network", "Sequential", "from_config"]
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.draws import WEIGHTS, generator
 from engine.errors import UserError, unknown
-from engine.layers.base import ParameterSpec
+from engine.program.slots import ParameterSpec
 
 Array = NDArray[np.float32]
-
-PURPOSE_WEIGHTS = 1  # keeps the draws of different purposes apart under one seed
 
 Draw = Callable[[np.random.Generator, ParameterSpec], NDArray[np.float64]]
 
@@ -60,6 +59,4 @@ def draw(initializer: str | Mapping[str, str], kind: str, spec: ParameterSpec, s
     if spec.role != "weights":
         return np.full(spec.shape, CONSTANT_ROLES[spec.role], np.float32)
     name = initializer if isinstance(initializer, str) else initializer.get(kind, "he_normal")
-    key = np.array([seed & 0xFFFFFFFFFFFFFFFF, PURPOSE_WEIGHTS << 32 | index], np.uint64)
-    generator = np.random.Generator(np.random.Philox(key=key))
-    return INITIALIZERS[name](generator, spec).astype(np.float32)
+    return INITIALIZERS[name](generator(seed, WEIGHTS + index), spec).astype(np.float32)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.layers.base import Shape
 from engine.losses import LABELS, TARGETS, Loss
+from engine.program.shapes import Shape
 
 
 def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:

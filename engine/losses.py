@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from engine.arguments import number
 from engine.errors import UserError
 from engine.layers import Layer, Shape, Sigmoid, Softmax
-from engine.layers.base import elements, number
+from engine.program.shapes import elements
 
 LABELS, TARGETS = "labels", "targets"  # int64 (n,) or float32 (n, ...): also the names of the ops' operands
 

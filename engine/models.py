@@ -11,21 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from engine.arguments import integer, number
 from engine.errors import UserError, unknown
 from engine.graph import Network, Sequential
-from engine.layers import (
-    BatchNorm,
-    Conv2D,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2D,
-    Layer,
-    Linear,
-    MaxPool2D,
-    ReLU,
-    Softmax,
-)
-from engine.layers.base import integer, number
+from engine.layers import BatchNorm, Conv2D, Dropout, Flatten, GlobalAvgPool2D, Layer, Linear, MaxPool2D, ReLU, Softmax
 from engine.schema import read_arguments
 
 Initializer = str | Mapping[str, str]  # a name, or one by layer kind

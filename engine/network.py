@@ -13,21 +13,22 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import checked_seed, integer
 from engine.build import require_matching_core
 from engine.errors import DivergedError, UserError
 from engine.finetune import frozen_layers, rate_factors
 from engine.init import checked_initializer, draw
 from engine.inputs import checked_input, checked_targets, label_error, nonfinite_error
 from engine.layers import BatchNorm, Layer
-from engine.layers.base import Shape, checked_seed, integer, spatial
+from engine.layers.topology import Topology
 from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError
 from engine.optim import Optimizer
 from engine.parameters import ParameterStore, read, write
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Choices, Plan, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
-from engine.plan.layout import Slot
 from engine.plan.update import learning_range
-from engine.topology import Topology
+from engine.program.shapes import Shape, spatial
+from engine.program.slots import Slot
 
 require_matching_core()
 

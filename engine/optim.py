@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from engine.arguments import assign, number
 from engine.errors import UserError
-from engine.layers.base import assign, number
 
 L2_KINDS = ("conv", "linear")
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.plan.layout import Slot, assign_slots, pack, total_floats, unpack
-from engine.topology import Topology
+from engine.layers.topology import Topology
+from engine.plan.layout import assign_slots
+from engine.program.slots import Slot, pack, total_floats, unpack
 
 Array = NDArray[np.float32]
 

@@ -289,8 +289,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     options = parse_arguments()
     from engine import set_num_threads
+    from engine.arguments import integer
     from engine.errors import UserError
-    from engine.layers.base import integer
     from engine.summary import open_network
 
     batch = integer("profile", "batch", options.batch, 1)

@@ -335,7 +335,7 @@ def draw_subset(raw: RawDataset, count: int, seed: int, key: str = "subset") -> 
     """`count` samples drawn without replacement, in the set's order; `key` of the data set's section asked for them."""
     import numpy as np
 
-    from engine.data.loader import epoch_order
+    from engine.draws import epoch_order
     from engine.errors import UserError
 
     if not 1 <= count <= len(raw):

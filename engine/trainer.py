@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import metrics
+from engine.arguments import checked_seed
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.errors import DivergedError, UserError
 from engine.finetune import frozen_layers, rate_factors
-from engine.layers.base import checked_seed
 from engine.losses import CrossEntropy
 from engine.progress import Mode
 from engine.run import History, Record, Run, plain
@@ -46,7 +46,7 @@ class Trainer:
     max_norm    bound on the Euclidean norm of the whole gradient (None: none)
     algorithm   of the convolutions: "auto", "direct" (exact), or a mapping (see Network.plan)
     tune        measure the algorithms when training begins; a run folder keeps the outcome, and a resume repeats it
-    freeze      layers that stay as they are, by names or patterns such as ["conv*", "!conv5"] (engine.layer_patterns):
+    freeze      layers that stay as they are, by names or patterns such as ["conv*", "!conv5"] (engine.layers.patterns):
                 no gradient, no update, no backward pass below the lowest layer that learns; a frozen BatchNorm uses
                 its running statistics and keeps them; dropout goes on
     learning_rates   factors on the schedule's rate by name or pattern of layers or parameters, such as

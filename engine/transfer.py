@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine import checkpoint
+from engine.arguments import integer
 from engine.errors import UserError, unknown
 from engine.files import LAST
-from engine.layer_patterns import checked_patterns, layers_with_parameters, select
 from engine.layers import Linear
-from engine.layers.base import integer
+from engine.layers.patterns import checked_patterns, layers_with_parameters, select
 
 if TYPE_CHECKING:
     from engine.checkpoint import Checkpoint
@@ -65,7 +65,7 @@ def initialize(
 ) -> Report:
     """Load layers of a checkpoint into `net`, parameters and the running statistics of BatchNorm alike.
 
-    layers    names or patterns of the network's layers (see engine.layer_patterns.select); by default all
+    layers    names or patterns of the network's layers (see engine.layers.patterns.select); by default all
     exclude   names or patterns of layers that keep the weights that they have, such as a head with other classes
     rename    layer of the network → its name in the checkpoint, where the two differ
     mismatch  what an array of another shape does: "error", or "skip", which lets the whole layer keep its weights

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.data.loader import generator
+from engine.draws import generator
 from engine.errors import UserError
 from engine.metrics import direction, is_better
 from experiments.config import Stage, Study
@@ -27,7 +27,7 @@ from experiments.study.search import Range, Search, with_values
 if TYPE_CHECKING:
     import optuna
 
-SAMPLER = 302  # purpose of the sampler's seeds (engine.data.loader.generator)
+SAMPLER = 302  # purpose of the sampler's seeds (engine.draws.generator)
 
 Ended = Literal["finished", "pruned", "diverged", "failed"]
 

@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 MIN_VERDICT = 3
 MIN_TEST = 5
 RESAMPLES = 9999
-BOOTSTRAP = 301  # purpose of the bootstrap's draws (engine.data.loader.generator)
+BOOTSTRAP = 301  # purpose of the bootstrap's draws (engine.draws.generator)
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -72,7 +72,7 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     import numpy as np
     from scipy.special import ndtr, ndtri
 
-    from engine.data.loader import generator
+    from engine.draws import generator
 
     if len(values) < 2:
         return None

@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 
 from engine.data.images import Image, load_cv2
 from engine.data.steps import ink_mask, paper_of
+from engine.draws import CONTOUR_CUTOUT, CROP, CUTOUT, FLIP, ROTATION, SCALING, SHIFT, augmentation_words
 from engine.errors import UserError, unknown
 
 Words = NDArray[np.uint32]
 Fill = Literal["nearest", "constant", "reflect", "wrap"]
-
-ROTATION, SCALING, SHIFT, CROP, FLIP, CONTOUR_CUTOUT, CUTOUT = range(7)
-PURPOSE = 0xA06E0000  # keeps these draws apart from those of dropout layers, which have small numbers in its place
 
 
 def _check_fill(what: str, fill: str, value: int) -> None:
@@ -198,18 +196,6 @@ class AugmentConfig:
         return {name: value for name, value in dataclasses.asdict(self).items() if value or name == "mixup"}
 
 
-def draws(seed: int, epoch: int, samples: NDArray[np.int64], which: int, count: int) -> Words:
-    """`count` 32-bit words for each sample, (n, count), of one augmentation in one epoch."""
-    blocks = -(-count // 4)
-    counters = np.empty((len(samples), blocks, 4), np.uint32)
-    counters[..., 0] = samples[:, None]
-    counters[..., 1] = np.arange(blocks)
-    counters[..., 2] = epoch
-    counters[..., 3] = PURPOSE + which
-    words = cnncore.philox_draws(counters.reshape(-1, 4), (seed & 0xFFFFFFFF, seed >> 32))
-    return words.reshape(len(samples), -1)[:, :count]
-
-
 def uniform(words: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
     """Words as numbers in low … high."""
     return low + (high - low) * (words * 2.0**-32)
@@ -235,10 +221,10 @@ def rotate_and_scale(images: Image, augment: AugmentConfig, seed: int, epoch: in
     angles, factors = np.zeros(len(samples)), np.ones(len(samples))
     if augment.rotation:
         degrees = augment.rotation.degrees
-        angles = uniform(draws(seed, epoch, samples, ROTATION, 1)[:, 0], -degrees, degrees)
+        angles = uniform(augmentation_words(seed, epoch, samples, ROTATION, 1)[:, 0], -degrees, degrees)
     if augment.scaling:
         amount = augment.scaling.amount
-        factors = uniform(draws(seed, epoch, samples, SCALING, 1)[:, 0], 1 - amount, 1 + amount)
+        factors = uniform(augmentation_words(seed, epoch, samples, SCALING, 1)[:, 0], 1 - amount, 1 + amount)
     height, width = images.shape[2:]
     middle = ((width - 1) / 2, (height - 1) / 2)
     for image, angle, factor in zip(images, angles, factors):
@@ -288,14 +274,14 @@ def changes(
         shifts = _shifts(augment, seed, epoch, samples, height, width)
         found |= {"shifts": shifts, "fill": augment.moves.fill, "fill_value": augment.moves.value}
     if augment.flip:
-        flips = uniform(draws(seed, epoch, samples, FLIP, 1)[:, 0], 0, 1) < augment.flip
+        flips = uniform(augmentation_words(seed, epoch, samples, FLIP, 1)[:, 0], 0, 1) < augment.flip
         found["flips"] = flips
     squares = []
     if augment.contour_cutout:
-        words = draws(seed, epoch, samples, CONTOUR_CUTOUT, 2 * augment.contour_cutout.count)
+        words = augmentation_words(seed, epoch, samples, CONTOUR_CUTOUT, 2 * augment.contour_cutout.count)
         squares.append(_contour_squares(images, indices, augment.contour_cutout, words, shifts, flips))
     if augment.cutout:
-        words = draws(seed, epoch, samples, CUTOUT, 3 * augment.cutout.count)
+        words = augmentation_words(seed, epoch, samples, CUTOUT, 3 * augment.cutout.count)
         squares.append(_squares(augment.cutout, words, images.shape[1], height, width))
     if squares:
         found["boxes"] = np.concatenate([boxes for boxes, _ in squares], axis=1)
@@ -308,10 +294,10 @@ def _shifts(
 ) -> NDArray[np.int32]:
     if augment.crop:
         padding = augment.crop.padding
-        return whole(draws(seed, epoch, samples, CROP, 2), -padding, padding).astype(np.int32)
+        return whole(augmentation_words(seed, epoch, samples, CROP, 2), -padding, padding).astype(np.int32)
     assert augment.shift is not None
     fraction = augment.shift.fraction
-    moved = uniform(draws(seed, epoch, samples, SHIFT, 2), -fraction, fraction) * (height, width)
+    moved = uniform(augmentation_words(seed, epoch, samples, SHIFT, 2), -fraction, fraction) * (height, width)
     return np.rint(moved).astype(np.int32)
 
 

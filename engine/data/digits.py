@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from engine.data.images import Image
 from engine.data.steps import invert, resize
+from engine.draws import SHEETS, place_words
 from engine.errors import UserError
 
 SIDE = 28
 CLASSES = tuple(str(digit) for digit in range(10))
 SHEET_SIDES = (44, 76)
 DIGIT_SIDES = (22, 40)
-_PURPOSE = 0x5EE7
 _DRAWS = 4
 
 
@@ -42,7 +42,7 @@ def sample_words(seed: int, sample: int) -> NDArray[np.uint64]:
     """Four Philox4x64 words for one sample: key (seed, purpose), counter (sample, 0, 0, 0)."""
     if seed < 0 or sample < 0:
         raise UserError(f"seed and sample must not be negative, got {seed} and {sample}")
-    return np.random.Philox(key=np.array([seed, _PURPOSE], np.uint64), counter=[sample, 0, 0, 0]).random_raw(_DRAWS)
+    return place_words(_DRAWS, seed, SHEETS, sample)
 
 
 def _in_range(word: np.uint64, low: int, high: int) -> int:

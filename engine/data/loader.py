@@ -15,14 +15,12 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import checked_seed
 from engine.data.augment import AugmentConfig, changes, mixup, rotate_and_scale
 from engine.data.dataset import Dataset
 from engine.data.workers import in_order
+from engine.draws import BATCH, SAMPLE, epoch_order, generator
 from engine.errors import UserError
-from engine.layers.base import checked_seed
-
-ORDER, SAMPLE, BATCH = 1, 2, 3  # purposes: they keep the draws of the three kinds apart
-SUBSET, NOISE = 101, 102  # purposes of draws that are made once, before training
 
 Batch = tuple[NDArray[np.float32], NDArray[Any]]
 
@@ -37,20 +35,6 @@ class BatchTransform(Protocol):
     """Random change of a whole batch: images float32 (N, C, H, W), labels int64 (N,) or float32 (N, classes)."""
 
     def __call__(self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator, /) -> Batch: ...
-
-
-def generator(seed: int, purpose: int, epoch: int, index: int = 0) -> np.random.Generator:
-    """A generator of its own for (seed, purpose, epoch, index): Philox4x64, 2^64 blocks apart from every other."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, purpose], np.uint64), counter=[0, index, epoch, 0]))
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The permutation of 0 … count-1 for this epoch: samples sorted by a random 64-bit number each.
-
-    The raw words of Philox are fixed by its definition, so the order is the same with every version of NumPy.
-    """
-    words = np.random.Philox(key=np.array([seed, ORDER], np.uint64), counter=[0, 0, epoch, 0]).random_raw(count)
-    return np.argsort(words, kind="stable")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import checked_seed
 from engine.data.dataset import Dataset
-from engine.data.loader import NOISE
-from engine.data.selection import random_words
+from engine.draws import NOISE, NOISE_TO, NOISE_WHICH, random_words
 from engine.errors import UserError, unknown
-from engine.layers.base import checked_seed
-
-WHICH, TO = 0, 1  # streams of draws: which samples change, and to what
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,12 @@ def noisy_labels(
         target = _pair_targets(class_names, noise.pairs)
         wrong = target[labels]
     else:
-        words = random_words(len(labels), noise.seed, NOISE, TO)
+        words = random_words(len(labels), noise.seed, NOISE, NOISE_TO)
         wrong = (labels + 1 + (words % np.uint64(classes - 1)).astype(np.int64)) % classes
     touchable = np.flatnonzero(wrong != labels)
     rate = 1.0 if noise.rate is None else noise.rate
     count = int(np.floor(rate * len(touchable) + 0.5))
-    order = np.argsort(random_words(len(labels), noise.seed, NOISE, WHICH)[touchable], kind="stable")
+    order = np.argsort(random_words(len(labels), noise.seed, NOISE, NOISE_WHICH)[touchable], kind="stable")
     changed = touchable[order[:count]]
     noisy = labels.copy()
     noisy[changed] = wrong[changed]

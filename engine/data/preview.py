@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the sheet that the command line asks for."""
-    from engine.data.loader import epoch_order
     from engine.data.location import data_root
     from engine.data.readers import read_dataset
+    from engine.draws import epoch_order
     from engine.errors import UserError
     from engine.files import write_atomically
     from engine.schema import merge, parse_override
@@ -173,7 +173,7 @@ def augmented(
     import numpy as np
 
     from engine.data.augment import changes, mixup, rotate_and_scale
-    from engine.data.loader import BATCH, generator
+    from engine.draws import BATCH, generator
     from engine.errors import UserError
 
     out: list[Any] = []

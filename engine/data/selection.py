@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import checked_seed
 from engine.data.dataset import Dataset, RawDataset
 from engine.data.duplicates import equal_groups, read_digests, repeated
 from engine.data.images import UnreadableImage
-from engine.data.loader import SUBSET
+from engine.draws import SUBSET, random_words
 from engine.errors import UserError, unknown
-from engine.layers.base import checked_seed
 
 Indices = NDArray[np.int64]
 Record = dict[str, Any]
@@ -220,11 +220,6 @@ def proportional(counts: Indices, total: int, what: str = "select.count") -> Ind
     remainders = np.array([int(quota) % whole for quota in quotas], np.int64)
     shares[np.argsort(-remainders, kind="stable")[: total - int(shares.sum())]] += 1
     return shares
-
-
-def random_words(count: int, seed: int, purpose: int, stream: int = 0) -> NDArray[np.uint64]:
-    """`count` raw words of Philox keyed (seed, purpose, stream): the same with every version of NumPy."""
-    return np.random.Philox(key=np.array([seed, purpose], np.uint64), counter=[0, stream, 0, 0]).random_raw(count)
 
 
 def _without_duplicates(

@@ -7,13 +7,15 @@ from typing import Any
 
 from engine.errors import UserError, unknown
 from engine.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from engine.layers.base import Layer, ParameterSpec, Shape
+from engine.layers.base import Layer
 from engine.layers.convolution import Conv2D
 from engine.layers.linear import Linear
 from engine.layers.normalization import BatchNorm
 from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from engine.layers.regularization import Dropout
 from engine.layers.structure import Add, Concat, Flatten
+from engine.program.shapes import Shape
+from engine.program.slots import ParameterSpec
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from engine.layers.base import Layer, Shape, assign, elements, number, spatial
+from engine.arguments import assign, number
+from engine.layers.base import Layer
+from engine.program.shapes import Shape, elements, spatial
 
 if TYPE_CHECKING:
-    from engine.plan.ir import Builder, Tensor
+    from engine.program.code import Builder, Tensor
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine.arguments import assign, integer, pair, size
 from engine.errors import UserError
-from engine.layers.base import (
-    Layer,
-    ParameterSpec,
-    Shape,
-    assign,
-    integer,
-    pair,
-    require_feature_map,
-    size,
-)
+from engine.layers.base import Layer, require_feature_map
+from engine.program.shapes import Shape
+from engine.program.slots import ParameterSpec
 
 if TYPE_CHECKING:
-    from engine.plan.ir import Builder, Tensor
+    from engine.program.code import Builder, Tensor
 
 Padding = int | tuple[int, ...] | str
 

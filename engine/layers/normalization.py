@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine.arguments import assign, integer, number
 from engine.errors import UserError
-from engine.layers.base import Layer, ParameterSpec, Shape, assign, integer, number, spatial
+from engine.layers.base import Layer
+from engine.program.shapes import Shape, spatial
+from engine.program.slots import ParameterSpec
 
 if TYPE_CHECKING:
-    from engine.plan.ir import Builder, Tensor
+    from engine.program.code import Builder, Tensor
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.arguments import assign, pair, size
 from engine.errors import UserError
-from engine.layers.base import Layer, Shape, assign, pair, require_feature_map, size
+from engine.layers.base import Layer, require_feature_map
+from engine.program.shapes import Shape
 
 if TYPE_CHECKING:
-    from engine.plan.ir import Builder, Tensor
+    from engine.program.code import Builder, Tensor
 
 MAX_POOL_AREA = 255  # the position of the maximum is stored in one byte, with one value for "none"
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from engine.errors import UserError
-from engine.layers.base import Layer, Shape, elements, spatial
+from engine.layers.base import Layer
+from engine.program.shapes import Shape, elements, spatial
 
 if TYPE_CHECKING:
-    from engine.plan.ir import Builder, Tensor
+    from engine.program.code import Builder, Tensor
+from engine.program.shapes import needs_transpose
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,6 @@ class Concat(Layer):
             builder.emit("copy_channels", geometry, dst=output, src=source)
             start += width
         return output
-
-
-def needs_transpose(shape: Shape) -> bool:
-    """Whether the orders C, H, W and H, W, C of this shape differ in memory."""
-    return len(shape) == 3 and shape[0] > 1 and spatial(shape) > 1
 
 
 def _listed(shapes: Sequence[Shape]) -> str:

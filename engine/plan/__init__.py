@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from engine.layers.topology import Topology
 from engine.plan import cost, estimate
 from engine.plan.algorithms import Filter, apply, choose, layer_of, pass_of
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
 from engine.plan.gradients import differentiate, without_needless_positions
-from engine.plan.ir import ARENA, Algorithm, Choices, Code, Instruction, constants_end
-from engine.plan.layout import Slot
 from engine.plan.lower import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request, absorbed_layer, lower
 from engine.plan.memory import Arena, Footprint, measure, plan_arena
 from engine.plan.team import is_brief, leave_alone
 from engine.plan.update import Segment, append_update, check_gradients, make_segments
-from engine.topology import Topology
+from engine.program.code import ARENA, Algorithm, Choices, Code, Instruction, constants_end
+from engine.program.slots import Slot
 
 __all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Algorithm", "Choices", "Plan", "Request", "make_plan"]
 

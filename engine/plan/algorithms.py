@@ -16,8 +16,8 @@ import cnncore
 
 from engine.errors import unknown
 from engine.plan import estimate
-from engine.plan.ir import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
-from engine.plan.layout import PANEL, padded
+from engine.program.code import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
+from engine.program.slots import PANEL, padded
 
 DIRECT, AUTO = "direct", "auto"
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from engine.plan.algorithms import Filter
 from engine.plan.fuse import Fold
-from engine.plan.ir import CONSTANTS
-from engine.plan.layout import Slot, column_scale
 from engine.plan.update import Segment
+from engine.program.code import CONSTANTS
+from engine.program.slots import Slot, column_scale
 
 Array = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine.plan.ir import Instruction, Value
+from engine.program.code import Instruction, Value
 
 Geometry = Mapping[str, Any]
 

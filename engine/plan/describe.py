@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from engine.plan import cost
-from engine.plan.ir import ARENA, EXTERNAL, Instruction, Value
+from engine.program.code import ARENA, EXTERNAL, Instruction, Value
 
 if TYPE_CHECKING:
     from engine.plan import Plan

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.plan import cost
-from engine.plan.ir import Instruction, Value
-from engine.plan.layout import PANEL
 from engine.plan.rates import RATES, TILES
+from engine.program.code import Instruction, Value
+from engine.program.slots import PANEL
 
 Geometry = Mapping[str, Any]
 Features = tuple[float, ...]

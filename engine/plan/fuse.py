@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from engine.plan.ir import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, consumers
-from engine.plan.layout import Slot, padded
+from engine.program.code import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, consumers
+from engine.program.slots import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
 MASKING = ("conv2d_backward_data", "linear_backward_data", "batchnorm_backward", "avgpool2d_backward")

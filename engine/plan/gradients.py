@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.plan.ir import CONSTANTS, GRADIENTS, PARAMETERS, Code, Instruction, Value
+from engine.program.code import CONSTANTS, GRADIENTS, PARAMETERS, Code, Instruction, Value
 
 LOSS_SOURCES = {
     "cross_entropy": ("logits", "diff_logits"),

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from engine.errors import UserError
-from engine.layers.base import Shape, elements
-from engine.layers.structure import needs_transpose
+from engine.layers.topology import INPUT, Node, Topology
 from engine.losses import LABELS, Loss
 from engine.optim import Optimizer
-from engine.plan.ir import (
+from engine.plan.layout import flattened_maps
+from engine.program.code import (
     ARENA,
     EXTERNAL,
     INPUT_EXTERNAL,
@@ -22,8 +22,8 @@ from engine.plan.ir import (
     Tensor,
     Value,
 )
-from engine.plan.layout import Slot, flattened_maps
-from engine.topology import INPUT, Node, Topology
+from engine.program.shapes import Shape, elements, needs_transpose
+from engine.program.slots import Slot
 
 INFERENCE, EVALUATION, GRADIENTS, TRAINING = "inference", "evaluation", "gradients", "training"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import cnncore
 
-from engine.plan.ir import (
+from engine.plan.lower import TRAINING, Request
+from engine.program.code import (
     ARENA,
     BUFFERS,
     CONSTANTS,
@@ -22,8 +23,7 @@ from engine.plan.ir import (
     Value,
     constants_end,
 )
-from engine.plan.layout import Slot, total_floats
-from engine.plan.lower import TRAINING, Request
+from engine.program.slots import Slot, total_floats
 
 
 @dataclass(frozen=True)

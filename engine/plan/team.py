@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.plan import estimate
-from engine.plan.ir import Code
+from engine.program.code import Code
 
 SMALL_INSTRUCTION = 1e-6  # modelled seconds: what half of it saves, the meeting afterwards costs
 SMALL_PROGRAM = 35e-6  # what a team gains on one of less it loses in its meetings, even where nobody sleeps

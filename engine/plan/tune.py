@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.plan.algorithms import candidates, convolutions, expand
-from engine.plan.ir import ARENA, LINE_BYTES, Code, Instruction, Value
+from engine.program.code import ARENA, LINE_BYTES, Code, Instruction, Value
 
 ROUNDS = 5  # of every candidate, in turn; the least time counts
 

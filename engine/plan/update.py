@@ -7,8 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.optim import Optimizer
-from engine.plan.ir import CONSTANTS, GRADIENTS, ITEM_BYTES, PARAMETERS, STATES, Code, Instruction, Value, constants_end
-from engine.plan.layout import Slot, padded, total_floats
+from engine.program.code import (
+    CONSTANTS,
+    GRADIENTS,
+    ITEM_BYTES,
+    PARAMETERS,
+    STATES,
+    Code,
+    Instruction,
+    Value,
+    constants_end,
+)
+from engine.program.slots import Slot, padded, total_floats
 
 OPTIMIZER_FIELDS = (
     "count",

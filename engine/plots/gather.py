@@ -144,7 +144,7 @@ def filter_layers(net: Network) -> dict[str, NDArray[np.float32]]:
 
 def reads_colour(net: Network, layer: str) -> bool:
     """Whether the layer's three input channels are the red, green and blue of the image."""
-    from engine.topology import INPUT
+    from engine.layers.topology import INPUT
 
     node = net.topology.node(layer)
     return node.inputs == (INPUT,) and net.input_shape[0] == 3 and len(net.input_shape) == 3

@@ -29,9 +29,9 @@ from engine.cli import run
 from engine.plan import GRADIENTS, INFERENCE, Request, cost, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
 from engine.plan.estimate import features
-from engine.plan.ir import Code, Instruction, Value
 from engine.plan.rates import RATES
 from engine.plan.tune import make_trial
+from engine.program.code import Code, Instruction, Value
 
 NETWORKS = (
     "lenet", "model1", "model2", "model3", "mnist_cnn", "vgg3", "scene_0", "scene_2", "scene_7", "scene_15", "vgg19",

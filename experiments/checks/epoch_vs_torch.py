@@ -116,7 +116,7 @@ def our_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int
 
 
 def torch_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int, channels_last: bool) -> Epoch:
-    from engine.data.loader import epoch_order
+    from engine.draws import epoch_order
     from engine.layers import Softmax
     from experiments.checks.torch_network import chain, torch
 

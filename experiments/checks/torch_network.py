@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 from engine.graph import Network
 from engine.layers import Dropout, Layer
-from engine.topology import INPUT
+from engine.layers.topology import INPUT
 from experiments.peers.cases import nodes_of
 
 try:

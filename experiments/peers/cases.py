@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.layers import Conv2D, Dropout
+from engine.layers.topology import Topology
 from engine.network import Network
-from engine.topology import Topology
 from experiments.networks import NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 

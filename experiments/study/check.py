@@ -29,7 +29,7 @@ class Built:
 
 def build(section: ModelConfig) -> Built:
     """Build the network of a configuration and note what it is like."""
-    from engine.layer_patterns import layers_with_parameters
+    from engine.layers.patterns import layers_with_parameters
 
     net = build_network(section, seed=0)
     return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology))
@@ -78,7 +78,7 @@ def check_study(study: Study, builder: Callable[[ModelConfig], Built] = build) -
 
 def check_config(config: TrainConfig, built: Built) -> None:
     """UserError where the configuration does not fit its network or its data set's reader."""
-    from engine.layer_patterns import checked_patterns, select
+    from engine.layers.patterns import checked_patterns, select
 
     size = config.preprocess.size
     if size is not None and (config.preprocess.channels, *size) != built.input_shape:

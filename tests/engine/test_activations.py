@@ -6,8 +6,8 @@ import pytest
 import engine
 from engine.activations import activations
 from engine.errors import UserError
+from engine.layers.topology import checked_topology
 from engine.models import lenet
-from engine.topology import checked_topology
 from tests.engine.small import SIDE, small_net
 
 

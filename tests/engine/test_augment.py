@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import draws
 from engine.config import read_config
 from engine.data import augment
 from engine.data.augment import AugmentConfig, ContourCutout, Crop, Cutout, Rotation, Scaling, Shift
@@ -103,8 +104,10 @@ def test_one_augmentation_more_leaves_the_draws_of_the_others_alone():
 
 def test_draws_are_pinned():
     """A change here would break the resume of every stored run."""
-    words = augment.draws(7, 3, np.array([0, 5]), augment.SHIFT, 5)
-    assert words.shape == (2, 5) and np.array_equal(words[1], augment.draws(7, 3, np.array([5]), augment.SHIFT, 5)[0])
+    words = draws.augmentation_words(7, 3, np.array([0, 5]), draws.SHIFT, 5)
+    assert words.shape == (2, 5) and np.array_equal(
+        words[1], draws.augmentation_words(7, 3, np.array([5]), draws.SHIFT, 5)[0]
+    )
     assert words[0].tolist() == [1478921952, 2298704322, 1200597070, 2211205773, 3981722395]
 
 

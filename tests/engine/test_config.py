@@ -5,14 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.config import (
-    build_loss,
-    build_network,
-    build_optimizer,
-    build_schedule,
-    load_config,
-    read_config,
-)
+from engine.config import build_loss, build_network, build_optimizer, build_schedule, load_config, read_config
 from engine.errors import UserError
 from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from engine.data.dataset import Dataset
-from engine.data.loader import Loader, Mixup, epoch_order, generator
+from engine.data.loader import Loader, Mixup
+from engine.draws import epoch_order, generator
 from engine.errors import UserError
 
 

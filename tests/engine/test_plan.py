@@ -30,10 +30,11 @@ from engine.optim import SGD, Adam, AdamW
 from engine.plan import INFERENCE, Plan, Request, cost
 from engine.plan.describe import quantity
 from engine.plan.gradients import RULES
-from engine.plan.ir import ARENA, EXTERNAL, IN_PLACE, output_names
-from engine.plan.layout import assign_slots, column_scale, flattened_maps, pack, unpack
+from engine.plan.layout import assign_slots, flattened_maps
 from engine.plan.memory import live_intervals
 from engine.plan.update import make_segments
+from engine.program.code import ARENA, EXTERNAL, IN_PLACE, output_names
+from engine.program.slots import column_scale, pack, unpack
 
 
 def ops(plan: Plan) -> list[str]:

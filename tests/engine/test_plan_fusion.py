@@ -7,22 +7,11 @@ import pytest
 
 import engine.plan
 from engine.graph import Graph, Network, Sequential
-from engine.layers import (
-    Add,
-    BatchNorm,
-    Conv2D,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2D,
-    Layer,
-    Linear,
-    MaxPool2D,
-    ReLU,
-)
+from engine.layers import Add, BatchNorm, Conv2D, Dropout, Flatten, GlobalAvgPool2D, Layer, Linear, MaxPool2D, ReLU
 from engine.losses import CrossEntropy
 from engine.plan import Plan
 from engine.plan.fuse import fuse_unpool
-from engine.plan.ir import Code
+from engine.program.code import Code
 
 
 def backward(plan: Plan) -> list[str]:

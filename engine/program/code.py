@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.layers.base import Shape, elements
-from engine.layers.structure import needs_transpose
-from engine.plan.layout import Slot
+from engine.program.shapes import Shape, elements, needs_transpose, stored_shape
+from engine.program.slots import Slot
 
 ARENA, PARAMETERS, GRADIENTS, BUFFERS = "arena", "parameters", "gradients", "buffers"
 STATES, CONSTANTS, EXTERNAL = "states", "constants", "external"
@@ -131,11 +130,6 @@ def output_names(op: str) -> tuple[str, ...]:
     if op.startswith("check_"):
         return ()
     return ("diff_src",) if op.endswith(("_backward", "_backward_data")) or op == "mean_squared_error" else ("dst",)
-
-
-def stored_shape(shape: Shape) -> tuple[int, ...]:
-    """(C, H, W) as it lies in memory: (H, W, C). Vectors stay."""
-    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
 
 
 def consumers(code: Code) -> dict[int, list[int]]:

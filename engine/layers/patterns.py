@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from engine.errors import UserError, unknown
-from engine.topology import Topology
+from engine.layers.topology import Topology
 
 
 def layers_with_parameters(topology: Topology) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.arguments import integer
 from engine.errors import UserError
 from engine.layers import Layer, make_layer
-from engine.layers.base import Shape, integer
+from engine.program.shapes import Shape
 
 INPUT = "input"  # the name by which nodes refer to the network's input
 
