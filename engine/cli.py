@@ -1,8 +1,10 @@
 """What every command shares: how errors reach the user and which exit status they give."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -45,3 +47,24 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command takes that trains from a configuration."""
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in the folder, or begin if there is none; "
+        "one of the same settings that ended before its first checkpoint begins again",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/ and the config's name)")
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the data sets (default: the key data_root, CNN_DATA, the user's cache folder)",
+    )

@@ -6,10 +6,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
-BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
-RUN_FILES = (BEST, LAST, RESULT, LOG)
-
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -176,3 +177,16 @@ def parse_override(text: str) -> dict[str, Any]:
     for key in reversed(path.split(".")):
         nested = {key: nested}
     return typing.cast(dict[str, Any], nested)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; UserError where it cannot be read or holds something else."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")
+    return given

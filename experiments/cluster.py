@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import cnncore
 
 from engine.errors import UserError
-from engine.files import LAST, write_atomically
+from engine.files import write_atomically
+from engine.training.folder import LAST
 from experiments import worker
 from experiments.execute import FULL_DISK, EpochRecord, Job, failed
 from experiments.executors import OnEpoch, usable_cores
@@ -455,7 +456,7 @@ def require_distributed() -> None:
 
 def last_step(folder: Path) -> int:
     """Optimiser steps in the last checkpoint of a run, as far as it can be seen from here."""
-    from engine import checkpoint
+    from engine.network import checkpoint
 
     try:
         return int(checkpoint.read(folder / LAST).training["position"]["step"])

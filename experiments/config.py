@@ -1,7 +1,7 @@
 """Studies: a file's rows as whole training configurations, beside the published values that they reproduce.
 
 A study file has the keys of `experiments.study.schema.StudyFile`: `base:` is a training configuration
-(`engine.config.TrainConfig`) that all rows share, and `changes:` of a row is what it changes in it. Reading is strict:
+(`recipe.config.TrainConfig`) that all rows share, and `changes:` of a row is what it changes in it. Reading is strict:
 an unknown key names its nearest valid one, a missing key and a wrong type are named with the place where they stand,
 and no two rows train the same unless one says so. `assumptions:` lists what a published report leaves open and how it
 was chosen here; every table shows it.
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from engine.config import TrainConfig, build_loss, build_optimizer, build_schedule, read_config
 from engine.errors import UserError, unknown
+from engine.recipe.build import build_loss, build_optimizer, build_schedule
+from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge, parse_override, read_mapping
 from experiments.study.budget import scaled
 from experiments.study.factors import crossed_rows

@@ -25,11 +25,11 @@ from experiments.keys import digest
 from experiments.status import RunStatus
 
 if TYPE_CHECKING:
-    from engine.config import TrainConfig
     from engine.data.dataset import RawDataset
-    from engine.network import Network
-    from engine.plan import Plan
-    from engine.trainer import Trainer
+    from engine.network.network import Network
+    from engine.plan.plan import Plan
+    from engine.recipe.config import TrainConfig
+    from engine.training.trainer import Trainer
 
 STEPS, LONG = 3, 1.0  # steps that are timed; seconds from which a step counts as long, and is timed on fewer samples
 EVALUATED = 64  # samples of the timed evaluation
@@ -136,11 +136,11 @@ Reader = Callable[["TrainConfig", Mapping[str, Any]], "RawDataset"]
 
 def sample_counts(config: TrainConfig, read: Reader) -> Counts:
     """How many samples the three parts have, without preparing an image."""
+    from engine.data.choose.selection import keep_classes, select
     from engine.data.location import data_root
-    from engine.data.registry import own_folder
-    from engine.data.selection import keep_classes, select
-    from engine.pseudo import strip_labels
-    from engine.train import draw_subset, split_indices, split_strata
+    from engine.data.sets.registry import own_folder
+    from engine.recipe.pseudo import strip_labels
+    from engine.recipe.samples import draw_subset, split_indices, split_strata
 
     section, split = config.dataset, config.split
     # These look at the images; `deduplicated` then keeps a known number.
@@ -179,7 +179,7 @@ def seconds_per_epoch(config: TrainConfig, counts: Counts, speed: Speed) -> floa
 
 def plans(config: TrainConfig) -> tuple[Network, Plan, Plan]:
     """The network, and the programs of the training step and of an evaluation."""
-    from engine.config import build_loss, build_network, build_optimizer
+    from engine.recipe.build import build_loss, build_network, build_optimizer
 
     net, loss = build_network(config.model, config.seed), build_loss(config.loss)
     optimizer = build_optimizer(config.optimizer)
@@ -211,7 +211,7 @@ def measured_speed(config: TrainConfig, threads: int) -> Speed:
     """
     import cnncore
 
-    from engine.train import make_trainer
+    from engine.recipe.fit import make_trainer
 
     cnncore.set_num_threads(threads)
     step = sum(plans(config)[1].estimates) / threads

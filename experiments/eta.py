@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from engine.config import TrainConfig
+from engine.recipe.config import TrainConfig
 from experiments.keys import Run
 from experiments.store import Result
 
@@ -74,7 +74,7 @@ class Eta:
 
 def modelled_seconds(config: TrainConfig) -> float:
     """Seconds per sample of a training step on one core, by the planner's cost model."""
-    from engine.config import build_loss, build_network, build_optimizer
+    from engine.recipe.build import build_loss, build_network, build_optimizer
 
     net = build_network(config.model, config.seed)
     plan = net.plan(

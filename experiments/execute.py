@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from engine.data.location import data_root
 from engine.data.readers import read_dataset
 from engine.errors import DivergedError, UserError
-from engine.files import LOG
-from engine.train import checked_trainer, fit_and_test, load_data
+from engine.recipe.fit import checked_trainer, fit_and_test
+from engine.recipe.samples import load_data
+from engine.training.folder import LOG
 from experiments.keys import Run, digest
 from experiments.locks import only_process
 from experiments.store import Result
 
 if TYPE_CHECKING:
-    from engine.config import TrainConfig
     from engine.data.dataset import Dataset, RawDataset
-    from engine.run import History
+    from engine.recipe.config import TrainConfig
+    from engine.training.history import History
 
 Parts = tuple["Dataset", "Dataset | None", "Dataset | None"]
 EpochRecord = dict[str, Any]

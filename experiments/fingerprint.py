@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine.config import TrainConfig
 from engine.data.location import data_root
 from engine.errors import UserError
+from engine.recipe.config import TrainConfig
 from experiments.study.needs import PREFIX
 
 PACKAGED = "digits5k"
@@ -44,7 +44,7 @@ class Fingerprints:
 
     def _folds_to_come(self, config: TrainConfig, content: str) -> str:
         """The hash that `files` will have for the file of folds once a run has drawn it."""
-        from engine.train import folds_to_draw
+        from engine.recipe.samples import folds_to_draw
 
         split = dataclasses.replace(config.split, fold=0)
         settings = [dataclasses.asdict(each) for each in (config.dataset, config.select, split)]
@@ -68,7 +68,7 @@ class Fingerprints:
 
 def sources(config: TrainConfig) -> tuple[Path, ...]:
     """Folders and files that the configuration reads."""
-    from engine.data.registry import own_folder
+    from engine.data.sets.registry import own_folder
 
     section = config.dataset
     folder = own_folder(section.name, data_root(None, config.data_root))

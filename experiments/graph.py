@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.files import BEST, LAST
+from engine.training.folder import BEST, LAST
 from experiments.fingerprint import Fingerprints
 from experiments.keys import Run
 from experiments.store import Result

@@ -23,7 +23,7 @@ from typing import Any
 
 import cnncore
 
-from engine.config import TrainConfig
+from engine.recipe.config import TrainConfig
 from experiments.fingerprint import Fingerprints, code_hash
 from experiments.study.needs import PREFIX, resolved
 from experiments.study.schema import ScoreEpoch

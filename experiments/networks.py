@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.graph import Network
+    from engine.network.graph import Network
 
 
 @dataclass(frozen=True)

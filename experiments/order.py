@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.config import TrainConfig
 from engine.errors import UserError
+from engine.recipe.config import TrainConfig
 from experiments.eta import modelled_seconds
 from experiments.graph import Task
 

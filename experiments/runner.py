@@ -8,9 +8,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from engine.config import TrainConfig
 from engine.plan import Choices
-from engine.train import make_trainer
+from engine.recipe.config import TrainConfig
+from engine.recipe.fit import make_trainer
 from experiments.config import Study
 from experiments.execute import Job
 from experiments.executors import Executor, InProcess

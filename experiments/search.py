@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.draws import generator
 from engine.errors import UserError
-from engine.metrics import direction, is_better
+from engine.training.metrics import direction, is_better
 from experiments.config import Stage, Study
 from experiments.execute import logged_epochs
 from experiments.keys import Run

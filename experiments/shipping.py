@@ -12,10 +12,10 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from engine.config import TrainConfig, read_config
-from engine.data.registry import record
+from engine.data.sets.registry import record
 from engine.errors import UserError
 from engine.files import sync_folder
+from engine.recipe.config import TrainConfig, read_config
 from experiments.fingerprint import PACKAGED, Fingerprints, files_of, sources
 
 PIECE = 4 << 20  # bytes; what travels at once, well below what Dask takes for too large a message

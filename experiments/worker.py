@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import cnncore
 
-from engine.config import TrainConfig
 from engine.errors import UserError
+from engine.recipe.config import TrainConfig
 from experiments.execute import DataCache, EpochRecord, Job, attempt
 from experiments.fingerprint import Fingerprints, code_hash, files_of
 from experiments.keys import Run

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.data.augment import AugmentConfig
+from engine.data.augment_config import AugmentConfig
 from engine.data.digits import digits5k, digits_on_sheets
 from engine.data.images import Image
-from engine.data.preview import augmented, draw, encode, title
+from engine.data.sets.preview import augmented, draw, encode, title
 from engine.data.steps import apply_steps, resize
 from engine.files import write_atomically
 from engine.schema import read_mapping

@@ -6,11 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from engine.cli import run
-from engine.data import preview
-from engine.data.location import data_root
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,7 +35,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     check.add_argument(
         "options", nargs="*", metavar="KEY=VALUE", help="for folder and npz: the reader's options, such as path=photos"
     )
-    preview.add_arguments(
+    add_preview_arguments(
         commands.add_parser(
             "preview", parents=[where], help="draw a sheet: images, and what augmentations make of them"
         )
@@ -46,66 +43,34 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def list_sets(options: argparse.Namespace) -> None:
-    """Print a line per set."""
-    from engine.data.registry import RECORDS, data_state, image_count
-
-    root = data_root(options.data_root)
-    rows = [("name", "classes", "images", "", "title")]
-    for each in RECORDS.values():
-        count = image_count(each)
-        classes = str(len(each.classes)) if each.classes else "any"
-        rows.append((each.name, classes, "any" if count is None else f"{count:,}", data_state(each, root), each.title))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for name, classes, images, state, title in rows:
-        print(f"{name:<{widths[0]}}  {classes:>{widths[1]}}  {images:>{widths[2]}}  {state:<{widths[3]}}  {title}")
-    print(f"\nlooked for in {root}")
-
-
-def show(options: argparse.Namespace) -> None:
-    """Print all that is known of one set."""
-    from engine.data.registry import data_state, describe, record
-
-    root = data_root(options.data_root)
-    each = record(options.name)
-    print(describe(each))
-    print(f"here: {data_state(each, root) or 'nothing to look for'} ({root})")
-
-
-def fetch_set(options: argparse.Namespace) -> None:
-    """Download one set."""
-    from engine.data.fetch import fetch
-    from engine.data.registry import record
-
-    each = record(options.name)
-    place = fetch(each, data_root(options.data_root), progress=not options.quiet)
-    hashed = any(file.sha256 for file in each.files) or any(wanted.hash for wanted in each.downloads)
-    checked = "sizes and hashes" if hashed else "counts and structure; no published hash is known"
-    print(f"{each.title}: in {place}\nchecked: {checked}\nlicence: {each.licence}; see {each.page}")
-
-
-def verify_set(options: argparse.Namespace) -> None:
-    """Print what is on disk; UserError where it is not the set."""
-    from engine.data.registry import record
-    from engine.data.verify import render, verify
-    from engine.errors import UserError
-    from engine.schema import merge, parse_override
-
-    given: dict[str, Any] = {}
-    for text in options.options:
-        given = merge(given, parse_override(text))
-    found = verify(record(options.name), data_root(options.data_root), given)
-    print(render(found))
-    if found.faults:
-        count = len(found.faults)
-        raise UserError(f"{options.name}: {count} fault{'s' * (count > 1)}, the first: {found.faults[0]}")
-
-
-COMMANDS = {"list": list_sets, "info": show, "fetch": fetch_set, "verify": verify_set, "preview": preview.run}
+def add_preview_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command beside --data-root."""
+    parser.add_argument("name", metavar="NAME", help="a data set, see `list`")
+    parser.add_argument(
+        "options", nargs="*", metavar="KEY=VALUE", help="options of the set's reader, such as parts=d or path=photos"
+    )
+    parser.add_argument(
+        "--augment",
+        default="",
+        metavar="STAGES",
+        help="image steps, then random augmentations, by name or with parameters as in a configuration: "
+        "bbox,reverse,{dilation: {kernel: 5}},contour_cutout,{shift: 0.2}",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("sheet.png"), metavar="FILE.png", help="(default: %(default)s)"
+    )
+    parser.add_argument("--count", type=int, default=6, help="rows, one image each (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, help="show the last stage in so many epochs (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of images and of the augmentations")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("H", "W"), help="resize after the steps, as preprocess.size does"
+    )
 
 
 def main() -> None:
     options = parse_arguments()
+    from engine.data.sets.command import COMMANDS  # only now: --help answers at once
+
     COMMANDS[options.command](options)
 
 

@@ -73,7 +73,7 @@ class Dataset:
 
     images      (N, C, H, W), uint8 or float32
     labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels
-    sample_weights   float32 (N,) of at least 0: factors on the samples' losses in training (see engine.data.weights)
+    sample_weights   float32 (N,) of at least 0: factors on the losses in training (see engine.data.choose.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     record      how the samples were chosen and changed, in JSON's own types, for the run's record
     skipped     images of the set that could not be decoded and are left out, each as "path: reason"

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import checked_seed
-from engine.data.augment import AugmentConfig, changes, mixup, rotate_and_scale
+from engine.data.augment import changes, mixup, rotate_and_scale
+from engine.data.augment_config import AugmentConfig
 from engine.data.dataset import Dataset
 from engine.data.workers import in_order
 from engine.draws import BATCH, SAMPLE, epoch_order, generator

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from engine.errors import UserError
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
+from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape
 from engine.program.slots import ParameterSpec
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from engine.arguments import assign, integer, pair, size
 from engine.errors import UserError
 from engine.layers.base import Layer, require_feature_map
+from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape
 from engine.program.slots import ParameterSpec
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
 
 Padding = int | tuple[int, ...] | str
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from engine.arguments import assign, integer
 from engine.errors import UserError
 from engine.layers.base import Layer
+from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape, elements, spatial
 from engine.program.slots import ParameterSpec
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from engine.arguments import assign, integer, number
 from engine.errors import UserError
 from engine.layers.base import Layer
+from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape, spatial
 from engine.program.slots import ParameterSpec
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class BatchNorm(Layer):
     unbiased variance (PyTorch's form). Inference: the running statistics. Parameters weights and bias, buffers
     running_mean and running_var, all (channels,).
 
-    A frozen one (see engine.trainer.Trainer, `freeze`) normalises by its running statistics in training too and leaves
+    A frozen one (see engine.Trainer, `freeze`) normalises by its running statistics in training too and leaves
     them as they are, as Keras does with trainable = False (PyTorch would need eval() on the layer).
 
     In training a channel needs two values or more (batch * H * W): one has no variance, and is refused. `Trainer.fit`

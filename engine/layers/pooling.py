@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.arguments import assign, pair, size
 from engine.errors import UserError
 from engine.layers.base import Layer, require_feature_map
+from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
 
 MAX_POOL_AREA = 255  # the position of the maximum is stored in one byte, with one value for "none"
 

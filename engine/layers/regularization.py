@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from engine.arguments import assign, number
 from engine.layers.base import Layer
+from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape, elements
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
 
 
 @dataclass(frozen=True)

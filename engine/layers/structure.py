@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from engine.errors import UserError
 from engine.layers.base import Layer
-from engine.program.shapes import Shape, elements, spatial
-
-if TYPE_CHECKING:
-    from engine.program.code import Builder, Tensor
-from engine.program.shapes import needs_transpose
+from engine.program.code import Builder, Tensor
+from engine.program.shapes import Shape, elements, needs_transpose, spatial
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import cnncore
 
 from engine.errors import unknown
-from engine.plan import estimate
+from engine.plan.cost import estimate
 from engine.program.code import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
 from engine.program.slots import PANEL, padded
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import cnncore
 
-from engine.plan.lower import TRAINING, Request
+from engine.plan.request import TRAINING, Request
 from engine.program.code import (
     ARENA,
     BUFFERS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.plan import estimate
+from engine.plan.cost import estimate
 from engine.program.code import Code
 
 SMALL_INSTRUCTION = 1e-6  # modelled seconds: what half of it saves, the meeting afterwards costs

@@ -28,7 +28,7 @@ def shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 def draw_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str = "") -> Figure:
     """Counts beside shares of the true class; rows are true classes, columns predicted ones.
 
-    matrix   (classes, classes), as `engine.metrics.confusion_matrix` gives it
+    matrix   (classes, classes), as `engine.training.metrics.confusion_matrix` gives it
     """
     classes = len(class_names)
     if matrix.shape != (classes, classes):

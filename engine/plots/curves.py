@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.files import LOG
+from engine.network.checkpoint import read
 from engine.plots.canvas import COLOURS, GREY, new_figure, shorten
+from engine.training.folder import LOG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +95,6 @@ def _is_good(record: Mapping[str, Any]) -> bool:
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    from engine.checkpoint import read
 
     position = read(path).training.get("position")
     if not position:

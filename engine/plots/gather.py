@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.dataset import Dataset
+from engine.data.images import read_image
+from engine.data.location import data_root
+from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
-from engine.files import BEST, CONFIG, LAST
+from engine.inference.ensemble import class_names, probabilities
+from engine.layers import Dropout, Flatten
+from engine.layers.topology import INPUT
+from engine.network.network import Network
+from engine.recipe.config import TrainConfig, load_config
+from engine.recipe.samples import load_data
+from engine.training.folder import BEST, CONFIG, LAST
 
 if TYPE_CHECKING:
-    from engine.config import TrainConfig
-    from engine.data.dataset import Dataset
-    from engine.network import Network
-
     Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
 CHUNK = 1024  # samples made float32 at a time
@@ -40,7 +46,6 @@ class Predictions:
 
 def find_config(source: Path) -> TrainConfig:
     """The configuration of a run folder, or the one in a YAML file."""
-    from engine.config import load_config
 
     if not source.is_dir():
         return load_config(source)
@@ -69,9 +74,8 @@ def read_parts(
     """The parts of the configuration's data set: "training", and "validation" and "test" where there are such.
 
     A test part that is the validation set too counts once, as "test". `load`: what gives the training, validation and
-    test samples of a configuration, for who keeps what was read (default: `engine.train.load_data` with `root`).
+    test samples of a configuration, for who keeps what was read (default: `load_data` with `root`).
     """
-    from engine.train import data_root, load_data
 
     if load is None:
         training, validation, test = load_data(config, data_root(root, config.data_root), f"{where}: ")
@@ -114,7 +118,6 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
     """The network's probabilities on a set; UserError where the two do not fit."""
-    from engine.ensemble import class_names, probabilities
 
     if dataset.sample_shape != net.input_shape:
         raise UserError(
@@ -144,7 +147,6 @@ def filter_layers(net: Network) -> dict[str, NDArray[np.float32]]:
 
 def reads_colour(net: Network, layer: str) -> bool:
     """Whether the layer's three input channels are the red, green and blue of the image."""
-    from engine.layers.topology import INPUT
 
     node = net.topology.node(layer)
     return node.inputs == (INPUT,) and net.input_shape[0] == 3 and len(net.input_shape) == 3
@@ -152,7 +154,6 @@ def reads_colour(net: Network, layer: str) -> bool:
 
 def changing_layers(net: Network) -> dict[str, str]:
     """How each layer is written, by name, without those that change no value in inference: Dropout and Flatten."""
-    from engine.layers import Dropout, Flatten
 
     drawn = {name: str(layer) for name, layer in net.layers.items() if not isinstance(layer, (Dropout, Flatten))}
     return drawn or {name: str(layer) for name, layer in net.layers.items()}
@@ -176,8 +177,6 @@ def pick_layer(weights: dict[str, Any], net: Network, name: str | None, where: P
 
 def read_input(net: Network, image: Path, checkpoint: Path) -> NDArray[np.float32]:
     """An image file as the network's input (C, H, W), prepared as in training."""
-    from engine.data.images import read_image
-    from engine.data.preprocess import Preprocess
 
     if net.preprocess is None:
         raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")

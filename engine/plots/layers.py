@@ -100,7 +100,7 @@ def draw_features(
 ) -> Figure:
     """The image, and below it what each layer gives for it, a strip per layer from the first to the last.
 
-    maps          by layer: (C, H, W) or (K,), as `engine.activations.activations` gives them for one image
+    maps          by layer: (C, H, W) or (K,), as `engine.inspection.activations.activations` gives them for one image
     image         (C, H, W), as the network takes it
     layers        how each layer is written, for its label
     class_names   of a last vector's elements

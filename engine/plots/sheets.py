@@ -46,7 +46,7 @@ def draw_mistakes(
 
     images          (N, C, H, W), as in a data set
     truth           (N,)
-    probabilities   (N, classes), as `engine.predict.probabilities` gives them
+    probabilities   (N, classes), as `engine.inference.ensemble.probabilities` gives them
     """
     check_number("the number of mistakes", count, MOST_MISTAKES)
     worst = worst_mistakes(truth, probabilities, count)

@@ -26,10 +26,11 @@ import cnncore
 import numpy as np
 
 from engine.cli import run
-from engine.plan import GRADIENTS, INFERENCE, Request, cost, make_plan
+from engine.plan import GRADIENTS, INFERENCE, Request, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
-from engine.plan.estimate import features
-from engine.plan.rates import RATES
+from engine.plan.cost import counts
+from engine.plan.cost.estimate import features
+from engine.plan.cost.rates import RATES
 from engine.plan.tune import make_trial
 from engine.program.code import Code, Instruction, Value
 
@@ -93,7 +94,7 @@ def collect(networks: Sequence[str], batches: Sequence[int], isa: str) -> Iterat
                     mark = repr(
                         (instruction.op, instruction.geometry, sorted(instruction.operands), batch, request.mode)
                     )
-                    if mark in seen or cost.flops(instruction, batch) > MOST_FLOPS:
+                    if mark in seen or counts.flops(instruction, batch) > MOST_FLOPS:
                         continue
                     seen.add(mark)
                     measured = _measure(code, instruction, batch, isa, keep_filters=not request.trains)

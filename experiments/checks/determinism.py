@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from engine.cli import run
 
 if TYPE_CHECKING:
-    from engine.graph import Network
+    from engine.network.graph import Network
     from experiments.networks import Measured
 
 TEAMS = (1, 2, 3, 7)
@@ -78,7 +78,7 @@ def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
 
 def by_trainer(net: Network, x: Images, y: Labels, batch: int) -> None:
     from engine.optim import SGD
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
 
     Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=batch, progress="none").fit((x, y), epochs=1)
 

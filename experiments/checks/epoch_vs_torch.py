@@ -29,7 +29,7 @@ from experiments.checks.determinism import names
 
 if TYPE_CHECKING:
     from engine.data.dataset import Dataset
-    from engine.graph import Network
+    from engine.network.graph import Network
     from experiments.sides import Answer, Side
 
 BATCH = 64
@@ -94,10 +94,10 @@ def make_network(model: str) -> Network:
 def our_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int) -> Epoch:
     import cnncore
 
-    from engine.config import build_optimizer
     from engine.data.dataset import Dataset
     from engine.data.loader import Loader
-    from engine.trainer import Trainer
+    from engine.recipe.build import build_optimizer
+    from engine.training.trainer import Trainer
 
     cnncore.set_num_threads(threads)
     test = Dataset("test", sets.test_images, sets.test_labels)
@@ -192,7 +192,7 @@ def serve(side: str, case: Case, folder: Path, threads: int) -> None:
 
 
 def read_case(case: Case) -> Any:
-    from engine.config import load_config
+    from engine.recipe.config import load_config
 
     return load_config(Path(__file__).resolve().parent.parent / "configs" / f"{case.config}.yaml", case.overrides)
 

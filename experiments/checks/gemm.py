@@ -144,9 +144,9 @@ def products(size: int) -> list[Job]:
 
 def convolutions_of(channels: int) -> list[Job]:
     """A 3x3 layer as wide as its source: all passes, direct and, where there are channels enough, by Winograd's."""
-    from engine.graph import Sequential
     from engine.layers import Conv2D
     from engine.losses import MeanSquaredError
+    from engine.network.graph import Sequential
     from engine.plan import GRADIENTS, Request, make_plan
     from engine.plan.algorithms import candidates, convolutions, expand
     from engine.plan.tune import make_trial

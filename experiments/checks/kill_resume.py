@@ -61,13 +61,14 @@ def _stamp(file: Path) -> int:
 
 def position(file: Path) -> str:
     """Where a checkpoint stands, for the table."""
-    from engine.checkpoint import read
+    from engine.network.checkpoint import read
 
     return f"step {read(file).training['position']['step']}"
 
 
 def weights(file: Path) -> str:
-    from engine.checkpoint import load, weights_hash
+    from engine.network.checkpoint import weights_hash
+    from engine.network.load import load
 
     return weights_hash(load(file))
 

@@ -82,7 +82,8 @@ def start_and_kill(arguments: Sequence[str], draw: random.Random, kills: int, mo
 
 def outcome(arguments: Sequence[str], out: Path) -> list[tuple[str, ...]]:
     """Every result without what a clock says, and the hash of its weights."""
-    from engine.checkpoint import load, weights_hash
+    from engine.network.checkpoint import weights_hash
+    from engine.network.load import load
 
     target = out / "results.csv"
     subprocess.run([*command(arguments, out, 1), "--export", str(target)], check=True, stdout=subprocess.DEVNULL)

@@ -31,10 +31,10 @@ from engine.cli import run
 from experiments.checks.determinism import names
 
 if TYPE_CHECKING:
-    from engine.config import TrainConfig
     from engine.data.dataset import Dataset, RawDataset
     from engine.data.loader import Batch, Loader
-    from engine.trainer import Trainer
+    from engine.recipe.config import TrainConfig
+    from engine.training.trainer import Trainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALLOWED = 0.05
@@ -162,7 +162,7 @@ def training(trainer: Trainer, feed: Iterator[Batch], seconds: float) -> tuple[f
 
 
 def measure_feeding(config: TrainConfig, dataset: Dataset, seconds: float) -> Feeding:
-    from engine.train import make_loader, make_trainer
+    from engine.recipe.fit import make_loader, make_trainer
 
     loader, alone = make_loader(config, dataset), make_loader(config, dataset)
     alone.prefetch = 0
@@ -195,10 +195,10 @@ def feeding_line(name: str, each: Feeding) -> str:
 def check(options: argparse.Namespace) -> int:
     import cnncore
 
-    from engine.config import load_config
     from engine.data.location import data_root
     from engine.data.readers import read_dataset
     from engine.errors import UserError, unknown
+    from engine.recipe.config import load_config
 
     for name in options.pipelines:
         if name not in PIPELINES:

@@ -4,7 +4,7 @@
 
 For each set, method and threshold (bits of 64): how many images removal of near duplicates would drop, how many of
 those carry another label than the image that stays in their place, and what share of the dropped that is. Equal images
-are taken out first. A set is refused (ADVICE in `engine.data.near_duplicates`) where characters of different classes
+are taken out first. A set is refused (ADVICE in `near_duplicates.py`) where characters of different classes
 are dropped for one another.
 """
 
@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.cli import run
-from engine.data.near_duplicates import ADVICE, METHODS, Advice, nearest_kept, perceptual_hashes
+from engine.data.choose.near_duplicates import ADVICE, METHODS, Advice, nearest_kept, perceptual_hashes
+from engine.data.choose.selection import Selection, select
 from engine.data.readers import read_dataset
-from engine.data.selection import Selection, select
 from engine.errors import UserError
 
 SETS = ("mnist", "numtadb", "chars74k", "cifar10", "scenes")

@@ -39,7 +39,7 @@ def measure(model: str, steps: int) -> Share:
     """Train `model` on one random batch for `steps` steps."""
     from engine.models import make_model
     from engine.optim import SGD
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
 
     random = np.random.default_rng(0)
     net = make_model(model)

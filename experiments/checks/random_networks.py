@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graph import Graph, Network
 from engine.layers import (
     Add,
     AvgPool2D,
@@ -29,6 +28,7 @@ from engine.layers import (
     Tanh,
 )
 from engine.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from engine.network.graph import Graph, Network
 
 Random = np.random.Generator
 

@@ -60,8 +60,8 @@ def measure(case: Measured, threads: int, rounds: int) -> Streaming:
 
     require_team(threads)
     net = case.make()
-    compiled = net.compile(Request(INFERENCE, 1))
-    net.refresh(compiled)
+    compiled = net.programs.compile(Request(INFERENCE, 1))
+    net.programs.refresh(compiled)
     code = compiled.plan.instructions
     sizes = {
         index: 4 * each.geometry["k"] * each.geometry["n"]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.graph import Network
 from engine.layers import Dropout, Layer
 from engine.layers.topology import INPUT
+from engine.network.graph import Network
 from experiments.peers.cases import nodes_of
 
 try:

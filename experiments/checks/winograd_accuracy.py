@@ -23,7 +23,7 @@ from engine.cli import run
 from experiments.ablation import parse_seeds
 
 if TYPE_CHECKING:
-    from engine.config import TrainConfig
+    from engine.recipe.config import TrainConfig
     from experiments.config import Study
     from experiments.store import Run, Store
 
@@ -55,8 +55,8 @@ def load(name: str, seeds: Sequence[int], epochs: int | None, root: Path | None)
 
 def winograd_ops(config: TrainConfig) -> dict[str, int]:
     """How often each op of Winograd's algorithm stands in the training step of this configuration."""
-    from engine.config import build_network, build_optimizer
-    from engine.trainer import Trainer
+    from engine.recipe.build import build_network, build_optimizer
+    from engine.training.trainer import Trainer
 
     network = build_network(config.model, config.seed)
     trainer = Trainer(network, build_optimizer(config.optimizer), algorithm=config.algorithm)
@@ -70,7 +70,7 @@ def winograd_ops(config: TrainConfig) -> dict[str, int]:
 def last_accuracy(store: Store, each: Run) -> float:
     """In percent, of the last epoch on record."""
     from engine.errors import UserError
-    from engine.files import LOG
+    from engine.training.folder import LOG
 
     records = [json.loads(line) for line in (store.folder(each) / LOG).read_text().splitlines()]
     last = records[-1] if records else {}

@@ -13,7 +13,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from engine.crossval import CrossValidation, Fold, chosen_epochs, final_config, train_final, train_fold
+from engine.recipe.crossval import CrossValidation, Fold, chosen_epochs, final_config, train_final, train_fold
 from experiments.methods import common
 from experiments.methods.common import Options, mean
 from experiments.report.render import terminal

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.layers import Conv2D, Dropout
 from engine.layers.topology import Topology
-from engine.network import Network
+from engine.network.network import Network
 from experiments.networks import NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError
-from engine.files import LOG, write_atomically
+from engine.files import write_atomically
 from engine.plots.canvas import COLOURS, GREY, MISSING, encode, new_figure
+from engine.training.folder import LOG
 from experiments.execute import DataCache
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
 from experiments.report.runs import ReportedRun, read_epochs
@@ -206,10 +207,10 @@ def _kept_images(run: ReportedRun, keep: Path, data: DataCache) -> dict[str, byt
 
 
 def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
-    from engine.activations import activations
-    from engine.checkpoint import load
-    from engine.metrics import accuracy, confusion_matrix, macro_f1
+    from engine.inspection.activations import activations
+    from engine.network.load import load
     from engine.plots import confusion, gather, layers, sheets
+    from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 
     config = gather.find_config(folder)
     path = gather.find_checkpoint(folder, config)

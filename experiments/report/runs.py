@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import UserError
-from engine.files import LOG
+from engine.training.folder import LOG
 from experiments.keys import Run
 from experiments.store import Result, Store
 

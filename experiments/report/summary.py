@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.metrics import direction
+from engine.training.metrics import direction
 from experiments.config import Budget, PublishedValue, Row, Study, base_of, headline
 from experiments.stats import (
     Bounds,

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from engine.config import TrainConfig, read_config
 from engine.errors import UserError
+from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge
 from experiments.study.schema import BudgetFile
 

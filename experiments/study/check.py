@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.config import ModelConfig, TrainConfig, build_network
 from engine.errors import UserError, unknown
+from engine.recipe.build import build_network
+from engine.recipe.config import ModelConfig, TrainConfig
 from experiments.config import Study, load_study, study_names
 
 

@@ -6,7 +6,8 @@ import inspect
 from functools import partial
 from typing import Any
 
-from engine.config import ModelConfig, TrainConfig, build_loss, build_optimizer, build_schedule
+from engine.recipe.build import build_loss, build_optimizer, build_schedule
+from engine.recipe.config import ModelConfig, TrainConfig
 from experiments.keys import INDIFFERENT_KEYS
 
 INDIFFERENT = (*INDIFFERENT_KEYS, "seed")  # the seed is set by the runs of a row

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from engine.config import TrainConfig, read_config
 from engine.errors import UserError, unknown
+from engine.recipe.config import TrainConfig, read_config
 
 PREFIX = "run:"
 

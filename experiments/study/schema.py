@@ -117,7 +117,7 @@ class StudyFile:
     metric       picks the best epoch of every run
     metrics      what is shown and compared, the headline first (default: metric)
     score_epoch  the epoch whose figures count: the best one by `metric`, or the last
-    base         the configuration (`engine.config.TrainConfig`) that rows and stages change
+    base         the configuration (`engine.recipe.config.TrainConfig`) that rows and stages change
     factors      crossed to further rows (see experiments.study.factors)
     assumptions  what the report leaves open, and how it was chosen here
     footnotes    what is odd about the report, by name; those that no row names concern all of it

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.config import TrainConfig, build_loss, build_optimizer, build_schedule, read_config
 from engine.errors import UserError, unknown
+from engine.recipe.build import build_loss, build_optimizer, build_schedule
+from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge
 
 KINDS = ("uniform", "log", "integer", "choice")

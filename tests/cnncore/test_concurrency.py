@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from engine.models import lenet
+from engine.models.numtadb import lenet
 
 
 def test_predictions_from_several_threads_are_those_of_one() -> None:

@@ -194,7 +194,9 @@ def test_header_hash_is_that_of_the_header() -> None:
 def test_a_stale_core_asks_to_be_rebuilt(tmp_path: Path) -> None:
     stale = tmp_path / "cnn.h"
     stale.write_text("/* another version */")
-    code = f"from pathlib import Path; from engine.build import require_matching_core as r; r(Path({str(stale)!r}))"
+    code = (
+        f"from pathlib import Path; from engine.program.core import require_matching_core as r; r(Path({str(stale)!r}))"
+    )
     result = run_python(code)
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()[-1]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import engine
-from engine.activations import activations
 from engine.errors import UserError
+from engine.inspection.activations import activations
 from engine.layers.topology import checked_topology
-from engine.models import lenet
+from engine.models.numtadb import lenet
 from tests.engine.small import SIDE, small_net
 
 

@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 
 import engine
-from engine import checkpoint
-from engine.checkpoint import weights_hash
-from engine.config import read_config
 from engine.errors import UserError
-from engine.graph import Network, Sequential
 from engine.layers import BatchNorm, Conv2D, Flatten, Linear, MaxPool2D, ReLU
 from engine.losses import CrossEntropy
 from engine.models import make_model
+from engine.network import checkpoint
+from engine.network.checkpoint import weights_hash
+from engine.network.graph import Network, Sequential
 from engine.optim import SGD
-from engine.plan import Plan, algorithms, tune
-from engine.plan.estimate import seconds
-from engine.trainer import Trainer
+from engine.plan import algorithms, tune
+from engine.plan.cost.estimate import seconds
+from engine.plan.plan import Plan
+from engine.recipe.config import read_config
+from engine.training.trainer import Trainer
 from tests.engine.small import small_dataset
 
 NETWORKS = ("lenet", "model1", "model2", "model3", "mnist_cnn", "vgg3", "scene_0", "scene_15", "vgg19", "midas_cnn")

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import draws
-from engine.config import read_config
 from engine.data import augment
-from engine.data.augment import AugmentConfig, ContourCutout, Crop, Cutout, Rotation, Scaling, Shift
+from engine.data.augment_config import AugmentConfig, ContourCutout, Crop, Cutout, Rotation, Scaling, Shift
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.recipe.config import read_config
 from engine.schema import read_mapping
 
 SIDE = 20

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.build import HEADER, require_matching_core
+from engine.program.core import HEADER, require_matching_core
 
 
 def test_accepts_the_header_it_was_built_from_and_a_missing_one(tmp_path):

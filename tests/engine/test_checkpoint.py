@@ -8,10 +8,10 @@ import pytest
 from safetensors.numpy import save_file
 
 import engine
-from engine import checkpoint
-from engine.checkpoint import Checkpoint
 from engine.errors import UserError
 from engine.files import write_atomically
+from engine.network import checkpoint
+from engine.network.checkpoint import Checkpoint
 from tests.engine.small import CLASSES, small_dataset, small_net
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.config import build_loss, build_network, build_optimizer, build_schedule, load_config, read_config
 from engine.errors import UserError
+from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
+from engine.recipe.config import load_config, read_config
 from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml"))

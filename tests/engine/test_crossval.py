@@ -11,10 +11,10 @@ import yaml
 import engine
 from engine import crossval as command
 from engine import train as train_command
-from engine.checkpoint import weights_hash
 from engine.cli import run
-from engine.crossval import chosen_epochs, spread
-from engine.trainer import Trainer
+from engine.network.checkpoint import weights_hash
+from engine.recipe.crossval import chosen_epochs, spread
+from engine.training.trainer import Trainer
 from tests.engine.small import small_config, write_archive
 
 FOLDERS = ["fold-0", "fold-1", "fold-2", "final-seed0", "final-seed4"]

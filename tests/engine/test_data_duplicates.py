@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.data.choose.duplicates import content_hash, digest, digests, find_duplicates, read_digests, repeated
 from engine.data.dataset import ImageFiles
-from engine.data.duplicates import content_hash, digest, digests, find_duplicates, read_digests, repeated
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 

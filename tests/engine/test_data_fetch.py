@@ -16,9 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from engine.data.download import ATTEMPTS, download
-from engine.data.fetch import fetch
-from engine.data.registry import DataFile, Download, Split, record
+from engine.data.sets.download import ATTEMPTS, download
+from engine.data.sets.fetch import fetch
+from engine.data.sets.record import DataFile, Download, Split
+from engine.data.sets.registry import record
 from engine.errors import UserError
 
 CONTENT = np.random.Generator(np.random.Philox(7)).bytes(900_000)

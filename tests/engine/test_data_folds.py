@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.config import read_config
+from engine.data.choose.folds import load_folds, save_folds, saved_folds
+from engine.data.choose.listed import Listed, read_listed
+from engine.data.choose.splits import combine, stratified_folds
 from engine.data.dataset import ImageFiles, RawDataset
-from engine.data.folds import load_folds, read_listed, save_folds, saved_folds
-from engine.data.selection import Listed
-from engine.data.splits import combine, stratified_folds
 from engine.errors import UserError
-from engine.train import load_data
+from engine.recipe.config import read_config
+from engine.recipe.samples import load_data
 
 
 def pictures(count=60, seed=0):

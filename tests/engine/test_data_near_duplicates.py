@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.data.choose.near_duplicates import ADVICE, BLOCK, nearest_kept, perceptual_hashes, without_near_duplicates
+from engine.data.choose.selection import NearDuplicates, Selection, select
 from engine.data.dataset import RawDataset
-from engine.data.near_duplicates import ADVICE, BLOCK, nearest_kept, perceptual_hashes, without_near_duplicates
 from engine.data.readers import read_dataset
-from engine.data.selection import NearDuplicates, Selection, select
 from engine.errors import UserError
 
 NEEDED = "ImageHash is not installed: pip install cnn-engine[dedup]"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engine.config import read_config
-from engine.data.noise import LabelNoise, noisy_labels
+from engine.data.choose.noise import LabelNoise, noisy_labels
 from engine.errors import UserError
-from engine.train import load_data, split_indices
+from engine.recipe.config import read_config
+from engine.recipe.samples import load_data, split_indices
 from tests.engine.small import write_archive
 
 NAMES = tuple("0123456789")
@@ -92,7 +92,7 @@ def test_only_training_labels_of_a_run_become_noisy(tmp_path):
 
 def test_cross_validation_keeps_held_out_labels_true(tmp_path, monkeypatch):
     """The noise comes after the split into folds: what a fold validates on is clean, what it trains on is not."""
-    from engine import crossval
+    from engine.recipe import crossval
 
     options = {"path": str(write_archive(tmp_path / "set.npz"))}
     given = {"dataset": {"name": "npz", "train": options}, "model": {"name": "lenet"}, "label_noise": {"rate": 0.5}}
@@ -107,7 +107,7 @@ def test_cross_validation_keeps_held_out_labels_true(tmp_path, monkeypatch):
         seen.append((train, held_out))
         raise Seen
 
-    monkeypatch.setattr("engine.train.fit_and_test", look)
+    monkeypatch.setattr("engine.recipe.crossval.fit_and_test", look)
     for number in range(4):
         with pytest.raises(Seen):
             crossval.train_fold(config, clean, number, tmp_path)

@@ -11,7 +11,7 @@ from engine.data.dataset import Dataset
 from engine.data.loader import Loader, Mixup
 from engine.data.workers import in_order
 from engine.errors import UserError
-from engine.progress import LOADER_BOUND, epoch_line
+from engine.training.progress import LOADER_BOUND, epoch_line
 
 
 def dataset(count=23):

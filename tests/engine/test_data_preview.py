@@ -10,13 +10,13 @@ import pytest
 
 from engine.cli import run as run_command
 from engine.data import __main__ as command
-from engine.data import preview
-from engine.data.augment import AugmentConfig, Crop, Cutout, Shift
+from engine.data.augment_config import AugmentConfig, Crop, Cutout, Shift
 from engine.data.dataset import Dataset
 from engine.data.digits import digits_on_sheets
 from engine.data.images import read_image
 from engine.data.loader import Loader
 from engine.data.preprocess import Preprocess
+from engine.data.sets import preview
 from engine.data.steps import STEPS, BoundingBox, Dilation, Reverse, apply_steps, resize
 from engine.errors import UserError
 

@@ -6,13 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.config import read_config
+from engine.data.choose.listed import Listed
+from engine.data.choose.representatives import condensed_distances, representatives
+from engine.data.choose.selection import Selection, keep_classes, select
+from engine.data.choose.shares import proportional
 from engine.data.dataset import ImageFiles, RawDataset
 from engine.data.readers import read_dataset
-from engine.data.representatives import condensed_distances, representatives
-from engine.data.selection import Listed, Selection, keep_classes, proportional, select
 from engine.errors import UserError
-from engine.train import load_data
+from engine.recipe.config import read_config
+from engine.recipe.samples import load_data
 
 COUNTS = (40, 20, 30)
 

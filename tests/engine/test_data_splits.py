@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.data.splits import combine, stratified_folds, stratified_split
+from engine.data.choose.splits import combine, stratified_folds, stratified_split
 from engine.errors import UserError
 
 LABELS = np.repeat(np.arange(4), [40, 20, 20, 20])

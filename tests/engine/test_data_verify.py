@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from engine.data.readers import READERS
-from engine.data.registry import RECORDS, DataFile, Split, describe, image_count, own_folder, record
-from engine.data.verify import render, verify
+from engine.data.sets.known import RECORDS
+from engine.data.sets.record import DataFile, Split
+from engine.data.sets.registry import describe, image_count, own_folder, record
+from engine.data.sets.verify import render, verify
 from engine.errors import UserError
 
 

@@ -7,11 +7,11 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 import engine
-from engine.checkpoint import weights_hash
+from engine.data.choose.weights import class_weights, weighted, weighted_loader, weighted_targets
 from engine.data.loader import Loader, Mixup
-from engine.data.weights import class_weights, weighted, weighted_loader, weighted_targets
 from engine.errors import UserError
 from engine.losses import CrossEntropy, MeanSquaredError
+from engine.network.checkpoint import weights_hash
 from tests.engine.small import small_dataset, small_net
 
 LABELS = np.array([0, 0, 0, 1, 2, 2], np.int64)

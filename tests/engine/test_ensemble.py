@@ -12,8 +12,9 @@ import engine
 from engine import predict as command
 from engine.cli import run
 from engine.data.preprocess import Preprocess
-from engine.ensemble import ensemble_probabilities, load_members, mean_probabilities, parse_views, probabilities
 from engine.errors import UserError
+from engine.inference.ensemble import ensemble_probabilities, load_members, mean_probabilities, probabilities
+from engine.inference.views import parse_views
 from tests.engine.small import CLASSES, SIDE, small_images, small_net
 
 COUNT = 7

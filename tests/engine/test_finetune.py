@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import engine
-from engine.checkpoint import weights_hash
 from engine.errors import UserError
 from engine.losses import CrossEntropy
+from engine.network.checkpoint import weights_hash
 from tests.engine.small import SIDE, small_dataset, small_net
 
 DATA, HELD_OUT = small_dataset(64), small_dataset(32, seed=1)
@@ -152,7 +152,7 @@ def test_a_run_is_resumed_exactly_and_only_as_it_was(tmp_path):
     with pytest.raises(UserError, match="the run was started with learning_rates"):
         fit(small_net(), tmp_path, resume=True, learning_rates={"6": 0.2})
     assert fit(small_net(), tmp_path, resume=True) == whole
-    stored = engine.checkpoint.read(tmp_path / "last.safetensors").optimizer
+    stored = engine.network.checkpoint.read(tmp_path / "last.safetensors").optimizer
     assert "first_moment.6.weights" in stored and "first_moment.0.weights" not in stored
 
 

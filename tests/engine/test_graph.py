@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from engine.errors import UserError
-from engine.graph import Graph, Network, Sequential, from_config
 from engine.layers import Add, BatchNorm, Concat, Conv2D, Dropout, Flatten, Linear, MaxPool2D, ReLU, Softmax
+from engine.network.graph import Graph, Network, Sequential
+from engine.network.load import from_config
 
 
 def residual() -> Graph:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from engine.errors import UserError
-from engine.metrics import accuracy, confusion_matrix, direction, format_confusion, is_better, macro_f1, per_class
+from engine.training.metrics import (
+    accuracy,
+    confusion_matrix,
+    direction,
+    format_confusion,
+    is_better,
+    macro_f1,
+    per_class,
+)
 
 TRUTH = np.array([0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0])

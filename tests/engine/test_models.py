@@ -8,7 +8,11 @@ import pytest
 from engine.errors import UserError
 from engine.layers import BatchNorm, Conv2D, Dropout, Layer
 from engine.losses import CrossEntropy
-from engine.models import MODELS, SCENE_LOG, describe, lenet, make_model, midas_cnn, scene_cnn, vgg3, vgg19
+from engine.models import MODELS, describe, make_model
+from engine.models.cifar10 import vgg3
+from engine.models.midas import midas_cnn
+from engine.models.numtadb import lenet
+from engine.models.scenes import SCENE_LOG, scene_cnn, vgg19
 from engine.optim import SGD
 
 SCENE_LOG_PARAMETERS = [

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from engine.errors import DivergedError, UserError
-from engine.graph import Network, Sequential
 from engine.layers import (
     BatchNorm,
     Conv2D,
@@ -25,7 +24,8 @@ from engine.layers import (
     Softmax,
 )
 from engine.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
-from engine.models import lenet
+from engine.models.numtadb import lenet
+from engine.network.graph import Network, Sequential
 from engine.optim import SGD, Adam, AdamW, Optimizer
 from engine.plan import team
 

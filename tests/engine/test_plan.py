@@ -9,7 +9,6 @@ import cnncore
 import numpy as np
 import pytest
 
-from engine.graph import Graph, Network, Sequential
 from engine.layers import (
     Add,
     AvgPool2D,
@@ -25,13 +24,17 @@ from engine.layers import (
     Softmax,
 )
 from engine.losses import CrossEntropy
-from engine.models import MODELS, lenet, make_model
+from engine.models import MODELS, make_model
+from engine.models.numtadb import lenet
+from engine.network.graph import Graph, Network, Sequential
 from engine.optim import SGD, Adam, AdamW
-from engine.plan import INFERENCE, Plan, Request, cost
-from engine.plan.describe import quantity
+from engine.plan import INFERENCE, Request
+from engine.plan.cost import counts
 from engine.plan.gradients import RULES
 from engine.plan.layout import assign_slots, flattened_maps
 from engine.plan.memory import live_intervals
+from engine.plan.plan import Plan
+from engine.plan.table import quantity
 from engine.plan.update import make_segments
 from engine.program.code import ARENA, EXTERNAL, IN_PLACE, output_names
 from engine.program.slots import column_scale, pack, unpack
@@ -269,7 +272,7 @@ def test_memory_grows_in_proportion_to_the_batch(name: str) -> None:
 def test_the_printed_memory_is_all_that_a_program_takes(name: str) -> None:
     net = make_model(name)
     session = net.training_session(CrossEntropy(), Adam(), 3)
-    inference = net.compile(Request(INFERENCE, 3))
+    inference = net.programs.compile(Request(INFERENCE, 3))
     x = np.zeros((3, *net.input_shape), np.float32)
     cnncore.set_num_threads(2)
     try:
@@ -321,13 +324,13 @@ def test_costs_of_a_convolution() -> None:
     plan = small(Conv2D(4, 6, 3, groups=2, padding=1), shape=(4, 5, 7)).plan(batch=3)
     (conv,) = [i for i in plan.instructions if i.op == "conv2d_forward"]
     outputs = 5 * 7 * 6
-    assert cost.flops(conv, 3) == 3 * (2 * outputs * 9 * 2 + outputs)
+    assert counts.flops(conv, 3) == 3 * (2 * outputs * 9 * 2 + outputs)
     weights = 2 * 16 * 9 * 2 * 4
-    assert cost.bytes_touched(conv, plan.code.values, 3) == 3 * (140 + outputs) * 4 + weights + 6 * 4
+    assert counts.bytes_touched(conv, plan.code.values, 3) == 3 * (140 + outputs) * 4 + weights + 6 * 4
 
 
 def test_every_op_has_a_cost() -> None:
-    assert set(cost.PER_SAMPLE) | set(cost.PER_RUN) == set(cnncore.OPS)
+    assert set(counts.PER_SAMPLE) | set(counts.PER_RUN) == set(cnncore.OPS)
 
 
 def test_the_ops_outputs_stand_first_in_the_registry() -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import engine.plan
-from engine.graph import Graph, Network, Sequential
 from engine.layers import Add, BatchNorm, Conv2D, Dropout, Flatten, GlobalAvgPool2D, Layer, Linear, MaxPool2D, ReLU
 from engine.losses import CrossEntropy
-from engine.plan import Plan
+from engine.network.graph import Graph, Network, Sequential
 from engine.plan.fuse import fuse_unpool
+from engine.plan.plan import Plan
 from engine.program.code import Code
 
 

@@ -17,9 +17,10 @@ from engine import predict as command
 from engine.cli import run
 from engine.data.dataset import Dataset, RawDataset, prepare
 from engine.data.preprocess import Preprocess
-from engine.ensemble import probabilities
 from engine.errors import UserError
-from engine.trainer import Trainer
+from engine.inference.ensemble import probabilities
+from engine.inference.truth import match_rows
+from engine.training.trainer import Trainer
 from tests.engine.small import CLASSES, small_images, small_layers, small_net
 
 PREPROCESS = Preprocess(steps=("reverse", "bbox"), size=(10, 10), scale="-1..1", mean=(0.1,), std=(0.7,))
@@ -132,13 +133,13 @@ def test_rows_of_a_table_are_found_by_path():
     table = Path("gt.csv")
     images = [Path("a/1.png"), Path("b/1.png"), Path("2.png")]
     rows = [Path("1.png"), Path("b/1.png"), Path("x/2.png")]
-    assert command.match_rows(table, images, rows) == rows
+    assert match_rows(table, images, rows) == rows
     for paths, rows in (
         ([Path("c/1.png")], [Path("a/1.png"), Path("b/1.png")]),
         ([Path("a/1.png"), Path("b/1.png")], [Path("1.png")]),
     ):
         with pytest.raises(UserError, match="ambiguous"):
-            command.match_rows(table, paths, rows)
+            match_rows(table, paths, rows)
 
 
 def test_a_folder_is_no_output(place, monkeypatch, capsys, tmp_path):

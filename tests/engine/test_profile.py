@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from engine import profile
-from engine.models import lenet
+from engine.inspection import profile
+from engine.models.numtadb import lenet
+from engine.plots.roofline import draw_roofline
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def test_every_instruction_has_a_line(mode):
 def test_a_roofline_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "roof.png"
-    profile.plot(profile.profile(lenet(), "lenet", "inference", 2), path)
+    draw_roofline(profile.profile(lenet(), "lenet", "inference", 2), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 

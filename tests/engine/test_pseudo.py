@@ -12,12 +12,12 @@ import yaml
 
 import engine
 from engine import train as command
-from engine.checkpoint import read, weights_hash
 from engine.cli import run
 from engine.data.preprocess import Preprocess
-from engine.ensemble import Member, probabilities
 from engine.errors import UserError
-from engine.pseudo import PseudoLabelConfig, PseudoLabels, describe, label_with, merge, strip_labels
+from engine.inference.ensemble import Member, probabilities
+from engine.network.checkpoint import read, weights_hash
+from engine.recipe.pseudo import PseudoLabelConfig, PseudoLabels, describe, label_with, merge, strip_labels
 from tests.engine.small import CLASSES, small_config, small_dataset, small_images, small_net, write_archive
 
 TRUTH = np.array([0, 1, 2, 2, 1], np.int64)

@@ -13,15 +13,15 @@ import pytest
 import yaml
 
 import engine
-from engine import checkpoint
-from engine.checkpoint import weights_hash
 from engine.data.dataset import prepare
 from engine.data.preprocess import Preprocess
 from engine.data.readers import read_dataset
 from engine.errors import UserError
-from engine.models import mnist_cnn
-from engine.schedules import Cosine, EarlyStopping, ReduceLROnPlateau
-from engine.trainer import Trainer
+from engine.models.mnist import mnist_cnn
+from engine.network import checkpoint
+from engine.network.checkpoint import weights_hash
+from engine.training.schedules import Cosine, EarlyStopping, ReduceLROnPlateau
+from engine.training.trainer import Trainer
 from tests.engine.small import small_config, small_dataset, small_net, write_archive
 
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)

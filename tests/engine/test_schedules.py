@@ -5,7 +5,7 @@ import math
 import pytest
 
 from engine.errors import UserError
-from engine.schedules import Constant, Cosine, PiecewiseConstant, ReduceLROnPlateau
+from engine.training.schedules import Constant, Cosine, PiecewiseConstant, ReduceLROnPlateau
 
 
 def test_constant_is_the_optimizers_rate():

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.graph import Sequential
 from engine.layers import BatchNorm, Conv2D, Flatten, Linear, ReLU
-from engine.models import mnist_cnn
-from engine.summary import open_network, render, summarize
+from engine.models.mnist import mnist_cnn
+from engine.network.graph import Sequential
+from engine.network.summary import render
+from engine.recipe.build import open_network
 
 
 def summary(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -34,7 +35,7 @@ def test_settings_may_stand_anywhere() -> None:
 
 def test_table_and_totals() -> None:
     net = Sequential([Conv2D(3, 4, 3), BatchNorm(4), ReLU(), Flatten(), Linear(144, 2)], input_shape=(3, 8, 8))
-    text = render(summarize(net, batch=2))
+    text = render(net.summarize(batch=2))
     lines = text.splitlines()
     assert lines[2].split() == ["0", "Conv2D(3,", "4,", "3)", "4", "x", "6", "x", "6", "112"]
     assert "parameters: 418 (410 trainable, 8 running statistics)" in text
@@ -44,7 +45,7 @@ def test_table_and_totals() -> None:
 
 
 def test_flops_of_the_mnist_network() -> None:
-    counted = summarize(mnist_cnn())
+    counted = mnist_cnn().summarize()
     products = 26 * 26 * 32 * 9 + 11 * 11 * 64 * 9 * 32 + 3 * 3 * 64 * 9 * 64 + 576 * 64 + 64 * 10
     assert 2 * products < counted.forward_flops < 2.2 * products
     assert counted.training_flops > 2.5 * counted.forward_flops

@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
-from engine.config import read_config
 from engine.errors import UserError
-from engine.runlog import RunLog
-from engine.tracking import TensorBoard, Tracker, WandbConfig, make_trackers, numbers, tag
-from engine.train import fit_and_test, load_data, make_trainer
+from engine.recipe.config import read_config
+from engine.recipe.fit import fit_and_test, make_trainer
+from engine.recipe.samples import load_data
+from engine.training.runlog import RunLog
+from engine.training.tracking import TensorBoard, Tracker, WandbConfig, make_trackers, numbers, tag
 
 CONFIG = {
     "dataset": {"name": "digits5k", "train": {"count": 60}},

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import engine
-from engine.checkpoint import weights_hash
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader, Mixup
 from engine.errors import DivergedError, UserError
-from engine.schedules import EarlyStopping, PiecewiseConstant, ReduceLROnPlateau
-from engine.trainer import Trainer
+from engine.network.checkpoint import weights_hash
+from engine.training.schedules import EarlyStopping, PiecewiseConstant, ReduceLROnPlateau
+from engine.training.trainer import Trainer
 from tests.engine.small import CLASSES, SIDE, small_dataset, small_net
 
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)

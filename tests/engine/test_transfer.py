@@ -8,10 +8,10 @@ import yaml
 
 import engine
 from engine import train as command
-from engine.checkpoint import weights_hash
 from engine.cli import run
 from engine.errors import UserError
-from engine.transfer import initialize, replace_head
+from engine.network.checkpoint import weights_hash
+from engine.network.transfer import initialize, replace_head
 from tests.engine.small import (
     SIDE,
     SMALL_LAYERS_CONFIG,

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from engine.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
-from engine.data.selection import Selection
-from engine.train import load_data
+from engine.data.choose.selection import Selection
+from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
+from engine.recipe.samples import load_data
 from experiments import ablation
 from experiments import estimate as estimates
 from experiments.config import parse_study

@@ -7,10 +7,10 @@ import os
 import cnncore
 import pytest
 
-from engine.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
 from engine.errors import UserError
-from engine.train import load_data
-from engine.transfer import InitializeConfig
+from engine.network.transfer import InitializeConfig
+from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
+from engine.recipe.samples import load_data
 from experiments import fingerprint
 from experiments.fingerprint import Fingerprints
 from experiments.keys import INDIFFERENT_KEYS, Run
@@ -167,7 +167,7 @@ def test_the_folds_in_a_file_are_part_of_the_key_and_known_before_a_run_draws_th
     known: dict[str, str] = {}
     before = key(known=known)
     assert not path.exists() and key(fold=1, known=known) != before
-    monkeypatch.setattr("engine.train.folds_to_draw", None)  # it has been asked for them once, for all folds
+    monkeypatch.setattr("engine.recipe.samples.folds_to_draw", None)  # it has been asked for them once, for all folds
     assert key(known=known) == before
     monkeypatch.undo()
     other = key(seed=1)

@@ -43,7 +43,7 @@ def test_unknown_pipelines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_pipeline_is_a_configuration() -> None:
-    from engine.config import AugmentConfig, load_config
+    from engine.recipe.config import AugmentConfig, load_config
 
     for each in PIPELINES.values():
         config = load_config(loader.CONFIGS / f"{each.config}.yaml", each.overrides)

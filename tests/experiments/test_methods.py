@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import engine
-from engine.checkpoint import read
-from engine.crossval import CrossValidation, Final, Fold
-from engine.run import History
-from engine.trainer import Trainer
+from engine.network.checkpoint import read
+from engine.recipe.crossval import CrossValidation, Final, Fold
+from engine.training.history import History
+from engine.training.trainer import Trainer
 from experiments.methods import common, mnist_crossval, numtadb_rows, pseudo_labels, transfer_mnist
 from experiments.methods.common import Trained, difference, difference_text
 

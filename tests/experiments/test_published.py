@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import TrainConfig
+from engine.recipe.config import TrainConfig
 from experiments.config import Row, Study, load_study
 from experiments.study.check import Builder
 

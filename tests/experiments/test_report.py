@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import DatasetConfig, ModelConfig, TrainConfig
+from engine.recipe.config import DatasetConfig, ModelConfig, TrainConfig
 from experiments.config import Budget, PublishedSource, PublishedValue, Row, Study
 from experiments.report.render import csv_text, latex, latex_text, markdown, terminal
 from experiments.report.summary import summarize

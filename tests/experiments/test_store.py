@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from engine.config import DatasetConfig, ModelConfig, TrainConfig
 from engine.errors import UserError
+from engine.recipe.config import DatasetConfig, ModelConfig, TrainConfig
 from experiments import store as store_module
 from experiments.keys import Run
 from experiments.store import Result, Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.data.weights import weighted_targets
+from engine.data.choose.weights import weighted_targets
 from engine.losses import CrossEntropy
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")

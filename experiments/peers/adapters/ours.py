@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import cnncore
 
-from engine.graph import from_config
+from engine.network.load import from_config
 from engine.optim import SGD, Adam
-from engine.plan import Plan
-from engine.trainer import Trainer
+from engine.plan.plan import Plan
+from engine.training.trainer import Trainer
 from experiments.peers import job as jobs
 from experiments.peers.job import Job, Prepared
 

@@ -14,8 +14,8 @@ import engine
 from engine import train
 from engine.cli import run
 from engine.errors import UserError
-from engine.plots import __main__ as command
-from engine.plots import gather
+from engine.plots import __main__ as door
+from engine.plots import command, gather
 from engine.plots.canvas import check_target
 from tests.engine.small import SIDE, small_config, small_images, small_net, write_archive
 
@@ -56,7 +56,7 @@ def trained(tmp_path_factory):
 def call(capsys, *arguments):
     """Exit status, standard output and standard error of the command."""
     capsys.readouterr()
-    status = call_module(command, "plots", arguments)
+    status = call_module(door, "plots", arguments)
     shown = capsys.readouterr()
     return status, shown.out, shown.err
 
@@ -65,7 +65,7 @@ def test_all_figures_of_a_run_in_a_folder_or_on_a_sheet(trained, capsys, tmp_pat
     status, out, err = call(capsys, "all", trained / "run")
     assert status == 0, err
     written = {path.stem: path.read_bytes() for path in (trained / "run" / "plots").iterdir()}
-    assert set(written) == set(command.FIGURES) and all(data.startswith(b"\x89PNG") for data in written.values())
+    assert set(written) == set(door.FIGURES) and all(data.startswith(b"\x89PNG") for data in written.values())
     assert call(capsys, "all", trained / "run", "--only", "curves", "filters", "--out", tmp_path / "two")[0] == 0
     assert {path.name for path in (tmp_path / "two").iterdir()} == {"curves.png", "filters.png"}
     assert call(capsys, "all", trained / "run", "--out", tmp_path / "sheet.png")[0] == 0
@@ -73,11 +73,11 @@ def test_all_figures_of_a_run_in_a_folder_or_on_a_sheet(trained, capsys, tmp_pat
 
 
 def test_every_figure_has_its_command():
-    assert tuple(command.DRAWN) == command.FIGURES
+    assert tuple(command.DRAWN) == door.FIGURES
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-@pytest.mark.parametrize("what", command.FIGURES)
+@pytest.mark.parametrize("what", door.FIGURES)
 def test_each_figure_in_each_format(trained, capsys, tmp_path, what, suffix):
     source = trained / "plain"
     more = {"curves": [trained / "run"], "features": ["--image", trained / "one.png"]}.get(what, [])
@@ -169,7 +169,7 @@ def test_mistakes_are_one_line_and_write_nothing(trained, monkeypatch, capsys, a
     other = trained / "other"
     other.mkdir(exist_ok=True)
     (other / "config.yaml").write_text((trained / "plain" / "config.yaml").read_text())
-    from engine.models import lenet
+    from engine.models.numtadb import lenet
 
     lenet().save(other / "best.safetensors")
     before = set(trained.rglob("*"))

@@ -1,0 +1,183 @@
+"""The augmentations that a configuration can ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import cnncore
+
+from engine.errors import UserError, unknown
+
+Fill = Literal["nearest", "constant", "reflect", "wrap"]
+
+
+def _check_fill(what: str, fill: str, value: int) -> None:
+    if fill not in cnncore.FILLS:
+        raise unknown(f"{what} fill", fill, cnncore.FILLS)
+    if not 0 <= value <= 255:
+        raise UserError(f"{what} value must be a grey level in 0..255, got {value}")
+
+
+def _check_squares(what: str, size: float, count: int, probability: float) -> None:
+    if not 0 < size <= 1:
+        raise UserError(f"{what} size is a share of the image's shorter side, above 0 and at most 1, got {size}")
+    if not 1 <= count <= 64:
+        raise UserError(f"{what} count must be in 1..64, got {count}")
+    _check_probability(f"{what} probability", probability)
+
+
+def _check_probability(what: str, probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise UserError(f"{what} must be a probability, 0 to 1, got {probability}")
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """About the middle by an angle, uniform in -degrees … degrees (bilinear); `fill` as for Shift."""
+
+    SHORTHAND: ClassVar[str] = "degrees"
+    degrees: float = 10.0
+    fill: Fill = "nearest"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.degrees <= 180:
+            raise UserError(f"rotation degrees must be above 0 and at most 180, got {self.degrees}")
+        _check_fill("rotation", self.fill, self.value)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """About the middle by a factor, uniform in 1-amount … 1+amount (bilinear); `fill` as for Shift."""
+
+    SHORTHAND: ClassVar[str] = "amount"
+    amount: float = 0.1
+    fill: Fill = "nearest"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.amount < 1:
+            raise UserError(f"scaling amount must lie between 0 and 1, got {self.amount}")
+        _check_fill("scaling", self.fill, self.value)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """By whole pixels down and to the right, each uniform in -fraction … fraction of height and width, then rounded.
+
+    fill: what comes in from outside: the nearest pixel (Keras' default), a constant `value`, the image reflected, or
+    its other end (wrap).
+    """
+
+    SHORTHAND: ClassVar[str] = "fraction"
+    fraction: float = 0.1
+    fill: Fill = "nearest"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise UserError(f"shift fraction must be above 0 and at most 1, got {self.fraction}")
+        _check_fill("shift", self.fill, self.value)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Of the size of the image, at a random place of the image with `padding` pixels around it; `fill` as for Shift."""
+
+    SHORTHAND: ClassVar[str] = "padding"
+    padding: int = 4
+    fill: Fill = "constant"
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.padding <= 1000:
+            raise UserError(f"crop padding must be in 1..1000 pixels, got {self.padding}")
+        _check_fill("crop", self.fill, self.value)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Squares at random places become `value` (DeVries & Taylor 2017); they may reach over the border.
+
+    size          of a square's side, as a share of the image's shorter side
+    count         squares, of which each is there with `probability`
+    """
+
+    SHORTHAND: ClassVar[str] = "size"
+    size: float = 0.5
+    count: int = 1
+    probability: float = 1.0
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        _check_squares("cutout", self.size, self.count, self.probability)
+        if not 0 <= self.value <= 255:
+            raise UserError(f"cutout value must be a grey level in 0..255, got {self.value}")
+
+
+@dataclass(frozen=True)
+class ContourCutout:
+    """Squares round random points of the ink's contour become paper (NumtaDB report); an empty image has none.
+
+    size, count, probability as for Cutout. value: a grey level instead of the paper's.
+    """
+
+    SHORTHAND: ClassVar[str] = "size"
+    size: float = 0.12
+    count: int = 3
+    probability: float = 0.5
+    value: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_squares("contour_cutout", self.size, self.count, self.probability)
+        if self.value is not None and not 0 <= self.value <= 255:
+            raise UserError(f"contour_cutout value must be a grey level in 0..255, got {self.value}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes while training; null for none. A value alone is a section's first key: `shift: 0.1`.
+
+    flip   probability of a mirrored image
+    mixup  alpha of its Beta distribution, 0 for none
+    """
+
+    rotation: Rotation | None = None
+    scaling: Scaling | None = None
+    shift: Shift | None = None
+    crop: Crop | None = None
+    flip: float = 0.0
+    contour_cutout: ContourCutout | None = None
+    cutout: Cutout | None = None
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.mixup >= 0 and math.isfinite(self.mixup)):
+            raise UserError(f"mixup must be a finite number of at least 0, got {self.mixup}")
+        _check_probability("flip", self.flip)
+        if self.shift and self.crop:
+            raise UserError("shift and crop both move the image; give one of them")
+        if self.rotation and self.scaling:
+            ours, theirs = (self.rotation.fill, self.rotation.value), (self.scaling.fill, self.scaling.value)
+            if ours != theirs:
+                raise UserError(f"rotation and scaling are one movement: give both the same fill, not {ours}, {theirs}")
+
+    @property
+    def moves(self) -> Shift | Crop | None:
+        return self.shift or self.crop
+
+    @property
+    def warps(self) -> Rotation | Scaling | None:
+        return self.rotation or self.scaling
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether anything but mixup is asked for."""
+        return bool(self.warps or self.moves or self.flip or self.contour_cutout or self.cutout)
+
+    def describe(self) -> dict[str, Any]:
+        """What is asked for, in JSON's own types; mixup always, as in the checkpoints of earlier versions."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value or name == "mixup"}

@@ -1,0 +1,1 @@
+"""Which samples, with which labels and weights."""

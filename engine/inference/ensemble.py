@@ -1,0 +1,107 @@
+"""Several networks, and several views of an image, as one classifier: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError
+from engine.inference.views import Pixels, View, _unchanged
+from engine.layers import Sigmoid, Softmax
+from engine.network.load import load
+from engine.network.network import Network
+
+CHUNK = 256  # images that pass through a network at a time
+LISTED = 12  # class names that a message shows
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained classifier, and what is done to an image before it; `source` names it in messages."""
+
+    source: str
+    net: Network
+    preprocess: Preprocess
+
+    @property
+    def class_names(self) -> list[str]:
+        return class_names(self.net)
+
+
+def class_names(net: Network) -> list[str]:
+    """The network's class names, or their numbers where it has none."""
+    return list(net.class_names) or [str(index) for index in range(net.output_shape[0])]
+
+
+def load_members(paths: Sequence[Path]) -> list[Member]:
+    """The networks in these checkpoints.
+
+    UserError for one that knows no preprocessing or is no classifier, for two whose classes differ, and for a file
+    given twice.
+    """
+
+    members: list[Member] = []
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UserError(f"{path}: the checkpoint is given twice")
+        net = load(path)
+        if net.preprocess is None:
+            raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
+        if len(net.output_shape) != 1:
+            raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
+        members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
+        first, last = members[0], members[-1]
+        if first.class_names != last.class_names:
+            raise UserError(
+                f"{first.source} and {last.source} cannot predict together: "
+                f"the first has {_listed(first.class_names)}, the second {_listed(last.class_names)}"
+            )
+    return members
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
+    return f"{len(names)} classes ({shown})"
+
+
+def probabilities(net: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs as probabilities (N, classes): softmax is applied here where the network does not end in one.
+
+    A network that ends in Sigmoid gives a probability per class already.
+    """
+    outputs = net.predict(images, batch_size=CHUNK)
+    if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
+        return outputs
+    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def mean_probabilities(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of arrays (N, classes), added in double precision in the given order; one alone is returned as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    total = np.zeros(parts[0].shape)
+    for part in parts:
+        total += part
+    return (total / len(parts)).astype(np.float32)
+
+
+def ensemble_probabilities(
+    members: Sequence[Member], prepared: Sequence[Pixels], views: Sequence[View] = ()
+) -> NDArray[np.float32]:
+    """Mean of the probabilities over all members and views, (N, classes).
+
+    prepared: for each member, the images as its `preprocess.prepare` gives them, uint8 (N, C, H, W). Without views the
+    images are taken as they are.
+    """
+    parts = [
+        probabilities(member.net, member.preprocess.normalise(view(images)))
+        for member, images in zip(members, prepared, strict=True)
+        for view in views or (_unchanged,)
+    ]
+    return mean_probabilities(parts)

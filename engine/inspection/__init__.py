@@ -1,0 +1,1 @@
+"""Looking into a network: activations, and the time of its ops."""

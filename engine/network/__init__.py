@@ -1,0 +1,1 @@
+"""Networks: their arrays, their programs, how they are written, saved and loaded."""

@@ -1,0 +1,173 @@
+"""Checkpoints: one safetensors file with the network, what it needs to predict, and the state of its training.
+
+Tensors are the parameters and buffers in the public layouts ("parameters/0.weights", "buffers/1.running_mean") and, in
+a checkpoint of a training run, the optimiser's state ("optimizer/…"). The header's metadata holds one JSON document:
+format version, graph, plan choices, preprocessing, class names, training state. A SHA-256 over that document and all
+tensors detects any change. Loading reads numbers and text and builds layers by name: it never runs code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.files import write_atomically
+
+METADATA_KEY = "cnn-engine"
+FORMAT_VERSION = 1
+GROUPS = ("parameters", "buffers", "optimizer")
+
+Tensors = dict[str, NDArray[Any]]
+
+
+class Storable(Protocol):
+    """What a checkpoint takes from a network."""
+
+    @property
+    def preprocess(self) -> dict[str, Any] | None: ...
+
+    @property
+    def class_names(self) -> Sequence[str]: ...
+
+    def to_config(self) -> dict[str, Any]: ...
+
+    def parameters(self) -> Tensors: ...
+
+    def buffers(self) -> Tensors: ...
+
+
+@dataclass
+class Checkpoint:
+    """The content of a checkpoint.
+
+    graph         what `Network.to_config` gives
+    parameters, buffers   by name, public layouts
+    preprocess    `Preprocess.to_dict`, or None when it is not known
+    class_names   by label, or empty
+    plan_choices  algorithm of each convolution and instruction set of the training plan
+    optimizer     the session's state, for a run that can go on
+    training      position, counters, history, settings of the run (JSON-able), or empty
+    """
+
+    graph: dict[str, Any]
+    parameters: Tensors
+    buffers: Tensors
+    preprocess: dict[str, Any] | None = None
+    class_names: list[str] = field(default_factory=list)
+    plan_choices: dict[str, Any] = field(default_factory=dict)
+    optimizer: Tensors = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, net: Storable, **rest: Any) -> Checkpoint:
+        """The network as it is now, with its preprocessing and class names if it has them."""
+        return cls(
+            graph=net.to_config(),
+            parameters=net.parameters(),
+            buffers=net.buffers(),
+            preprocess=net.preprocess,
+            class_names=list(net.class_names or ()),
+            **rest,
+        )
+
+
+def save(net: Storable, path: Path | str) -> None:
+    """Write the network to `path`; a file that is there is replaced whole, or not at all."""
+    write(path, Checkpoint.of(net))
+
+
+def weights_hash(net: Storable) -> str:
+    """SHA-256 (hex) of all parameters and running statistics: equal exactly when all bits are."""
+    return _digest("", _grouped({"parameters": net.parameters(), "buffers": net.buffers()}))
+
+
+def write(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that `path` always holds a whole one: the old or the new."""
+    from safetensors.numpy import save as serialise
+
+    tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
+    document = json.dumps(
+        {
+            "project": _project_version(),
+            "graph": checkpoint.graph,
+            "preprocess": checkpoint.preprocess,
+            "class_names": checkpoint.class_names,
+            "plan_choices": checkpoint.plan_choices,
+            "training": checkpoint.training,
+        }
+    )
+    header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
+    # One key only: safetensors writes several in a random order, and equal networks shall give equal files.
+    write_atomically(Path(path), serialise(tensors, {METADATA_KEY: json.dumps(header)}))
+
+
+def read(path: Path | str) -> Checkpoint:
+    """The checkpoint in `path`, verified; UserError that names the file otherwise."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint file")
+    metadata, tensors = _read_file(path)
+    if METADATA_KEY not in metadata:
+        raise UserError(f"{path}: a safetensors file, but not a checkpoint of this project")
+    groups: dict[str, Tensors] = {group: {} for group in GROUPS}
+    try:
+        header = json.loads(metadata[METADATA_KEY])
+        if header["version"] != FORMAT_VERSION:
+            raise UserError(f"{path}: checkpoint format {header['version']}, but this program reads {FORMAT_VERSION}")
+        if header["sha256"] != _digest(header["document"], tensors):
+            raise UserError(f"{path}: the checkpoint was changed or damaged after it was written (SHA-256 differs)")
+        content: dict[str, Any] = json.loads(header["document"])
+        for key, tensor in tensors.items():
+            group, _, name = key.partition("/")
+            groups[group][name] = tensor
+        del content["project"]
+        return Checkpoint(**{**content, **groups})
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UserError(f"{path}: the checkpoint's header is not what this format prescribes") from None
+
+
+def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); truncated, or no checkpoint") from None
+
+
+def _grouped(groups: Mapping[str, Tensors]) -> Tensors:
+    return {
+        f"{group}/{name}": np.ascontiguousarray(tensor)
+        for group, tensors in groups.items()
+        for name, tensor in tensors.items()
+    }
+
+
+def _digest(document: str, tensors: Tensors) -> str:
+    digest = hashlib.sha256(document.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.hexdigest()
+
+
+def _project_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cnn-engine")
+    except PackageNotFoundError:  # run from the tree, not installed
+        return "source"

@@ -1,0 +1,98 @@
+"""Running a network's programs on the caller's arrays: predictions, the loss over samples, gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.losses import Loss
+from engine.network.inputs import capacity, checked_input, checked_targets, single_value_error, single_value_norm
+from engine.network.parameters import Array, read
+from engine.network.programs import Compiled, Programs
+from engine.plan import EVALUATION, GRADIENTS, INFERENCE, Algorithm, Request
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The last call of `predict` that took one run: another like it needs no planning and no checks but these."""
+
+    input_shape: tuple[int, ...]
+    batch_size: int
+    algorithm: str
+    output_shape: tuple[int, ...]
+    compiled: Compiled
+
+    def is_like(self, x: Any, batch_size: int, algorithm: Algorithm) -> bool:
+        return (
+            batch_size == self.batch_size
+            and algorithm == self.algorithm
+            and self.compiled.program.takes(x, self.input_shape)
+        )
+
+
+class Execution:
+    """Runs the programs of one network; `Network` documents the methods."""
+
+    def __init__(self, programs: Programs):
+        self.programs = programs
+        self.store = programs.store
+        self.input_shape = programs.topology.input_shape
+        self.output_shape = programs.topology.output_shape
+        self._last: Prediction | None = None
+
+    def predict(self, x: Array, batch_size: int = 256, algorithm: Algorithm = "auto") -> Array:
+        last = self._last
+        if last is not None and last.is_like(x, batch_size, algorithm):
+            outputs = np.empty(last.output_shape, np.float32)
+            self.programs.run(last.compiled, x, None, outputs, 0)
+            return outputs
+        x = checked_input(x, self.input_shape)
+        outputs = np.empty((len(x), *self.output_shape), np.float32)
+        if len(x):
+            compiled = self.programs.compile(Request(INFERENCE, capacity(len(x), batch_size), algorithm=algorithm))
+            for start in range(0, len(x), compiled.plan.batch):
+                part = slice(start, start + compiled.plan.batch)
+                self.programs.run(compiled, x[part], None, outputs[part], start)
+            if len(x) <= compiled.plan.batch and isinstance(algorithm, str):
+                self._last = Prediction(x.shape, batch_size, algorithm, outputs.shape, compiled)
+        return outputs
+
+    def evaluate(
+        self, x: Array, y: NDArray[Any], loss: Loss, batch_size: int = 256, algorithm: Algorithm = "auto"
+    ) -> tuple[float, Array]:
+        x = checked_input(x, self.input_shape)
+        targets, kind = checked_targets(y, len(x), loss, self.output_shape)
+        if not len(x):
+            raise UserError("evaluate needs at least one sample")
+        size = capacity(len(x), batch_size)
+        compiled = self.programs.compile(Request(EVALUATION, size, loss, kind, algorithm=algorithm))
+        outputs = np.empty((len(x), *self.output_shape), np.float32)
+        total = 0.0
+        for start in range(0, len(x), compiled.plan.batch):
+            part = slice(start, start + compiled.plan.batch)
+            total += self.programs.run(compiled, x[part], targets[part], outputs[part], start) * len(x[part])
+        return total / len(x), outputs
+
+    def loss_and_gradients(
+        self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0, algorithm: Algorithm = "auto"
+    ) -> tuple[float, dict[str, Array]]:
+        x = checked_input(x, self.input_shape)
+        targets, kind = checked_targets(y, len(x), loss, self.output_shape)
+        if not len(x):
+            raise UserError("loss_and_gradients needs at least one sample")
+        norm = single_value_norm(self.programs.topology)
+        if len(x) == 1 and norm:
+            raise single_value_error(norm)
+        compiled = self.programs.compile(Request(GRADIENTS, len(x), loss, kind, algorithm=algorithm))
+        before = self.store.buffers.copy()
+        try:
+            value = self.programs.run(compiled, x, targets, None, 0, seed=seed, step=step)
+        except UserError:
+            self.store.buffers[:] = before
+            raise
+        self.store.version += 1
+        return value, read(self.store.slots, self.store.gradients)

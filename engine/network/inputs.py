@@ -1,0 +1,93 @@
+"""Checks of what a user hands to a network: images, labels, targets. The values are checked in C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arguments import integer
+from engine.errors import UserError
+from engine.layers import BatchNorm
+from engine.layers.topology import Topology
+from engine.losses import LABELS, TARGETS, Loss
+from engine.program.shapes import Shape, spatial
+
+
+def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
+    """`x` as a contiguous float32 array of shape (n, *shape)."""
+    if not isinstance(x, np.ndarray):
+        raise UserError(f"the input must be a NumPy array of shape (n, {_words(shape)}), not {type(x).__name__}")
+    if x.dtype != np.float32:
+        raise UserError(f"the input has dtype {x.dtype}, but float32 is needed: {_advice(x.dtype)}")
+    if x.ndim != len(shape) + 1 or x.shape[1:] != shape:
+        raise UserError(f"the input has shape {x.shape}, but the network takes (n, {_words(shape)})")
+    return np.ascontiguousarray(x)
+
+
+def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDArray[Any], str]:
+    """`y` as the loss takes it, and its kind: int64 labels (n,) or float32 targets (n, *shape)."""
+    wanted = _wanted(loss, shape)
+    if not isinstance(y, np.ndarray):
+        raise UserError(f"the targets must be a NumPy array: {wanted}; got {type(y).__name__}")
+    kind = LABELS if y.dtype.kind in "iu" else TARGETS
+    if kind not in loss.ops or y.dtype.kind not in "iuf" or (kind == TARGETS and y.dtype != np.float32):
+        raise UserError(f"the targets have dtype {y.dtype}, but {type(loss).__name__} takes {wanted}")
+    expected = (samples, *loss.target_shape(kind, shape))
+    if y.shape != expected:
+        raise UserError(f"the targets have shape {y.shape}, but {expected} is needed for {samples} samples")
+    return np.ascontiguousarray(y, np.int64 if kind == LABELS else np.float32), kind
+
+
+def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> UserError:
+    """Says where the first NaN or infinity is, in the input or else in the targets; `first` numbers the samples."""
+    for name, array in (("input", x), ("targets", y)):
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            sample, *place = map(int, bad[0])
+            value = array[tuple(bad[0])]
+            return UserError(f"the {name} of sample {first + sample} holds {value} at {tuple(place)}")
+    raise AssertionError("no value is NaN or infinite")
+
+
+def label_error(y: NDArray[np.int64], classes: int, first: int) -> UserError:
+    sample = int(np.flatnonzero((y < 0) | (y >= classes))[0])
+    return UserError(f"sample {first + sample} has label {y[sample]}, but labels run from 0 to {classes - 1}")
+
+
+def single_value_norm(topology: Topology, frozen: Sequence[str] = ()) -> str | None:
+    """Name of a BatchNorm that sees one value per channel and sample: it cannot learn from a batch of one sample. The
+    layers in `frozen` take no statistics of the batch."""
+    learning = (node for node in topology.nodes if node.name not in frozen)
+    norms = (node for node in learning if isinstance(node.layer, BatchNorm))
+    return next((node.name for node in norms if spatial(node.shape) == 1), None)
+
+
+def single_value_error(layer: str) -> UserError:
+    return UserError(
+        f"the batch has one sample, so BatchNorm {layer!r} sees one value per channel and has no variance: "
+        "training needs two samples or more"
+    )
+
+
+def capacity(samples: int, batch_size: int) -> int:
+    """Largest batch to plan for: the batch size, or the power of two that holds fewer samples."""
+    batch_size = integer("predict", "batch_size", batch_size, 1)
+    return min(batch_size, 1 << (samples - 1).bit_length())
+
+
+def _wanted(loss: Loss, shape: Shape) -> str:
+    forms = {LABELS: "integer labels (n,)", TARGETS: f"float32 targets (n, {_words(shape)})"}
+    return " or ".join(forms[kind] for kind in loss.ops)
+
+
+def _words(shape: Shape) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _advice(dtype: np.dtype[Any]) -> str:
+    if dtype == np.uint8:
+        return "scale the pixels, for example x.astype(numpy.float32) / 255"
+    return "convert it with x.astype(numpy.float32)"

@@ -1,0 +1,100 @@
+"""The one packed copy of a network's weights, which all its plans share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import cnncore
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.layers.topology import Topology
+from engine.plan.layout import assign_slots
+from engine.program.slots import Slot, pack, total_floats, unpack
+
+Array = NDArray[np.float32]
+
+
+class ParameterStore:
+    """Flat, 64-byte aligned arrays of parameters, gradients and buffers; gaps between parameters stay zero.
+
+    `version` counts the changes of parameters or buffers: whoever derives values from them compares it.
+    """
+
+    def __init__(self, topology: Topology):
+        self.slots, self.buffer_slots = assign_slots(topology)
+        self.count = total_floats(self.slots.values())
+        self.data: Array = cnncore.aligned_zeros(self.count)
+        self.buffers: Array = cnncore.aligned_zeros(total_floats(self.buffer_slots.values()))
+        self.version = 0
+        self._gradients: Array | None = None
+
+    @property
+    def num_trainable(self) -> int:
+        """Trainable parameters, without the gaps."""
+        return sum(math.prod(slot.spec.shape) for slot in self.slots.values())
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable parameters and running statistics, as Keras counts."""
+        return self.num_trainable + sum(math.prod(slot.spec.shape) for slot in self.buffer_slots.values())
+
+    @property
+    def gradients(self) -> Array:
+        """Gradients in the layout of `data`; made when first asked for."""
+        if self._gradients is None:
+            self._gradients = cnncore.aligned_zeros(self.count)
+        return self._gradients
+
+    def read_parameters(self) -> dict[str, Array]:
+        return read(self.slots, self.data)
+
+    def read_buffers(self) -> dict[str, Array]:
+        return read(self.buffer_slots, self.buffers)
+
+    def write_parameters(self, mapping: Mapping[str, Any], *, strict: bool) -> None:
+        write(self.slots, self.data, mapping, "parameter", strict=strict)
+        self.version += 1
+
+    def write_buffers(self, mapping: Mapping[str, Any], *, strict: bool) -> None:
+        write(self.buffer_slots, self.buffers, mapping, "buffer", strict=strict)
+        self.version += 1
+
+    def key_at(self, element: int) -> str:
+        """The parameter that owns this element of the flat arrays (its gap belongs to it)."""
+        return next(key for key, slot in reversed(self.slots.items()) if slot.offset <= element)
+
+
+def read(slots: Mapping[str, Slot], data: Array) -> dict[str, Array]:
+    """Copies of all arrays in the public layouts."""
+    return {key: unpack(slot, data[slot.offset : slot.offset + slot.count]) for key, slot in slots.items()}
+
+
+def write(slots: Mapping[str, Slot], data: Array, mapping: Mapping[str, Any], what: str, *, strict: bool) -> None:
+    """Store arrays given in the public layouts; all are checked before the first is stored.
+
+    `strict`: every key must be there and no other. Otherwise only keys that both sides know are stored.
+    """
+    unknown = [key for key in mapping if key not in slots]
+    missing = [key for key in slots if key not in mapping]
+    if strict and unknown:
+        raise UserError(f"the network has no {what} {unknown[0]!r}; it has {', '.join(slots) or 'none'}")
+    if strict and missing:
+        raise UserError(f"the {what} {missing[0]!r} is missing")
+    checked = {key: checked_array(key, slot, mapping[key]) for key, slot in slots.items() if key in mapping}
+    for key, array in checked.items():
+        slot = slots[key]
+        data[slot.offset : slot.offset + slot.count] = pack(slot, array)
+
+
+def checked_array(key: str, slot: Slot, value: Any) -> Array:
+    """`value` as float32 in the slot's public shape; UserError where shape or type do not fit."""
+    array = np.asarray(value)
+    if array.shape != slot.spec.shape:
+        raise UserError(f"{key} has shape {array.shape}, but the network expects {slot.spec.shape}")
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{key} has dtype {array.dtype}, but real numbers are expected")
+    return array.astype(np.float32)

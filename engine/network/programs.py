@@ -1,0 +1,200 @@
+"""A network's plans as programs: compiled once, kept, refreshed when weights change, and their errors explained."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cnncore
+from numpy.typing import NDArray
+
+from engine.arguments import integer
+from engine.errors import DivergedError, UserError
+from engine.layers.topology import Topology
+from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError
+from engine.network.finetune import frozen_layers, rate_factors
+from engine.network.inputs import label_error, nonfinite_error
+from engine.network.parameters import Array, ParameterStore
+from engine.optim import Optimizer
+from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Request, make_plan
+from engine.plan.constants import write_filter, write_fold, write_segments
+from engine.plan.plan import Plan
+from engine.plan.update import learning_range
+
+KEPT_PROGRAMS = 8  # compiled plans kept per network; each owns an arena
+
+
+@dataclass
+class Compiled:
+    """A plan with its program and the constants that it reads."""
+
+    plan: Plan
+    program: cnncore.Program
+    constants: Array
+    version: int = -1  # of the parameters that the constants were made from
+
+
+class Programs:
+    """The programs of one network; they share the arrays of its store."""
+
+    def __init__(self, topology: Topology, store: ParameterStore):
+        self.topology = topology
+        self.store = store
+        self._kept: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
+        self._lock = threading.RLock()  # kept programs and folded constants, when several threads predict
+
+    def plan(self, request: Request) -> Plan:
+        """The plan of a request, on the instruction set that is chosen now."""
+        return make_plan(self.topology, self.store.slots, self.store.buffer_slots, request, cnncore.isa())
+
+    def plan_for(
+        self,
+        batch: int,
+        training: bool,
+        loss: Loss | None,
+        optimizer: Optimizer | None,
+        max_norm: float | None,
+        algorithm: Algorithm,
+        tune: bool,
+        freeze: Sequence[str | int] | None,
+        learning_rates: Mapping[Any, float] | None,
+    ) -> Plan:
+        """`plan` in the words of `Network.plan`."""
+        batch = integer("plan", "batch", batch, 1)
+        if training and loss is None:
+            loss = CrossEntropy() if len(self.topology.output_shape) == 1 else MeanSquaredError()
+        with_loss = EVALUATION if loss else INFERENCE
+        mode = with_loss if not training else TRAINING if optimizer else GRADIENTS
+        kind = next(iter(loss.ops)) if loss else LABELS
+        frozen = frozen_layers(self.topology, freeze) if training else ()
+        rates = rate_factors(self.store.slots, learning_rates) if training else ()
+        stepping = optimizer if training else None
+        request = Request(mode, batch, loss, kind, stepping, max_norm, algorithm, frozen, rates)
+        return self.plan(self.tuned(request) if tune else request)
+
+    def tuned(self, request: Request) -> Request:
+        """The request with the algorithms that were the fastest when all were measured just now."""
+        from engine.plan.tune import measured_choices  # a prediction starts faster without it
+
+        if request.algorithm != "auto":
+            raise UserError(f"tune chooses the algorithms, but algorithm = {request.algorithm!r} does so too")
+        direct = self.plan(replace(request, algorithm="direct"))
+        return replace(request, algorithm=measured_choices(direct.code, request.batch, not request.trains))
+
+    def compile(self, request: Request, states: Array | None = None) -> Compiled:
+        """The program of a request; those without optimiser states are kept for the next time."""
+        with self._lock:
+            key = (repr(request), cnncore.isa())
+            if states is None and key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            compiled = self._compile(request, states)
+            if states is None:
+                self._kept[key] = compiled
+                if len(self._kept) > KEPT_PROGRAMS:
+                    self._kept.popitem(last=False)
+            return compiled
+
+    def _compile(self, request: Request, states: Array | None) -> Compiled:
+        plan = self.plan(request)
+        constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
+        spaces = {
+            "parameters": self.store.data,
+            "buffers": self.store.buffers,
+            "constants": constants,
+        }
+        if request.trains:
+            # What other programs left in the gradients of frozen layers must not reach the norm.
+            own = cnncore.aligned_zeros(self.store.count) if request.frozen else None
+            spaces["gradients"] = self.store.gradients if own is None else own
+        if states is not None:
+            spaces["states"] = states
+        if plan.segments:
+            write_segments(constants, plan.segments, cnncore.SEGMENT_DTYPE, plan.segments_offset)
+        instructions, operands = plan.program_tables()
+        used = {space: array for space, array in spaces.items() if array.size}
+        program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief)
+        return Compiled(plan, program, constants)
+
+    def refresh(self, compiled: Compiled) -> None:
+        """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""
+        if compiled.version == self.store.version or not (compiled.plan.folds or compiled.plan.filters):
+            return
+        with self._lock:
+            if compiled.version == self.store.version:
+                return
+            for fold in compiled.plan.folds:
+                write_fold(
+                    compiled.constants,
+                    fold,
+                    self.store.slots,
+                    self.store.buffer_slots,
+                    self.store.data,
+                    self.store.buffers,
+                )
+            for made in compiled.plan.filters:
+                write_filter(compiled.constants, made, self.store.data)
+            compiled.version = self.store.version
+
+    def run(
+        self,
+        compiled: Compiled,
+        x: Array,
+        y: NDArray[Any] | None,
+        outputs: Array | None,
+        first: int,
+        *,
+        seed: int = 0,
+        step: int = 0,
+    ) -> float:
+        """Run a program that is up to date; the loss, where it has one. `first` numbers the samples in messages."""
+        self.refresh(compiled)
+        try:
+            return compiled.program.run(len(x), (x, y, outputs), seed=seed, step=step)
+        except cnncore.CoreError as error:
+            raise self.explain(error, compiled, (x, y, outputs), first, seed=seed, step=step) from None
+
+    def explain(
+        self,
+        error: cnncore.CoreError,
+        compiled: Compiled,
+        externals: tuple[Array, NDArray[Any] | None, Array | None],
+        first: int = 0,
+        *,
+        seed: int = 0,
+        step: int = 0,
+    ) -> Exception:
+        """The error in the user's words; for NaN in loss or gradient the program runs again to find the layer."""
+        x, y, _ = externals
+        if error.status == "CNN_NONFINITE_INPUT":
+            return nonfinite_error(x, x[:0] if y is None else y, first)
+        if error.status == "CNN_LABEL_OUT_OF_RANGE":
+            assert y is not None
+            return label_error(y, self.topology.output_shape[0], first)
+        if error.status not in ("CNN_NONFINITE_LOSS", "CNN_NONFINITE_GRADIENT"):
+            return error
+        layer = self._culprit(compiled, externals, seed, step)
+        if error.status == "CNN_NONFINITE_LOSS":
+            return DivergedError(step, layer, "loss")
+        first, _ = learning_range(self.store.slots, compiled.plan.request.frozen)
+        key = self.store.key_at(first + error.detail)
+        return DivergedError(step, layer or self.store.slots[key].layer, f"gradient of {key}")
+
+    def _culprit(
+        self,
+        compiled: Compiled,
+        externals: tuple[Array, NDArray[Any] | None, Array | None],
+        seed: int,
+        step: int,
+    ) -> str | None:
+        """Name of the first layer whose output is not finite; None where only the loss is."""
+        try:
+            compiled.program.run(len(externals[0]), externals, seed=seed, step=step, check_outputs=True)
+        except cnncore.CoreError as error:
+            if error.status == "CNN_NONFINITE_OUTPUT":
+                name = compiled.plan.instructions[error.detail].layer.split("+")[0]
+                return name if any(node.name == name for node in self.topology.nodes) else None
+        return None

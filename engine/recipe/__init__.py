@@ -1,0 +1,1 @@
+"""From a configuration to a training, a cross-validation or predictions."""

@@ -1,0 +1,107 @@
+"""The things that sections of a configuration describe: network, optimiser, loss, schedule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine import losses, optim
+from engine.errors import UserError, unknown
+from engine.layers import LAYERS, make_layer
+from engine.losses import Loss
+from engine.models import make_model
+from engine.network.graph import Sequential
+from engine.network.load import load
+from engine.network.network import Network
+from engine.optim import Optimizer
+from engine.recipe.config import ModelConfig, load_config
+from engine.schema import parse_override, read_mapping
+from engine.training.schedules import SCHEDULES, Constant, Schedule
+
+Built = TypeVar("Built")
+
+
+def build_optimizer(section: Mapping[str, Any]) -> Optimizer:
+    """The optimiser that the section describes."""
+
+    known = {each.__name__: each for each in (optim.SGD, optim.Adam, optim.AdamW)}
+    return _build(known, section, "optimizer")
+
+
+def build_loss(section: Mapping[str, Any]) -> Loss:
+    """The loss that the section describes."""
+
+    known = {each.__name__: each for each in (losses.CrossEntropy, losses.MeanSquaredError, losses.BinaryCrossEntropy)}
+    return _build(known, section, "loss")
+
+
+def build_schedule(section: Mapping[str, Any]) -> Schedule:
+    """The schedule that the section describes; `schedule: {}` is the constant one."""
+    return _build(SCHEDULES, section, "schedule") if section else Constant()
+
+
+def build_network(section: ModelConfig, seed: int) -> Network:
+    """The network that the section describes, initialised from `seed`."""
+
+    if (section.name is None) == (section.layers is None):
+        raise UserError("model: give either name (and arguments) or layers (and input_shape)")
+    if section.name is not None:
+        return make_model(section.name, **{"seed": seed, **section.arguments})
+    if section.input_shape is None:
+        raise UserError("model: layers need input_shape, (C, H, W)")
+    layers = [_build_layer(entry) for entry in section.layers or ()]
+    return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+
+
+def _build_layer(entry: Any) -> Any:
+
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise UserError(f"model.layers: expected a layer's name, or one name with its arguments, got {entry!r}")
+    name, arguments = next(iter(entry.items()))
+    if name not in LAYERS:
+        raise unknown("layer", name, LAYERS)
+    if not isinstance(arguments, Mapping):
+        values = arguments if isinstance(arguments, list) else [arguments]
+        names = [each.name for each in dataclasses.fields(LAYERS[name])]
+        if len(values) > len(names):
+            raise UserError(f"model.layers: {name} takes {len(names)} arguments, got {len(values)}")
+        arguments = dict(zip(names, values, strict=False))
+    return make_layer(name, dict(arguments))
+
+
+def _build(known: Mapping[str, type[Built]], section: Mapping[str, Any], where: str) -> Built:
+    """The dataclass that the section's `name` stands for, from the section's other keys."""
+    if "name" not in section:
+        raise UserError(f"{where}: the key 'name' is missing; known: {', '.join(known)}")
+    rest = {key: value for key, value in section.items() if key != "name"}
+    # Names are taken in any case: sgd, SGD.
+    names = {name.lower(): name for name in known}
+    name = names.get(str(section["name"]).lower())
+    if name is None:
+        raise unknown(where, section["name"], known)
+    return read_mapping(known[name], rest, where)
+
+
+def open_network(source: str, settings: Sequence[str]) -> Network:
+    """The network of a checkpoint (.safetensors), of a configuration (.yaml, .yml) or of a model's name.
+
+    `settings` are key=value texts: arguments of a named model, or overrides of a configuration.
+    """
+
+    suffix = Path(source).suffix.lower()
+    if suffix == ".safetensors":
+        if settings:
+            raise UserError(f"{source}: a checkpoint takes no settings, but got {settings[0]!r}")
+        return load(source)
+    if suffix in (".yaml", ".yml"):
+        config = load_config(Path(source), settings)
+        return build_network(config.model, config.seed)
+
+    arguments: dict[str, Any] = {}
+    for text in settings:
+        arguments |= parse_override(text)
+    return make_model(source, **arguments)

@@ -1,0 +1,194 @@
+"""The configuration of a training run: its keys, how a YAML file becomes one, and how its sections become objects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.arguments import checked_seed
+from engine.data.augment_config import AugmentConfig
+from engine.data.choose.noise import LabelNoise
+from engine.data.choose.selection import Selection
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError, unknown
+from engine.network.transfer import InitializeConfig
+from engine.recipe.pseudo import PseudoLabelConfig
+from engine.schema import merge, parse_override, read_mapping, read_yaml
+from engine.training.schedules import EarlyStopping
+from engine.training.tracking import WandbConfig
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """name: a reader of `engine.data.readers`; train, test: options of that reader for either part.
+
+    test: false for none. subset, test_subset: train, or test, on that many samples, drawn with the split's seed
+    (null: all).
+    labelled_fraction: that share of every class keeps its labels, drawn with the split's seed, and alone is divided
+    into training and validation samples; the labels of the rest are put away (null: all are used).
+    """
+
+    name: str
+    train: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] | None = None
+    subset: int | None = None
+    test_subset: int | None = None
+    labelled_fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Where the validation samples come from.
+
+    fraction   that share of the training samples, stratified
+    folds      fold number `fold` (from 0) of `folds` stratified ones
+    test       the test part is the validation set too
+    none       no validation
+    stratify: "label" and columns of the data set, together.
+    file: folds are read from this file and checked against the data; drawn and saved there where it is not yet.
+    """
+
+    kind: Literal["fraction", "folds", "test", "none"] = "fraction"
+    fraction: float = 0.2
+    folds: int = 5
+    fold: int = 0
+    stratify: tuple[str, ...] = ("label",)
+    seed: int = 0
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        checked_seed("split", self.seed)
+        if self.kind == "fraction" and not 0 < self.fraction < 1:
+            raise UserError(f"fraction must lie between 0 and 1, got {self.fraction}")
+        if self.kind == "folds" and self.folds < 2:
+            raise UserError(f"folds must be 2 or more, got {self.folds}")
+        if self.file is not None and self.kind != "folds":
+            raise UserError(f"file holds folds and belongs to kind folds, not to {self.kind}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A named network (`name` and its `arguments`), or `layers` with `input_shape` (C, H, W) and `initializer`.
+
+    A layer is its name, or its name with a list or mapping of arguments: `- Conv2D: [1, 32, 3]`, `- ReLU`.
+    """
+
+    name: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[Any, ...] | None = None
+    input_shape: tuple[int, ...] | None = None
+    initializer: str = "he_normal"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All keys of a configuration file; only `dataset` and `model` have no default.
+
+    initialize_from: weights of a checkpoint, by names of layers (see engine.network.transfer.initialize).
+    pseudo_labels: labels that trained networks give to images without any (see engine.recipe.pseudo.PseudoLabelConfig).
+    optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
+    select: which samples to train on; label_noise: training labels made wrong on purpose.
+    metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
+    freeze, learning_rates: names or patterns of layers, without and with factors (see engine.training.trainer.Trainer).
+    class_weights: balanced, a list, or weights by names of classes; sample_weights: a column of the data set. Both are
+    factors on the training loss of a sample (see engine.data.choose.weights).
+    algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
+    tune: measure the algorithms on this machine when training begins.
+    threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
+    checkpoint_every, checkpoint_seconds: steps, or seconds, between checkpoints within an epoch (null for both: at the
+    end of epochs only).
+    strict: stop where images of the set cannot be decoded (else they are left out, and the run's record names them).
+    cache: keep prepared images on disk (see engine.data.cache).
+    tensorboard, wandb: log there as well (see engine.training.tracking.WandbConfig); false for none.
+    checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
+    """
+
+    dataset: DatasetConfig
+    model: ModelConfig
+    data_root: str | None = None
+    preprocess: Preprocess = Preprocess()
+    augment: AugmentConfig = AugmentConfig()
+    split: SplitConfig = SplitConfig()
+    initialize_from: InitializeConfig | None = None
+    pseudo_labels: PseudoLabelConfig | None = None
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
+    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
+    loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
+    freeze: tuple[Any, ...] | None = None
+    learning_rates: dict[Any, float] | None = None
+    class_weights: Any = None
+    sample_weights: str | None = None
+    max_norm: float | None = None
+    algorithm: str | dict[str, dict[str, str]] = "auto"
+    tune: bool = False
+    batch_size: int = 64
+    drop_last: bool = False
+    select: Selection = Selection()
+    label_noise: LabelNoise | None = None
+    epochs: int = 10
+    early_stopping: EarlyStopping | None = None
+    metric: str | None = None
+    mode: str | None = None
+    train_metrics: bool = False
+    seed: int = 0
+    threads: int = 0
+    out: str | None = None
+    checkpoint_every: int | None = None
+    checkpoint_seconds: float | None = None
+    strict: bool = False
+    cache: bool = True
+    checkpoint_path: str | None = None
+    gt_csv: str | None = None
+    tensorboard: bool = False
+    wandb: WandbConfig | None = None
+
+    def __post_init__(self) -> None:
+        checked_seed("configuration", self.seed)
+        for name in ("epochs", "batch_size", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds > 0:
+            raise UserError(f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}")
+        if self.max_norm is not None and not self.max_norm > 0:
+            raise UserError(f"max_norm must be above 0, got {self.max_norm}")
+        if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):
+            raise unknown("algorithm", self.algorithm, ("auto", "direct"))
+        if self.tune and self.algorithm != "auto":
+            raise UserError(f"tune chooses the algorithms, but algorithm = {self.algorithm!r} does so too")
+        if self.pseudo_labels is not None:
+            if self.dataset.labelled_fraction is None and not self.pseudo_labels.images:
+                raise UserError("pseudo_labels: nothing to label; give dataset.labelled_fraction or images")
+            if str(self.loss.get("name")).lower() != "crossentropy":
+                raise UserError("pseudo_labels: their weight needs the loss CrossEntropy")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration with all defaults, as it would stand in a file; augmentations that are off are left out."""
+        own = {"preprocess": self.preprocess.to_dict(), "augment": self.augment.describe()}
+        return {**dataclasses.asdict(self), **own}
+
+
+# These keys take `false` for "none", as the script of the NumtaDB report has it.
+FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise", "pseudo_labels", "wandb")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a YAML file and the `key=value` overrides on top; UserError names the file and the key of any mistake."""
+    given = read_yaml(path)
+    for text in overrides:
+        given = merge(given, parse_override(text))
+    return read_config(given, str(path))
+
+
+def read_config(given: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
+    """A mapping, as YAML gives it, to a TrainConfig."""
+    given = {key: None if value is False and key in FALSE_IS_NONE else value for key, value in given.items()}
+    dataset = given.get("dataset")
+    if isinstance(dataset, str):
+        given["dataset"] = {"name": dataset}
+    elif isinstance(dataset, Mapping) and dataset.get("test") is False:
+        given["dataset"] = {**dataset, "test": None}
+    return read_mapping(TrainConfig, given, where)

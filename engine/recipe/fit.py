@@ -1,0 +1,175 @@
+"""A whole training as a configuration says: trainer, loader, run, test."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from cnncore import set_num_threads
+
+from engine.data.choose.weights import weighted
+from engine.data.dataset import Dataset
+from engine.data.loader import Loader, Mixup
+from engine.data.location import data_root
+from engine.errors import UserError
+from engine.files import write_atomically
+from engine.network.transfer import InitializeConfig, Report, initialize_as
+from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
+from engine.recipe.config import TrainConfig, load_config
+from engine.recipe.pseudo import pseudo_labels_line
+from engine.recipe.samples import load_data
+from engine.training.folder import LAST, RESULT
+from engine.training.history import History, Record
+from engine.training.resume import holds_run, instruction_set
+from engine.training.tracking import make_trackers
+from engine.training.trainer import Trainer
+
+
+def train(options: argparse.Namespace) -> None:
+    """Do what the command line asks for: train, then evaluate on the test part if there is one.
+
+    The test uses the best epoch where a validation set picked it, otherwise the last weights.
+    """
+
+    config = load_config(options.config, options.overrides)
+    out = options.out or Path(config.out or Path("runs") / options.config.stem)
+    holds_run(out, options.resume)
+    where = f"{options.config}: "
+    trainer = checked_trainer(config, out, where)
+    if trainer.initialized is not None:
+        print(Report(**trainer.initialized))
+    train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root), where)
+    if "pseudo_labels" in train_set.record:
+        print(pseudo_labels_line(train_set.record["pseudo_labels"]))
+    history, result = fit_and_test(config, trainer, train_set, validation, test, resume=options.resume)
+    print(f"best epoch {history.best_epoch}: {history.metric} {history.best_value}")
+    measured = [f"{name.removeprefix('test_')} {value:.4f}" for name, value in result.items() if name[:5] == "test_"]
+    if measured:
+        print("test: " + ", ".join(measured))
+    print(f"written: {out}")
+
+
+def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
+    """The trainer of the configuration, with its threads set.
+
+    All that can be wrong in the file shows here, before data are read, which may take long; `where` begins the message.
+    """
+
+    try:
+        set_num_threads(config.threads)
+    except ValueError as error:
+        raise UserError(f"{where}threads: {error}") from None
+    try:
+        trainer = make_trainer(config, out)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+    size, net = config.preprocess.size, trainer.net
+    if size is not None and (config.preprocess.channels, *size) != net.input_shape:
+        raise UserError(
+            f"{where}preprocess: images get shape {(config.preprocess.channels, *size)}, "
+            f"but the network takes {net.input_shape}"
+        )
+    return trainer
+
+
+def fit_and_test(
+    config: TrainConfig,
+    trainer: Trainer,
+    train_set: Dataset,
+    validation: Dataset | None,
+    test: Dataset | None,
+    *,
+    resume: bool,
+    callbacks: Sequence[Callable[[Record], None]] = (),
+    restore_best: bool = True,
+) -> tuple[History, Record]:
+    """Train in the trainer's folder, then measure the test part with the best epoch's weights, or with the last ones
+    where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
+    which is written last.
+    """
+
+    history = trainer.fit(
+        make_loader(config, train_set),
+        validation,
+        epochs=config.epochs,
+        early_stopping=config.early_stopping,
+        resume=resume,
+        checkpoint_every=config.checkpoint_every,
+        checkpoint_seconds=config.checkpoint_seconds,
+        callbacks=callbacks,
+        train_metrics=config.train_metrics,
+        restore_best=restore_best and validation is not None,
+    )
+    result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
+    if trainer.initialized is not None:
+        result["initialized"] = trainer.initialized
+    if test is not None:
+        with instruction_set(trainer.isa):
+            measured = trainer.evaluate(test)
+        result |= {f"test_{name}": value for name, value in measured.items()}
+    result |= train_set.record
+    skipped = [*train_set.skipped, *(test.skipped if test is not None else ())]
+    if skipped:
+        result["skipped_images"] = skipped
+    if trainer.out is not None:
+        write_atomically(trainer.out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    return history, result
+
+
+def make_trainer(config: TrainConfig, out: Path) -> Trainer:
+    """Network (with its first weights), optimiser, loss and schedule of the configuration, ready to fit."""
+
+    trainer = Trainer(
+        build_network(config.model, config.seed),
+        build_optimizer(config.optimizer),
+        build_loss(config.loss),
+        build_schedule(config.schedule),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        out=out,
+        metric=config.metric,
+        mode=config.mode,
+        max_norm=config.max_norm,
+        algorithm=config.algorithm,
+        tune=config.tune,
+        freeze=config.freeze,
+        learning_rates=config.learning_rates,
+        config=config.to_dict(),
+    )
+    trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
+    if config.initialize_from is not None:
+        initialize_trainer(trainer, config.initialize_from)
+    return trainer
+
+
+def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
+    """The loader of the training set, with the configuration's augmentation."""
+
+    if config.class_weights is not None or config.sample_weights is not None:
+        dataset = weighted(dataset, config.class_weights, config.sample_weights)
+    return Loader(
+        dataset,
+        config.batch_size,
+        seed=config.seed,
+        drop_last=config.drop_last,
+        augment=config.augment,
+        batch_transform=Mixup(config.augment.mixup, len(dataset.class_names)) if config.augment.mixup else None,
+        description=config.augment.describe(),
+    )
+
+
+def initialize_trainer(trainer: Trainer, section: InitializeConfig) -> None:
+    """Give the trainer's network the weights that the section names, and its run the record of it.
+
+    A run that goes on from its last checkpoint has weights already: the source may be gone by then.
+    """
+    trainer.initialize_from = asdict(section)
+    if trainer.out is not None and (trainer.out / LAST).exists():
+        return
+    try:
+        trainer.initialized = initialize_as(trainer.net, section).to_dict()
+    except UserError as error:
+        raise UserError(f"initialize_from: {error}") from None

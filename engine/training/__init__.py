@@ -1,0 +1,1 @@
+"""Training: one step, a run with its folder and log, schedules and metrics."""

@@ -1,0 +1,65 @@
+"""What a step would refuse is refused before a run begins, and before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from engine.data.dataset import Dataset
+from engine.data.loader import Loader
+from engine.errors import UserError, unknown
+from engine.network.inputs import checked_targets, single_value_norm
+from engine.training import metrics
+from engine.training.stepper import Stepper
+
+
+def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
+    """UserError where images or labels do not fit the network and its loss."""
+    net, loss = stepper.net, stepper.loss
+    for dataset in datasets:
+        if dataset is None:
+            continue
+        if dataset.sample_shape != net.input_shape:
+            raise UserError(
+                f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}"
+            )
+        if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
+            raise UserError(f"{dataset.name}: the images hold NaN or infinity")
+        labels = dataset.labels
+        checked_targets(labels, len(dataset), loss, net.output_shape)
+        if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
+            raise UserError(
+                f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
+                f"but the network has {net.output_shape[0]} classes"
+            )
+
+
+def check_last_batch(stepper: Stepper, loader: Loader) -> None:
+    """UserError where a batch has one sample and a BatchNorm would see one value per channel."""
+    layer = single_value_norm(stepper.net.topology, stepper.frozen)
+    rest = len(loader.dataset) % loader.batch_size
+    single = loader.batch_size == 1 or (rest == 1 and not loader.drop_last)
+    if layer and single:
+        raise UserError(
+            f"{loader.dataset.name}: with {len(loader.dataset)} samples in batches of {loader.batch_size} a batch "
+            f"has one sample, of which BatchNorm {layer!r} sees one value per channel; "
+            "choose another batch_size, or leave that batch out (drop_last)"
+        )
+
+
+def measured_names(stepper: Stepper, dataset: Dataset) -> Sequence[str]:
+    """What an evaluation of this set can give."""
+    with_classes = ["loss", "accuracy", "macro_f1", *metrics.PER_CLASS]
+    return with_classes if stepper.has_classes(dataset) else ["loss"]
+
+
+def watched_per_class(logged: Sequence[str], watched: Mapping[str, str | None]) -> set[str]:
+    """Those of engine.training.metrics.PER_CLASS that something watches; UserError for a metric that is not logged.
+
+    watched   what decides by a metric, and by which (None: by none)
+    """
+    for what, name in watched.items():
+        if name and name not in logged:
+            raise unknown(f"{what} (this run logs {', '.join(logged)}):", name, logged)
+    return {each for each in metrics.PER_CLASS for name in watched.values() if name and name.partition("_")[2] == each}

@@ -1,0 +1,330 @@
+"""One run of a trainer: its epochs, its checkpoints and log, and going on where a killed run was cut off."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+
+import cnncore
+
+from engine.data.choose import weights
+from engine.data.dataset import Dataset
+from engine.data.loader import Batch, Loader
+from engine.errors import DivergedError
+from engine.files import write_atomically
+from engine.network import checkpoint
+from engine.network.checkpoint import Checkpoint
+from engine.network.load import restore
+from engine.training import metrics
+from engine.training.checks import check_data, check_last_batch, measured_names, watched_per_class
+from engine.training.folder import BEST, CONFIG, LAST, RESULT
+from engine.training.history import History, Position, Record
+from engine.training.progress import Progress, progress_for
+from engine.training.resume import (
+    check_same_config,
+    check_same_run,
+    data_hash,
+    holds_run,
+    instruction_set,
+    plain,
+    to_yaml,
+)
+from engine.training.runlog import RunLog
+from engine.training.schedules import EarlyStopping
+from engine.training.stepper import Stepper
+
+
+class Run:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        trainer: Stepper,
+        loader: Loader,
+        validation: Dataset | None,
+        epochs: int,
+        early_stopping: EarlyStopping | None,
+        checkpoint_due: tuple[int | None, float | None],
+        train_metrics: bool,
+        restore_best: bool,
+    ):
+        self.trainer = trainer
+        self.loader = weights.weighted_loader(loader, trainer.loss, trainer.net.output_shape)
+        self.validation = validation
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.checkpoint_every, self.checkpoint_seconds = checkpoint_due  # steps, seconds
+        self._written = time.perf_counter()  # the last checkpoint, or the beginning
+        self.train_metrics = train_metrics
+        self.restore_best = restore_best
+        self.out = trainer.out
+        self.log = RunLog(self.out, trainer.trackers) if self.out else None
+        self.metric = trainer.metric or ("val_loss" if validation is not None else "train_loss")
+        self.history = History(self.metric)
+        self.position = Position()
+        self.best: Checkpoint | None = None
+        self.plan_choices: Record = {}
+        check_data(trainer, (self.loader.dataset, validation))
+        check_last_batch(trainer, self.loader)
+        self.extra = watched_per_class(self._logged(), self._watched())
+
+    def _logged(self) -> list[str]:
+        """The metrics that the log will have."""
+        names = ["train_loss"]
+        for prefix, dataset in (("train", self.loader.dataset), ("val", self.validation)):
+            if dataset is not None and (prefix == "val" or self.train_metrics):
+                own = [f"{prefix}_{name}" for name in measured_names(self.trainer, dataset)]
+                names += [name for name in own if name not in names]
+        return names
+
+    def _watched(self) -> dict[str, str | None]:
+        """The metrics that something decides by, and what that is."""
+        stop = self.early_stopping.metric if self.early_stopping else None
+        schedule = self.trainer.schedule.metric
+        return {"metric": self.metric, "early stopping metric": stop, "schedule metric": schedule}
+
+    # ---- the run ----
+
+    def go(self, resume: bool, callbacks: Sequence[Callable[[Record], None]]) -> History:
+        dataset = self.loader.dataset
+        if dataset.preprocess is not None:
+            self.trainer.net.preprocess = dataset.preprocess.to_dict()
+        if dataset.class_names:
+            self.trainer.net.class_names = list(dataset.class_names)
+        with instruction_set(None):
+            try:
+                self._begin(resume)
+                self._train(callbacks)
+            finally:
+                if self.log:
+                    self.log.close()
+        if self.restore_best:
+            self._load_best()
+        return self.history
+
+    def _train(self, callbacks: Sequence[Callable[[Record], None]]) -> None:
+        dataset = self.loader.dataset
+        progress = progress_for(self.trainer.progress)
+        per_epoch = len(self.loader) * self.loader.batch_size if self.loader.drop_last else len(dataset)
+        progress.begin(self.epochs, per_epoch, self.position.epoch * per_epoch + self.position.samples)
+        try:
+            while self.position.epoch < self.epochs and not self.history.stopped_early:
+                record = self._run_epoch(progress)
+                progress.epoch(record["epoch"], self.epochs, record)
+                for callback in callbacks:
+                    callback(record)
+        except DivergedError as error:
+            if self.log:
+                event = {"event": "diverged", "epoch": self.position.epoch + 1}
+                self.log.event({**event, "step": error.step, "layer": error.layer, "message": str(error)})
+            raise
+        finally:
+            progress.close()
+
+    def _begin(self, resume: bool) -> None:
+        trainer = self.trainer
+        last = None
+        if self.out and holds_run(self.out, resume):
+            if (self.out / LAST).exists():
+                last = checkpoint.read(self.out / LAST)
+                check_same_run(self.out / LAST, last, trainer.net, self._settings(), self._data_hash)
+            else:
+                check_same_config(self.out, trainer.config or self._settings())
+        trainer.begin_anew()
+        # Instruction set and algorithms decide rounding: a resumed run keeps those that it was started with.
+        if last is not None:
+            trainer.choices = last.plan_choices["convolutions"]
+            if last.plan_choices["isa"] in cnncore.available_isas():
+                cnncore.set_isa(last.plan_choices["isa"])
+        trainer.isa = cnncore.isa()
+        session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
+        self.plan_choices = plain(session.plan.choices)
+        if last is not None:
+            self._restore(last)
+        if self.out:
+            self.out.mkdir(parents=True, exist_ok=True)
+            for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
+                stale.unlink(missing_ok=True)
+            if last is None:  # a run that ended before its first checkpoint may have left these
+                for name in (BEST, RESULT):
+                    (self.out / name).unlink(missing_ok=True)
+            write_atomically(self.out / CONFIG, to_yaml(trainer.config or self._settings()).encode())
+        if self.log:
+            self.log.restart(self.history.epochs)
+            if trainer.initialized:
+                self.log.event({"event": "initialized", **trainer.initialized})
+            self._log_skipped(self.log)
+
+    def _log_skipped(self, log: RunLog) -> None:
+        """Say which images the sets lack; the parts of a split share theirs, which are told once."""
+        told: list[tuple[str, ...]] = []
+        for dataset in (self.loader.dataset, self.validation):
+            if dataset is not None and dataset.skipped and dataset.skipped not in told:
+                told.append(dataset.skipped)
+                event = {"event": "skipped_images", "dataset": dataset.name, "count": len(dataset.skipped)}
+                log.event({**event, "images": dataset.skipped})
+
+    def _run_epoch(self, progress: Progress) -> Record:
+        trainer, position = self.trainer, self.position
+        trainer.epoch = position.epoch
+        batches = len(self.loader)
+        started = time.perf_counter()
+        for x, y in self._batches():
+            if trainer.before_step is not None:
+                trainer.before_step()
+            loss = trainer.step(x, y)
+            position.loss_sum += loss * len(x)
+            position.samples += len(x)
+            position.batch += 1
+            progress.step(len(x), loss)
+            if self._checkpoint_is_due() and self.out and position.batch < batches:
+                now = time.perf_counter()
+                position.seconds += now - started
+                started = now
+                self._write_last()
+        position.seconds += time.perf_counter() - started
+        return self._end_epoch()
+
+    def _checkpoint_is_due(self) -> bool:
+        if self.checkpoint_every and self.trainer.steps % self.checkpoint_every == 0:
+            return True
+        wait = self.checkpoint_seconds
+        return wait is not None and time.perf_counter() - self._written >= wait
+
+    def _batches(self) -> Iterator[Batch]:
+        """The rest of the epoch's batches; what it takes until they are there is added to the seconds waited."""
+        batches = self.loader.epoch(self.position.epoch, self.position.batch)
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.position.waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+    def _end_epoch(self) -> Record:
+        position = self.position
+        record: Record = {
+            "epoch": position.epoch + 1,
+            "step": self.trainer.steps,
+            "learning_rate": self.trainer.last_rate,
+            "train_loss": position.loss_sum / position.samples,
+        }
+        if self.train_metrics:
+            measured = self.trainer.evaluate(self.loader.dataset, self.extra)
+            record |= {f"train_{name}": value for name, value in measured.items() if name != "loss"}
+        if self.validation is not None:
+            measured = self.trainer.evaluate(self.validation, self.extra)
+            record |= {f"val_{name}": value for name, value in measured.items()}
+        record["seconds"] = round(position.seconds, 3)
+        record["data_wait_seconds"] = round(position.waited, 3)
+        record["images_per_second"] = round(position.samples / max(position.seconds, 1e-9), 1)
+        self.trainer.schedule.observe(record)
+        improved = self._note_best(record)
+        self._note_stop(record)
+        self.history.epochs.append(record)
+        self._next_epoch()
+        # Best before last: killed in between, the resumed run trains this epoch again and writes the same best.
+        if improved:
+            self._keep_best()
+        if self.out:
+            self._write_last()
+        if self.log:
+            self.log.append(record)
+        return record
+
+    def _next_epoch(self) -> None:
+        position = self.position
+        position.epoch += 1
+        position.batch = position.samples = 0
+        position.loss_sum = position.seconds = position.waited = 0.0
+
+    def _note_best(self, record: Record) -> bool:
+        value = record[self.metric]
+        mode = metrics.direction(self.metric, self.trainer.mode)
+        better = metrics.is_better(value, self.history.best_value, mode)
+        if better:
+            self.history.best_epoch, self.history.best_value = record["epoch"], value
+        return better
+
+    def _note_stop(self, record: Record) -> None:
+        rule, position = self.early_stopping, self.position
+        if rule is None:
+            return
+        metric = rule.metric or self.metric
+        mode = metrics.direction(metric, rule.mode or (self.trainer.mode if rule.metric is None else None))
+        if metrics.is_better(record[metric], position.stop_best, mode, rule.threshold):
+            position.stop_best, position.stale = record[metric], 0
+        else:
+            position.stale += 1
+        self.history.stopped_early = position.stale >= rule.patience
+
+    # ---- checkpoints ----
+
+    def _settings(self) -> Record:
+        own: Record = {
+            "order_seed": self.loader.seed,
+            "batch_size": self.loader.batch_size,
+            "drop_last": self.loader.drop_last,
+            "augmentation": self.loader.description,
+            "early_stopping": self.early_stopping and asdict(self.early_stopping),
+            "train_metrics": self.train_metrics,
+        }
+        return plain({**self.trainer.settings(), **own})
+
+    @cached_property
+    def _data_hash(self) -> str:
+        """Only runs with a folder need it."""
+        return data_hash((self.loader.dataset, self.validation))
+
+    def _write_last(self) -> None:
+        trainer, position = self.trainer, self.position
+        assert self.out is not None and trainer.session is not None
+        position.step = trainer.steps
+        position.history = asdict(self.history)
+        position.schedule = trainer.schedule.state_dict()
+        training: Record = {"settings": self._settings(), "data": self._data_hash, "position": asdict(position)}
+        training["initialized"] = trainer.initialized
+        content = Checkpoint.of(
+            trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
+        )
+        checkpoint.write(self.out / LAST, content)
+        self._written = time.perf_counter()
+
+    def _keep_best(self) -> None:
+        content = Checkpoint.of(
+            self.trainer.net,
+            plan_choices=self.plan_choices,
+            training={"epoch": self.history.best_epoch, self.metric: self.history.best_value},
+        )
+        if self.out:
+            checkpoint.write(self.out / BEST, content)
+        elif self.restore_best:
+            self.best = content
+
+    def _load_best(self) -> None:
+        if self.out and (self.out / BEST).exists():
+            restore(self.trainer.net, checkpoint.read(self.out / BEST))
+        elif self.best is not None:
+            restore(self.trainer.net, self.best)
+
+    def _restore(self, last: Checkpoint) -> None:
+        trainer = self.trainer
+        assert trainer.session is not None
+        self.position = Position(**last.training["position"])
+        self.history = History(**self.position.history)
+        restore(trainer.net, last)
+        trainer.initialized = last.training.get("initialized")
+        trainer.session.load_state(last.optimizer)
+        trainer.schedule.load_state(self.position.schedule)
+        trainer.steps = self.position.step
+        if last.plan_choices != self.plan_choices:
+            warnings.warn(
+                f"the run was started with the instruction set {last.plan_choices['isa']} and a batch of "
+                f"{last.plan_choices['batch']}, and goes on with {self.plan_choices['isa']} and "
+                f"{self.plan_choices['batch']}: its bits will differ from those of an undisturbed run",
+                stacklevel=2,
+            )

@@ -1,0 +1,195 @@
+"""One training step at a time: network, optimiser, loss and schedule."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arguments import checked_seed
+from engine.data.dataset import Dataset
+from engine.errors import DivergedError, UserError
+from engine.losses import CrossEntropy, Loss
+from engine.network.finetune import frozen_layers, rate_factors
+from engine.network.network import Network
+from engine.network.session import TrainingSession
+from engine.optim import Optimizer
+from engine.plan import Algorithm, Choices
+from engine.training import metrics
+from engine.training.history import Record
+from engine.training.progress import Mode
+from engine.training.resume import plain
+from engine.training.schedules import Constant, Schedule
+from engine.training.tracking import Tracker
+
+EVALUATION_CHUNK = 1024  # samples made float32 at a time
+
+Data = Dataset | tuple[NDArray[Any], NDArray[Any]]
+
+
+class Stepper:
+    """What takes one training step after the other; its arguments are documented in `engine.training.trainer.Trainer`.
+
+    It owns the session, counts the steps, and evaluates. A run (engine.training.run) drives it.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        optimizer: Optimizer,
+        loss: Loss | None = None,
+        schedule: Schedule | None = None,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        out: Path | str | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        max_norm: float | None = None,
+        algorithm: Algorithm = "auto",
+        tune: bool = False,
+        freeze: Sequence[str | int] | None = None,
+        learning_rates: Mapping[Any, float] | None = None,
+        progress: Mode = "auto",
+        config: Mapping[str, Any] | None = None,
+    ):
+        if batch_size < 1:
+            raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+        checked_seed("Trainer", seed)
+        metrics.direction("", mode)
+        self.net = net
+        self.optimizer = optimizer
+        self.loss = CrossEntropy() if loss is None else loss
+        self._first_schedule = copy.deepcopy(schedule or Constant())
+        self.schedule = copy.deepcopy(self._first_schedule)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.out = None if out is None else Path(out)
+        self.metric = metric
+        self.mode = mode
+        self.max_norm = max_norm
+        self.algorithm = algorithm
+        self.tune = tune
+        self.freeze = freeze
+        self.learning_rates = learning_rates
+        self.frozen = frozen_layers(net.topology, freeze)
+        rate_factors(net.store.slots, learning_rates)  # a mistake in it shows here
+        self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
+        self.progress: Mode = progress
+        self.config = config
+        self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
+        self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
+        self.steps = 0
+        self.last_rate = 0.0
+        self.epoch = 0
+        self.isa: str | None = None  # instruction set of the last run
+        self.initialize_from: Record | None = None  # the section of the configuration that a transfer followed
+        self.initialized: Record | None = (
+            None  # what the transfer did (engine.network.transfer.Report): goes to the record
+        )
+        self.session: TrainingSession | None = None
+        self._capacity = 0
+
+    def step(self, x: NDArray[np.float32], y: NDArray[Any]) -> float:
+        """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.
+
+        x float32 (n, C, H, W); y int64 (n,) or float32 (n, classes). UserError for anything else; DivergedError
+        when the loss or a gradient is not finite (then nothing was updated).
+        """
+        session = self.session
+        if session is None or len(x) > self._capacity:
+            session = self.open_session(len(x))
+        self.last_rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
+        loss = session.step(x, y, self.last_rate, self.steps, self.seed)
+        self.steps += 1
+        return loss
+
+    def open_session(self, batch: int) -> TrainingSession:
+        """A session for batches of up to `batch`; the optimiser's state of an earlier one moves over."""
+        algorithm = self.algorithm if self.choices is None else self.choices
+        if self.tune and self.choices is None:
+            algorithm = self.net.tuned_choices(self.loss, self.optimizer, batch, self.freeze)
+        session = self.net.training_session(
+            self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze, self.learning_rates
+        )
+        if self.session is not None:
+            session.load_state(self.session.state())
+        self.choices = session.plan.choices["convolutions"]
+        self.session, self._capacity = session, batch
+        return session
+
+    def begin_anew(self) -> None:
+        """Forget steps, optimiser state and what the schedule remembers; the weights stay as they are."""
+        self.schedule = copy.deepcopy(self._first_schedule)
+        self.session, self._capacity, self.choices = None, 0, None
+        self.steps = self.epoch = 0
+        self.last_rate = 0.0
+
+    def evaluate(self, data: Data, extra: Collection[str] = ()) -> dict[str, float]:
+        """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
+
+        `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
+
+        DivergedError, with the step reached, where the loss is not finite.
+        """
+        dataset = as_dataset(data)
+        algorithm = self.algorithm if self.choices is None else self.choices
+        total = 0.0
+        predicted = np.empty(len(dataset), np.int64)
+        for start in range(0, len(dataset), EVALUATION_CHUNK):
+            part = slice(start, start + EVALUATION_CHUNK)
+            images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
+            try:
+                loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss, algorithm=algorithm)
+            except DivergedError as error:
+                raise DivergedError(self.steps, error.layer, error.what, dataset.name) from None
+            total += loss * len(images)
+            predicted[part] = outputs.reshape(len(images), -1).argmax(axis=1)
+        result = {"loss": total / len(dataset)}
+        if self.has_classes(dataset):
+            soft = dataset.labels.ndim == 2
+            truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
+            result["accuracy"] = metrics.accuracy(truth, predicted)
+            result["macro_f1"] = metrics.macro_f1(truth, predicted)
+            if extra:
+                measured = metrics.per_class(truth, predicted)
+                result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
+        return result
+
+    def has_classes(self, dataset: Dataset) -> bool:
+        """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""
+        return dataset.labels.ndim == 1 or isinstance(self.loss, CrossEntropy)
+
+    def settings(self) -> Record:
+        """What decides the bits of a run, beside the data: in JSON's own types, for comparison on resume."""
+        return plain(
+            {
+                "initialize_from": self.initialize_from,
+                "optimizer": describe(self.optimizer),
+                "loss": describe(self.loss),
+                "schedule": describe(self.schedule),
+                "seed": self.seed,
+                "max_norm": self.max_norm,
+                "freeze": list(self.frozen) or None,
+                "learning_rates": dict(rate_factors(self.net.store.slots, self.learning_rates)) or None,
+                "algorithm": "tuned" if self.tune else self.algorithm,
+                "metric": self.metric,
+                "mode": self.mode,
+            }
+        )
+
+
+def as_dataset(data: Data, name: str = "data") -> Dataset:
+    """A Dataset as it is, or one made of a pair (images, labels)."""
+    return data if isinstance(data, Dataset) else Dataset(name, data[0], data[1])
+
+
+def describe(thing: Any) -> Record:
+    """Class name and arguments of an optimiser, loss or schedule."""
+    arguments = {each.name: getattr(thing, each.name) for each in dataclasses.fields(thing) if each.init}
+    return {"name": type(thing).__name__, **arguments}

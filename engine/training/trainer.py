@@ -1,0 +1,73 @@
+"""Training: one step on a batch, or a whole run with validation, checkpoints, a log and an exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from engine.data.loader import Loader
+from engine.errors import UserError
+from engine.training.history import History, Record
+from engine.training.run import Run
+from engine.training.schedules import EarlyStopping
+from engine.training.stepper import Data, Stepper, as_dataset
+
+
+class Trainer(Stepper):
+    """Trains a network.
+
+    net         the network; it is updated in place
+    schedule    learning rate over time (None: the optimiser's, always); the trainer works on a copy
+    out         run folder for checkpoints and logs (None: nothing is written)
+    metric      picks the best epoch: any metric of the log, or val_ with one of metrics.PER_CLASS, such as
+                val_min_recall, which is then logged too (None: val_loss, or train_loss without validation)
+    mode        "min" or "max" (None: a loss is to fall, anything else to rise)
+    max_norm    bound on the Euclidean norm of the whole gradient (None: none)
+    algorithm   of the convolutions: "auto", "direct" (exact), or a mapping (see Network.plan)
+    tune        measure the algorithms when training begins; a run folder keeps the outcome, and a resume repeats it
+    freeze      layers that stay as they are, by names or patterns such as ["conv*", "!conv5"] (engine.layers.patterns):
+                no gradient, no update, no backward pass below the lowest layer that learns; a frozen BatchNorm uses
+                its running statistics and keeps them; dropout goes on
+    learning_rates   factors on the schedule's rate by name or pattern of layers or parameters, such as
+                {"head": 10, "*.bias": 2}; of several that match, the last counts; weight decay (AdamW) follows the rate
+    progress    "bar", "lines", "none", or "auto": a bar on a terminal, otherwise a line per epoch
+    config      goes to config.yaml in the run folder (None: the trainer's own settings)
+
+    The same arguments, data, plan, instruction set and build give the same bits, for any number of threads, and
+    whether or not the run was interrupted and resumed.
+    """
+
+    def fit(
+        self,
+        train: Data | Loader,
+        validation: Data | None = None,
+        *,
+        epochs: int,
+        early_stopping: EarlyStopping | None = None,
+        resume: bool = False,
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = None,
+        callbacks: Sequence[Callable[[Record], None]] = (),
+        train_metrics: bool = False,
+        restore_best: bool = False,
+    ) -> History:
+        """Train for `epochs` epochs, fewer with early stopping.
+
+        With a run folder: last.safetensors holds the run's whole state after every epoch, and every `checkpoint_every`
+        steps or `checkpoint_seconds` seconds; best.safetensors the network of the best epoch. `resume` goes on from
+        last.safetensors to the bits of an undisturbed run (or begins, when there is none yet); without it a folder
+        that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
+        gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
+
+        Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
+        A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
+        A last batch of one sample is refused where a BatchNorm would see one value per channel (see BatchNorm).
+        """
+        loader = train if isinstance(train, Loader) else Loader(as_dataset(train), self.batch_size, seed=self.seed)
+        held_out = None if validation is None else as_dataset(validation, "validation")
+        if epochs < 1:
+            raise UserError(f"epochs must be 1 or more, got {epochs}")
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise UserError(f"checkpoint_every must be 1 or more steps, got {checkpoint_every}")
+        due = checkpoint_every, checkpoint_seconds
+        run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
+        return run.go(resume, callbacks)
