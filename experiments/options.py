@@ -32,5 +32,13 @@ def check_together(options: argparse.Namespace) -> None:
             raise UserError(f"--search trains each trial with one seed, but --seeds gives several: {options.seeds}")
 
 
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """`0,1,2` as numbers; UserError for anything else."""
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"--seeds takes whole numbers separated by commas, got {text!r}")
+    return tuple(map(int, parts))
+
+
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"

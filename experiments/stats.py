@@ -16,6 +16,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import numpy as np
+
+from engine.draws import generator
+
 CONFIDENCE = 0.95
 MIN_VERDICT = 3
 MIN_TEST = 5
@@ -69,10 +73,7 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     resamples with ties counted half. The draws depend on `seed` and the number of values alone. The interval never
     leaves the range of the values, and with few of them it is too short: of three it is about their range.
     """
-    import numpy as np
     from scipy.special import ndtr, ndtri
-
-    from engine.draws import generator
 
     if len(values) < 2:
         return None
@@ -247,7 +248,6 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Quartiles by linear interpolation, as numpy has them."""
-    import numpy as np
 
     least, low, median, high, most = (float(value) for value in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
     return Spread(median, low, high, least, most)

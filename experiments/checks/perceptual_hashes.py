@@ -21,6 +21,7 @@ import numpy as np
 from engine.cli import run
 from engine.data.choose.near_duplicates import ADVICE, METHODS, Advice, nearest_kept, perceptual_hashes
 from engine.data.choose.selection import Selection, select
+from engine.data.location import data_root
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 
@@ -79,7 +80,6 @@ def table(rows: Sequence[Collisions]) -> str:
 
 
 def main() -> None:
-    from engine.data.location import data_root
 
     parser = argparse.ArgumentParser(
         prog="python -m experiments.checks.perceptual_hashes", description=(__doc__ or "").splitlines()[0]

@@ -18,6 +18,9 @@ import cnncore
 import numpy as np
 
 from engine.cli import run
+from engine.models import make_model
+from engine.optim import SGD
+from engine.training.trainer import Trainer
 
 MODELS = ("lenet", "model3")
 BATCH = 64
@@ -37,9 +40,6 @@ class Share:
 
 def measure(model: str, steps: int) -> Share:
     """Train `model` on one random batch for `steps` steps."""
-    from engine.models import make_model
-    from engine.optim import SGD
-    from engine.training.trainer import Trainer
 
     random = np.random.default_rng(0)
     net = make_model(model)

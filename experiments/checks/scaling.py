@@ -21,8 +21,10 @@ import numpy as np
 
 from engine.cli import run
 from engine.errors import UserError
+from engine.losses import CrossEntropy
+from engine.optim import SGD
 from experiments.checks.determinism import by_session, digits_for, names, require_team, weights_digest
-from experiments.networks import Measured, chosen
+from experiments.measuring.networks import Measured, chosen
 
 BEYOND = (4, 8, 16, 32, 64)  # threads of the modelled limits
 MEETING = 1e-6  # seconds, of two cores; doubled with the threads: every worker writes to one line
@@ -51,8 +53,6 @@ def limit(seconds: Sequence[float], alone: frozenset[int], threads: int) -> floa
 
 def measure(case: Measured, threads: Sequence[int], rounds: int) -> Scaling:
     """Steps of SGD on one random batch."""
-    from engine.losses import CrossEntropy
-    from engine.optim import SGD
 
     net = case.make()
     x, y = digits_for(net, case.batch)

@@ -21,6 +21,7 @@ import numpy as np
 
 from engine.cli import run
 from engine.errors import UserError
+from engine.models import make_model
 
 NETWORK = "lenet"
 IMPORT_ALLOWED, FIRST_ALLOWED, WHEEL_ALLOWED = 0.040, 0.3, 2 << 20  # seconds, seconds, bytes
@@ -85,7 +86,6 @@ def check(options: argparse.Namespace) -> int:
         raise UserError(f"--rounds: at least 1, not {options.rounds}")
     if options.wheel is not None and not options.wheel.is_file():
         raise UserError(f"--wheel: there is no file {options.wheel}")
-    from engine.models import make_model
 
     print(f"{options.rounds} rounds of fresh processes, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as folder:

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from engine.cli import run
 from engine.errors import UserError
+from engine.plan import INFERENCE, Request
 from experiments.checks.determinism import names, require_team
 from experiments.checks.scaling import thread_counts
-from experiments.networks import Measured, chosen
+from experiments.measuring.networks import Measured, chosen
 from experiments.stats import Spread, spread
 
 LEAST = 0.80  # of the bandwidth
@@ -56,7 +57,6 @@ def read(weights: NDArray[np.float32]) -> float:
 
 def measure(case: Measured, threads: int, rounds: int) -> Streaming:
     """UserError where no layer of the network streams weights enough."""
-    from engine.plan import INFERENCE, Request
 
     require_team(threads)
     net = case.make()

@@ -17,15 +17,23 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import cnncore
 
 from engine.cli import run
-from experiments.ablation import parse_seeds
-
-if TYPE_CHECKING:
-    from engine.recipe.config import TrainConfig
-    from experiments.config import Study
-    from experiments.store import Run, Store
+from engine.errors import UserError
+from engine.recipe.build import build_network, build_optimizer
+from engine.recipe.config import TrainConfig
+from engine.training.folder import LOG
+from engine.training.trainer import Trainer
+from experiments.options import parse_seeds
+from experiments.records.planned import planned_runs
+from experiments.records.store import Run, Store
+from experiments.running.progress import progress_for
+from experiments.running.runner import run_study
+from experiments.stats import estimate, paired_interval
+from experiments.study.read import load_study, select
+from experiments.study.study import Study
 
 ALLOWED = {"mnist": 0.15, "cifar10": 1.5}  # half-width of the interval, in points
 AUTO, DIRECT = "auto", "direct"
@@ -42,7 +50,6 @@ class Pair:
 
 def load(name: str, seeds: Sequence[int], epochs: int | None, root: Path | None) -> Study:
     """The study of this data set; with another number of epochs its cosine ends with them."""
-    from experiments.config import load_study, select
 
     study = load_study(f"winograd_{name}")
     overrides = [f"data_root={json.dumps(str(root))}"] if root else []
@@ -55,8 +62,6 @@ def load(name: str, seeds: Sequence[int], epochs: int | None, root: Path | None)
 
 def winograd_ops(config: TrainConfig) -> dict[str, int]:
     """How often each op of Winograd's algorithm stands in the training step of this configuration."""
-    from engine.recipe.build import build_network, build_optimizer
-    from engine.training.trainer import Trainer
 
     network = build_network(config.model, config.seed)
     trainer = Trainer(network, build_optimizer(config.optimizer), algorithm=config.algorithm)
@@ -69,8 +74,6 @@ def winograd_ops(config: TrainConfig) -> dict[str, int]:
 
 def last_accuracy(store: Store, each: Run) -> float:
     """In percent, of the last epoch on record."""
-    from engine.errors import UserError
-    from engine.training.folder import LOG
 
     records = [json.loads(line) for line in (store.folder(each) / LOG).read_text().splitlines()]
     last = records[-1] if records else {}
@@ -81,9 +84,6 @@ def last_accuracy(store: Store, each: Run) -> float:
 
 def train_pairs(study: Study, store: Store) -> list[Pair]:
     """Both runs of every seed, one pair after the other."""
-    from experiments.config import select
-    from experiments.progress import progress_for
-    from experiments.runner import planned_runs, run_study
 
     with closing(progress_for(planned_runs(study, store), study.metric)) as progress:
         for seed in study.seeds:
@@ -94,7 +94,6 @@ def train_pairs(study: Study, store: Store) -> list[Pair]:
 
 def verdict(pairs: Sequence[Pair], allowed: float) -> tuple[bool, list[str]]:
     """(whether the interval contains 0 and is narrow enough, the lines that say so)"""
-    from experiments.stats import estimate, paired_interval
 
     auto, direct = [each.auto for each in pairs], [each.direct for each in pairs]
     rows = [f"{each.seed:<6} {each.auto:10.2f} {each.direct:10.2f} {each.auto - each.direct:+12.2f}" for each in pairs]
@@ -126,7 +125,6 @@ def settings(config: TrainConfig) -> str:
 
 def check_study(name: str, options: argparse.Namespace) -> bool:
     """Train the pairs of one data set, print the table, and say whether all is well."""
-    from experiments.store import Store
 
     study = load(name, options.seeds, options.epochs, options.data_root)
     by_name = {row.name: row.config for row in study.rows}
@@ -142,7 +140,6 @@ def check_study(name: str, options: argparse.Namespace) -> bool:
 
 
 def check(options: argparse.Namespace) -> int:
-    import cnncore
 
     print(f"instruction set {cnncore.isa()}, {cnncore.get_num_threads()} threads")
     failed = [name for name in options.studies if not check_study(name, options)]

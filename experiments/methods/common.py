@@ -8,15 +8,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import cnncore
 
 from engine.cli import run
+from engine.data.dataset import Dataset
+from engine.data.location import data_root
+from engine.errors import UserError
+from engine.recipe.config import TrainConfig, load_config
+from engine.recipe.crossval import parse_seeds
+from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
+from engine.recipe.samples import load_data
+from engine.training.history import History
 from experiments.stats import Estimate, Interval, estimate, paired_interval
-
-if TYPE_CHECKING:
-    from engine.data.dataset import Dataset
-    from engine.recipe.config import TrainConfig
-    from engine.training.history import History
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -76,8 +81,6 @@ def main(
     given = parser.parse_intermixed_args(arguments)
 
     def checked() -> int:
-        from engine.errors import UserError
-        from engine.recipe.crossval import parse_seeds
 
         if given.epochs is not None and given.epochs < 1:
             raise UserError(f"--epochs must be 1 or more, got {given.epochs}")
@@ -89,8 +92,6 @@ def main(
 
 def configuration(name: str, options: Options, *settings: str) -> TrainConfig:
     """The configuration `experiments/configs/NAME.yaml` with these settings, then the options', on top."""
-    from engine.recipe.config import load_config
-    from engine.recipe.fit import checked_trainer
 
     epochs = [] if options.epochs is None else [f"epochs={options.epochs}"]
     path = CONFIGS / f"{name}.yaml"
@@ -101,15 +102,12 @@ def configuration(name: str, options: Options, *settings: str) -> TrainConfig:
 
 def load(config: TrainConfig, options: Options) -> Parts:
     """Training, validation and test samples."""
-    from engine.data.location import data_root
-    from engine.recipe.samples import load_data
 
     return load_data(config, data_root(options.data_root, config.data_root))
 
 
 def train(config: TrainConfig, parts: Parts, out: Path) -> Trained:
     """Train in this folder, or go on there, and measure the test part; a run that has ended is only read."""
-    from engine.recipe.fit import fit_and_test, make_trainer
 
     trainer = make_trainer(config, out)
     trainer.progress = "none"
@@ -147,6 +145,5 @@ def difference_text(found: Interval, scale: float = 1.0, digits: int = 4) -> str
 
 def environment() -> str:
     """Instruction set and threads, which decide how long it takes (and the set also the bits)."""
-    import cnncore
 
     return f"instruction set {cnncore.isa()}, {cnncore.get_num_threads()} threads"

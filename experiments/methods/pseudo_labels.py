@@ -19,21 +19,22 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from engine.data.dataset import Dataset
 from engine.files import write_atomically
+from engine.inference.ensemble import Member, load_members
+from engine.recipe.config import TrainConfig
+from engine.recipe.pseudo import describe, label_with, merge, strip_labels
+from engine.recipe.samples import split_indices, split_strata
 from engine.training.folder import BEST
+from engine.training.metrics import accuracy, macro_f1
 from experiments.methods import common
 from experiments.methods.common import Options, Trained, difference, difference_text, mean
 from experiments.report.render import terminal
 from experiments.report.table import Cell, Column, Table
-
-if TYPE_CHECKING:
-    from engine.data.dataset import Dataset
-    from engine.inference.ensemble import Member
-    from engine.recipe.config import TrainConfig
 
 SEEDS = (0, 1, 2, 3, 4)
 LABELLED = 0.1
@@ -67,8 +68,6 @@ def configurations(options: Options) -> tuple[TrainConfig, TrainConfig]:
 
 def measure_ensemble(teachers: Sequence[Member], test: Dataset) -> dict[str, float]:
     """Accuracy and macro-F1 of the mean of the teachers' probabilities."""
-    from engine.recipe.pseudo import label_with
-    from engine.training.metrics import accuracy, macro_f1
 
     predicted = label_with(teachers, test, threshold=0.0).labels
     truth: Any = test.labels
@@ -79,9 +78,6 @@ def run_seed(
     seed: int, configs: tuple[TrainConfig, TrainConfig], whole: Dataset, test: Dataset, options: Options
 ) -> Study:
     """Teachers, labels, student: each step a function of the one before."""
-    from engine.inference.ensemble import load_members
-    from engine.recipe.pseudo import describe, label_with, merge, strip_labels
-    from engine.recipe.samples import split_indices, split_strata
 
     split = dataclasses.replace(configs[0].split, seed=seed)
     kept, stripped = strip_labels(split_strata(whole, split.stratify), LABELLED, seed)

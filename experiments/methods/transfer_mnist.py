@@ -14,16 +14,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.network.transfer import InitializeConfig
+from engine.recipe.build import build_network
+from engine.recipe.config import TrainConfig
 from engine.training.folder import BEST
 from experiments.methods import common
 from experiments.methods.common import Options, Trained, difference, difference_text, mean
 from experiments.report.render import terminal
 from experiments.report.table import Cell, Column, Table
-
-if TYPE_CHECKING:
-    from engine.recipe.config import TrainConfig
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS = 3
@@ -53,14 +52,12 @@ class Chain:
 
 def head(config: TrainConfig) -> str:
     """The name of the network's last linear layer, which knows the classes."""
-    from engine.recipe.build import build_network
 
     return [name for name, layer in build_network(config.model, 0).layers.items() if layer.kind == "linear"][-1]
 
 
 def started_from(config: TrainConfig, checkpoint: Path, exclude: Sequence[str]) -> TrainConfig:
     """The configuration with first weights from this checkpoint, but for the layers excluded."""
-    from engine.network.transfer import InitializeConfig
 
     return dataclasses.replace(config, initialize_from=InitializeConfig(str(checkpoint), exclude=tuple(exclude)))
 

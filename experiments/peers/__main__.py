@@ -23,14 +23,15 @@ from typing import TypeVar
 from engine import cli
 from engine.errors import UserError, unknown
 from engine.files import write_atomically
-from experiments.networks import NETWORKS
+from experiments.circumstances import circumstances
+from experiments.measuring.networks import NETWORKS
 from experiments.peers import render
 from experiments.peers.cases import BATCHES, ONLY, OPTIMIZERS, TASKS, Case, cases_of
 from experiments.peers.frameworks import FRAMEWORKS, OURS, PEERS, probe
 from experiments.peers.job import INFERENCE, SGD, TRAINING
+from experiments.peers.plot import draw
 from experiments.peers.protocol import Settings, measure
 from experiments.peers.records import CaseRecord, Run, from_json, merged, to_json
-from experiments.record import circumstances
 
 T = TypeVar("T", int, float)
 
@@ -219,8 +220,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = run(options, ["python", "-m", "experiments.peers", *given])
     print(render.markdown(done), end="")
     if options.plot:
-        from experiments.peers.plot import draw
-
         draw(done, options.plot)
     return 1 if any(record.disagrees for record in done.records) else 0
 

@@ -12,7 +12,7 @@ import numpy as np
 from engine.layers import Conv2D, Dropout
 from engine.layers.topology import Topology
 from engine.network.network import Network
-from experiments.networks import NETWORKS, Measured
+from experiments.measuring.networks import NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 
 TASKS = (TRAINING, INFERENCE)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import experiments
+from experiments.measuring.serving import Answer
+from experiments.measuring.sides import Side, SideEnded
 from experiments.peers.job import INFERENCE, TRAINING
-from experiments.serving import Answer
-from experiments.sides import Side, SideEnded
 
 OURS = "ours"
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.measuring.sides import Side
 from experiments.peers.cases import Case, has_dropout, network_of, write_job
 from experiments.peers.frameworks import FRAMEWORKS, OURS, Failed, asked, launch, run_once
 from experiments.peers.job import ADAM, INFERENCE, SGD
 from experiments.peers.records import CaseRecord, SideRecord
-from experiments.sides import Side
 
 COMPARED_STEPS = 3
 SLOW_STEP = 10.0  # seconds: of such steps two are compared

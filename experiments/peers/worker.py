@@ -1,6 +1,6 @@
 """The process of one side: `python -m experiments.peers.worker SIDE ADAPTER FOLDER`. It runs in the side's interpreter.
 
-It answers requests about the job in FOLDER (experiments.serving). With FOLDER "-" it only says its version, and with
+It answers requests about the job in FOLDER. With FOLDER "-" it only says its version, and with
 `--export` behind FOLDER it writes what the adapter wants to find ready.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.measuring.serving import Answer, serve
 from experiments.peers import job as jobs
 from experiments.peers.job import Job, Prepared
-from experiments.serving import Answer, serve
 
 STATUS = Path("/proc/self/status")
 

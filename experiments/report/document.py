@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from experiments.config import Row, Study
+from experiments.records.standing import ReportedRun, State, of_row
 from experiments.report.provenance import Fact
-from experiments.report.runs import ReportedRun, State, of_row
 from experiments.report.summary import RowSummary, StudySummary, summarize
 from experiments.report.table import Cell, Column, Table, metric_title, table_of
 from experiments.study.schema import FULL
+from experiments.study.study import Row, Study
 
 STATES: tuple[State, ...] = ("finished", "diverged", "failed", "running", "waiting")
 # Settings that differ between machines and say nothing about a row.

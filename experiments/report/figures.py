@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError
 from engine.files import write_atomically
+from engine.inspection.activations import activations
+from engine.network.load import load
+from engine.plots import confusion, gather, layers, sheets
 from engine.plots.canvas import COLOURS, GREY, MISSING, encode, new_figure
-from engine.training.folder import LOG
-from experiments.execute import DataCache
+from engine.plots.curves import draw_curves, make_log
+from engine.training.folder import LOG, read_epochs
+from engine.training.metrics import accuracy, confusion_matrix, macro_f1
+from experiments.records.standing import ReportedRun
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
-from experiments.report.runs import ReportedRun, read_epochs
+from experiments.tasks.samples import DataCache
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +159,6 @@ def _number_points(axes: Any, chart: Chart) -> None:
 
 def _curves(section: RowSection) -> Picture | None:
     """Loss, accuracy and F1 of all seeds of a row; None where no epoch has ended."""
-    from engine.plots.curves import draw_curves, make_log
 
     logs = []
     for run in section.runs:
@@ -207,10 +211,6 @@ def _kept_images(run: ReportedRun, keep: Path, data: DataCache) -> dict[str, byt
 
 
 def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
-    from engine.inspection.activations import activations
-    from engine.network.load import load
-    from engine.plots import confusion, gather, layers, sheets
-    from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 
     config = gather.find_config(folder)
     path = gather.find_checkpoint(folder, config)

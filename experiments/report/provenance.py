@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from experiments.report.runs import ReportedRun
+from experiments.circumstances import circumstances
+from experiments.records.standing import ReportedRun
 
 PACKAGES = ("cnn-engine", "numpy", "scipy", "opencv-python", "scikit-learn", "safetensors", "pandas", "matplotlib")
 
@@ -22,7 +23,6 @@ class Fact:
 
 def provenance(command: Sequence[str], runs: Iterable[ReportedRun]) -> tuple[Fact, ...]:
     """Everything that is needed to get the report's figures again."""
-    from experiments.record import circumstances
 
     facts = [Fact(name, value.strip("`")) for name, value in circumstances(command).items()]
     return (*facts, Fact("packages", _versions()), *data_facts(runs))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.training.metrics import direction
-from experiments.config import Budget, PublishedValue, Row, Study, base_of, headline
+from experiments.records.result import Result
 from experiments.stats import (
     Bounds,
     Comparison,
@@ -20,8 +20,8 @@ from experiments.stats import (
     prediction_interval,
     verdict,
 )
-from experiments.store import Result
-from experiments.study.schema import FIGURES, FULL
+from experiments.study.schema import FIGURES, FULL, PublishedValue
+from experiments.study.study import Budget, Row, Study, base_of, headline
 
 PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside published ones, never judged
 HARMLESS = ("threads", "data_root")  # settings that a user may override without another outcome

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from experiments.config import Study
+from experiments.records.result import Result
 from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, RowSummary, StudySummary, summarize
 from experiments.stats import CONFIDENCE, MIN_TEST, MIN_VERDICT, Bounds, Estimate
-from experiments.store import Result
+from experiments.study.study import Study
 
 BETTER = "*"
 

@@ -20,13 +20,15 @@ from urllib.parse import urlsplit
 
 from engine.cli import run
 from engine.errors import UserError
-from experiments.config import Study, load_study, select
-from experiments.keys import Run
+from experiments.records.planned import planned_graph
+from experiments.records.standing import reported_runs
+from experiments.records.store import Store
 from experiments.report.document import Document, Picture, build_document
 from experiments.report.figures import illustrated
 from experiments.report.html import check_html, html
-from experiments.report.runs import reported_runs
-from experiments.store import Store
+from experiments.study.read import load_study, select
+from experiments.study.study import Study
+from experiments.tasks.keys import Run
 
 HOST, PORT = "127.0.0.1", 8017
 ASKED = "study.json"  # in a study's folder: what was asked for, so that another process can watch it
@@ -153,7 +155,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help="default: %(default)s, or any that is free")
     parser.add_argument("--accept-code", action="store_true", help="results of another version of the code count, too")
     options = parser.parse_args(arguments)
-    from experiments.runner import planned_graph
 
     study = remembered(options.folder)
     with closing(Store(options.folder)) as store:

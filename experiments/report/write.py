@@ -8,14 +8,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config import Study
-from experiments.keys import Run
+from experiments.records.standing import reported_runs
+from experiments.records.store import Store
 from experiments.report.document import build_document
 from experiments.report.figures import FIGURES_VERSION, can_draw, illustrated
 from experiments.report.html import check_html, html, page_hash
 from experiments.report.provenance import provenance
-from experiments.report.runs import reported_runs
-from experiments.store import Store
+from experiments.study.study import Study
+from experiments.tasks.keys import Run
 
 PAGE = "report.html"
 _MARK = "<!-- made of "

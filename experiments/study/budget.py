@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import UserError
+from engine.models import MODELS
 from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge
 from experiments.study.schema import BudgetFile
@@ -57,7 +58,6 @@ def scaled_schedule(section: Mapping[str, Any], epochs: float, steps: float) -> 
 
 
 def _resized(content: Mapping[str, Any], config: TrainConfig, size: int, where: str) -> dict[str, Any]:
-    from engine.models import MODELS
 
     name = config.model.name
     if name is None or "input_size" not in inspect.signature(MODELS[name]).parameters:

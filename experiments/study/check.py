@@ -13,10 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.data.readers import READERS
 from engine.errors import UserError, unknown
+from engine.layers.patterns import checked_patterns, layers_with_parameters, select
 from engine.recipe.build import build_network
 from engine.recipe.config import ModelConfig, TrainConfig
-from experiments.config import Study, load_study, study_names
+from engine.schema import read_arguments
+from experiments.study.read import load_study, study_names
+from experiments.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,6 @@ class Built:
 
 def build(section: ModelConfig) -> Built:
     """Build the network of a configuration and note what it is like."""
-    from engine.layers.patterns import layers_with_parameters
 
     net = build_network(section, seed=0)
     return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology))
@@ -79,7 +82,6 @@ def check_study(study: Study, builder: Callable[[ModelConfig], Built] = build) -
 
 def check_config(config: TrainConfig, built: Built) -> None:
     """UserError where the configuration does not fit its network or its data set's reader."""
-    from engine.layers.patterns import checked_patterns, select
 
     size = config.preprocess.size
     if size is not None and (config.preprocess.channels, *size) != built.input_shape:
@@ -96,8 +98,6 @@ def check_config(config: TrainConfig, built: Built) -> None:
 
 def check_reader(config: TrainConfig) -> None:
     """UserError for a data set, or an option of its reader, that does not exist."""
-    from engine.data.readers import READERS
-    from engine.schema import read_arguments
 
     section = config.dataset
     if section.name not in READERS:

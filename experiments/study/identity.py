@@ -6,10 +6,24 @@ import inspect
 from functools import partial
 from typing import Any
 
+from engine.models import MODELS
 from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import ModelConfig, TrainConfig
-from experiments.keys import INDIFFERENT_KEYS
 
+# Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
+INDIFFERENT_KEYS = (
+    "data_root",
+    "threads",
+    "out",
+    "checkpoint_every",
+    "checkpoint_seconds",
+    "checkpoint_path",
+    "gt_csv",
+    "strict",
+    "cache",
+    "tensorboard",
+    "wandb",
+)
 INDIFFERENT = (*INDIFFERENT_KEYS, "seed")  # the seed is set by the runs of a row
 
 
@@ -25,7 +39,6 @@ def identity(config: TrainConfig) -> dict[str, Any]:
 
 def model_identity(section: ModelConfig) -> Any:
     """The factory with all its arguments, or the layers."""
-    from engine.models import MODELS
 
     if section.name is None or section.name not in MODELS:
         return section

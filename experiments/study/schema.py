@@ -1,4 +1,4 @@
-"""The keys of a study's file. `experiments.config` turns them into a `Study`."""
+"""The keys of a study's file. `experiments.study.read` turns them into a `Study`."""
 
 from __future__ import annotations
 

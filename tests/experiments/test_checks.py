@@ -6,7 +6,7 @@ import cnncore
 import pytest
 
 from experiments.checks import determinism, python_share
-from experiments.networks import NETWORKS
+from experiments.measuring.networks import NETWORKS
 
 
 @pytest.fixture(autouse=True)

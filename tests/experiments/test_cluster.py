@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 
 from engine.errors import UserError
-from experiments import cluster, local_workers, runner, worker
-from experiments.ablation import chosen_scheduler, parse_arguments
+from experiments.ablation import parse_arguments
 from experiments.checks.kill_study import workers
-from experiments.cluster import DEATHS, Cluster, Scheduler, parse_scheduler
-from experiments.config import parse_study
-from experiments.execute import Job
-from experiments.executors import usable_cores
-from experiments.local_workers import LocalWorkers
-from experiments.store import Store
+from experiments.cluster import cluster, local_workers, members, scheduler, worker
+from experiments.cluster.cluster import DEATHS, Cluster
+from experiments.cluster.local_workers import LocalWorkers
+from experiments.cluster.scheduler import Scheduler, parse_scheduler
+from experiments.command import chosen_scheduler
+from experiments.records.planned import planned_graph
+from experiments.records.store import Store
+from experiments.running import runner
+from experiments.running.execute import Job
+from experiments.running.executors import usable_cores
+from experiments.study.read import parse_study
 from tests.experiments.test_executors import comparable
 from tests.experiments.test_runner import STUDY, Listener
 
@@ -45,7 +49,7 @@ rows:
 
 def job_of(folder, text=STUDY, overrides=()):
     store = Store(folder)
-    task = runner.planned_graph(parse_study(text, "tiny.yaml", overrides), store).tasks[0]
+    task = planned_graph(parse_study(text, "tiny.yaml", overrides), store).tasks[0]
     return Job(task.run, task.run.config, store.folder(task.run))
 
 
@@ -79,7 +83,7 @@ def test_options_that_contradict_a_scheduler_are_refused():
 
 
 def test_without_the_extra_one_error_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "\.\[cluster\]"'):
         Cluster(Scheduler(workers=1), tmp_path)
 
@@ -92,11 +96,11 @@ def test_nobody_at_an_address_is_one_error(tmp_path, monkeypatch):
 
 def test_a_run_that_kills_its_workers_has_failed(tmp_path):
     executor, job = Cluster(Scheduler(workers=1), tmp_path), job_of(tmp_path)
-    held = cluster._Held(job, executor._order(job))
+    held = members.Held(job, executor._order(job))
     for death in range(1, 2 * DEATHS):
         if death == DEATHS:
             held.epochs += 1  # the count begins anew where the run gets on
-        executor._lose(cluster._Member(f"tcp://host:{death}", "busy", held=held))
+        executor._lose(members.Member(f"tcp://host:{death}", "busy", held=held))
         assert list(executor._queue) == [held] * (death if death < 2 * DEATHS - 1 else death - 1)
     (result,) = executor._ended
     assert result.status == "failed" and f"{DEATHS} workers died in this run" in result.error

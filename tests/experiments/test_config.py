@@ -6,7 +6,8 @@ import pytest
 
 from engine.data.steps import Reverse
 from engine.errors import UserError
-from experiments import config
+from experiments.study import read as config
+from experiments.study.schema import PublishedValue
 
 STUDY = """
     name: small
@@ -32,7 +33,7 @@ def test_rows_are_the_base_with_their_changes():
     assert raw.config.preprocess.steps == () and raw.config.dataset.train == {"count": 100}
     assert reverse.config.preprocess.steps == (Reverse(),)
     assert reverse.config.dataset.train == {"count": 100, "seed": 4}
-    assert raw.published == {} and reverse.published == {"val_macro_f1": config.PublishedValue(0.5)}
+    assert raw.published == {} and reverse.published == {"val_macro_f1": PublishedValue(0.5)}
     assert {row.config.metric for row in parse().rows} == {"val_macro_f1"}
 
 

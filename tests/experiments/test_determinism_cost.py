@@ -10,7 +10,7 @@ import pytest
 from engine.errors import UserError
 from experiments.checks import determinism_cost as checks
 from experiments.checks.determinism_cost import FIXED, UNORDERED, Cost
-from experiments.networks import NETWORKS
+from experiments.measuring.networks import NETWORKS
 from experiments.stats import spread
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,15 +7,24 @@ import pytest
 from engine.data.choose.selection import Selection
 from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
 from engine.recipe.samples import load_data
-from experiments import ablation
-from experiments import estimate as estimates
-from experiments.config import parse_study
-from experiments.estimate import Counts, Estimator, Speed, estimate_lines, sample_counts, seconds_per_epoch, summary
-from experiments.eta import Eta, modelled_seconds
-from experiments.keys import Run
-from experiments.runner import planned_graph
-from experiments.status import study_status
-from experiments.store import Result, Store
+from experiments import ablation, command
+from experiments.records.planned import planned_graph
+from experiments.records.result import Result
+from experiments.records.status import study_status
+from experiments.records.store import Store
+from experiments.running import estimate as estimates
+from experiments.running.estimate import (
+    Counts,
+    Estimator,
+    Speed,
+    estimate_lines,
+    sample_counts,
+    seconds_per_epoch,
+    summary,
+)
+from experiments.running.eta import Eta, modelled_seconds
+from experiments.study.read import parse_study
+from experiments.tasks.keys import Run
 from tests.experiments.test_runner import STUDY
 
 CONFIG = TrainConfig(DatasetConfig("digits5k", {"sheets": False}), ModelConfig("lenet"), epochs=4)
@@ -100,7 +109,7 @@ def test_rows_with_results_are_told_by_their_own_seconds(tmp_path):
 
 def test_the_command_trains_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "none"
-    ablation.estimate(ablation.parse_arguments(["--dry-run", "--rows", "raw", "--out", str(out)]))
+    command.estimate(ablation.parse_arguments(["--dry-run", "--rows", "raw", "--out", str(out)]))
     printed = capsys.readouterr().out
     assert "Budget full" in printed and "3 runs to do" in printed and not out.exists()
 

@@ -9,12 +9,12 @@ import time
 import pytest
 
 from engine.errors import UserError
-from experiments import runner
 from experiments.checks import kill_study
 from experiments.checks.kill_study import workers
-from experiments.config import parse_study
-from experiments.executors import Processes, usable_cores
-from experiments.store import Store
+from experiments.records.store import Store
+from experiments.running import runner
+from experiments.running.executors import Processes, usable_cores
+from experiments.study.read import parse_study
 from tests.experiments.test_runner import STUDY, Listener
 
 pytestmark = pytest.mark.skipif(

@@ -11,9 +11,9 @@ from engine.errors import UserError
 from engine.network.transfer import InitializeConfig
 from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
 from engine.recipe.samples import load_data
-from experiments import fingerprint
-from experiments.fingerprint import Fingerprints
-from experiments.keys import INDIFFERENT_KEYS, Run
+from experiments.tasks import fingerprint
+from experiments.tasks.fingerprint import Fingerprints
+from experiments.tasks.keys import INDIFFERENT_KEYS, Run
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), epochs=2)
 RUN = Run("raw", 0, CONFIG)
@@ -57,7 +57,7 @@ def test_the_instruction_set_is_part_of_the_key():
 
 
 def test_other_code_is_another_key_with_the_same_identity(monkeypatch):
-    monkeypatch.setattr("experiments.keys.code_hash", lambda: "other")
+    monkeypatch.setattr("experiments.tasks.keys.code_hash", lambda: "other")
     other = Run("raw", 0, CONFIG)
     assert other.identity == RUN.identity and other.key != RUN.key
 

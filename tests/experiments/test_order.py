@@ -1,9 +1,9 @@
 """Several runs at a time: the longest path first, and never a run before one that it needs."""
 
 from engine.errors import UserError
-from experiments.config import parse_study
-from experiments.graph import study_graph
-from experiments.order import longest_first
+from experiments.running.order import longest_first
+from experiments.study.read import parse_study
+from experiments.tasks.graph import study_graph
 
 STUDY = """
 name: paths

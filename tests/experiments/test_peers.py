@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.networks import NETWORKS
+from experiments.measuring.networks import NETWORKS
+from experiments.measuring.sides import SideEnded
 from experiments.peers import goals, render
 from experiments.peers.__main__ import chosen_cases, main, parser, peers_of
 from experiments.peers.cases import ONLY, Case, cases_of
@@ -26,7 +27,6 @@ from experiments.peers.records import (
     merged,
     to_json,
 )
-from experiments.sides import SideEnded
 from experiments.stats import spread
 
 CASE = Case("lenet", TRAINING, SGD, 64, 2)

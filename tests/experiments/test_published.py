@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from engine.recipe.config import TrainConfig
-from experiments.config import Row, Study, load_study
 from experiments.study.check import Builder
+from experiments.study.read import load_study
+from experiments.study.study import Row, Study
 
 FOLDER = Path(__file__).parent / "published"
 

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.recipe.config import DatasetConfig, ModelConfig, TrainConfig
-from experiments.config import Budget, PublishedSource, PublishedValue, Row, Study
+from experiments.records.result import Result
 from experiments.report.render import csv_text, latex, latex_text, markdown, terminal
 from experiments.report.summary import summarize
 from experiments.report.table import BETTER, Marked, study_table
 from experiments.stats import Bounds, Estimate, estimate, holm, paired_p
-from experiments.store import Result
+from experiments.study.schema import PublishedSource, PublishedValue
+from experiments.study.study import Budget, Row, Study
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), optimizer={"name": "SGD", "lr": 0.01})
 STUDY = Study(

@@ -10,13 +10,18 @@ import pytest
 
 from engine.data import steps
 from engine.errors import UserError
-from experiments import ablation, execute, runner
-from experiments.config import parse_study
-from experiments.keys import Run
-from experiments.locks import only_runner
-from experiments.progress import Bar, Lines
+from engine.training.folder import logged_epochs
+from experiments import ablation, command
+from experiments.records.locks import only_runner
+from experiments.records.planned import planned_graph, planned_runs
+from experiments.records.result import Result
+from experiments.records.store import Store
 from experiments.report.table import study_table
-from experiments.store import Result, Store
+from experiments.running import execute, runner
+from experiments.running.progress import Bar, Lines
+from experiments.study.read import parse_study
+from experiments.tasks import samples
+from experiments.tasks.keys import Run
 
 STUDY = """
 name: tiny
@@ -82,7 +87,7 @@ def test_every_row_and_seed_has_a_result_and_a_log(finished):
     assert all(each.status == "finished" and each.parameters == 44726 and each.epochs == 2 for each in results)
     assert all(0 <= each.metrics["val_macro_f1"] <= 1 and each.metrics["train_loss"] > 0 for each in results)
     assert listener.epochs == 8 and listener.repeated == [False] * 4
-    for each in runner.planned_runs(study):
+    for each in planned_runs(study):
         log = (Store(folder).folder(each) / "log.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in log]
         assert len(records) == 2 and all("val_macro_f1" in record for record in records)
@@ -115,7 +120,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_score(finished, tmp_path, mo
     study = parse_study(STUDY, "tiny.yaml")
     with pytest.raises(KeyboardInterrupt):
         runner.run_study(study, Store(tmp_path), Interrupted())
-    assert Store(tmp_path).result(runner.planned_runs(study)[0]) is None
+    assert Store(tmp_path).result(planned_runs(study)[0]) is None
     _, again, listener = run(tmp_path)
     assert [each.metrics for each in again] == [each.metrics for each in results]
     assert listener.epochs == 7
@@ -205,7 +210,7 @@ def test_test_figures_belong_to_the_epoch_that_counts(tmp_path):
     for each in results:
         assert each.epochs == 4
         assert each.metrics["test_macro_f1"] == each.metrics["val_macro_f1"]
-        logged = execute.logged_epochs(each.folder)
+        logged = logged_epochs(each.folder)
         assert each.metrics["val_macro_f1"] == max(record["val_macro_f1"] for record in logged)
         assert logged[each.best_epoch - 1]["val_loss"] == each.metrics["val_loss"]
 
@@ -213,8 +218,8 @@ def test_test_figures_belong_to_the_epoch_that_counts(tmp_path):
 def test_the_last_epoch_counts_where_the_study_says_so(finished, tmp_path):
     folder, study, _, _ = finished
     _, results, _ = run(tmp_path, STUDY + "score_epoch: last\n")
-    for each, best in zip(results, runner.planned_runs(study), strict=True):
-        logged = execute.logged_epochs(Store(folder).folder(best))
+    for each, best in zip(results, planned_runs(study), strict=True):
+        logged = logged_epochs(Store(folder).folder(best))
         assert each.metrics["val_macro_f1"] == logged[-1]["val_macro_f1"] and each.key != best.key
         assert each.best_epoch == 2
 
@@ -232,7 +237,7 @@ def test_stages_run_before_the_rows_that_begin_from_them(finished, tmp_path):
     assert [each.row for each in found] == [name for name in ("raw", "mixed", "again", "tuned") for _ in range(2)]
     assert {each.status for each in found} == {"finished"} and len(listener.repeated) == 8  # "again" has those of "raw"
     assert [each.key for each in found[:2]] == [each.key for each in found[4:6]]
-    graph = runner.planned_graph(study, Store(tmp_path))
+    graph = planned_graph(study, Store(tmp_path))
     for task in graph.tasks:
         if task.run.row == "tuned":
             began = json.loads((Store(tmp_path).folder(task.run) / "log.jsonl").read_text().splitlines()[0])
@@ -249,7 +254,7 @@ def test_stages_run_before_the_rows_that_begin_from_them(finished, tmp_path):
 def test_accepted_code_counts_for_runs_that_need_others_as_well(tmp_path, monkeypatch):
     study = parse_study(STUDY + CHAIN, "tiny.yaml", ["epochs=1"])
     runner.run_study(study, Store(tmp_path), Listener())
-    for module in ("keys", "store"):
+    for module in ("tasks.keys", "records.store"):
         monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
     listener = Listener()
     runner.run_study(study, Store(tmp_path), listener, accept_code=True)
@@ -266,8 +271,8 @@ def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):
     calls = []
     original = steps.bounding_box
     monkeypatch.setattr(steps, "bounding_box", lambda *given: calls.append(1) or original(*given))
-    cache = execute.DataCache()
-    for each in runner.planned_runs(parse_study(STUDY, "tiny.yaml")):
+    cache = samples.DataCache()
+    for each in planned_runs(parse_study(STUDY, "tiny.yaml")):
         train, validation, test = cache.load(each.config)
         assert validation is not None and test is None and (len(train), len(validation)) == (48, 12)
     assert len(calls) == 60
@@ -275,10 +280,10 @@ def test_preprocessing_is_done_once_for_all_seeds(monkeypatch):
 
 def test_a_set_is_read_once_for_rows_that_prepare_it_in_other_ways(monkeypatch):
     calls = []
-    original = execute.read_dataset
-    monkeypatch.setattr(execute, "read_dataset", lambda *given: calls.append(given[2]["count"]) or original(*given))
-    cache = execute.DataCache(size=1)
-    runs = runner.planned_runs(parse_study(STUDY.replace(*with_test_part("test")), "tiny.yaml"))
+    original = samples.read_dataset
+    monkeypatch.setattr(samples, "read_dataset", lambda *given: calls.append(given[2]["count"]) or original(*given))
+    cache = samples.DataCache(size=1)
+    runs = planned_runs(parse_study(STUDY.replace(*with_test_part("test")), "tiny.yaml"))
     for each in (runs[0], runs[2], runs[0]):
         cache.load(each.config)
     assert sorted(calls) == [40, 60]
@@ -289,8 +294,8 @@ def test_a_set_is_read_once_for_rows_that_prepare_it_in_other_ways(monkeypatch):
 
 
 def test_the_cache_keeps_no_more_than_its_size():
-    planned = runner.planned_runs(parse_study(STUDY, "tiny.yaml"))
-    cache = execute.DataCache(size=1)
+    planned = planned_runs(parse_study(STUDY, "tiny.yaml"))
+    cache = samples.DataCache(size=1)
     first = cache.load(planned[0].config)
     assert cache.load(planned[1].config) is first
     cache.load(planned[2].config)
@@ -299,7 +304,7 @@ def test_the_cache_keeps_no_more_than_its_size():
 
 def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
     arguments = ["--out", str(tmp_path / "out"), "--rows", "raw", "--seeds", "3", "epochs=1", "dataset.train.count=60"]
-    ablation.run_ablation(ablation.parse_arguments(arguments))
+    command.run_ablation(ablation.parse_arguments(arguments))
     printed = capsys.readouterr()
     assert re.search(
         r"^raw +0.1549 \(a\) +0\.\d{4} +[+-]0\.\d{4} +not comparable +base +1/1 +44,726 ", printed.out, re.MULTILINE
@@ -314,13 +319,13 @@ def test_results_of_other_code_are_announced_and_trained_again(finished, capsys,
     study = tmp_path / "tiny.yaml"
     study.write_text(STUDY)
     arguments = ["--study", str(study), "--out", str(tmp_path / "out"), "--rows", "raw", "--seeds", "0", "epochs=1"]
-    assert ablation.run_ablation(ablation.parse_arguments(arguments)) == 0
+    assert command.run_ablation(ablation.parse_arguments(arguments)) == 0
     assert "other code" not in capsys.readouterr().err
-    for module in ("keys", "store"):
+    for module in ("tasks.keys", "records.store"):
         monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
-    assert ablation.run_ablation(ablation.parse_arguments([*arguments, "--accept-code"])) == 0
+    assert command.run_ablation(ablation.parse_arguments([*arguments, "--accept-code"])) == 0
     assert "(on record)" in capsys.readouterr().err
-    assert ablation.run_ablation(ablation.parse_arguments(arguments)) == 0
+    assert command.run_ablation(ablation.parse_arguments(arguments)) == 0
     told = capsys.readouterr().err
     assert "1 result on record came from other code" in told and "(on record)" not in told
 
@@ -330,14 +335,14 @@ def test_a_runner_that_is_refused_leaves_what_was_asked_for_alone(tmp_path):
     study.write_text(STUDY)
     arguments = ["--study", str(study), "--out", str(tmp_path / "out"), "--no-report"]
     with only_runner(tmp_path / "out"), pytest.raises(UserError, match="another runner"):
-        ablation.run_ablation(ablation.parse_arguments([*arguments, "--rows", "raw"]))
+        command.run_ablation(ablation.parse_arguments([*arguments, "--rows", "raw"]))
     assert not (tmp_path / "out" / "study.json").exists()
     one = ["--rows", "raw", "--seeds", "0", "epochs=1"]
-    assert ablation.run_ablation(ablation.parse_arguments([*arguments, *one])) == 0
+    assert command.run_ablation(ablation.parse_arguments([*arguments, *one])) == 0
     before = (tmp_path / "out" / "study.json").read_bytes()
     assert json.loads(before)["rows"] == ["raw"]
     with only_runner(tmp_path / "out"), pytest.raises(UserError, match="another runner"):
-        ablation.run_ablation(ablation.parse_arguments(arguments))
+        command.run_ablation(ablation.parse_arguments(arguments))
     assert (tmp_path / "out" / "study.json").read_bytes() == before
 
 

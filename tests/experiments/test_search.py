@@ -3,11 +3,13 @@
 import pytest
 
 from engine.errors import UserError
-from experiments import ablation, execute
-from experiments.config import load_study, parse_study
+from experiments import ablation, command
+from experiments.records.store import Store
 from experiments.report.render import terminal
-from experiments.search import best_trial, run_search, search_table
-from experiments.store import Store
+from experiments.report.search import search_table
+from experiments.running import execute
+from experiments.running.search import best_trial, run_search
+from experiments.study.read import load_study, parse_study
 
 pytest.importorskip("optuna", reason="needs Optuna (extra [search])")
 
@@ -125,7 +127,7 @@ def test_a_trial_that_diverges_is_marked_and_the_search_goes_on(tmp_path):
 def test_the_command_prints_the_trials(tmp_path, capsys):
     (tmp_path / "tiny.yaml").write_text(STUDY.replace("trials: 5", "trials: 2"))
     arguments = ["--study", str(tmp_path / "tiny.yaml"), "--search", "--out", str(tmp_path / "out"), "epochs=1"]
-    ablation.run_ablation(ablation.parse_arguments(arguments))
+    command.run_ablation(ablation.parse_arguments(arguments))
     printed = capsys.readouterr()
     assert "best: trial" in printed.out and "[2/2] trial 1" in printed.err
     assert (tmp_path / "out" / "search.csv").read_text().startswith("trial,optimizer.lr,batch_size,val_accuracy,status")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from experiments.sides import Side, SideEnded, turns
+from experiments.measuring.sides import Side, SideEnded, turns
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTER = """
 import threading, time
-from experiments.sides import serve
+from experiments.measuring.sides import serve
 count = 0
 def work():
     global count

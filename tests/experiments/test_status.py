@@ -4,12 +4,15 @@ import pandas as pd
 import pytest
 
 from engine.errors import UserError
-from experiments import ablation, runner
-from experiments.config import parse_study
-from experiments.export import export
-from experiments.locks import holder, only_runner
-from experiments.status import duration, remaining_seconds, status_text, study_status
-from experiments.store import Result, Store
+from experiments import ablation, command
+from experiments.records.export import export
+from experiments.records.locks import holder, only_runner
+from experiments.records.planned import planned_graph
+from experiments.records.result import Result
+from experiments.records.status import duration, remaining_seconds, status_text, study_status
+from experiments.records.store import Store
+from experiments.running import runner
+from experiments.study.read import parse_study
 from tests.experiments.test_runner import STUDY
 
 
@@ -35,7 +38,7 @@ def recorded(store: Store, graph: runner.Graph) -> list[Result]:
 @pytest.fixture
 def study(tmp_path):
     store = Store(tmp_path / "store")
-    graph = runner.planned_graph(parse_study(STUDY, "tiny.yaml"), store)
+    graph = planned_graph(parse_study(STUDY, "tiny.yaml"), store)
     return store, graph, recorded(store, graph)
 
 
@@ -55,9 +58,9 @@ def test_the_status_of_every_run_is_told(study):
 
 def test_results_of_other_code_are_stale(study, monkeypatch):
     store, _, _ = study
-    for module in ("keys", "store"):
+    for module in ("tasks.keys", "records.store"):
         monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
-    graph = runner.planned_graph(parse_study(STUDY, "tiny.yaml"), store)
+    graph = planned_graph(parse_study(STUDY, "tiny.yaml"), store)
     assert [each.state for each in study_status(graph, store)] == ["stale", "missing", "missing", "missing"]
     accepted = study_status(graph, store, accept_code=True)
     assert [each.state for each in accepted][0] == "finished"
@@ -65,7 +68,7 @@ def test_results_of_other_code_are_stale(study, monkeypatch):
 
 def test_looking_at_a_study_that_was_never_run_leaves_nothing_behind(tmp_path, capsys):
     options = ablation.parse_arguments(["--status", "--rows", "raw", "--out", str(tmp_path / "none")])
-    ablation.look(options)
+    command.look(options)
     assert "raw  missing (3/3)" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from engine.errors import UserError
 from engine.recipe.config import DatasetConfig, ModelConfig, TrainConfig
-from experiments import store as store_module
-from experiments.keys import Run
-from experiments.store import Result, Store
+from experiments.records import store as store_module
+from experiments.records.result import Result
+from experiments.records.store import Store
+from experiments.tasks.keys import Run
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), epochs=2)
 
@@ -64,7 +65,7 @@ def test_a_result_of_other_code_is_stale_and_counts_only_where_it_is_accepted(tm
     store = Store(tmp_path)
     old = finish(store, Run("raw", 0, CONFIG))
     with monkeypatch.context() as patch:
-        for module in ("keys", "store"):
+        for module in ("tasks.keys", "records.store"):
             patch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
         run = Run("raw", 0, CONFIG)
         assert run.key != old.key and store.result(run) is None
@@ -77,7 +78,7 @@ def test_a_result_of_other_code_is_stale_and_counts_only_where_it_is_accepted(tm
 def test_a_failed_run_gives_way_to_an_accepted_one(tmp_path, monkeypatch):
     store = Store(tmp_path)
     old = finish(store, Run("raw", 0, CONFIG))
-    for module in ("keys", "store"):
+    for module in ("tasks.keys", "records.store"):
         monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
     run = Run("raw", 0, CONFIG)
     failed = finish(store, run, status="failed", error="killed")

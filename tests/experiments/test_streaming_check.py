@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.checks import streaming
-from experiments.networks import chosen
+from experiments.measuring.networks import chosen
 from experiments.stats import spread
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from engine.errors import UserError
-from experiments import config
+from experiments.study import read as config
 from experiments.study.budget import scaled_schedule
 from experiments.study.check import check_studies, check_study
 from experiments.study.needs import checked_order, references, resolved
+from experiments.study.schema import PublishedValue
+from experiments.study.study import base_of, headline
 
 STUDY = """
     name: whole
@@ -64,14 +66,14 @@ def parse(text: str = STUDY, **given: Any) -> config.Study:
 def test_rows_carry_what_the_file_says_of_them() -> None:
     study = parse()
     plain, pretrained, again = study.rows
-    assert plain.published["parameters"] == config.PublishedValue(93322, "rounded") and plain.base
+    assert plain.published["parameters"] == PublishedValue(93322, "rounded") and plain.base
     assert pretrained.needs == ("pretraining",) and pretrained.incomparable == "other data"
     assert pretrained.footnotes == ("the report says two things",)
     assert study.footnotes == ("the report says nothing about time",)
     assert again.same_as == "plain" and again.config == plain.config
     assert [stage.name for stage in study.stages] == ["pretraining"] and study.stages[0].config.epochs == 10
-    assert [config.headline(study, row) for row in study.rows] == ["test_accuracy", "test_accuracy", "val_accuracy"]
-    assert config.base_of(study, pretrained) is plain and config.base_of(study, again) is plain
+    assert [headline(study, row) for row in study.rows] == ["test_accuracy", "test_accuracy", "val_accuracy"]
+    assert base_of(study, pretrained) is plain and base_of(study, again) is plain
     assert study.score_epoch == "last" and study.budget.name == "full"
     assert [budget.name for budget in study.budgets] == ["full", "small", "tiny"]
 
@@ -79,7 +81,7 @@ def test_rows_carry_what_the_file_says_of_them() -> None:
 def test_defaults_leave_one_metric_and_no_base() -> None:
     study = parse("{name: n, title: t, metric: val_loss, seeds: [1], base: {dataset: mnist, model: {name: mnist_cnn}},"
                   " rows: [{name: a}]}")  # fmt: skip
-    assert study.metrics == ("val_loss",) and config.base_of(study, study.rows[0]) is None
+    assert study.metrics == ("val_loss",) and base_of(study, study.rows[0]) is None
 
 
 def test_a_budget_scales_epochs_schedules_samples_and_seeds() -> None:

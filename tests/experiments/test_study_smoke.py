@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from experiments.config import load_study
-from experiments.runner import run_study
-from experiments.store import Store
+from experiments.records.store import Store
+from experiments.running.runner import run_study
+from experiments.study.read import load_study
 from experiments.study.schema import FIGURES
 
 

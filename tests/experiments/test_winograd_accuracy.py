@@ -8,9 +8,10 @@ import pytest
 from engine.errors import UserError
 from experiments.checks import winograd_accuracy as study
 from experiments.checks.winograd_accuracy import ALLOWED, Pair
-from experiments.config import Study, parse_study
-from experiments.runner import planned_runs
-from experiments.store import Store
+from experiments.records.planned import planned_runs
+from experiments.records.store import Store
+from experiments.study.read import parse_study
+from experiments.study.study import Study
 
 TINY = """
 name: tiny

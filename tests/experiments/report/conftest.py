@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import Study, parse_study
-from experiments.keys import Run
-from experiments.progress import Lines
+from experiments.records.planned import planned_graph
+from experiments.records.store import Store
 from experiments.report.write import write_report
-from experiments.runner import planned_graph, run_graph
-from experiments.store import Store
+from experiments.running.progress import Lines
+from experiments.running.runner import run_graph
+from experiments.study.read import parse_study
+from experiments.study.study import Study
+from experiments.tasks.keys import Run
 
 STUDY = """
 name: tiny

@@ -3,12 +3,13 @@
 import pytest
 
 from engine.errors import UserError
-from experiments.config import parse_study
+from engine.training.folder import read_epochs
+from experiments.records.result import Result
+from experiments.records.standing import ReportedRun
 from experiments.report.document import build_document, distinguishing, duration
-from experiments.report.runs import ReportedRun, read_epochs
 from experiments.report.table import Marked
 from experiments.stats import Estimate
-from experiments.store import Result
+from experiments.study.read import parse_study
 from tests.experiments.report.conftest import STUDY
 
 

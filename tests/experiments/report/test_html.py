@@ -9,12 +9,12 @@ import pytest
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 from engine.plots import canvas
-from experiments import execute
+from experiments.records.standing import reported_runs
 from experiments.report import figures, html, write
 from experiments.report.document import build_document
-from experiments.report.runs import reported_runs
 from experiments.report.table import Column, Marked
 from experiments.stats import Bounds, Estimate
+from experiments.tasks import samples
 
 VOID = {"meta", "link", "img", "br", "input", "path", "use"}
 
@@ -91,8 +91,8 @@ def test_the_same_report_is_not_made_twice(reported, monkeypatch):
 
 
 def test_a_report_counts_results_of_other_code_where_they_are_accepted(reported, monkeypatch):
-    monkeypatch.setattr("experiments.keys.code_hash", lambda: "other code")
-    monkeypatch.setattr("experiments.store.code_hash", lambda: "other code")
+    monkeypatch.setattr("experiments.tasks.keys.code_hash", lambda: "other code")
+    monkeypatch.setattr("experiments.records.store.code_hash", lambda: "other code")
     planned = [dataclasses.replace(run) for run in reported.planned]  # their keys are not known yet
     states = [[each.state for each in reported_runs(planned, reported.store, accept)] for accept in (False, True)]
     assert "finished" not in states[0]
@@ -120,7 +120,7 @@ def test_a_set_is_read_once_for_the_drawings_of_all_rows(reported, tmp_path, mon
         read.append((name, str(options)))
         return read_dataset(name, root, options)
 
-    monkeypatch.setattr(execute, "read_dataset", counted)
+    monkeypatch.setattr(samples, "read_dataset", counted)
     document = build_document(reported.study, reported_runs(reported.planned, reported.store))
     drawn = figures.illustrated(document, tmp_path)
     assert sum(len(each.pictures) > 1 for each in drawn.sections) > 1

@@ -88,7 +88,7 @@ def test_the_page_follows_the_runs(reported, tmp_path):
 
 
 def test_a_folder_remembers_its_study(reported, tmp_path):
-    from experiments.store import Store
+    from experiments.records.store import Store
 
     asked = {"overrides": ["epochs=2"], "budget": "full", "rows": ["raw"], "seeds": [1]}
     watch.remember(Store(tmp_path), "quickstart", asked)

@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.data.location import data_root
-from engine.data.readers import read_dataset
 from engine.errors import DivergedError, UserError
+from engine.recipe.config import TrainConfig
 from engine.recipe.fit import checked_trainer, fit_and_test
-from engine.recipe.samples import load_data
-from engine.training.folder import LOG
-from experiments.keys import Run, digest
-from experiments.locks import only_process
-from experiments.store import Result
+from engine.training.folder import logged_epochs
+from engine.training.history import History
+from experiments.records.locks import only_process
+from experiments.records.result import Result
+from experiments.tasks.keys import Run
+from experiments.tasks.samples import DataCache
 
-if TYPE_CHECKING:
-    from engine.data.dataset import Dataset, RawDataset
-    from engine.recipe.config import TrainConfig
-    from engine.training.history import History
-
-Parts = tuple["Dataset", "Dataset | None", "Dataset | None"]
 EpochRecord = dict[str, Any]
-
-# Keys of a configuration that play no part in what its samples are. A key that is not here counts as one that does.
-NOT_OF_THE_DATA = (
-    *("model", "initialize_from", "optimizer", "schedule", "loss", "freeze", "learning_rates", "max_norm"),
-    *("class_weights", "sample_weights", "algorithm", "tune", "augment", "batch_size", "drop_last"),
-    *("epochs", "early_stopping", "metric", "mode", "train_metrics", "seed", "threads", "out"),
-    *("checkpoint_every", "checkpoint_seconds", "checkpoint_path", "gt_csv", "tensorboard", "wandb"),
-)
 PARTS = ("train_", "val_")
-SETS_READ = 2  # a training and a test part
 # What a kill costs at most, where the configuration says nothing.
 CHECKPOINT_SECONDS = 60.0
 # Where the disk is full no run can go on: the study stops, and the same command goes on once there is room.
@@ -55,36 +39,6 @@ class Job:
         """The job on no more than so many threads."""
         wished = self.config.threads or threads
         return dataclasses.replace(self, config=dataclasses.replace(self.config, threads=min(wished, threads)))
-
-
-@dataclass
-class DataCache:
-    """Samples, split and deterministically prepared: done once and shared by all runs that ask for the same.
-
-    Keeps the last `size` sets, so that a long study does not fill the memory, and the last SETS_READ as they were read:
-    rows that prepare the same images in other ways do not list tens of thousands of files again.
-    """
-
-    size: int = 4
-    _kept: dict[str, Parts] = field(default_factory=dict)
-    _read: dict[str, RawDataset] = field(default_factory=dict)
-
-    def load(self, config: TrainConfig) -> Parts:
-        """Training, validation and test samples of the configuration."""
-        root = data_root(None, config.data_root)
-        sections = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_THE_DATA}
-        key = digest([str(root), sections])
-        if key not in self._kept:
-            data = load_data(config, root, read=self.read)
-            self._kept = dict([*self._kept.items(), (key, data)][-self.size :])
-        return self._kept[key]
-
-    def read(self, name: str, root: Path | None, options: Mapping[str, Any]) -> RawDataset:
-        """The set as `engine.data.readers.read_dataset` reads it."""
-        key = digest([name, str(root), options])
-        raw = self._read.pop(key, None) or read_dataset(name, root, options)
-        self._read = dict([*self._read.items(), (key, raw)][-SETS_READ:])  # the one that was asked for last comes last
-        return raw
 
 
 def attempt(
@@ -176,19 +130,3 @@ def finished(result: Result, history: History, measured: EpochRecord, epoch: int
         seconds=seconds,
         seconds_per_epoch=seconds / epochs,
     )
-
-
-def logged_epochs(folder: Path) -> list[EpochRecord]:
-    """The epochs in a run's log so far; a line that is only half written is left out."""
-    path = folder / LOG
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text("utf-8", "replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "epoch" in record and "event" not in record:
-            records.append(record)
-    return records

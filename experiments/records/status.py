@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from experiments.eta import duration
-from experiments.execute import logged_epochs
-from experiments.graph import Graph, Task
-from experiments.keys import Run
-from experiments.locks import holder
-from experiments.store import Result, Store
+from engine.training.folder import logged_epochs
+from experiments.records.locks import holder
+from experiments.records.result import Result
+from experiments.records.store import Store
+from experiments.tasks.graph import Graph, Task
+from experiments.tasks.keys import Run
+from experiments.words import duration
 
 State = Literal["finished", "diverged", "failed", "begun", "stale", "missing"]
 

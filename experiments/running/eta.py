@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from engine.recipe.build import build_loss, build_network, build_optimizer
 from engine.recipe.config import TrainConfig
-from experiments.keys import Run
-from experiments.store import Result
+from experiments.records.result import Result
+from experiments.tasks.keys import Run
 
 
 class Eta:
@@ -74,7 +75,6 @@ class Eta:
 
 def modelled_seconds(config: TrainConfig) -> float:
     """Seconds per sample of a training step on one core, by the planner's cost model."""
-    from engine.recipe.build import build_loss, build_network, build_optimizer
 
     net = build_network(config.model, config.seed)
     plan = net.plan(
@@ -85,15 +85,3 @@ def modelled_seconds(config: TrainConfig) -> float:
         algorithm=config.algorithm,
     )
     return sum(plan.estimates) / config.batch_size
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `7 min`, `3 h 20 min`, `5 days`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes / 1440:.1f} days"

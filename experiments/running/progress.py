@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
-from experiments.eta import Eta, duration
-from experiments.keys import Run
-from experiments.store import Result
+from experiments.records.result import Result
+from experiments.running.eta import Eta
+from experiments.tasks.keys import Run
+from experiments.words import duration
 
 
 class Progress(Protocol):

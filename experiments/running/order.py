@@ -2,7 +2,7 @@
 
 A long run that begins last is trained alone in the end, beside idle cores. So those that can begin are taken by the
 length of the longest path from them to the end of the graph, in epochs times the cost model's seconds of a sample: what
-needs a run comes after it and adds to it. The same number of samples in all runs is assumed, as by `experiments.eta`.
+needs a run comes after it and adds to it. The same number of samples in all runs is assumed, as in `eta.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from engine.errors import UserError
 from engine.recipe.config import TrainConfig
-from experiments.eta import modelled_seconds
-from experiments.graph import Task
+from experiments.running.eta import modelled_seconds
+from experiments.tasks.graph import Task
 
 
 def longest_first(tasks: Sequence[Task], modelled: Callable[[TrainConfig], float] = modelled_seconds) -> list[Task]:

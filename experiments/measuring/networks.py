@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from engine.network.graph import Network
+from engine.errors import unknown
+from engine.models import make_model
+from engine.network.graph import Network
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,6 @@ class Measured:
     batch: int = 64
 
     def make(self, seed: int = 0) -> Network:
-        from engine.models import make_model
 
         return make_model(self.model, seed=seed, **self.arguments)
 
@@ -47,7 +47,6 @@ NETWORKS: Mapping[str, Measured] = {
 
 def chosen(names: Sequence[str]) -> list[Measured]:
     """The networks with these names, all of them for none; UserError for a name that does not exist."""
-    from engine.errors import unknown
 
     for name in names:
         if name not in NETWORKS:

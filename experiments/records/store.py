@@ -1,7 +1,7 @@
 """Records of a study's runs: a SQLite file, and a folder per run.
 
     OUT/study.sqlite          a row per run with its `Result`, and what was measured once (hashes of data, algorithms)
-    OUT/study.lock            held by the one runner that may write here (see `experiments.locks`)
+    OUT/study.lock            held by the one runner that may write here (see `experiments.records.locks`)
     OUT/runs/ROW-seedN-KEY/   config.yaml, log.jsonl, log.csv, checkpoints and result.json, as the trainer writes them,
                               and record.json: the run's `Result` once more, written before the row
 
@@ -19,27 +19,24 @@ import re
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cnncore
 
 from engine.errors import UserError
 from engine.files import write_atomically
 from engine.plan import Choices
-from experiments.fingerprint import code_hash
-from experiments.keys import Run, digest
+from experiments.records.result import SCHEMA_VERSION, Record, Result, parse_record, read_record
+from experiments.tasks.fingerprint import code_hash
+from experiments.tasks.keys import Run, digest
 
 DATABASE, RECORD, RUNS = "study.sqlite", "record.json", "runs"
-SCHEMA_VERSION = 1
 _KEY_CHARACTERS = 12
 _BUSY_SECONDS = 30.0
-
-Status = Literal["finished", "diverged", "failed"]
-FINAL = ("finished", "diverged")  # a run that diverged would do so again
 
 _TABLES = """
 CREATE TABLE runs (
@@ -51,53 +48,8 @@ CREATE TABLE notes (kind TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (kind
 """
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a run ended.
-
-    metrics      by name: val_* and train_* at the epoch that counts, test_* measured with the weights of that epoch.
-                 Empty unless the run finished
-    best_epoch   the epoch that counts (from 1): the best one where validation picks it, else the last
-    epochs       how many were trained; seconds: training alone, summed over them
-    error        the first error of a run that diverged or failed
-    folder       the run's own
-    """
-
-    key: str
-    row: str
-    seed: int
-    status: Status
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    best_epoch: int | None = None
-    epochs: int = 0
-    parameters: int = 0
-    seconds: float = 0.0
-    seconds_per_epoch: float | None = None
-    error: str = ""
-    folder: Path = Path()
-
-    @property
-    def final(self) -> bool:
-        return self.status in FINAL
-
-
-@dataclass(frozen=True)
-class Record:
-    """A result with what tells whether it still holds; `ended` in seconds since 1970."""
-
-    result: Result
-    identity: str
-    code: str
-    ended: float
-
-    def to_json(self) -> str:
-        content = {**asdict(self.result), "metrics": dict(self.result.metrics), "folder": self.result.folder.name}
-        content |= {"version": SCHEMA_VERSION, "identity": self.identity, "code": self.code, "ended": self.ended}
-        return json.dumps(content, indent=2)
-
-
 class Store:
-    """The runs under one folder. One process writes (`experiments.locks.only_runner`), any number may read."""
+    """The runs under one folder. One process writes (`experiments.records.locks.only_runner`), any number may read."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -144,7 +96,7 @@ class Store:
         path = self.folder(run) / RECORD
         if not path.is_file():
             return None
-        record = _read_record(path)
+        record = read_record(path)
         if record.result.key != run.key:
             raise UserError(f"{path}: not the record of this run; remove the file to run it again")
         self._insert(record)  # the runner was stopped between folder and database
@@ -159,10 +111,10 @@ class Store:
         """The record in a row; where it is damaged, the one in the run's folder, which then mends it."""
         place = f"{self.root / DATABASE}, run {key[:_KEY_CHARACTERS]}"
         try:
-            return _parse_record(text, self.root / RUNS, place)
+            return parse_record(text, self.root / RUNS, place)
         except UserError as error:
             for path in sorted((self.root / RUNS).glob(f"*-{key[:_KEY_CHARACTERS]}/{RECORD}")):
-                record = _read_record(path)
+                record = read_record(path)
                 self._insert(record)
                 return record
             raise UserError(f"{error}, and its folder has no {RECORD}") from None
@@ -277,7 +229,7 @@ class Store:
                 connection.execute(statement)
             for path in sorted((self.root / RUNS).glob(f"*/{RECORD}")):
                 try:
-                    record = _read_record(path)
+                    record = read_record(path)
                 except UserError as error:
                     warnings.warn(str(error), stacklevel=2)
                     continue
@@ -318,30 +270,6 @@ class _Notes(MutableMapping[str, str]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
-
-
-def _read_record(path: Path) -> Record:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); remove the file to run it again") from None
-    return _parse_record(text, path.parent.parent, str(path))
-
-
-def _parse_record(text: str, runs: Path, place: str) -> Record:
-    """The record in a JSON text; `runs` is the folder of the runs' folders. UserError names `place`."""
-    try:
-        content: Any = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{place}: not a readable record ({error}); remove it to run this again") from None
-    names = [each.name for each in dataclasses.fields(Result)]
-    if not isinstance(content, dict) or not {*names, "version", "identity", "code", "ended"} <= set(content):
-        raise UserError(f"{place}: not the record of a run; remove it to run this again")
-    if content["version"] > SCHEMA_VERSION:
-        raise UserError(f"{place}: written by a newer version of this project (layout {content['version']})")
-    values = {name: content[name] for name in names}
-    result = Result(**{**values, "folder": runs / content["folder"]})
-    return Record(result, content["identity"], content["code"], content["ended"])
 
 
 def _slug(name: str) -> str:

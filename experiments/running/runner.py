@@ -5,39 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
-from engine.plan import Choices
-from engine.recipe.config import TrainConfig
-from engine.recipe.fit import make_trainer
-from experiments.config import Study
-from experiments.execute import Job
-from experiments.executors import Executor, InProcess
-from experiments.fingerprint import Fingerprints
-from experiments.graph import Graph, Task, checkpoint_of, study_graph
-from experiments.keys import Run
-from experiments.locks import only_runner
-from experiments.order import longest_first
-from experiments.progress import Progress
-from experiments.store import Result, Store
+from experiments.records.locks import only_runner
+from experiments.records.planned import planned_graph
+from experiments.records.result import Result, checkpoint_of
+from experiments.records.store import Store
+from experiments.running.execute import Job
+from experiments.running.executors import Executor, InProcess
+from experiments.running.order import longest_first
+from experiments.running.progress import Progress
 from experiments.study.needs import resolved
-
-
-def planned_runs(study: Study, store: Store | None = None) -> list[Run]:
-    """The runs of the study's rows: row by row, and within a row seed by seed."""
-    return [task.run for task in planned_graph(study, store).rows]
-
-
-def planned_graph(study: Study, store: Store | None = None) -> Graph:
-    """All runs of the study and what they need; with a store, what it has measured before is not measured again."""
-    if store is None:
-        return study_graph(study)
-
-    def tuned(run: Run) -> Run:
-        return store.tuned(run, partial(measured_algorithms, run.config))
-
-    return study_graph(study, Fingerprints(store.notes("data")), tuned)
+from experiments.study.study import Study
+from experiments.tasks.graph import Graph, Task
 
 
 def run_study(
@@ -161,9 +141,3 @@ def prepared(task: Task, results: Mapping[str, Result], folder: Path) -> Job:
         return str(checkpoint_of(results[run.key], run))
 
     return Job(task.run, resolved(task.run.config, file_of), folder)
-
-
-def measured_algorithms(config: TrainConfig) -> Choices:
-    """The algorithms that are the fastest on this machine in the configuration's training step."""
-    trainer = make_trainer(dataclasses.replace(config, initialize_from=None), Path())
-    return trainer.net.tuned_choices(trainer.loss, trainer.optimizer, config.batch_size)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,137 +25,12 @@ from experiments.study.budget import scaled
 from experiments.study.factors import crossed_rows
 from experiments.study.identity import difference, identity
 from experiments.study.needs import checked_order, references, with_all_needed
-from experiments.study.schema import (
-    FULL,
-    BudgetFile,
-    PublishedSource,
-    PublishedValue,
-    RowFile,
-    ScoreEpoch,
-    StageFile,
-    StudyFile,
-    check_metric,
-    read_published,
-)
-from experiments.study.search import Search, check_search
+from experiments.study.schema import FULL, BudgetFile, RowFile, StageFile, StudyFile, check_metric, read_published
+from experiments.study.search import check_search
 
 if TYPE_CHECKING:  # the module's place differs between Python 3.10 and later
     from importlib.resources.abc import Traversable
-
-__all__ = [
-    "Budget",
-    "PublishedSource",
-    "PublishedValue",
-    "Row",
-    "Stage",
-    "Study",
-    "base_of",
-    "headline",
-    "load_study",
-    "parse_study",
-    "select",
-    "study_names",
-]
-
-AS_WRITTEN = "every row at full length, on all samples"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a study may cost, by name, and how it was made smaller for that."""
-
-    name: str = FULL
-    how: str = AS_WRITTEN
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A training that is no row; like a row it runs once per seed, and before all that need it."""
-
-    name: str
-    config: TrainConfig
-    needs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Row:
-    """One named configuration of a study; its seed is the runs' to set.
-
-    group         the report's table
-    published     by column: val_macro_f1, test_accuracy, parameters, seconds_per_epoch …; accuracies from 0 to 1
-    same_as       another row with this very configuration, whose runs are this row's as well
-    footnotes     their texts
-    incomparable  why the published values cannot be compared with ours; empty: they can
-    base          the row that the others of its group are compared with
-    needs         rows and stages whose runs (of the same seed) must have ended first; run:NAME in the configuration
-                  stands for the weights of such a run (see experiments.study.needs)
-    """
-
-    name: str
-    config: TrainConfig
-    group: str = ""
-    published: Mapping[str, PublishedValue] = field(default_factory=dict)
-    same_as: str | None = None
-    footnotes: tuple[str, ...] = ()
-    incomparable: str = ""
-    base: bool = False
-    needs: tuple[str, ...] = ()
-
-    @property
-    def learning_rate(self) -> float:
-        return build_optimizer(self.config.optimizer).lr
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study: rows, each trained once per seed.
-
-    metric       picks the best epoch of every run
-    metrics      what is shown and compared, the headline first
-    score_epoch  whose figures count: those of the best epoch by `metric`, or of the last one
-    stages       trainings that rows need and that are no rows
-    footnotes    those that concern the whole report
-    overrides    were laid over all rows and stages, whatever the file says
-    budget       what the study was scaled to; budgets: all that there are
-    search       settings of a row that Optuna varies, on demand
-    """
-
-    name: str
-    title: str
-    metric: str
-    seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
-    metrics: tuple[str, ...] = ()
-    score_epoch: ScoreEpoch = "best"
-    stages: tuple[Stage, ...] = ()
-    published: PublishedSource = PublishedSource()
-    assumptions: tuple[str, ...] = ()
-    footnotes: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    budget: Budget = Budget()
-    budgets: tuple[Budget, ...] = (Budget(),)
-    search: Search | None = None
-
-    def __post_init__(self) -> None:
-        if not self.metrics:
-            object.__setattr__(self, "metrics", (self.metric,))
-
-    @property
-    def trainings(self) -> tuple[Row | Stage, ...]:
-        """All rows and stages."""
-        return (*self.rows, *self.stages)
-
-
-def headline(study: Study, row: Row) -> str:
-    """The metric that stands for the row: the first of the study's that is published for it, or the first of all."""
-    return next((name for name in study.metrics if name in row.published), study.metrics[0])
-
-
-def base_of(study: Study, row: Row) -> Row | None:
-    """The row that this one is compared with: the base row of its group, else the study's only one, else none."""
-    bases = [each for each in study.rows if each.base]
-    own = next((each for each in bases if each.group == row.group), None)
-    return own or (bases[0] if len(bases) == 1 else None)
+from experiments.study.study import Budget, Row, Stage, Study
 
 
 def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: str = FULL) -> Study:

@@ -15,9 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cnncore
+
+import engine
 from engine.data.location import data_root
+from engine.data.sets.registry import own_folder
 from engine.errors import UserError
 from engine.recipe.config import TrainConfig
+from engine.recipe.samples import folds_to_draw
 from experiments.study.needs import PREFIX
 
 PACKAGED = "digits5k"
@@ -44,7 +49,6 @@ class Fingerprints:
 
     def _folds_to_come(self, config: TrainConfig, content: str) -> str:
         """The hash that `files` will have for the file of folds once a run has drawn it."""
-        from engine.recipe.samples import folds_to_draw
 
         split = dataclasses.replace(config.split, fold=0)
         settings = [dataclasses.asdict(each) for each in (config.dataset, config.select, split)]
@@ -68,7 +72,6 @@ class Fingerprints:
 
 def sources(config: TrainConfig) -> tuple[Path, ...]:
     """Folders and files that the configuration reads."""
-    from engine.data.sets.registry import own_folder
 
     section = config.dataset
     folder = own_folder(section.name, data_root(None, config.data_root))
@@ -165,9 +168,6 @@ def _file_digest(path: str) -> bytes:
 @cache
 def code_hash() -> str:
     """SHA-256 over the sources that train: engine's and cnncore's Python, and what the compiled core was built from."""
-    import cnncore
-
-    import engine
 
     digest = hashlib.sha256(cnncore.source_hash().encode())
     for package in (engine, cnncore):

@@ -10,7 +10,7 @@ worker by name, so that this side knows who trains what:
   Where there is no other one, the study stops (UserError).
 - While there is no worker, the study waits and says so: a queue may take hours to begin one.
 
-What happens on the workers is in `experiments.worker`.
+What happens on the workers is in `experiments.cluster.worker`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import dataclasses
 import math
 import os
 import queue
-import re
 import sys
 import tempfile
 import threading
@@ -28,26 +27,25 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cnncore
 
 from engine.errors import UserError
 from engine.files import write_atomically
-from engine.training.folder import LAST
-from experiments import worker
-from experiments.execute import FULL_DISK, EpochRecord, Job, failed
-from experiments.executors import OnEpoch, usable_cores
-from experiments.fingerprint import Fingerprints, code_hash
-from experiments.local_workers import LocalWorkers, silence
-from experiments.shipping import moved, pack, pieces, places_of, put_piece, unpack_run
-from experiments.store import Result
+from experiments.cluster import worker
+from experiments.cluster.local_workers import LocalWorkers, silence
+from experiments.cluster.shipping import moved, pack, pieces, places_of, put_piece, unpack_run
+from experiments.records.result import Result
+from experiments.running.execute import FULL_DISK, EpochRecord, Job, failed
+from experiments.running.executors import OnEpoch
+from experiments.tasks.fingerprint import Fingerprints, code_hash
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+from experiments.cluster.members import Held, Lost, Member, last_step
+from experiments.cluster.scheduler import Scheduler, require_distributed
 
 # A run that kills its worker does so again at the same step. Kills from outside hit a run that many times in a row
 # without any progress only if they come faster than a worker starts.
@@ -60,59 +58,8 @@ ANSWER_SECONDS = 60.0  # for a small result of a task that has ended
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Scheduler:
-    """What --scheduler says: the address of a scheduler that runs, or how many workers to start here."""
-
-    address: str = ""
-    workers: int = 0
-
-
-def parse_scheduler(text: str) -> Scheduler:
-    """`tcp://HOST:PORT` (or tls) or `local:N`; UserError for anything else, and for more workers than usable cores."""
-    if local := re.fullmatch(r"local:(\d+)", text):
-        workers = int(local[1])
-        if not 1 <= workers <= usable_cores():
-            raise UserError(
-                f"--scheduler {text}: the number of workers must be in 1..{usable_cores()}, the number of usable cores"
-            )
-        return Scheduler(workers=workers)
-    remote = re.fullmatch(r"(?:tcp|tls)://(?:[^/:\s\[\]]+|\[[0-9a-fA-F:.]+\]):(\d+)", text)
-    if not remote or not 0 < int(remote[1]) < 1 << 16:
-        raise UserError(f"--scheduler takes tcp://HOST:PORT or local:N, got {text!r}")
-    return Scheduler(address=text)
-
-
-@dataclass
-class _Held:
-    """A job of the runner's until it has a result."""
-
-    job: Job
-    order: worker.Order
-    epochs: int = 0  # how many the runner has heard of
-    progress: tuple[int, int] = (0, 0)
-    deaths: int = 0
-    sent: set[tuple[str, str]] = field(default_factory=set)  # (worker, hash) of data that were sent for it
-
-
-@dataclass
-class _Member:
-    """A worker of the cluster. `host`: which of them share their files."""
-
-    address: str
-    state: Literal["asked", "idle", "busy", "refused"] = "asked"
-    host: str = ""
-    future: Future | None = None
-    key: str = ""  # of the task
-    held: _Held | None = None
-
-
-class _Lost(Exception):
-    """The worker is no longer there."""
-
-
 class Cluster:
-    """An executor (`experiments.executors`) whose runs are trained by the workers of a Dask scheduler.
+    """An executor (`experiments.running.executors`) whose runs are trained by the workers of a Dask scheduler.
 
     root           of the store
     fingerprints   of the runner, which spare it the hashing of what it has hashed before
@@ -126,8 +73,8 @@ class Cluster:
         self._session = uuid.uuid4().hex
         self._token = Path(os.path.abspath(root), f".runner-{self._session}")
         self._inbox: queue.SimpleQueue[tuple[str, str, EpochRecord]] = queue.SimpleQueue()
-        self._members: dict[str, _Member] = {}
-        self._queue: deque[_Held] = deque()
+        self._members: dict[str, Member] = {}
+        self._queue: deque[Held] = deque()
         self._ended: deque[Result] = deque()
         self._hosts_with: set[tuple[str, str]] = set()  # (host, hash) of data that were sent
         self._told = 0
@@ -154,7 +101,7 @@ class Cluster:
             for stale in self._token.parent.glob(".runner-*"):  # the store is ours by now: their runners were killed
                 stale.unlink()
             write_atomically(self._token, b"")
-        self._queue.append(_Held(job, self._order(job)))
+        self._queue.append(Held(job, self._order(job)))
 
     def wait(self, on_epoch: OnEpoch) -> Result | None:
         while True:
@@ -187,7 +134,7 @@ class Cluster:
             running = [each.future for each in self._members.values() if each.future is not None]
             self._members = {}
             if client.status == "running":
-                client.cancel(running)  # which ends their trainings (`experiments.worker.while_wanted`)
+                client.cancel(running)  # which ends their trainings (`experiments.cluster.worker.while_wanted`)
             client.close(timeout=CONNECT_SECONDS)
         if local is not None:
             local.close()
@@ -248,7 +195,7 @@ class Cluster:
         for address in set(self._members) - there:
             self._lose(self._members[address])
         for address in sorted(there - set(self._members)):
-            member = self._members[address] = _Member(address)
+            member = self._members[address] = Member(address)
             self._send(member, worker.greeting)
         asked = any(each.state == "asked" for each in self._members.values())
         if self._refusals and not asked and not self._welcomed:
@@ -271,41 +218,41 @@ class Cluster:
         while texts:
             print(texts.pop(0), file=sys.stderr, flush=True)
 
-    def _send(self, member: _Member, task: Callable[..., Any], *arguments: Any) -> None:
+    def _send(self, member: Member, task: Callable[..., Any], *arguments: Any) -> None:
         """Begin a task on a worker; that it has ended is told in the inbox."""
         key, inbox = f"{task.__name__}-{uuid.uuid4().hex}", self._inbox
         member.key = key
         member.future = self._dask.submit(task, *arguments, key=key, workers=[member.address])
         member.future.add_done_callback(lambda future: inbox.put(("done", key, {})))
 
-    def _ask(self, member: _Member, task: Callable[..., T], *arguments: Any) -> T:
-        """The result of a short task on a worker, waited for; _Lost where the worker goes meanwhile."""
+    def _ask(self, member: Member, task: Callable[..., T], *arguments: Any) -> T:
+        """The result of a short task on a worker, waited for; Lost where the worker goes meanwhile."""
         key, done = f"{task.__name__}-{uuid.uuid4().hex}", threading.Event()
         future = self._dask.submit(task, *arguments, key=key, workers=[member.address])
         future.add_done_callback(lambda future: done.set())
         while not done.wait(1.0):
             if member.address not in self._workers():
-                raise _Lost
+                raise Lost
         result: T = self._result(future)
         return result
 
     def _result(self, future: Future) -> Any:
-        """The result of a task that has ended, or its error; _Lost where it went with its worker."""
+        """The result of a task that has ended, or its error; Lost where it went with its worker."""
         from distributed import CancelledError, KilledWorker
 
         try:
             return future.result(timeout=ANSWER_SECONDS)
         except (CancelledError, KilledWorker, TimeoutError):
-            raise _Lost from None
+            raise Lost from None
 
     # ---- workers and their runs ----
 
-    def _welcome(self, member: _Member) -> None:
+    def _welcome(self, member: Member) -> None:
         """Read the answer of a worker that was greeted: it gets runs, or is refused."""
         assert member.future is not None
         try:
             answer = self._result(member.future)
-        except _Lost:
+        except Lost:
             self._lose(member)
             return
         except Exception as error:  # it has no such module, or cannot import it
@@ -320,13 +267,13 @@ class Cluster:
         else:
             member.state, self._welcomed = "idle", True
 
-    def _refuse(self, member: _Member, why: str) -> None:
+    def _refuse(self, member: Member, why: str) -> None:
         member.state, member.future = "refused", None
         advice = "" if "CNN_ISA" in why else "; install the same version of this project on both (pip install)"
         self._refusals.append(f"worker {member.address} gets no run: {why}{advice}")
         self._welcomed = any(each.state in ("idle", "busy") for each in self._members.values())
 
-    def _lose(self, member: _Member) -> None:
+    def _lose(self, member: Member) -> None:
         """Forget a worker that has gone; its run is the next that another one gets."""
         self._members.pop(member.address, None)
         if member.future is not None:
@@ -351,17 +298,17 @@ class Cluster:
             if self._queue and member.state == "idle":
                 self._begin(member, self._queue.popleft())
 
-    def _begin(self, member: _Member, held: _Held) -> None:
+    def _begin(self, member: Member, held: Held) -> None:
         member.state, member.held = "busy", held
         self._send(member, worker.work, held.order)
 
-    def _tell(self, held: _Held | None, record: EpochRecord, on_epoch: OnEpoch) -> None:
+    def _tell(self, held: Held | None, record: EpochRecord, on_epoch: OnEpoch) -> None:
         """Hand on an epoch, unless it was trained before by a worker that died then."""
         if held is not None and record["epoch"] > held.epochs:
             held.epochs = record["epoch"]
             on_epoch(held.job, record)
 
-    def _take(self, member: _Member, on_epoch: OnEpoch) -> None:
+    def _take(self, member: Member, on_epoch: OnEpoch) -> None:
         """What a worker says when its task has ended."""
         held = member.held
         assert held is not None and member.future is not None
@@ -380,7 +327,7 @@ class Cluster:
             if reply.fetch is not None:
                 self._fetch(member, held.job, reply.fetch)
             result = dataclasses.replace(reply.result, folder=held.job.folder)
-        except _Lost:
+        except Lost:
             self._lose(member)
             return
         except OSError as error:
@@ -412,7 +359,7 @@ class Cluster:
             topic=self._session,
         )
 
-    def _supply(self, member: _Member, held: _Held, missing: worker.Missing) -> None:
+    def _supply(self, member: Member, held: Held, missing: worker.Missing) -> None:
         """Send a worker the data that it lacks, and the run again. Workers of one host share what was sent there."""
         places = {content: place for place, content in held.order.places}
         again = [each for each in missing.hashes if (member.address, each) in held.sent]
@@ -425,7 +372,7 @@ class Cluster:
             held.sent.add((member.address, content))
         self._begin(member, held)
 
-    def _ship(self, member: _Member, place: Path, content: str) -> None:
+    def _ship(self, member: Member, place: Path, content: str) -> None:
         name = f"{content[:16]}-{self._session[:16]}"
         with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder, "packed.zip")
@@ -436,7 +383,7 @@ class Cluster:
                 self._ask(member, worker.receive, name, offset, piece)
         self._ask(member, worker.unpack, name, content)
 
-    def _fetch(self, member: _Member, job: Job, archive: Path) -> None:
+    def _fetch(self, member: Member, job: Job, archive: Path) -> None:
         """Bring the folder of a run that a worker trained in its own to where it belongs."""
         arrived = job.folder.with_name(f".{job.folder.name}.zip")
         offset = 0
@@ -444,21 +391,5 @@ class Cluster:
             put_piece(arrived, offset, piece)
             offset += len(piece)
         unpack_run(arrived, job.folder)
-        with suppress(_Lost):  # the run is here: that of its worker no longer matters
+        with suppress(Lost):  # the run is here: that of its worker no longer matters
             self._ask(member, worker.forget, archive)
-
-
-def require_distributed() -> None:
-    """UserError where Dask.distributed is not installed. It is imported when there is something to train."""
-    if find_spec("distributed") is None:
-        raise UserError('--scheduler needs Dask.distributed: pip install ".[cluster]"')
-
-
-def last_step(folder: Path) -> int:
-    """Optimiser steps in the last checkpoint of a run, as far as it can be seen from here."""
-    from engine.network import checkpoint
-
-    try:
-        return int(checkpoint.read(folder / LAST).training["position"]["step"])
-    except (UserError, OSError, KeyError):
-        return 0

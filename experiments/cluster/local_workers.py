@@ -15,7 +15,7 @@ import threading
 from multiprocessing.context import SpawnProcess
 
 from engine.errors import UserError
-from experiments.executors import end_with_parent, threads_each
+from experiments.running.executors import end_with_parent, threads_each
 
 HOST = "127.0.0.1"
 # So many that end in a row before any has got through its beginning: it is not a matter of being killed any more.
@@ -81,7 +81,7 @@ def serve(address: str, threads: int) -> None:
 
 
 def silence() -> None:
-    """Keep Dask's loggers quiet: what they have to say of workers that come and go is said by `experiments.cluster`."""
+    """Keep Dask's loggers quiet: what they have to say of workers that come and go is said by the cluster."""
     import distributed
 
     for name in (distributed.__name__, *logging.root.manager.loggerDict):

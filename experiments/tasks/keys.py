@@ -3,7 +3,7 @@
 The key is a SHA-256 over what the result depends on, so that a changed setting is another run and a renamed row is not:
 
     configuration   all settings but those that say where and how fast a run works (INDIFFERENT_KEYS)
-    data            the content of the files that it reads, folds included (`experiments.fingerprint`)
+    data            the content of the files that it reads, folds included (`experiments.tasks.fingerprint`)
     runs it needs   their identities, in place of the names of their checkpoints (`run:NAME`)
     plan            the algorithms in the configuration, and the instruction set
     code            the sources of the engine and of the compiled core
@@ -24,25 +24,12 @@ from typing import Any
 import cnncore
 
 from engine.recipe.config import TrainConfig
-from experiments.fingerprint import Fingerprints, code_hash
+from experiments.study.identity import INDIFFERENT_KEYS
 from experiments.study.needs import PREFIX, resolved
 from experiments.study.schema import ScoreEpoch
+from experiments.tasks.fingerprint import Fingerprints, code_hash
 
 KEY_VERSION = 2
-# Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
-INDIFFERENT_KEYS = (
-    "data_root",
-    "threads",
-    "out",
-    "checkpoint_every",
-    "checkpoint_seconds",
-    "checkpoint_path",
-    "gt_csv",
-    "strict",
-    "cache",
-    "tensorboard",
-    "wandb",
-)
 
 
 @dataclass(frozen=True)

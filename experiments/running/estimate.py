@@ -15,21 +15,28 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cnncore
 import numpy as np
 
+from engine.data.choose.selection import keep_classes, select
+from engine.data.dataset import RawDataset
+from engine.data.location import data_root
+from engine.data.readers import read_dataset
+from engine.data.sets.registry import own_folder
 from engine.errors import DivergedError
-from experiments.eta import duration
-from experiments.keys import digest
-from experiments.status import RunStatus
-
-if TYPE_CHECKING:
-    from engine.data.dataset import RawDataset
-    from engine.network.network import Network
-    from engine.plan.plan import Plan
-    from engine.recipe.config import TrainConfig
-    from engine.training.trainer import Trainer
+from engine.network.network import Network
+from engine.plan.plan import Plan
+from engine.recipe.build import build_loss, build_network, build_optimizer
+from engine.recipe.config import TrainConfig
+from engine.recipe.fit import make_trainer
+from engine.recipe.pseudo import strip_labels
+from engine.recipe.samples import draw_subset, split_indices, split_strata
+from engine.training.trainer import Trainer
+from experiments.records.status import RunStatus
+from experiments.tasks.keys import digest
+from experiments.words import duration
 
 STEPS, LONG = 3, 1.0  # steps that are timed; seconds from which a step counts as long, and is timed on fewer samples
 EVALUATED = 64  # samples of the timed evaluation
@@ -121,8 +128,6 @@ class Estimator:
         return sample_counts(config, self._read)
 
     def _read(self, config: TrainConfig, options: Mapping[str, Any]) -> RawDataset:
-        from engine.data.location import data_root
-        from engine.data.readers import read_dataset
 
         root = data_root(None, config.data_root)
         key = digest([str(root), config.dataset.name, dict(options)])
@@ -136,11 +141,6 @@ Reader = Callable[["TrainConfig", Mapping[str, Any]], "RawDataset"]
 
 def sample_counts(config: TrainConfig, read: Reader) -> Counts:
     """How many samples the three parts have, without preparing an image."""
-    from engine.data.choose.selection import keep_classes, select
-    from engine.data.location import data_root
-    from engine.data.sets.registry import own_folder
-    from engine.recipe.pseudo import strip_labels
-    from engine.recipe.samples import draw_subset, split_indices, split_strata
 
     section, split = config.dataset, config.split
     # These look at the images; `deduplicated` then keeps a known number.
@@ -179,7 +179,6 @@ def seconds_per_epoch(config: TrainConfig, counts: Counts, speed: Speed) -> floa
 
 def plans(config: TrainConfig) -> tuple[Network, Plan, Plan]:
     """The network, and the programs of the training step and of an evaluation."""
-    from engine.recipe.build import build_loss, build_network, build_optimizer
 
     net, loss = build_network(config.model, config.seed), build_loss(config.loss)
     optimizer = build_optimizer(config.optimizer)
@@ -209,9 +208,6 @@ def measured_speed(config: TrainConfig, threads: int) -> Speed:
 
     A long step is measured on as many samples as take about LONG seconds by the planner's cost model.
     """
-    import cnncore
-
-    from engine.recipe.fit import make_trainer
 
     cnncore.set_num_threads(threads)
     step = sum(plans(config)[1].estimates) / threads

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from engine.errors import UserError
-from experiments.serving import Answer, serve
+from experiments.measuring.serving import Answer, serve
 
 T = TypeVar("T")
 

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.draws import generator
 from engine.errors import UserError
+from engine.training.folder import logged_epochs
 from engine.training.metrics import direction, is_better
-from experiments.config import Stage, Study
-from experiments.execute import logged_epochs
-from experiments.keys import Run
-from experiments.report.table import Cell, Column, Table, metric_title
-from experiments.runner import planned_graph, run_graph
-from experiments.store import Result, Store
+from experiments.records.planned import planned_graph
+from experiments.records.result import Result
+from experiments.records.store import Store
+from experiments.running.runner import run_graph
 from experiments.study.search import Range, Search, with_values
+from experiments.study.study import Stage, Study
+from experiments.tasks.keys import Run
 
 if TYPE_CHECKING:
     import optuna
+
 
 SAMPLER = 302  # purpose of the sampler's seeds (engine.draws.generator)
 
@@ -180,48 +182,3 @@ def best_trial(study: Study, trials: list[Trial]) -> Trial | None:
         if trial.value is not None and is_better(trial.value, None if best is None else best.value, mode):
             best = trial
     return best
-
-
-def search_table(study: Study, trials: list[Trial]) -> Table:
-    """One line per trial; the best one is named below."""
-    search = study.search
-    assert search is not None
-    columns = (
-        Column("trial", "trial"),
-        *(Column(name, name, form="general") for name in search.space),
-        Column(study.metric, metric_title(study.metric), digits=4),
-        Column("status", "ended", "text"),
-        Column("epochs", "epochs"),
-        Column("seconds", "training s", digits=1),
-    )
-    rows = tuple(
-        (
-            each.number,
-            *(_cell(each.values[name]) for name in search.space),
-            each.value,
-            each.status,
-            each.epochs,
-            each.seconds,
-        )
-        for each in trials
-    )
-    best = best_trial(study, trials)
-    notes = [f"Budget {study.budget.name}: {study.budget.how}"]
-    if best is not None:
-        settings = " ".join(f"{name}={value}" for name, value in best.values.items())
-        notes.append(
-            f"best: trial {best.number} ({settings}). Its value was picked as the best of many on the data that picked "
-            "it, and so flatters: train it as a row, with several seeds, before it is compared"
-        )
-    if search.prune:
-        notes.append(
-            f"pruned: worse than the median of earlier trials at the same epoch (after {search.startup_trials} trials "
-            f"and {search.warmup_epochs} epochs)"
-        )
-    notes += [f"trial {each.number}: {each.error}" for each in trials if each.error]
-    title = f"{study.title}: search from {search.row} (budget: {study.budget.name})"
-    return Table(f"{study.name}-search", title, columns, rows, tuple(notes))
-
-
-def _cell(value: Any) -> Cell:
-    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)

@@ -1,6 +1,6 @@
 """Files between a study's runner and workers that share no disk with it: packed, cut into pieces, put in place whole.
 
-A set of data travels under the hash of its content (`experiments.fingerprint`) and is checked against it where it
+A set of data travels under the hash of its content (`experiments.tasks.fingerprint`) and is checked against it where it
 arrives. Nothing here knows how the pieces travel.
 """
 
@@ -16,7 +16,7 @@ from engine.data.sets.registry import record
 from engine.errors import UserError
 from engine.files import sync_folder
 from engine.recipe.config import TrainConfig, read_config
-from experiments.fingerprint import PACKAGED, Fingerprints, files_of, sources
+from experiments.tasks.fingerprint import PACKAGED, Fingerprints, files_of, sources
 
 PIECE = 4 << 20  # bytes; what travels at once, well below what Dask takes for too large a message
 STALE_SECONDS = 24 * 3600.0  # pieces of a transfer that broke off longer ago are removed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError, unknown
 from engine.files import write_atomically
-from experiments.store import Result
+from experiments.records.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from engine.training.folder import BEST, LAST
-from experiments.fingerprint import Fingerprints
-from experiments.keys import Run
-from experiments.store import Result
 from experiments.study.needs import references
-
-if TYPE_CHECKING:
-    from experiments.config import Row, Stage, Study
+from experiments.study.study import Row, Stage, Study
+from experiments.tasks.fingerprint import Fingerprints
+from experiments.tasks.keys import Run
 
 
 @dataclass(frozen=True)
@@ -41,12 +35,6 @@ class Graph:
     @cached_property
     def by_key(self) -> dict[str, Task]:
         return {task.run.key: task for task in self.tasks}
-
-
-def checkpoint_of(result: Result, run: Run) -> Path:
-    """The checkpoint with the weights of the epoch that counts."""
-    last = run.score_epoch == "last" or run.config.split.kind == "none"
-    return result.folder / (LAST if last else BEST)
 
 
 def study_graph(

@@ -1,5 +1,5 @@
 """Where runs are trained: in this process one after the other, or in several processes at once. The workers of a
-cluster are a third place (`experiments.cluster`).
+cluster are a third place (`experiments.cluster.cluster`).
 
 An executor takes jobs and gives results back as they come. It knows nothing of stores and of the order of runs, so that
 the same runner drives any of them. The results are the same: a training's bits depend neither on the number of threads
@@ -21,8 +21,9 @@ from typing import Any, Protocol
 import cnncore
 
 from engine.errors import UserError
-from experiments.execute import DataCache, EpochRecord, Job, attempt, failed
-from experiments.store import Result
+from experiments.records.result import Result
+from experiments.running.execute import EpochRecord, Job, attempt, failed
+from experiments.tasks.samples import DataCache
 
 OnEpoch = Callable[[Job, EpochRecord], None]
 

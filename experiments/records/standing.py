@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.errors import UserError
-from engine.training.folder import LOG
-from experiments.keys import Run
-from experiments.store import Result, Store
+from engine.training.folder import LOG, read_epochs
+from experiments.records.result import Result
+from experiments.records.store import Store
+from experiments.tasks.keys import Run
 
 State = Literal["finished", "diverged", "failed", "running", "waiting"]
 
@@ -78,28 +77,6 @@ def _reported(run: Run, store: Store, accept_code: bool) -> ReportedRun:
     seconds = sum(float(record["seconds"]) for record in log)
     metrics = _metrics(log[-1]) if log else {}
     return dataclasses.replace(started, state="running", metrics=metrics, epochs=len(log), seconds=seconds)
-
-
-def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """The epochs in a log.jsonl, none where there is no file. A last line without its end is being written and not
-    counted; UserError for any other that is no record."""
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except FileNotFoundError:
-        return []
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is damaged, it is not UTF-8 text") from None
-    records = []
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, line {number}: is damaged, expected one JSON object")
-        if "event" not in record:
-            records.append(record)
-    return records
 
 
 def _metrics(record: Mapping[str, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a worker of a cluster does: it trains the runs that `experiments.cluster` sends it, one at a time.
+"""What a worker of a cluster does: it trains the runs that `experiments.cluster.cluster` sends it, one at a time.
 
 Where the worker sees the store's folder (a shared file system, or the same machine), it trains there, so that a run
 that was cut off goes on from its checkpoint. Where it does not, it trains in a folder of its own, named after the run's
@@ -26,11 +26,12 @@ import cnncore
 
 from engine.errors import UserError
 from engine.recipe.config import TrainConfig
-from experiments.execute import DataCache, EpochRecord, Job, attempt
-from experiments.fingerprint import Fingerprints, code_hash, files_of
-from experiments.keys import Run
-from experiments.shipping import PIECE, moved, pack, put_piece, remove_stale, unpack_data
-from experiments.store import Result
+from experiments.cluster.shipping import PIECE, moved, pack, put_piece, remove_stale, unpack_data
+from experiments.records.result import Result
+from experiments.running.execute import EpochRecord, Job, attempt
+from experiments.tasks.fingerprint import Fingerprints, code_hash, files_of
+from experiments.tasks.keys import Run
+from experiments.tasks.samples import DataCache
 
 if TYPE_CHECKING:
     from distributed import Worker

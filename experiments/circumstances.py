@@ -1,0 +1,44 @@
+"""Under which circumstances something was measured: commit, machine, date."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import cnncore
+
+
+def cpu_name() -> str:
+    """The CPU as the system calls it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of the checkout, marked where files differ from it; "unknown" outside one."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=False
+    )
+    return described.stdout.strip() if described.returncode == 0 else "unknown"
+
+
+def circumstances(command: Sequence[str]) -> dict[str, str]:
+    """What a figure depends on: command, commit, date, machine, instruction set and threads, Python."""
+
+    return {
+        "command": f"`{shlex.join(command)}`",
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "instruction set, threads": f"{cnncore.isa()}, {cnncore.get_num_threads()}",
+        "Python": platform.python_version(),
+    }

@@ -1,0 +1,1 @@
+"""Running a study on the workers of a Dask scheduler."""

@@ -1,0 +1,237 @@
+"""What `python -m experiments.ablation` does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+
+from engine.errors import UserError
+from experiments.cluster.cluster import Cluster
+from experiments.cluster.scheduler import Scheduler, parse_scheduler
+from experiments.options import parse_seeds
+from experiments.records.export import check_format, export
+from experiments.records.planned import planned_graph
+from experiments.records.status import status_text, study_status
+from experiments.records.store import Store
+from experiments.report.provenance import shown_command
+from experiments.report.render import csv_text, latex, markdown, terminal
+from experiments.report.search import search_table
+from experiments.report.table import Table, study_table
+from experiments.report.watch import LivePage, remember, served
+from experiments.report.write import write_report
+from experiments.running.estimate import Estimator, estimate_lines, summary
+from experiments.running.executors import Executor, InProcess, Processes, threads_each
+from experiments.running.progress import progress_for
+from experiments.running.runner import run_graph
+from experiments.running.search import Trial, run_search
+from experiments.study.check import check_studies, describe
+from experiments.study.read import load_study, select, study_names
+from experiments.study.study import Study
+from experiments.tasks.fingerprint import Fingerprints
+from experiments.tasks.graph import Graph
+from experiments.tasks.keys import Run
+
+
+def ablate(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; the exit status."""
+    if options.list:
+        list_studies()
+    elif options.check:
+        check_studies([options.study] if options.study else [])
+    elif options.dry_run:
+        estimate(options)
+    elif options.status or options.export:
+        look(options)
+    else:
+        return run_ablation(options)
+    return 0
+
+
+def list_studies() -> None:
+    """Print the studies that come with the package."""
+
+    for name in study_names():
+        study = load_study(name)
+        print(f"{study.name}: {study.title}")
+        print(f"  seeds {', '.join(map(str, study.seeds))}; {describe(study)}")
+        for budget in study.budgets:
+            print(f"  --budget {budget.name}: {budget.how}")
+        group = ""
+        for row in study.rows:
+            if row.group != group:
+                group = row.group
+                print(f"  {group}:")
+            print(f"  {'  ' if group else ''}{row.name}{f' (the runs of {row.same_as})' if row.same_as else ''}")
+
+
+def chosen_rows(options: argparse.Namespace) -> list[str]:
+    """The names after --rows; none for all."""
+    return [name.strip() for name in options.rows.split(",")] if options.rows else []
+
+
+def chosen_study(options: argparse.Namespace) -> Study:
+    """The study that the options describe."""
+
+    whole = load_study(options.study or "quickstart", options.overrides, options.budget)
+    return select(whole, chosen_rows(options), parse_seeds(options.seeds))
+
+
+def run_ablation(options: argparse.Namespace) -> int:
+    """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, else 0."""
+
+    study = chosen_study(options)
+    store = store_of(options, study)
+    if options.search:
+        return search_and_report(study, store)
+    scheduler = chosen_scheduler(options)
+    graph = planned_graph(study, store)
+    if not options.accept_code:
+        tell_stale(graph, store)
+    planned = [task.run for task in graph.rows]
+    asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
+    begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
+    with ExitStack() as stack:
+        if options.watch:
+            address = stack.enter_context(served(LivePage(study, planned, store.root, options.accept_code)))
+            print(f"live page: {address}", file=sys.stderr, flush=True)
+        executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
+        progress = progress_for([task.run for task in graph.tasks], study.metric, executor.capacity)
+        stack.enter_context(closing(progress))
+        results = run_graph(
+            graph,
+            store,
+            progress,
+            executor=executor,
+            fail_fast=options.fail_fast,
+            accept_code=options.accept_code,
+            begin=begin,
+        )
+    publish(study_table(study, results), "table", store)
+    if not options.no_report:
+        publish_page(study, planned, store, options.accept_code)
+    return int(any(result.status == "failed" for result in results))
+
+
+def chosen_scheduler(options: argparse.Namespace) -> Scheduler | None:
+    """What --scheduler says, if it is given; UserError beside another option that it contradicts."""
+
+    if options.scheduler is None:
+        return None
+
+    scheduler = parse_scheduler(options.scheduler)
+    if options.jobs is not None:
+        raise UserError(
+            f"-j {options.jobs} and --scheduler {options.scheduler} both say how many runs are trained at a time: "
+            "drop -j (a scheduler has one run for each of its workers; local:N starts N of them)"
+        )
+    if options.search:
+        raise UserError("--search trains one trial after the other, in this process: drop --scheduler")
+    return scheduler
+
+
+def jobs_of(options: argparse.Namespace) -> int:
+    """How many runs are trained at a time on this machine."""
+    scheduler = chosen_scheduler(options)
+    if scheduler is not None:
+        return scheduler.workers
+    return 1 if options.jobs is None else options.jobs
+
+
+def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store: Store) -> Executor:
+    """What trains: this process, several ones, or workers of a cluster."""
+
+    if scheduler is not None:
+        return Cluster(scheduler, store.root, Fingerprints(store.notes("data")))
+    jobs = jobs_of(options)
+    return InProcess() if jobs == 1 else Processes(jobs)
+
+
+def tell_stale(graph: Graph, store: Store) -> None:
+    """Say on stderr how many results on record are those of other code, and will be trained again."""
+
+    stale = sum(each.state == "stale" for each in study_status(graph, store))
+    if stale:
+        told = f"{stale} {'results' if stale > 1 else 'result'} on record"
+        print(f"{told} came from other code and will be trained again; --accept-code keeps them", file=sys.stderr)
+
+
+def publish_page(study: Study, planned: Sequence[Run], store: Store, accept_code: bool) -> None:
+    """Write report.html; where it cannot be made, or not whole, a line on stderr says why."""
+
+    try:
+        report = write_report(study, planned, store, shown_command(sys.argv), accept_code)
+    except UserError as error:  # the tables are there all the same
+        print(f"no report.html: {error}", file=sys.stderr)
+        return
+    for text in report.missing:
+        print(f"not in report.html: {text}", file=sys.stderr)
+    print(f"written: {report.path}")
+
+
+def search_and_report(study: Study, store: Store) -> int:
+    """Run the study's search, with a line on stderr for each trial that ended, and print and write its table."""
+
+    def say(trial: Trial) -> None:
+        total = study.search.trials if study.search else 0
+        outcome = trial.error if trial.value is None else f"{study.metric} {trial.value:.4f}"
+        settings = " ".join(f"{name}={value}" for name, value in trial.values.items())
+        line = f"[{trial.number + 1}/{total}] trial {trial.number} {settings}: {trial.status} {outcome}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
+
+    publish(search_table(study, run_search(study, store, say)), "search", store)
+    return 0
+
+
+def publish(table: Table, name: str, store: Store) -> None:
+    """Print a table and write it beside the runs, once in each format."""
+
+    print(terminal(table))
+    texts = {"md": markdown(table), "tex": latex(table), "csv": csv_text(table)}
+    written = [store.write_text(f"{name}.{suffix}", text) for suffix, text in texts.items()]
+    print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
+
+
+def estimate(options: argparse.Namespace) -> None:
+    """Say what the study will cost in time and memory: nothing is trained, and nothing written."""
+
+    study = chosen_study(options)
+    store = store_of(options, study)
+    jobs = jobs_of(options)
+    if not jobs:
+        raise UserError("--dry-run measures on this machine: drop --scheduler, or give it as local:N")
+    threads = threads_each(jobs)
+    graph = planned_graph(study, store if store.root.exists() else None)
+    runs = study_status(graph, store, options.accept_code)
+    rows = []
+    for row in Estimator(threads).rows(runs):
+        rows.append(row)
+        print(f"{row.row}: measured" if row.measured else f"{row.row}: on record", file=sys.stderr, flush=True)
+    print(f"{study.title}\nBudget {study.budget.name}: {study.budget.how}\n")
+    print("\n".join(estimate_lines(rows)))
+    print(f"\n{summary(rows, jobs, threads)}")
+
+
+def look(options: argparse.Namespace) -> None:
+    """Say what is on record, or export it: nothing is trained."""
+
+    if options.export:
+        check_format(options.export)
+    study = chosen_study(options)
+    store = store_of(options, study)
+    graph = planned_graph(study, store if store.root.exists() else None)
+    runs = study_status(graph, store, options.accept_code)
+    if options.status:
+        print(f"{study.title} ({store.root})\n\n{status_text(runs, store)}")
+    if options.export:
+        results = [each.result for each in runs if each.result is not None and each.state != "stale"]
+        export(results, options.export)
+        print(f"written: {options.export} ({len(results)} of {len(runs)} runs)")
+
+
+def store_of(options: argparse.Namespace, study: Study) -> Store:
+
+    return Store(options.out or Path("runs") / study.name)
