@@ -174,7 +174,7 @@ def test_how_errors_end():
 
 def test_real_data_through_the_command(data_root, tmp_path, monkeypatch, capsys):
     """The example for MNIST on a few images, straight from the publisher's files."""
-    example = Path(__file__).parents[2] / "experiments" / "configs" / "mnist.yaml"
+    example = Path(__file__).parents[3] / "experiments" / "configs" / "mnist.yaml"
     status, out, err = call(
         monkeypatch,
         capsys,

@@ -13,7 +13,7 @@ from experiments.checks.determinism_cost import FIXED, UNORDERED, Cost
 from experiments.measuring.networks import NETWORKS
 from experiments.stats import spread
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Builds:

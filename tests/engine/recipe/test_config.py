@@ -10,7 +10,7 @@ from engine.recipe.build import build_loss, build_network, build_optimizer, buil
 from engine.recipe.config import load_config, read_config
 from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[3] / "experiments" / "configs").glob("*.yaml"))
 BASE = {"dataset": "mnist", "model": {"name": "mnist_cnn"}}
 
 

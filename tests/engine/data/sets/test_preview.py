@@ -20,7 +20,7 @@ from engine.data.sets import preview
 from engine.data.steps import STEPS, BoundingBox, Dilation, Reverse, apply_steps, resize
 from engine.errors import UserError
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[4] / "docs"
 
 
 def call(monkeypatch, *arguments: str) -> int:

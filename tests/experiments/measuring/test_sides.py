@@ -10,7 +10,7 @@ import pytest
 from engine.errors import UserError
 from experiments.measuring.sides import Side, SideEnded, turns
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COUNTER = """
 import threading, time
 from experiments.measuring.sides import serve
