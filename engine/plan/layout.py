@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +19,8 @@ from engine.layers.base import Shape
 from engine.layers.structure import needs_transpose
 from engine.topology import Topology
 
-PANEL = 16
-ALIGNED_FLOATS = 16  # 64 bytes
+PANEL = cnncore.PANEL
+ALIGNED_FLOATS = cnncore.ALIGNMENT // 4
 
 Array = NDArray[np.float32]
 

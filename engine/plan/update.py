@@ -6,20 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cnncore
+
 from engine.optim import Optimizer
 from engine.plan.ir import CONSTANTS, GRADIENTS, ITEM_BYTES, PARAMETERS, STATES, Code, Instruction, Value, constants_end
 from engine.plan.layout import Slot, padded, total_floats
-
-OPTIMIZER_FIELDS = (
-    "count",
-    "segments",
-    "momentum",
-    "nesterov",
-    "beta1",
-    "beta2",
-    "eps",
-    "max_norm",
-)
 
 
 @dataclass(frozen=True)
@@ -111,4 +102,4 @@ def append_update(
 
 
 def _geometry(count: int, **fields: Any) -> dict[str, Any]:
-    return dict.fromkeys(OPTIMIZER_FIELDS, 0) | {"count": count} | fields
+    return dict.fromkeys(cnncore.GEOMETRIES["optimizer"], 0) | {"count": count} | fields
