@@ -37,7 +37,7 @@ static bool append(bench_table *table, const bench_row *row)
     return true;
 }
 
-static bool read_fields(const place *at, const char *kind, const char *text, cnn_geometry *geometry)
+static bool read_fields(const place *at, cnn_geometry_kind kind, const char *text, cnn_geometry *geometry)
 {
     char field[BENCH_NAME];
     double value;

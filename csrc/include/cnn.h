@@ -24,7 +24,7 @@
  *   bias, batch-norm vectors   [C], plain
  *
  * Alignment: arena, parameters and workspace start on CNN_ALIGNMENT bytes. Outputs of an op never overlap its inputs
- * unless the op's comment says that it may run in place. Offsets are ptrdiff_t (elements) or int64_t (bytes).
+ * unless the registry says that it may run in place. Offsets are ptrdiff_t (elements) or int64_t (bytes).
  *
  * The same bits for any number of threads: work is split by shape and batch, never by the size of the team, and sums
  * over samples run over a partition that depends on shape and batch only, added up in a fixed order.
@@ -141,19 +141,52 @@ typedef struct cnn_segment {
     float reserved;
 } cnn_segment;
 
+/* The kinds of geometry: one row per struct above. cnn_geometry_find() tells a kind's fields and what it can be. */
+#define CNN_GEOMETRIES(X)                                                                                              \
+    X(conv2d)                                                                                                          \
+    X(pool2d)                                                                                                          \
+    X(linear)                                                                                                          \
+    X(elementwise)                                                                                                     \
+    X(image)                                                                                                           \
+    X(norm)                                                                                                            \
+    X(softmax)                                                                                                         \
+    X(dropout)                                                                                                         \
+    X(slice)                                                                                                           \
+    X(loss)                                                                                                            \
+    X(optimizer)
+
+typedef enum cnn_geometry_kind {
+#define CNN_GEOMETRY_ENUM(kind) CNN_GEOMETRY_##kind,
+    CNN_GEOMETRIES(CNN_GEOMETRY_ENUM)
+#undef CNN_GEOMETRY_ENUM
+        CNN_GEOMETRY_COUNT
+} cnn_geometry_kind;
+
 typedef union cnn_geometry {
-    cnn_conv2d_geometry conv2d;
-    cnn_pool2d_geometry pool2d;
-    cnn_linear_geometry linear;
-    cnn_elementwise_geometry elementwise;
-    cnn_image_geometry image;
-    cnn_norm_geometry norm;
-    cnn_softmax_geometry softmax;
-    cnn_dropout_geometry dropout;
-    cnn_slice_geometry slice;
-    cnn_loss_geometry loss;
-    cnn_optimizer_geometry optimizer;
+#define CNN_GEOMETRY_MEMBER(kind) cnn_##kind##_geometry kind;
+    CNN_GEOMETRIES(CNN_GEOMETRY_MEMBER)
+#undef CNN_GEOMETRY_MEMBER
 } cnn_geometry;
+
+/* A field of a geometry: where it lies in the union, and whether it is a float; else it is a ptrdiff_t. */
+typedef struct cnn_geometry_field {
+    const char *name;
+    size_t offset;
+    bool real;
+} cnn_geometry_field;
+
+/* Whether these numbers describe something: without it, an op could divide by zero or leave its operands. */
+typedef bool cnn_geometry_check(const cnn_geometry *geometry);
+
+typedef struct cnn_geometry_info {
+    const char *name;
+    const cnn_geometry_field *fields; /* in the order of the struct */
+    int field_count;
+    cnn_geometry_check *fits;
+} cnn_geometry_info;
+
+/* What there is to know about a kind of geometry, NULL when there is none of that number. */
+const cnn_geometry_info *cnn_geometry_find(int kind);
 
 /* ---- one run ------------------------------------------------------------------------------------------------ */
 
@@ -204,13 +237,25 @@ typedef cnn_workspace cnn_workspace_function(const cnn_geometry *geometry, ptrdi
 
 enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
 
+typedef enum cnn_operand_type { CNN_F32, CNN_U8, CNN_I64, CNN_SEGMENTS } cnn_operand_type;
+
+/* What an op does with an operand. */
+enum {
+    CNN_READ = 1,
+    CNN_WRITTEN = 2, /* its old values are never read; copy_channels leaves those beside its slice alone */
+    CNN_UPDATED = CNN_READ | CNN_WRITTEN,
+    CNN_OPTIONAL = 4, /* may be absent */
+    CNN_IN_PLACE = 8, /* the op's first operand may lie in the same memory, where it has as many elements */
+};
+
 /*
- * The registry: one row per op. X(name, geometry, flags, workspace, operands)
+ * The registry: one row per op. X(name, geometry, limits, flags, workspace, operands)
  *   name        cnn_<name> is the op, cnn_ref_<name> its naive twin
  *   geometry    member of cnn_geometry
+ *   limits      cnn_<limits>_limits refuses what fits the geometry, but not the op
  *   workspace   cnn_<workspace>_workspace says what it needs
- *   operands    outputs first; "?" marks one that may be absent, ":u8" and ":i64" a type other than float32,
- *               ":seg" a table of cnn_segment
+ *   operands    CNN_OPERANDS_<operands> lists them: O(op, name, type, what the op does with it), those that are written
+ *               first. CNN_<op>_<operand> is an operand's place in cnn_call, CNN_<op>_OPERANDS how many there are.
  *
  * check_finite          NaN or Inf in src stops the program (CNN_NONFINITE_INPUT)
  * check_labels          a label outside 0 ... classes-1 stops the program
@@ -223,7 +268,6 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  *                       is 0 or below, the same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
- * relu, leaky_relu, sigmoid, tanh, dropout, add: dst may be one of the sources. The same for their backward.
  * relu/sigmoid/tanh backward read the output (dst), leaky_relu the input (src).
  * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream
  * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
@@ -240,80 +284,234 @@ enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
  * sgd                   v = momentum*v + g; p -= lr * (nesterov ? g + momentum*v : v), g with l2 (PyTorch's form)
  * adam                  Kingma & Ba 2015, Algorithm 1, with l2 or decoupled decay (Loshchilov & Hutter 2019) per segment
  */
+/* Operands of the ops; those that take the same share a list. */
+#define CNN_OPERANDS_check_finite(O, op) O(op, src, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_check_labels(O, op) O(op, labels, CNN_I64, CNN_READ)
+#define CNN_OPERANDS_plain(O, op)                                                                                      \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, src, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_conv2d_forward(O, op)                                                                             \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_conv2d_backward_data(O, op)                                                                       \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)                                                                     \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_conv2d_backward_weights(O, op)                                                                    \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN)                                                                          \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                              \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_winograd_filter(O, op)                                                                            \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, weights, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_winograd_forward(O, op)                                                                           \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, filter, CNN_F32, CNN_READ)                                                                                   \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_winograd_backward_data(O, op)                                                                     \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, filter, CNN_F32, CNN_READ)                                                                                   \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)                                                                     \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_linear_forward(O, op)                                                                             \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_linear_backward_data(O, op)                                                                       \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_linear_backward_weights(O, op)                                                                    \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN)                                                                          \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                              \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, diff_dst, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_maxpool2d_forward(O, op)                                                                          \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
+    O(op, src, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_maxpool2d_backward(O, op)                                                                         \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, argmax, CNN_U8, CNN_READ)
+#define CNN_OPERANDS_avgpool2d_backward(O, op)                                                                         \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_activation(O, op)                                                                                 \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE)
+#define CNN_OPERANDS_activation_backward(O, op)                                                                        \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                  \
+    O(op, dst, CNN_F32, CNN_READ | CNN_IN_PLACE)
+#define CNN_OPERANDS_leaky_relu_backward(O, op)                                                                        \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE)
+#define CNN_OPERANDS_softmax_backward(O, op)                                                                           \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
+    O(op, dst, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_batchnorm_forward_training(O, op)                                                                 \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
+    O(op, save_mean, CNN_F32, CNN_WRITTEN)                                                                             \
+    O(op, save_inv_std, CNN_F32, CNN_WRITTEN)                                                                          \
+    O(op, running_mean, CNN_F32, CNN_UPDATED)                                                                          \
+    O(op, running_var, CNN_F32, CNN_UPDATED)                                                                           \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, bias, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_batchnorm_forward_inference(O, op)                                                                \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, bias, CNN_F32, CNN_READ)                                                                                     \
+    O(op, running_mean, CNN_F32, CNN_READ)                                                                             \
+    O(op, running_var, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_batchnorm_backward(O, op)                                                                         \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN)                                                                          \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN)                                                                             \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                       \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                  \
+    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
+    O(op, bias, CNN_F32, CNN_READ)                                                                                     \
+    O(op, save_mean, CNN_F32, CNN_READ)                                                                                \
+    O(op, save_inv_std, CNN_F32, CNN_READ)                                                                             \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)                                                                     \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+#define CNN_OPERANDS_add(O, op)                                                                                        \
+    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
+    O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                         \
+    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE)
+#define CNN_OPERANDS_cross_entropy(O, op)                                                                              \
+    O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                            \
+    O(op, logits, CNN_F32, CNN_READ)                                                                                   \
+    O(op, labels, CNN_I64, CNN_READ)
+#define CNN_OPERANDS_loss_of_targets(O, op)                                                                            \
+    O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                            \
+    O(op, logits, CNN_F32, CNN_READ)                                                                                   \
+    O(op, targets, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_mean_squared_error(O, op)                                                                         \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                               \
+    O(op, src, CNN_F32, CNN_READ)                                                                                      \
+    O(op, targets, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_check_gradients(O, op) O(op, gradients, CNN_F32, CNN_READ)
+#define CNN_OPERANDS_clip_gradients(O, op) O(op, gradients, CNN_F32, CNN_UPDATED)
+#define CNN_OPERANDS_sgd(O, op)                                                                                        \
+    O(op, parameters, CNN_F32, CNN_UPDATED)                                                                            \
+    O(op, velocity, CNN_F32, CNN_UPDATED | CNN_OPTIONAL)                                                               \
+    O(op, gradients, CNN_F32, CNN_READ)                                                                                \
+    O(op, segments, CNN_SEGMENTS, CNN_READ)
+#define CNN_OPERANDS_adam(O, op)                                                                                       \
+    O(op, parameters, CNN_F32, CNN_UPDATED)                                                                            \
+    O(op, first_moment, CNN_F32, CNN_UPDATED)                                                                          \
+    O(op, second_moment, CNN_F32, CNN_UPDATED)                                                                         \
+    O(op, gradients, CNN_F32, CNN_READ)                                                                                \
+    O(op, segments, CNN_SEGMENTS, CNN_READ)
+
 #define CNN_OPS(X)                                                                                                     \
-    X(check_finite, elementwise, CNN_MAY_STOP, check, "src")                                                           \
-    X(check_labels, loss, CNN_MAY_STOP, check, "labels:i64")                                                           \
-    X(nchw_to_nhwc, image, CNN_RUNS_ON, no, "dst src")                                                                 \
-    X(nhwc_to_nchw, image, CNN_RUNS_ON, no, "dst src")                                                                 \
-    X(conv2d_forward, conv2d, CNN_RUNS_ON, conv2d_forward, "dst argmax:u8? src weights bias?")                         \
-    X(conv2d_backward_data, conv2d, CNN_RUNS_ON, conv2d_backward_data, "diff_src diff_dst weights argmax:u8? mask?")   \
-    X(conv2d_backward_weights, conv2d, CNN_RUNS_ON, conv2d_backward_weights,                                           \
-      "diff_weights diff_bias? src diff_dst argmax:u8?")                                                               \
-    X(winograd_filter, conv2d, CNN_RUNS_ON, no, "dst weights")                                                         \
-    X(winograd_filter_backward, conv2d, CNN_RUNS_ON, winograd_filter_backward, "dst weights")                          \
-    X(winograd_forward, conv2d, CNN_RUNS_ON, winograd_forward, "dst argmax:u8? src filter bias?")                      \
-    X(winograd_backward_data, conv2d, CNN_RUNS_ON, winograd_backward_data,                                             \
-      "diff_src diff_dst filter argmax:u8? mask?")                                                                     \
-    X(winograd_backward_weights, conv2d, CNN_RUNS_ON, winograd_backward_weights,                                       \
-      "diff_weights diff_bias? src diff_dst argmax:u8?")                                                               \
-    X(linear_forward, linear, CNN_RUNS_ON, linear_forward, "dst src weights bias?")                                    \
-    X(linear_backward_data, linear, CNN_RUNS_ON, linear_backward_data, "diff_src diff_dst weights mask?")              \
-    X(linear_backward_weights, linear, CNN_RUNS_ON, linear_backward_weights, "diff_weights diff_bias? src diff_dst")   \
-    X(maxpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst argmax:u8? src")                                                \
-    X(maxpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst argmax:u8")                                      \
-    X(avgpool2d_forward, pool2d, CNN_RUNS_ON, no, "dst src")                                                           \
-    X(avgpool2d_backward, pool2d, CNN_RUNS_ON, no, "diff_src diff_dst mask?")                                          \
-    X(relu_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                           \
-    X(relu_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                            \
-    X(leaky_relu_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                     \
-    X(leaky_relu_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst src")                                      \
-    X(sigmoid_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                        \
-    X(sigmoid_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                         \
-    X(tanh_forward, elementwise, CNN_RUNS_ON, no, "dst src")                                                           \
-    X(tanh_backward, elementwise, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                            \
-    X(softmax_forward, softmax, CNN_RUNS_ON, no, "dst src")                                                            \
-    X(softmax_backward, softmax, CNN_RUNS_ON, no, "diff_src diff_dst dst")                                             \
-    X(batchnorm_forward_training, norm, CNN_RUNS_ON, batchnorm,                                                        \
-      "dst argmax:u8? save_mean save_inv_std running_mean running_var src weights bias")                               \
-    X(batchnorm_forward_inference, norm, CNN_RUNS_ON, batchnorm, "dst src weights bias running_mean running_var")      \
-    X(batchnorm_backward, norm, CNN_RUNS_ON, batchnorm,                                                                \
-      "diff_src diff_weights diff_bias src diff_dst weights bias save_mean save_inv_std argmax:u8? mask?")             \
-    X(dropout, dropout, CNN_RUNS_ON, no, "dst src")                                                                    \
-    X(add, elementwise, CNN_RUNS_ON, no, "dst a b")                                                                    \
-    X(copy_channels, slice, CNN_RUNS_ON, no, "dst src")                                                                \
-    X(cross_entropy, loss, CNN_MAY_STOP, loss, "diff_logits? logits labels:i64")                                       \
-    X(cross_entropy_soft, loss, CNN_MAY_STOP, loss, "diff_logits? logits targets")                                     \
-    X(mean_squared_error, loss, CNN_MAY_STOP, loss, "diff_src? src targets")                                           \
-    X(binary_cross_entropy, loss, CNN_MAY_STOP, loss, "diff_logits? logits targets")                                   \
-    X(check_gradients, optimizer, CNN_MAY_STOP, gradient_sums, "gradients")                                            \
-    X(clip_gradients, optimizer, CNN_RUNS_ON, gradient_sums, "gradients")                                              \
-    X(sgd, optimizer, CNN_RUNS_ON, no, "parameters velocity? gradients segments:seg")                                  \
-    X(adam, optimizer, CNN_RUNS_ON, no, "parameters first_moment second_moment gradients segments:seg")
+    X(check_finite, elementwise, no, CNN_MAY_STOP, check, check_finite)                                                \
+    X(check_labels, loss, no, CNN_MAY_STOP, check, check_labels)                                                       \
+    X(nchw_to_nhwc, image, no, CNN_RUNS_ON, no, plain)                                                                 \
+    X(nhwc_to_nchw, image, no, CNN_RUNS_ON, no, plain)                                                                 \
+    X(conv2d_forward, conv2d, no, CNN_RUNS_ON, conv2d_forward, conv2d_forward)                                         \
+    X(conv2d_backward_data, conv2d, no, CNN_RUNS_ON, conv2d_backward_data, conv2d_backward_data)                       \
+    X(conv2d_backward_weights, conv2d, no, CNN_RUNS_ON, conv2d_backward_weights, conv2d_backward_weights)              \
+    X(winograd_filter, conv2d, winograd, CNN_RUNS_ON, no, winograd_filter)                                             \
+    X(winograd_filter_backward, conv2d, winograd, CNN_RUNS_ON, winograd_filter_backward, winograd_filter)              \
+    X(winograd_forward, conv2d, winograd, CNN_RUNS_ON, winograd_forward, winograd_forward)                             \
+    X(winograd_backward_data, conv2d, winograd, CNN_RUNS_ON, winograd_backward_data, winograd_backward_data)           \
+    X(winograd_backward_weights, conv2d, winograd, CNN_RUNS_ON, winograd_backward_weights, conv2d_backward_weights)    \
+    X(linear_forward, linear, no, CNN_RUNS_ON, linear_forward, linear_forward)                                         \
+    X(linear_backward_data, linear, no, CNN_RUNS_ON, linear_backward_data, linear_backward_data)                       \
+    X(linear_backward_weights, linear, no, CNN_RUNS_ON, linear_backward_weights, linear_backward_weights)              \
+    X(maxpool2d_forward, pool2d, maxpool2d, CNN_RUNS_ON, no, maxpool2d_forward)                                        \
+    X(maxpool2d_backward, pool2d, maxpool2d, CNN_RUNS_ON, no, maxpool2d_backward)                                      \
+    X(avgpool2d_forward, pool2d, no, CNN_RUNS_ON, no, plain)                                                           \
+    X(avgpool2d_backward, pool2d, no, CNN_RUNS_ON, no, avgpool2d_backward)                                             \
+    X(relu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
+    X(relu_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                            \
+    X(leaky_relu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                \
+    X(leaky_relu_backward, elementwise, no, CNN_RUNS_ON, no, leaky_relu_backward)                                      \
+    X(sigmoid_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                   \
+    X(sigmoid_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                         \
+    X(tanh_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
+    X(tanh_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                            \
+    X(softmax_forward, softmax, no, CNN_RUNS_ON, no, plain)                                                            \
+    X(softmax_backward, softmax, no, CNN_RUNS_ON, no, softmax_backward)                                                \
+    X(batchnorm_forward_training, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_training)                        \
+    X(batchnorm_forward_inference, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_inference)                      \
+    X(batchnorm_backward, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_backward)                                        \
+    X(dropout, dropout, no, CNN_RUNS_ON, no, activation)                                                               \
+    X(add, elementwise, no, CNN_RUNS_ON, no, add)                                                                      \
+    X(copy_channels, slice, no, CNN_RUNS_ON, no, plain)                                                                \
+    X(cross_entropy, loss, no, CNN_MAY_STOP, loss, cross_entropy)                                                      \
+    X(cross_entropy_soft, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                               \
+    X(mean_squared_error, loss, no, CNN_MAY_STOP, loss, mean_squared_error)                                            \
+    X(binary_cross_entropy, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                             \
+    X(check_gradients, optimizer, no, CNN_MAY_STOP, gradient_sums, check_gradients)                                    \
+    X(clip_gradients, optimizer, no, CNN_RUNS_ON, gradient_sums, clip_gradients)                                       \
+    X(sgd, optimizer, no, CNN_RUNS_ON, no, sgd)                                                                        \
+    X(adam, optimizer, no, CNN_RUNS_ON, no, adam)
 
 typedef enum cnn_op {
-#define CNN_OP_ENUM(name, geometry, flags, workspace, operands) CNN_OP_##name,
+#define CNN_OP_ENUM(name, geometry, limits, flags, workspace, operands) CNN_OP_##name,
     CNN_OPS(CNN_OP_ENUM)
 #undef CNN_OP_ENUM
         CNN_OP_COUNT
 } cnn_op;
 
-#define CNN_OP_DECLARE(name, geometry, flags, workspace, operands)                                                     \
+#define CNN_OP_DECLARE(name, geometry, limits, flags, workspace, operands)                                             \
     cnn_op_function cnn_##name;                                                                                        \
     cnn_op_function cnn_ref_##name;
 CNN_OPS(CNN_OP_DECLARE)
 #undef CNN_OP_DECLARE
 
+/* CNN_adam_gradients and so on */
+#define CNN_OPERAND_ENUM(op, name, type, use) CNN_##op##_##name,
+#define CNN_OPERANDS_ENUM(name, geometry, limits, flags, workspace, operands)                                          \
+    enum { CNN_OPERANDS_##operands(CNN_OPERAND_ENUM, name) CNN_##name##_OPERANDS };
+CNN_OPS(CNN_OPERANDS_ENUM)
+#undef CNN_OPERANDS_ENUM
+#undef CNN_OPERAND_ENUM
+
+typedef struct cnn_operand_info {
+    const char *name;
+    cnn_operand_type type;
+    int use; /* CNN_READ, ... */
+} cnn_operand_info;
+
 typedef struct cnn_op_info {
-    const char *name, *geometry, *operands;
+    const char *name;
+    cnn_geometry_kind geometry;
+    cnn_geometry_check *limits;
     int flags;
     cnn_workspace_function *workspace;
+    const cnn_operand_info *operands; /* as cnn_call has them */
+    int operand_count;
     cnn_op_function *function, *reference;
 } cnn_op_info;
 
 /* The registry row of an op, NULL when there is none of that number. */
 const cnn_op_info *cnn_op_find(int op);
 
-/* Whether these numbers describe something that the op can run on: what a program is checked for. */
+/* Whether these numbers describe something that the op can run on: what a program is checked for. A kind of geometry
+ * that there is not fits no op. */
 bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry);
 
 /* Run one op alone on a team of `threads`: for tests and benchmarks. Operands as in cnn_call; allocates workspace. */

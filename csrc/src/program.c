@@ -21,22 +21,6 @@ struct cnn_program {
 
 /* ---- creation -------------------------------------------------------------------------------------------------- */
 
-static int operand_names(const char *names)
-{
-    int count = 1;
-    for (; *names; names++) count += *names == ' ';
-    return count;
-}
-
-/* Whether the index-th name (they are separated by blanks) is marked optional. */
-static bool operand_is_optional(const char *names, int index)
-{
-    for (; index > 0; names++) index -= *names == ' ';
-    while (*names && *names != ' ')
-        if (*names++ == '?') return true;
-    return false;
-}
-
 static bool operand_fits(const cnn_program *program, const cnn_operand *operand)
 {
     if (operand->space <= CNN_SPACE_NONE || operand->space >= CNN_SPACE_COUNT) return false;
@@ -50,14 +34,14 @@ static bool instruction_fits(const cnn_program *program, const cnn_instruction *
 {
     const cnn_op_info *info = cnn_op_find(instruction->op);
     if (!info || !cnn_geometry_fits(info, &instruction->geometry)) return false;
-    const int names = operand_names(info->operands);
     for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
         const int index = instruction->operands[i];
+        const bool known = i < info->operand_count;
         if (index < 0) {
-            if (i < names && !operand_is_optional(info->operands, i)) return false;
+            if (known && !(info->operands[i].use & CNN_OPTIONAL)) return false;
             continue;
         }
-        if (i >= names || index >= program->operand_count || !operand_fits(program, &program->operands[index]))
+        if (!known || index >= program->operand_count || !operand_fits(program, &program->operands[index]))
             return false;
     }
     return true;
@@ -152,13 +136,14 @@ static void resolve(const cnn_program *program, const cnn_instruction *instructi
     }
 }
 
-/* The float32 outputs of an instruction at the current batch, for the search for a culprit: operands that precede
- * the first input are outputs; here it is enough to look at the first, which every op writes. */
-static bool first_output_is_finite(const cnn_program *program, const cnn_instruction *instruction, const cnn_call *call)
+/* Whether the result of an instruction (its first operand, where that is written) is finite at the current batch, as far
+ * as it is float32 and not the caller's: for the search for a culprit. */
+static bool result_is_finite(const cnn_program *program, const cnn_instruction *instruction, const cnn_call *call)
 {
-    const int index = instruction->operands[0];
-    if (index < 0 || program->operands[index].space == CNN_SPACE_EXTERNAL || !call->operands[0]) return true;
-    const cnn_operand *operand = &program->operands[index];
+    const cnn_operand_info *result = &cnn_op_find(instruction->op)->operands[0];
+    if (!(result->use & CNN_WRITTEN) || result->type != CNN_F32 || !call->operands[0]) return true;
+    const cnn_operand *operand = &program->operands[instruction->operands[0]];
+    if (operand->space == CNN_SPACE_EXTERNAL) return true;
     int64_t bytes = operand->bytes;
     if (operand->space == CNN_SPACE_ARENA && bytes % program->max_batch == 0)
         bytes = bytes / program->max_batch * call->batch;
@@ -204,7 +189,7 @@ static void look_for_culprit(program_run *state, ptrdiff_t i)
     cnn_call call;
     const cnn_instruction *instruction = &state->program->instructions[i];
     resolve(state->program, instruction, state->run, &call);
-    if (is_stopped(state, i + 1) || first_output_is_finite(state->program, instruction, &call)) return;
+    if (is_stopped(state, i + 1) || result_is_finite(state->program, instruction, &call)) return;
     state->run->detail = i;
     stop(state, i, CNN_NONFINITE_OUTPUT);
 }

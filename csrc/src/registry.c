@@ -2,9 +2,25 @@
 #include "internal.h"
 #include "workspace.h"
 
+#define CNN_OPERAND_ROW(op, name, type, use) {#name, type, use},
+#define CNN_OPERAND_ROWS(name, geometry, limits, flags, workspace, operands)                                           \
+    _Static_assert(CNN_##name##_OPERANDS <= CNN_MAX_OPERANDS, "an op has more operands than a call can hold");         \
+    static const cnn_operand_info name##_operands[] = {CNN_OPERANDS_##operands(CNN_OPERAND_ROW, name)};
+CNN_OPS(CNN_OPERAND_ROWS)
+#undef CNN_OPERAND_ROWS
+#undef CNN_OPERAND_ROW
+
 static const cnn_op_info ops[] = {
-#define CNN_OP_ROW(name, geometry, flags, workspace, operands)                                                         \
-    {#name, #geometry, operands, flags, cnn_##workspace##_workspace, cnn_##name, cnn_ref_##name},
+#define CNN_OP_ROW(name, geometry, limits, flags, workspace, operands)                                                 \
+    {#name,                                                                                                            \
+     CNN_GEOMETRY_##geometry,                                                                                          \
+     cnn_##limits##_limits,                                                                                            \
+     flags,                                                                                                            \
+     cnn_##workspace##_workspace,                                                                                      \
+     name##_operands,                                                                                                  \
+     CNN_##name##_OPERANDS,                                                                                            \
+     cnn_##name,                                                                                                       \
+     cnn_ref_##name},
     CNN_OPS(CNN_OP_ROW)
 #undef CNN_OP_ROW
 };

@@ -6,6 +6,22 @@
 
 typedef void visitor(const op_case *);
 
+/* For `absent`: one operand is. */
+static unsigned without(int operand) { return 1u << operand; }
+
+/* Whether operand 0 may share the memory of this one; 0: of none. */
+static bool may_alias(int op, int operand)
+{
+    return operand == 0 || cnn_op_find(op)->operands[operand].use & CNN_IN_PLACE;
+}
+
+/* The case with every operand in turn whose memory operand 0 may share, and with none. */
+static void visit_aliases(visitor *visit, op_case one)
+{
+    for (one.alias = 0; one.alias < cnn_op_find(one.op)->operand_count; one.alias++)
+        if (may_alias(one.op, one.alias)) visit(&one);
+}
+
 /* ---- convolution: one shape serves the three passes ----------------------------------------------------------- */
 
 typedef struct conv_shape {
@@ -221,34 +237,35 @@ static void conv_cases(visitor *visit)
 {
     for (size_t i = 0; i < sizeof conv_shapes / sizeof conv_shapes[0]; i++) {
         op_case one = {.batch = conv_shapes[i].batch, .geometry.conv2d = conv_shapes[i].geometry};
-        geometry_complete("conv2d", &one.geometry);
-        one.op = CNN_OP_conv2d_forward, one.absent = 1u << 1;
+        geometry_complete(CNN_GEOMETRY_conv2d, &one.geometry);
+        one.op = CNN_OP_conv2d_forward, one.absent = without(CNN_conv2d_forward_argmax);
         visit(&one);
-        one.geometry.conv2d.activation = CNN_ACTIVATION_RELU, one.absent |= 1u << 4;
+        one.geometry.conv2d.activation = CNN_ACTIVATION_RELU, one.absent |= without(CNN_conv2d_forward_bias);
         visit(&one);
         one.geometry.conv2d.activation = CNN_ACTIVATION_NONE;
-        one.op = CNN_OP_conv2d_backward_data, one.absent = 1u << 4;
+        one.op = CNN_OP_conv2d_backward_data, one.absent = without(CNN_conv2d_backward_data_mask);
         visit(&one);
         one.absent = 0, one.values = VALUES_INTEGER; /* so that the mask has zeros */
         visit(&one);
         one.op = CNN_OP_conv2d_backward_weights, one.values = VALUES_UNIFORM;
         visit(&one);
-        one.absent = 1u << 1;
+        one.absent = without(CNN_conv2d_backward_weights_diff_bias);
         visit(&one);
         if (one.geometry.conv2d.oh < 2 || one.geometry.conv2d.ow < 2) continue;
         one.op = CNN_OP_conv2d_forward, one.absent = 0, one.geometry.conv2d.pool = 2, one.values = VALUES_INTEGER;
         visit(&one);
         one.geometry.conv2d.activation = CNN_ACTIVATION_RELU;
         visit(&one);
-        one.absent = 1u << 4;
+        one.absent = without(CNN_conv2d_forward_bias);
         visit(&one);
         one.op = CNN_OP_conv2d_backward_data, one.values = VALUES_UNIFORM;
+        one.absent = without(CNN_conv2d_backward_data_mask);
         visit(&one);
         one.absent = 0;
         visit(&one);
         one.op = CNN_OP_conv2d_backward_weights;
         visit(&one);
-        one.absent = 1u << 1;
+        one.absent = without(CNN_conv2d_backward_weights_diff_bias);
         visit(&one);
     }
 }
@@ -259,7 +276,7 @@ static void winograd_cases(visitor *visit)
 {
     for (size_t i = 0; i < 2 * sizeof conv_shapes / sizeof conv_shapes[0]; i++) {
         op_case one = {.batch = conv_shapes[i / 2].batch, .geometry.conv2d = conv_shapes[i / 2].geometry};
-        geometry_complete("conv2d", &one.geometry);
+        geometry_complete(CNN_GEOMETRY_conv2d, &one.geometry);
         cnn_conv2d_geometry *g = &one.geometry.conv2d;
         g->tile = i % 2 ? 4 : 2;
         if (g->kh != g->kw || (g->kh != 3 && (g->kh != 5 || g->tile != 4)) || g->groups > 1 || g->dilation_h > 1 ||
@@ -269,12 +286,12 @@ static void winograd_cases(visitor *visit)
         visit(&one);
         one.op = CNN_OP_winograd_filter_backward;
         visit(&one);
-        one.op = CNN_OP_winograd_forward, one.absent = 1u << 1;
+        one.op = CNN_OP_winograd_forward, one.absent = without(CNN_winograd_forward_argmax);
         visit(&one);
-        g->activation = CNN_ACTIVATION_RELU, one.absent |= 1u << 4;
+        g->activation = CNN_ACTIVATION_RELU, one.absent |= without(CNN_winograd_forward_bias);
         visit(&one);
         g->activation = CNN_ACTIVATION_NONE;
-        one.op = CNN_OP_winograd_backward_data, one.absent = 1u << 4;
+        one.op = CNN_OP_winograd_backward_data, one.absent = without(CNN_winograd_backward_data_mask);
         visit(&one);
         one.absent = 0, one.values = VALUES_INTEGER; /* so that the mask has zeros */
         visit(&one);
@@ -289,7 +306,7 @@ static void winograd_cases(visitor *visit)
         visit(&one);
         one.op = CNN_OP_winograd_backward_weights;
         visit(&one);
-        one.absent = 1u << 1;
+        one.absent = without(CNN_winograd_backward_weights_diff_bias);
         visit(&one);
     }
 }
@@ -305,16 +322,16 @@ static void linear_cases(visitor *visit)
         op_case one = {.op = CNN_OP_linear_forward, .batch = linear_shapes[i].batch};
         one.geometry.linear = (cnn_linear_geometry){.k = linear_shapes[i].k, .n = linear_shapes[i].n};
         visit(&one);
-        one.geometry.linear.activation = CNN_ACTIVATION_RELU, one.absent = 1u << 3;
+        one.geometry.linear.activation = CNN_ACTIVATION_RELU, one.absent = without(CNN_linear_forward_bias);
         visit(&one);
         one.geometry.linear.activation = CNN_ACTIVATION_NONE;
-        one.op = CNN_OP_linear_backward_data, one.absent = 1u << 3;
+        one.op = CNN_OP_linear_backward_data, one.absent = without(CNN_linear_backward_data_mask);
         visit(&one);
         one.absent = 0, one.values = VALUES_INTEGER; /* so that the mask has zeros */
         visit(&one);
         one.op = CNN_OP_linear_backward_weights, one.values = VALUES_UNIFORM;
         visit(&one);
-        one.absent = 1u << 1;
+        one.absent = without(CNN_linear_backward_weights_diff_bias);
         visit(&one);
     }
 }
@@ -352,12 +369,12 @@ static void pool_cases(visitor *visit)
 {
     for (size_t i = 0; i < sizeof pool_shapes / sizeof pool_shapes[0]; i++) {
         op_case one = {.batch = pool_shapes[i].batch, .geometry.pool2d = pool_shapes[i].geometry};
-        geometry_complete("pool2d", &one.geometry);
+        geometry_complete(CNN_GEOMETRY_pool2d, &one.geometry);
         one.op = CNN_OP_maxpool2d_forward, one.values = VALUES_INTEGER;
         visit(&one);
         one.values = VALUES_UNIFORM;
         visit(&one);
-        one.absent = 1u << 1;
+        one.absent = without(CNN_maxpool2d_forward_argmax);
         visit(&one);
         one.absent = 0, one.op = CNN_OP_maxpool2d_backward;
         visit(&one);
@@ -367,7 +384,7 @@ static void pool_cases(visitor *visit)
             visit(&one);
             one.op = CNN_OP_avgpool2d_backward;
             visit(&one);
-            one.absent = 1u << 2;
+            one.absent = without(CNN_avgpool2d_backward_mask);
             visit(&one);
             one.absent = 0;
         }
@@ -376,28 +393,25 @@ static void pool_cases(visitor *visit)
 
 /* ---- elementwise and row-wise ops ------------------------------------------------------------------------------ */
 
-static const struct {
-    int op, inputs;
-} elementwise_ops[] = {
-    {CNN_OP_relu_forward, 1},        {CNN_OP_relu_backward, 2},   {CNN_OP_leaky_relu_forward, 1},
-    {CNN_OP_leaky_relu_backward, 2}, {CNN_OP_sigmoid_forward, 1}, {CNN_OP_sigmoid_backward, 2},
-    {CNN_OP_tanh_forward, 1},        {CNN_OP_tanh_backward, 2},   {CNN_OP_add, 2},
+static const int elementwise_ops[] = {
+    CNN_OP_relu_forward,        CNN_OP_relu_backward,   CNN_OP_leaky_relu_forward,
+    CNN_OP_leaky_relu_backward, CNN_OP_sigmoid_forward, CNN_OP_sigmoid_backward,
+    CNN_OP_tanh_forward,        CNN_OP_tanh_backward,   CNN_OP_add,
 };
 
 static void elementwise_cases(visitor *visit)
 {
     static const ptrdiff_t counts[] = {1, 63, 4099};
     for (size_t i = 0; i < sizeof elementwise_ops / sizeof elementwise_ops[0]; i++)
-        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
-            for (int alias = 0; alias <= elementwise_ops[i].inputs; alias++) {
-                op_case one = {.op = elementwise_ops[i].op, .batch = 3, .alias = alias};
-                one.geometry.elementwise = (cnn_elementwise_geometry){.count = counts[j], .slope = 0.01f};
-                visit(&one);
-                one.values = VALUES_WIDE;
-                visit(&one);
-                one.values = VALUES_INTEGER;
-                visit(&one);
-            }
+        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++) {
+            op_case one = {.op = elementwise_ops[i], .batch = 3};
+            one.geometry.elementwise = (cnn_elementwise_geometry){.count = counts[j], .slope = 0.01f};
+            visit_aliases(visit, one);
+            one.values = VALUES_WIDE;
+            visit_aliases(visit, one);
+            one.values = VALUES_INTEGER;
+            visit_aliases(visit, one);
+        }
 }
 
 static void dropout_cases(visitor *visit)
@@ -405,13 +419,12 @@ static void dropout_cases(visitor *visit)
     static const float rates[] = {0.0f, 0.2f, 0.5f, 0.9f};
     static const ptrdiff_t counts[] = {1, 7, 4101};
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
-        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
-            for (int alias = 0; alias <= 1; alias++) {
-                op_case one = {.op = CNN_OP_dropout, .batch = 3, .alias = alias};
-                one.geometry.dropout =
-                    (cnn_dropout_geometry){.count = counts[j], .stream = (ptrdiff_t)(2 + i), .rate = rates[i]};
-                visit(&one);
-            }
+        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++) {
+            op_case one = {.op = CNN_OP_dropout, .batch = 3};
+            one.geometry.dropout =
+                (cnn_dropout_geometry){.count = counts[j], .stream = (ptrdiff_t)(2 + i), .rate = rates[i]};
+            visit_aliases(visit, one);
+        }
 }
 
 /* Batch normalisation with what it fuses: ReLU, max-pool, the mask of a ReLU before. */
@@ -427,18 +440,18 @@ static void fused_norm_cases(visitor *visit, ptrdiff_t columns)
                                                      .pool = fused & 2,
                                                      .eps = 1e-5f,
                                                      .momentum = 0.1f};
-            norm.absent = fused & 2 ? 0 : 1u << 1;
+            norm.absent = fused & 2 ? 0 : without(CNN_batchnorm_forward_training_argmax);
             norm.op = CNN_OP_batchnorm_forward_training;
             visit(&norm);
             norm.absent = 0;
             norm.op = CNN_OP_batchnorm_forward_inference;
             visit(&norm);
             norm.op = CNN_OP_batchnorm_backward;
-            norm.absent = fused & 2 ? 0 : 1u << 9;
+            norm.absent = fused & 2 ? 0 : without(CNN_batchnorm_backward_argmax);
             visit(&norm);
-            norm.absent |= 1u << 10;
+            norm.absent |= without(CNN_batchnorm_backward_mask);
             visit(&norm);
-            norm.alias = 3;
+            norm.alias = CNN_batchnorm_backward_src;
             visit(&norm);
         }
 }
@@ -457,21 +470,22 @@ static void row_cases(visitor *visit)
         op_case norm = {.batch = 5};
         for (ptrdiff_t rows = 1; rows <= 63; rows += 62) {
             norm.geometry.norm = (cnn_norm_geometry){.rows = rows, .c = columns[i], .eps = 1e-5f, .momentum = 0.1f};
-            norm.op = CNN_OP_batchnorm_forward_training, norm.absent = 1u << 1;
+            norm.op = CNN_OP_batchnorm_forward_training;
+            norm.absent = without(CNN_batchnorm_forward_training_argmax);
             visit(&norm);
             norm.op = CNN_OP_batchnorm_forward_inference, norm.absent = 0;
             visit(&norm);
-            norm.op = CNN_OP_batchnorm_backward, norm.absent = 1u << 9;
-            for (norm.alias = 0; norm.alias <= 4; norm.alias += norm.alias ? 1 : 3) /* none, src, diff_dst */
-                visit(&norm);
-            norm.alias = 0, norm.absent = 0;
+            norm.op = CNN_OP_batchnorm_backward, norm.absent = without(CNN_batchnorm_backward_argmax);
+            visit_aliases(visit, norm);
+            norm.absent = 0;
         }
         fused_norm_cases(visit, columns[i]);
     }
-    op_case big = {.op = CNN_OP_batchnorm_forward_training, .batch = 41, .absent = 1u << 1};
+    op_case big = {.op = CNN_OP_batchnorm_forward_training, .batch = 41};
+    big.absent = without(CNN_batchnorm_forward_training_argmax);
     big.geometry.norm = (cnn_norm_geometry){.rows = 121, .c = 19, .eps = 1e-3f, .momentum = 0.01f};
     visit(&big);
-    big.op = CNN_OP_batchnorm_backward, big.absent = 1u << 9;
+    big.op = CNN_OP_batchnorm_backward, big.absent = without(CNN_batchnorm_backward_argmax);
     visit(&big);
 }
 
@@ -496,6 +510,8 @@ static void loss_cases(visitor *visit)
 {
     static const int ops[] = {CNN_OP_cross_entropy, CNN_OP_cross_entropy_soft, CNN_OP_mean_squared_error,
                               CNN_OP_binary_cross_entropy, CNN_OP_check_labels};
+    static const int gradients[] = {CNN_cross_entropy_diff_logits, CNN_cross_entropy_soft_diff_logits,
+                                    CNN_mean_squared_error_diff_src, CNN_binary_cross_entropy_diff_logits};
     static const ptrdiff_t classes[] = {1, 2, 10, 33};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
         for (size_t j = 0; j < sizeof classes / sizeof classes[0]; j++)
@@ -509,7 +525,7 @@ static void loss_cases(visitor *visit)
                     one.values = VALUES_WIDE;
                     visit(&one);
                     if (ops[i] == CNN_OP_check_labels) continue;
-                    one.absent = 1;
+                    one.absent = without(gradients[i]);
                     visit(&one);
                 }
 }
@@ -542,7 +558,7 @@ static void optimizer_cases(visitor *visit)
             one.op = CNN_OP_sgd;
             for (size_t s = 0; s < sizeof settings / sizeof settings[0]; s++) {
                 g->momentum = settings[s].momentum, g->nesterov = settings[s].nesterov;
-                one.absent = g->momentum == 0.0f ? 1u << 1 : 0u;
+                one.absent = g->momentum == 0.0f ? without(CNN_sgd_velocity) : 0u;
                 visit(&one);
             }
         }

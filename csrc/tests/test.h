@@ -18,7 +18,8 @@ bool test_expect(bool holds, const char *format, ...) TEST_PRINTF(2, 3);
 void test_end(void);
 
 typedef void suite(void);
-suite suite_rng, suite_dispatch, suite_ops, suite_edges, suite_gradients, suite_sgemm, suite_images, suite_program;
+suite suite_rng, suite_registry, suite_dispatch, suite_ops, suite_edges, suite_gradients, suite_sgemm, suite_images,
+    suite_program;
 
 /* Every op over its table of shapes with the current instruction set: twin, 1, 2, 3 and 5 threads. */
 void check_all_ops(void);

@@ -165,7 +165,7 @@ static operand_set lend(const operand_set *own, operand_set *forward)
     operand_set set = *own;
     for (int i = 0; i < set.count; i++) {
         operand *lender = find(forward, set.operands[i].name);
-        if (strncmp(set.operands[i].name, "diff_", 5) != 0 && lender) set.operands[i].data = lender->data;
+        if (!set.operands[i].output && lender) set.operands[i].data = lender->data;
         if (strcmp(set.operands[i].name, "mask") == 0) set.operands[i].data = NULL;
     }
     return set;
@@ -180,7 +180,7 @@ static void keep_off_zero(operand *src)
 
 static void check(const gradient_case *c)
 {
-    const char *kind = cnn_op_find(c->forward)->geometry;
+    const cnn_geometry_kind kind = cnn_op_find(c->forward)->geometry;
     cnn_geometry geometry = c->geometry;
     char text[GEOMETRY_TEXT];
     geometry_complete(kind, &geometry);
@@ -190,7 +190,7 @@ static void check(const gradient_case *c)
     operand_set forward = operands_describe(c->forward, &geometry, c->batch);
     operands_allocate(&forward);
     operands_fill(&forward, &geometry, VALUES_UNIFORM, 11);
-    if (strcmp(kind, "elementwise") == 0) keep_off_zero(find(&forward, "src"));
+    if (kind == CNN_GEOMETRY_elementwise) keep_off_zero(find(&forward, "src"));
     run(c, &geometry, &forward);
     if (c->forward == c->backward) {
         operand_set after = operands_copy(&forward);

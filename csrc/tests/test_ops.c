@@ -46,7 +46,7 @@ static void expect_close(const outcome *result, const outcome *expected)
     for (int i = 0; i < expected->set.count; i++) {
         const operand *a = &result->set.operands[i], *b = &expected->set.operands[i];
         if (!b->data) continue;
-        if (b->type != OPERAND_F32) {
+        if (b->type != CNN_F32) {
             test_expect(memcmp(a->data, b->data, b->bytes) == 0, "%s differs from the twin", b->name);
             continue;
         }

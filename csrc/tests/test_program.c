@@ -33,7 +33,8 @@ enum {
     GRADIENTS,
     VELOCITY,
     SEGMENTS,
-    OPERANDS
+    OPERANDS,
+    ABSENT = -1
 };
 enum { INSTRUCTIONS = 13, CONV_INSTRUCTION = 3, LOSS_INSTRUCTION = 5 };
 enum { LEARNT = CONV_WEIGHTS + 16 + LINEAR_WEIGHTS + 16 }; /* each part starts on 64 bytes */
@@ -115,17 +116,17 @@ static void place_instructions(network *net)
         {CNN_OP_linear_forward, {LOGITS, MAP, LINEAR, LINEAR_BIAS}, linear, false},
         {CNN_OP_cross_entropy, {DIFF_LOGITS, LOGITS, LABELS}, loss, false},
         {CNN_OP_linear_backward_weights, {DIFF_LINEAR, DIFF_LINEAR_BIAS, MAP, DIFF_LOGITS}, linear, false},
-        {CNN_OP_linear_backward_data, {DIFF_MAP, DIFF_LOGITS, LINEAR}, linear, false},
+        {CNN_OP_linear_backward_data, {DIFF_MAP, DIFF_LOGITS, LINEAR, ABSENT}, linear, false},
         {CNN_OP_maxpool2d_backward, {DIFF_CONV, DIFF_MAP, ARGMAX}, pool, false},
-        {CNN_OP_conv2d_backward_weights, {DIFF_WEIGHTS, DIFF_BIAS, IMAGE, DIFF_CONV}, conv, false},
+        {CNN_OP_conv2d_backward_weights, {DIFF_WEIGHTS, DIFF_BIAS, IMAGE, DIFF_CONV, ABSENT}, conv, false},
         {CNN_OP_check_gradients, {GRADIENTS}, optimizer, false},
         {CNN_OP_clip_gradients, {GRADIENTS}, optimizer, false},
         {CNN_OP_sgd, {PARAMETERS, VELOCITY, GRADIENTS, SEGMENTS}, optimizer, false},
     };
-    static const int counts[INSTRUCTIONS] = {1, 1, 2, 5, 4, 3, 4, 3, 3, 4, 1, 1, 4};
     for (int i = 0; i < INSTRUCTIONS; i++) {
         net->instructions[i] = all[i];
-        for (int j = counts[i]; j < CNN_MAX_OPERANDS; j++) net->instructions[i].operands[j] = -1;
+        for (int j = cnn_op_find(all[i].op)->operand_count; j < CNN_MAX_OPERANDS; j++)
+            net->instructions[i].operands[j] = ABSENT;
     }
 }
 
@@ -395,13 +396,13 @@ static void refuses_bad_programs(void)
     net->operands[IMAGE].space = CNN_SPACE_COUNT;
     expect_refusal("unknown space", net, CNN_BAD_PROGRAM, 2);
     net = make_network();
-    net->instructions[LOSS_INSTRUCTION].operands[1] = -1;
+    net->instructions[LOSS_INSTRUCTION].operands[CNN_cross_entropy_logits] = ABSENT;
     expect_refusal("operand missing", net, CNN_BAD_PROGRAM, LOSS_INSTRUCTION);
     net = make_network();
-    net->instructions[6].operands[0] = OPERANDS;
+    net->instructions[6].operands[CNN_linear_backward_weights_diff_weights] = OPERANDS;
     expect_refusal("operand beyond the table", net, CNN_BAD_PROGRAM, 6);
     net = make_network();
-    net->instructions[6].operands[4] = MAP;
+    net->instructions[6].operands[CNN_linear_backward_weights_OPERANDS] = MAP;
     expect_refusal("one operand too many", net, CNN_BAD_PROGRAM, 6);
     net = make_network();
     net->description.spaces[CNN_SPACE_STATES] = NULL;

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from engine.program.code import CONSTANTS, ITEM_BYTES, Code, Instruction, Value, consumers
+from engine.program.code import CONSTANTS, ITEM_BYTES, SOURCES, Code, Instruction, Value, consumers
 from engine.program.slots import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
-MASKING = ("conv2d_backward_data", "linear_backward_data", "batchnorm_backward", "avgpool2d_backward")
+MASKING = frozenset(op for op, sources in SOURCES.items() if "mask" in sources)
 NORMS = ("batchnorm_forward_training", "batchnorm_forward_inference")
 
 Rule = Callable[[Instruction, Instruction], Instruction | None]

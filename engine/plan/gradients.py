@@ -7,14 +7,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.program.code import CONSTANTS, GRADIENTS, PARAMETERS, Code, Instruction, Value
+from engine.program.code import CONSTANTS, GRADIENTS, OUTPUTS, PARAMETERS, Code, Instruction, Value
 
 LOSS_SOURCES = {
-    "cross_entropy": ("logits", "diff_logits"),
-    "cross_entropy_soft": ("logits", "diff_logits"),
-    "binary_cross_entropy": ("logits", "diff_logits"),
-    "mean_squared_error": ("src", "diff_src"),
+    "cross_entropy": "logits",
+    "cross_entropy_soft": "logits",
+    "binary_cross_entropy": "logits",
+    "mean_squared_error": "src",
 }
+"""Loss op → what its output is the gradient by."""
 
 
 def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
@@ -28,8 +29,8 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
     forward: list[Instruction] = []
     for instruction in code.instructions:
         if instruction.op in LOSS_SOURCES:
-            source, difference = LOSS_SOURCES[instruction.op]
-            value = instruction.operands[source]
+            (difference,) = OUTPUTS[instruction.op]
+            value = instruction.operands[LOSS_SOURCES[instruction.op]]
             if value in tape.dependent:
                 diff = tape.new_like(value)
                 tape.contribute(value, diff)

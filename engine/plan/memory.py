@@ -85,11 +85,10 @@ def share_in_place(code: Code, intervals: Mapping[int, tuple[int, int]]) -> dict
     """
     block = {value: value for value in intervals}
     for index, instruction in enumerate(code.instructions):
-        if instruction.op not in IN_PLACE:
+        if not IN_PLACE[instruction.op]:
             continue
-        output, sources = IN_PLACE[instruction.op]
-        target = instruction.operands[output]
-        for name in sources:
+        target = instruction.outputs()[0]
+        for name in IN_PLACE[instruction.op]:
             source = instruction.operands[name]
             fits = source in intervals and target in intervals and _alike(code.values[source], code.values[target])
             if fits and intervals[source][1] == index and intervals[target][0] == index and block[target] == target:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cnncore
+
 from engine.optim import Optimizer
 from engine.program.code import (
     CONSTANTS,
@@ -19,17 +21,6 @@ from engine.program.code import (
     constants_end,
 )
 from engine.program.slots import Slot, padded, total_floats
-
-OPTIMIZER_FIELDS = (
-    "count",
-    "segments",
-    "momentum",
-    "nesterov",
-    "beta1",
-    "beta2",
-    "eps",
-    "max_norm",
-)
 
 
 @dataclass(frozen=True)
@@ -121,4 +112,4 @@ def append_update(
 
 
 def _geometry(count: int, **fields: Any) -> dict[str, Any]:
-    return dict.fromkeys(OPTIMIZER_FIELDS, 0) | {"count": count} | fields
+    return dict.fromkeys(cnncore.GEOMETRIES["optimizer"], 0) | {"count": count} | fields

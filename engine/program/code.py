@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cnncore
+
 from engine.program.shapes import Shape, elements, needs_transpose, stored_shape
 from engine.program.slots import Slot
 
@@ -19,44 +21,24 @@ STATES, CONSTANTS, EXTERNAL = "states", "constants", "external"
 
 INPUT_EXTERNAL, TARGETS_EXTERNAL, OUTPUT_EXTERNAL = 0, 1, 2
 
-LINE_BYTES = 64  # CNN_ALIGNMENT: where values in the constants and in the arena may start
+LINE_BYTES = cnncore.ALIGNMENT  # where values in the constants and in the arena may start
 
-ITEM_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "segment": 32}
+ITEM_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "segment": cnncore.SEGMENT_DTYPE.itemsize}
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
-    "conv2d_forward": ("dst", "argmax"),
-    "maxpool2d_forward": ("dst", "argmax"),
-    "batchnorm_forward_training": ("dst", "argmax", "save_mean", "save_inv_std", "running_mean", "running_var"),
-    "conv2d_backward_weights": ("diff_weights", "diff_bias"),
-    "winograd_forward": ("dst", "argmax"),
-    "winograd_filter_backward": ("dst",),
-    "winograd_backward_weights": ("diff_weights", "diff_bias"),
-    "linear_backward_weights": ("diff_weights", "diff_bias"),
-    "batchnorm_backward": ("diff_src", "diff_weights", "diff_bias"),
-    "cross_entropy": ("diff_logits",),
-    "cross_entropy_soft": ("diff_logits",),
-    "binary_cross_entropy": ("diff_logits",),
-    "clip_gradients": ("gradients",),
-    "sgd": ("parameters", "velocity"),
-    "adam": ("parameters", "first_moment", "second_moment"),
+    op: tuple(operand.name for operand in info.operands if operand.written) for op, info in cnncore.OPS.items()
 }
-"""What an op writes, where that is more or other than `dst` (forward) or `diff_src` (backward)."""
+"""What an op writes, the result that it is there for first."""
 
-IN_PLACE: dict[str, tuple[str, tuple[str, ...]]] = {
-    "relu_forward": ("dst", ("src",)),
-    "leaky_relu_forward": ("dst", ("src",)),
-    "sigmoid_forward": ("dst", ("src",)),
-    "tanh_forward": ("dst", ("src",)),
-    "dropout": ("dst", ("src",)),
-    "add": ("dst", ("a", "b")),
-    "relu_backward": ("diff_src", ("diff_dst",)),
-    "leaky_relu_backward": ("diff_src", ("diff_dst",)),
-    "sigmoid_backward": ("diff_src", ("diff_dst",)),
-    "tanh_backward": ("diff_src", ("diff_dst",)),
-    "batchnorm_backward": ("diff_src", ("src", "diff_dst")),
+SOURCES: dict[str, tuple[str, ...]] = {
+    op: tuple(operand.name for operand in info.operands if operand.read) for op, info in cnncore.OPS.items()
 }
-"""Ops that may write over a source: output and the sources, as cnn.h allows it."""
+"""What an op reads, with what it updates in place."""
 
+IN_PLACE: dict[str, tuple[str, ...]] = {
+    op: tuple(operand.name for operand in info.operands if operand.in_place) for op, info in cnncore.OPS.items()
+}
+"""The sources that an op may write its first output over, where they have as many elements."""
 
 Choices = Mapping[str, Mapping[str, str]]
 """Layer → pass → algorithm of its convolution."""
@@ -97,11 +79,10 @@ class Instruction:
     alone: bool = False
 
     def outputs(self) -> tuple[int, ...]:
-        return tuple(self.operands[name] for name in output_names(self.op) if name in self.operands)
+        return tuple(self.operands[name] for name in OUTPUTS[self.op] if name in self.operands)
 
     def sources(self) -> tuple[int, ...]:
-        written = output_names(self.op)
-        return tuple(value for name, value in self.operands.items() if name not in written)
+        return tuple(value for name, value in self.operands.items() if name in SOURCES[self.op])
 
 
 @dataclass(frozen=True)
@@ -122,14 +103,6 @@ class Tensor:
 
     value: int
     shape: Shape
-
-
-def output_names(op: str) -> tuple[str, ...]:
-    if op in OUTPUTS:
-        return OUTPUTS[op]
-    if op.startswith("check_"):
-        return ()
-    return ("diff_src",) if op.endswith(("_backward", "_backward_data")) or op == "mean_squared_error" else ("dst",)
 
 
 def consumers(code: Code) -> dict[int, list[int]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.program.shapes import Shape
 
-PANEL = 16
-ALIGNED_FLOATS = 16  # 64 bytes
+PANEL = cnncore.PANEL
+ALIGNED_FLOATS = cnncore.ALIGNMENT // 4
 
 Array = NDArray[np.float32]
 

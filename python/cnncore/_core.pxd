@@ -16,6 +16,10 @@ cdef extern from "cnn.h" nogil:
         CNN_MAX_EXTERNALS
         CNN_MAX_THREADS
         CNN_MAY_STOP
+        CNN_READ
+        CNN_WRITTEN
+        CNN_OPTIONAL
+        CNN_IN_PLACE
         CNN_SPACE_COUNT
 
     ctypedef enum cnn_status:
@@ -33,57 +37,6 @@ cdef extern from "cnn.h" nogil:
 
     const char *cnn_status_message(cnn_status status)
 
-    ctypedef struct cnn_conv2d_geometry:
-        ptrdiff_t h, w, ic, oc, kh, kw, oh, ow
-        ptrdiff_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups
-        ptrdiff_t activation
-        ptrdiff_t pool
-        ptrdiff_t tile
-
-    ctypedef struct cnn_pool2d_geometry:
-        ptrdiff_t h, w, c, kh, kw, oh, ow
-        ptrdiff_t stride_h, stride_w, pad_top, pad_left
-        ptrdiff_t count_include_pad
-
-    ctypedef struct cnn_linear_geometry:
-        ptrdiff_t k, n
-        ptrdiff_t activation
-
-    ctypedef struct cnn_elementwise_geometry:
-        ptrdiff_t count
-        float slope
-
-    ctypedef struct cnn_image_geometry:
-        ptrdiff_t h, w, c
-
-    ctypedef struct cnn_norm_geometry:
-        ptrdiff_t rows, c
-        ptrdiff_t w
-        ptrdiff_t activation, pool
-        float eps, momentum
-
-    ctypedef struct cnn_softmax_geometry:
-        ptrdiff_t rows, c
-
-    ctypedef struct cnn_dropout_geometry:
-        ptrdiff_t count
-        ptrdiff_t stream
-        float rate
-
-    ctypedef struct cnn_slice_geometry:
-        ptrdiff_t rows, channels
-        ptrdiff_t src_stride, src_offset, dst_stride, dst_offset
-
-    ctypedef struct cnn_loss_geometry:
-        ptrdiff_t classes
-        float label_smoothing
-
-    ctypedef struct cnn_optimizer_geometry:
-        ptrdiff_t count
-        ptrdiff_t segments
-        float momentum, nesterov, beta1, beta2, eps
-        float max_norm
-
     ctypedef struct cnn_segment:
         int64_t offset, count
         float l2
@@ -92,17 +45,22 @@ cdef extern from "cnn.h" nogil:
         float reserved
 
     ctypedef union cnn_geometry:
-        cnn_conv2d_geometry conv2d
-        cnn_pool2d_geometry pool2d
-        cnn_linear_geometry linear
-        cnn_elementwise_geometry elementwise
-        cnn_image_geometry image
-        cnn_norm_geometry norm
-        cnn_softmax_geometry softmax
-        cnn_dropout_geometry dropout
-        cnn_slice_geometry slice
-        cnn_loss_geometry loss
-        cnn_optimizer_geometry optimizer
+        pass
+
+    ctypedef enum cnn_geometry_kind:
+        CNN_GEOMETRY_COUNT
+
+    ctypedef struct cnn_geometry_field:
+        const char *name
+        size_t offset
+        c_bool real
+
+    ctypedef struct cnn_geometry_info:
+        const char *name
+        const cnn_geometry_field *fields
+        int field_count
+
+    const cnn_geometry_info *cnn_geometry_find(int kind)
 
     ctypedef struct cnn_run:
         ptrdiff_t batch
@@ -122,11 +80,23 @@ cdef extern from "cnn.h" nogil:
 
     ctypedef cnn_workspace cnn_workspace_function(const cnn_geometry *geometry, ptrdiff_t batch)
 
+    ctypedef enum cnn_operand_type:
+        CNN_F32
+        CNN_U8
+        CNN_I64
+        CNN_SEGMENTS
+
+    ctypedef struct cnn_operand_info:
+        const char *name
+        cnn_operand_type type
+        int use
+
     ctypedef struct cnn_op_info:
         const char *name
-        const char *geometry
-        const char *operands
+        cnn_geometry_kind geometry
         int flags
+        const cnn_operand_info *operands
+        int operand_count
         cnn_workspace_function *workspace
 
     const cnn_op_info *cnn_op_find(int op)

@@ -16,6 +16,9 @@ class OperandInfo(NamedTuple):
     name: str
     dtype: np.dtype[Any]
     optional: bool
+    read: bool
+    written: bool
+    in_place: bool
 
 class OpInfo(NamedTuple):
     name: str

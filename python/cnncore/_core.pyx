@@ -23,7 +23,7 @@ SEGMENT_DTYPE = np.dtype(
      ("reserved", "<f4")]
 )
 
-OperandInfo = namedtuple("OperandInfo", ["name", "dtype", "optional"])
+OperandInfo = namedtuple("OperandInfo", ["name", "dtype", "optional", "read", "written", "in_place"])
 OpInfo = namedtuple("OpInfo", ["name", "geometry", "operands", "may_stop"])
 OpResult = namedtuple("OpResult", ["loss", "gradient_norm", "elapsed"])
 
@@ -57,7 +57,12 @@ FILLS = {
     "wrap": CNN_FILL_WRAP,
 }
 
-_DTYPES = {"u8": np.dtype(np.uint8), "i64": np.dtype(np.int64), "seg": SEGMENT_DTYPE}
+_DTYPES = {
+    CNN_F32: np.dtype(np.float32),
+    CNN_U8: np.dtype(np.uint8),
+    CNN_I64: np.dtype(np.int64),
+    CNN_SEGMENTS: SEGMENT_DTYPE,
+}
 
 
 class CoreError(RuntimeError):
@@ -83,74 +88,62 @@ cdef int _check(cnn_status status, ptrdiff_t detail=-1) except -1:
 # ---- the registry ------------------------------------------------------------------------------------------------
 
 
-def _read_operand(text):
-    optional = text.endswith("?")
-    name, _, kind = text.rstrip("?").partition(":")
-    return OperandInfo(name, _DTYPES.get(kind, np.dtype(np.float32)), optional)
+cdef _read_operand(const cnn_operand_info *info):
+    return OperandInfo(
+        info.name.decode(),
+        _DTYPES[<int>info.type],
+        optional=bool(info.use & CNN_OPTIONAL),
+        read=bool(info.use & CNN_READ),
+        written=bool(info.use & CNN_WRITTEN),
+        in_place=bool(info.use & CNN_IN_PLACE),
+    )
 
 
 def _read_registry():
-    ops = {}
-    cdef int index = 0
     cdef const cnn_op_info *info
+    cdef int number = 0, i
+    ops = {}
     while True:
-        info = cnn_op_find(index)
+        info = cnn_op_find(number)
         if info == NULL:
             return ops
-        operands = tuple(_read_operand(text) for text in info.operands.decode().split())
-        name = info.name.decode()
-        ops[name] = OpInfo(name, info.geometry.decode(), operands, bool(info.flags & CNN_MAY_STOP))
-        index += 1
-
-
-OPS = _read_registry()
-_OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
-
-
-def _fields(geometry):
-    return tuple(geometry)
+        operands = tuple([_read_operand(&info.operands[i]) for i in range(info.operand_count)])
+        name, kind = info.name.decode(), cnn_geometry_find(<int>info.geometry).name.decode()
+        ops[name] = OpInfo(name, kind, operands, bool(info.flags & CNN_MAY_STOP))
+        number += 1
 
 
 def _read_geometries():
-    cdef cnn_geometry g
-    memset(&g, 0, sizeof(g))
-    return {
-        "conv2d": _fields(g.conv2d), "pool2d": _fields(g.pool2d), "linear": _fields(g.linear),
-        "elementwise": _fields(g.elementwise), "image": _fields(g.image), "norm": _fields(g.norm),
-        "softmax": _fields(g.softmax), "dropout": _fields(g.dropout), "slice": _fields(g.slice),
-        "loss": _fields(g.loss), "optimizer": _fields(g.optimizer),
-    }
+    cdef const cnn_geometry_info *info
+    cdef int kind, i
+    geometries = {}
+    for kind in range(<int>CNN_GEOMETRY_COUNT):
+        info = cnn_geometry_find(kind)
+        geometries[info.name.decode()] = tuple([info.fields[i].name.decode() for i in range(info.field_count)])
+    return geometries
 
 
+OPS = _read_registry()
 GEOMETRIES = _read_geometries()
+_OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
 
 
-cdef int _fill_geometry(cnn_geometry *out, str kind, dict values) except -1:
-    """A dict becomes the struct of its kind; Cython refuses one with a missing field."""
-    if values.keys() != set(GEOMETRIES[kind]):
-        raise ValueError(f"geometry of kind {kind}: expected the fields {GEOMETRIES[kind]}, got {tuple(values)}")
-    if kind == "conv2d":
-        out.conv2d = values
-    elif kind == "pool2d":
-        out.pool2d = values
-    elif kind == "linear":
-        out.linear = values
-    elif kind == "elementwise":
-        out.elementwise = values
-    elif kind == "image":
-        out.image = values
-    elif kind == "norm":
-        out.norm = values
-    elif kind == "softmax":
-        out.softmax = values
-    elif kind == "dropout":
-        out.dropout = values
-    elif kind == "slice":
-        out.slice = values
-    elif kind == "loss":
-        out.loss = values
-    else:
-        out.optimizer = values
+cdef int _fill_geometry(cnn_geometry *out, str op, dict values) except -1:
+    """A dict becomes the geometry of an op: all of its kind's fields, and no other."""
+    cdef const cnn_geometry_info *info = cnn_geometry_find(<int>cnn_op_find(_OP_NUMBERS[op]).geometry)
+    cdef const cnn_geometry_field *field
+    cdef char *start = <char *>out
+    cdef int i
+    kind = OPS[op].geometry
+    names = GEOMETRIES[kind]
+    if values.keys() != set(names):
+        raise ValueError(f"geometry of kind {kind}: expected the fields {names}, got {tuple(values)}")
+    for i in range(info.field_count):
+        field = &info.fields[i]
+        if field.real:
+            (<float *>(start + field.offset))[0] = values[names[i]]
+        else:
+            (<ptrdiff_t *>(start + field.offset))[0] = values[names[i]]
     return 0
 
 
@@ -193,13 +186,13 @@ cdef list _read_externals(list instructions, list operands, ptrdiff_t max_batch)
     """[(number, dtype, bytes per sample, written)] of the externals that the instructions use."""
     uses = {}
     for op, names, _ in instructions:
-        for position, info in enumerate(OPS[op].operands):
+        for info in OPS[op].operands:
             index = names.get(info.name)
             if index is None or not 0 <= index < len(operands) or operands[index][0] != "external":
                 continue  # the core refuses an index out of range
             _, number, size = operands[index]
             _, _, bytes_before, written = uses.get(number, (number, info.dtype, 0, False))
-            uses[number] = (number, info.dtype, max(bytes_before, size // max_batch), written or (position == 0 and not op.startswith("check_")))
+            uses[number] = (number, info.dtype, max(bytes_before, size // max_batch), written or info.written)
     return [uses[number] for number in sorted(uses)]
 
 
@@ -290,7 +283,7 @@ cdef class Program:
                 out.operands[i] = names[operand.name]
             elif not operand.optional:
                 raise ValueError(f"{op}: operand {operand.name!r} is missing")
-        return _fill_geometry(&out.geometry, info.geometry, geometry)
+        return _fill_geometry(&out.geometry, op, geometry)
 
     def takes(self, x, tuple shape):
         """Whether x is exactly a C-contiguous float32 array of this shape, and the instruction set is still that of
@@ -406,7 +399,7 @@ cdef int _read_shape(cnn_geometry *out, str name, dict geometry) except -1:
     if name not in OPS:
         raise ValueError(f"unknown op {name!r}")
     memset(out, 0, sizeof(cnn_geometry))
-    return _fill_geometry(out, OPS[name].geometry, geometry)
+    return _fill_geometry(out, name, geometry)
 
 
 def op_fits(str name, dict geometry):
@@ -458,7 +451,7 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
         if array.dtype != operand.dtype or not array.flags.c_contiguous:
             raise ValueError(f"{name}: {operand.name} must be a C-contiguous {operand.dtype} array")
         table[i] = _address(array)
-    _fill_geometry(&shape, info.geometry, geometry)
+    _fill_geometry(&shape, name, geometry)
     number = _OP_NUMBERS[name]
     state.batch = batch
     state.seed = seed

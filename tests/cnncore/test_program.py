@@ -300,6 +300,40 @@ def test_registry() -> None:
         assert info.name == name and info.geometry in cnncore.GEOMETRIES
         names = [operand.name for operand in info.operands]
         assert len(set(names)) == len(names)
-    assert cnncore.OPS["conv2d_forward"].operands[1].optional
-    assert cnncore.OPS["conv2d_forward"].operands[1].dtype == np.uint8
-    assert cnncore.OPS["cross_entropy"].may_stop
+    operands = {name: {operand.name: operand for operand in info.operands} for name, info in cnncore.OPS.items()}
+    argmax = operands["conv2d_forward"]["argmax"]
+    assert (argmax.dtype, argmax.optional, argmax.read, argmax.written) == (np.uint8, True, False, True)
+    running_mean = operands["batchnorm_forward_training"]["running_mean"]
+    assert (running_mean.dtype, running_mean.optional) == (np.float32, False)
+    assert running_mean.read and running_mean.written and not running_mean.in_place
+    assert operands["sgd"]["segments"].dtype == cnncore.SEGMENT_DTYPE and not operands["sgd"]["segments"].written
+    assert operands["check_labels"]["labels"].dtype == np.int64 and operands["add"]["b"].in_place
+    assert cnncore.OPS["cross_entropy"].may_stop and not cnncore.OPS["relu_forward"].may_stop
+    assert cnncore.GEOMETRIES["elementwise"] == ("count", "slope")
+
+
+def test_a_geometry_takes_every_field_and_its_type() -> None:
+    norm = {"rows": 1, "c": 1, "w": 0, "activation": 0, "pool": 0, "eps": 1e-5, "momentum": 0.1}
+    assert cnncore.op_fits("batchnorm_backward", norm)
+    assert not cnncore.op_fits("batchnorm_backward", norm | {"c": 0})
+    assert not cnncore.op_fits("batchnorm_backward", norm | {"pool": 3})
+    with pytest.raises(TypeError):
+        cnncore.op_fits("batchnorm_backward", norm | {"c": "one"})
+    with pytest.raises(ValueError, match="geometry of kind norm: expected the fields"):
+        cnncore.op_fits("batchnorm_backward", norm | {"slope": 0.0})
+
+
+def test_an_external_is_an_output_wherever_the_registry_says_so() -> None:
+    """Here the second operand of an op that writes two, in a read-only array."""
+    geometry = dict.fromkeys(cnncore.GEOMETRIES["pool2d"], 0) | dict.fromkeys(("h", "w", "kh", "kw"), 2)
+    geometry |= dict.fromkeys(("c", "oh", "ow", "stride_h", "stride_w"), 1)
+    operands = [("arena", 0, 4), ("external", 0, 1), ("external", 1, 16)]
+    instruction = ("maxpool2d_forward", {"dst": 0, "argmax": 1, "src": 2}, geometry)
+    program = cnncore.Program([instruction], operands, 1, 64, {})
+    argmax, src = np.zeros((1, 1), np.uint8), np.array([[1, 2, 4, 3]], np.float32)
+    src.flags.writeable = False
+    program.run(1, [argmax, src])
+    assert argmax == 2
+    argmax.flags.writeable = False
+    with pytest.raises(ValueError, match="external 0 is an output, but the array is read-only"):
+        program.run(1, [argmax, src])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cnncore
 import numpy as np
 from cnncore import SEGMENT_DTYPE
 from numpy.typing import NDArray
@@ -27,8 +28,7 @@ class OpCall:
 
     An operand in both `inputs` and `expected` is updated in place. `doubtful` marks elements of an integer output
     where float32 may rightly decide otherwise. Errors are measured by the largest value of an output; `scales` gives
-    the size of the terms instead where the output is only what is left after they cancel. `in_place` lists
-    (output, input) pairs that may share memory.
+    the size of the terms instead where the output is only what is left after they cancel.
     """
 
     op: str
@@ -44,7 +44,13 @@ class OpCall:
     exact: bool = False
     doubtful: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
-    in_place: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def in_place(self) -> list[tuple[str, str]]:
+        """(output, input) pairs that may share memory, by the core's registry."""
+        first, *rest = cnncore.OPS[self.op].operands
+        names = [operand.name for operand in rest if operand.in_place and operand.name in self.inputs]
+        return [(first.name, name) for name in names if self.inputs[name].size == self.expected[first.name].size]
 
 
 @dataclass(frozen=True)
@@ -420,15 +426,11 @@ class Activation(Family):
         saved = {"src": src} if self.kind == "leaky_relu" else {"dst": dst}
         geometry = {"count": self.count, "slope": self.slope}
         return [
+            OpCall(f"{self.kind}_forward", geometry, self.batch, {"src": src}, {"dst": self.forward(*wide(src))}),
             OpCall(
-                f"{self.kind}_forward", geometry, self.batch, {"src": src}, {"dst": self.forward(*wide(src))},
-                in_place=(("dst", "src"),),
+                f"{self.kind}_backward", geometry, self.batch, {"diff_dst": diff_dst, **saved}, {"diff_src": diff_src}
             ),
-            OpCall(
-                f"{self.kind}_backward", geometry, self.batch, {"diff_dst": diff_dst, **saved},
-                {"diff_src": diff_src}, in_place=(("diff_src", "diff_dst"), ("diff_src", *saved)),
-            ),
-        ]  # fmt: skip
+        ]
 
     def function(self) -> Function:
         src = self.draw()[0].astype(np.float64)
@@ -557,7 +559,6 @@ class BatchNorm(Family):
         gradients = dict(zip(("diff_src", "diff_weights", "diff_bias"), diff))
         mask = values["src"].copy()
         mask[:, ::2] *= mask[:, ::2] > 0  # zeros, and values below that a ReLU would not give
-        in_place = (("diff_src", "src"),) if self.pool else (("diff_src", "src"), ("diff_src", "diff_dst"))
 
         def chosen(*names: str) -> dict[str, NDArray]:
             return {name: values[name] for name in names}
@@ -579,13 +580,10 @@ class BatchNorm(Family):
                 "batchnorm_forward_inference", self.geometry(), self.batch,
                 chosen("src", "weights", "bias", "running_mean", "running_var"), {"dst": running["dst"]},
             ),
-            OpCall(
-                "batchnorm_backward", self.geometry(), self.batch, backward, gradients, scales=scales,
-                in_place=in_place,
-            ),
+            OpCall("batchnorm_backward", self.geometry(), self.batch, backward, gradients, scales=scales),
             OpCall(
                 "batchnorm_backward", self.geometry(), self.batch, {**backward, "mask": mask},
-                {**gradients, "diff_src": np.where(mask > 0, diff[0], 0.0)}, scales=scales, in_place=in_place,
+                {**gradients, "diff_src": np.where(mask > 0, diff[0], 0.0)}, scales=scales,
             ),
         ]  # fmt: skip
 
@@ -635,11 +633,8 @@ class Dropout(Family):
         expected = np.where(kept, src / (1.0 - np.float64(rate)), 0.0)
         geometry = {"count": self.count, "stream": self.stream, "rate": self.rate}
         return [
-            OpCall(
-                "dropout", geometry, self.batch, {"src": src}, {"dst": expected}, seed=self.seed, step=self.step,
-                in_place=(("dst", "src"),),
-            )
-        ]  # fmt: skip
+            OpCall("dropout", geometry, self.batch, {"src": src}, {"dst": expected}, seed=self.seed, step=self.step)
+        ]
 
 
 @dataclass(frozen=True)
@@ -651,12 +646,7 @@ class Add(Family):
         rng = self.rng()
         a, b = self.normal(rng, self.batch, self.count), self.normal(rng, self.batch, self.count)
         geometry = {"count": self.count, "slope": 0.0}
-        return [
-            OpCall(
-                "add", geometry, self.batch, {"a": a, "b": b}, {"dst": a.astype(np.float64) + b},
-                in_place=(("dst", "a"), ("dst", "b")),
-            )
-        ]  # fmt: skip
+        return [OpCall("add", geometry, self.batch, {"a": a, "b": b}, {"dst": a.astype(np.float64) + b})]
 
 
 @dataclass(frozen=True)

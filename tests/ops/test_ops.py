@@ -28,6 +28,22 @@ def test_the_table_covers_the_registry() -> None:
     assert covered == set(cnncore.OPS)
 
 
+@every_case
+def test_the_registry_says_what_an_op_reads_and_writes(case: Family) -> None:
+    """That it keeps to it is seen wherever a call is executed: outputs start as NaN, and inputs must not change."""
+    for call in calls_of(case):
+        given = [each for each in cnncore.OPS[call.op].operands if each.name in call.inputs | call.expected]
+        assert {each.name for each in given if each.written} == call.expected.keys(), call.op
+        if call.op != "copy_channels":  # whose case shows that the channels beside the slice stay
+            assert {each.name for each in given if each.read} == call.inputs.keys(), call.op
+        assert all(each in given for each in cnncore.OPS[call.op].operands if not each.optional), call.op
+
+
+def test_every_in_place_mark_of_the_registry_is_tried() -> None:
+    tried = {(call.op, source) for case in CASES for call in calls_of(case) for _, source in call.in_place}
+    assert tried == {(op, each.name) for op, info in cnncore.OPS.items() for each in info.operands if each.in_place}
+
+
 def test_every_case_stands_once() -> None:
     assert len({repr(case) for case in CASES}) == len(CASES)
 

@@ -26,7 +26,7 @@ RULES: list[tuple[str, SGD | Adam]] = [
 @pytest.mark.parametrize("reference", (False, True))
 def test_several_steps(op: str, rule: SGD | Adam, reference: bool, isa: str) -> None:
     rng = np.random.default_rng(3)
-    names = [operand.name for operand in cnncore.OPS[op].operands if operand.name not in ("gradients", "segments")]
+    names = [operand.name for operand in cnncore.OPS[op].operands if operand.written]
     if op == "sgd" and isinstance(rule, SGD) and not rule.velocity:
         names.remove("velocity")
     state = {name: np.zeros(rule.count, np.float32) for name in names}

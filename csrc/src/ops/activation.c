@@ -9,8 +9,8 @@ static void share_batch(const cnn_call *call, const cnn_worker *worker, ptrdiff_
 
 void cnn_relu_forward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_relu_forward_dst];
+    const float *src = call->operands[CNN_relu_forward_src];
     ptrdiff_t first, last;
     assert(dst && src);
     share_batch(call, worker, &first, &last);
@@ -19,8 +19,8 @@ void cnn_relu_forward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_relu_backward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    float *diff_src = call->operands[CNN_relu_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_relu_backward_diff_dst], *dst = call->operands[CNN_relu_backward_dst];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst && dst);
     share_batch(call, worker, &first, &last);
@@ -29,8 +29,8 @@ void cnn_relu_backward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_leaky_relu_forward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_leaky_relu_forward_dst];
+    const float *src = call->operands[CNN_leaky_relu_forward_src];
     ptrdiff_t first, last;
     assert(dst && src);
     share_batch(call, worker, &first, &last);
@@ -39,8 +39,9 @@ void cnn_leaky_relu_forward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *src = call->operands[2];
+    float *diff_src = call->operands[CNN_leaky_relu_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_leaky_relu_backward_diff_dst],
+                *src = call->operands[CNN_leaky_relu_backward_src];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst && src);
     share_batch(call, worker, &first, &last);
@@ -50,8 +51,8 @@ void cnn_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_sigmoid_forward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_sigmoid_forward_dst];
+    const float *src = call->operands[CNN_sigmoid_forward_src];
     ptrdiff_t first, last;
     assert(dst && src);
     share_batch(call, worker, &first, &last);
@@ -60,8 +61,9 @@ void cnn_sigmoid_forward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    float *diff_src = call->operands[CNN_sigmoid_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_sigmoid_backward_diff_dst],
+                *dst = call->operands[CNN_sigmoid_backward_dst];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst && dst);
     share_batch(call, worker, &first, &last);
@@ -70,8 +72,8 @@ void cnn_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_tanh_forward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_tanh_forward_dst];
+    const float *src = call->operands[CNN_tanh_forward_src];
     ptrdiff_t first, last;
     assert(dst && src);
     share_batch(call, worker, &first, &last);
@@ -80,8 +82,8 @@ void cnn_tanh_forward(const cnn_call *call, const cnn_worker *worker)
 
 void cnn_tanh_backward(const cnn_call *call, const cnn_worker *worker)
 {
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    float *diff_src = call->operands[CNN_tanh_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_tanh_backward_diff_dst], *dst = call->operands[CNN_tanh_backward_dst];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst && dst);
     share_batch(call, worker, &first, &last);

@@ -234,9 +234,14 @@ static void put_forward(const memory *m, ptrdiff_t channel, ptrdiff_t c, float m
 void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *dst = call->operands[0], *save_mean = call->operands[2], *save_inv_std = call->operands[3];
-    float *running_mean = call->operands[4], *running_var = call->operands[5];
-    const float *src = call->operands[6], *weights = call->operands[7], *bias = call->operands[8];
+    float *dst = call->operands[CNN_batchnorm_forward_training_dst],
+          *save_mean = call->operands[CNN_batchnorm_forward_training_save_mean],
+          *save_inv_std = call->operands[CNN_batchnorm_forward_training_save_inv_std];
+    float *running_mean = call->operands[CNN_batchnorm_forward_training_running_mean],
+          *running_var = call->operands[CNN_batchnorm_forward_training_running_var];
+    const float *src = call->operands[CNN_batchnorm_forward_training_src],
+                *weights = call->operands[CNN_batchnorm_forward_training_weights],
+                *bias = call->operands[CNN_batchnorm_forward_training_bias];
     const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c);
     const ptrdiff_t slices = slice_count(c, parts);
     const memory m = carve(g, call->batch, worker->shared);
@@ -268,15 +273,18 @@ void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *work
     }
     cnn_barrier(worker);
 
-    apply(call, worker, &m, src, dst, call->operands[1]);
+    apply(call, worker, &m, src, dst, call->operands[CNN_batchnorm_forward_training_argmax]);
 }
 
 void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1], *weights = call->operands[2], *bias = call->operands[3];
-    const float *running_mean = call->operands[4], *running_var = call->operands[5];
+    float *dst = call->operands[CNN_batchnorm_forward_inference_dst];
+    const float *src = call->operands[CNN_batchnorm_forward_inference_src],
+                *weights = call->operands[CNN_batchnorm_forward_inference_weights],
+                *bias = call->operands[CNN_batchnorm_forward_inference_bias];
+    const float *running_mean = call->operands[CNN_batchnorm_forward_inference_running_mean],
+                *running_var = call->operands[CNN_batchnorm_forward_inference_running_var];
     const memory m = carve(g, call->batch, worker->shared);
     ptrdiff_t first, last;
     assert(dst && src && weights && bias && running_mean && running_var && worker->shared && g->c >= 1);
@@ -296,8 +304,9 @@ static void part_gradients(const cnn_call *call, const cnn_kernels *kernels, con
                            double *sums, double *products)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    const float *src = (const float *)call->operands[3] + r.first * g->c + s->channel;
-    const float *diff_dst = (const float *)call->operands[4] + r.first * g->c + s->channel;
+    const float *src = (const float *)call->operands[CNN_batchnorm_backward_src] + r.first * g->c + s->channel;
+    const float *diff_dst =
+        (const float *)call->operands[CNN_batchnorm_backward_diff_dst] + r.first * g->c + s->channel;
     const cnn_norm norm = norm_of_slice(m, s, g->activation == CNN_ACTIVATION_RELU);
     const ptrdiff_t full = r.count / s->groups, rest = r.count % s->groups * s->channels, tail = full * s->stride;
     double sum[CNN_NORM_COLUMNS] = {0.0}, product[CNN_NORM_COLUMNS] = {0.0};
@@ -314,8 +323,9 @@ static void part_pooled_gradients(const cnn_call *call, const cnn_kernels *kerne
                                   range r, double *sums, double *products)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    const float *src = call->operands[3], *diff_dst = call->operands[4];
-    const uint8_t *argmax = call->operands[9];
+    const float *src = call->operands[CNN_batchnorm_backward_src],
+                *diff_dst = call->operands[CNN_batchnorm_backward_diff_dst];
+    const uint8_t *argmax = call->operands[CNN_batchnorm_backward_argmax];
     const ptrdiff_t line = g->w * g->c, oh = g->rows / g->w / 2, row = g->w / 2 * g->c;
     const cnn_norm norm = norm_of_slice(m, s, false);
     memset(sums, 0, (size_t)s->channels * sizeof *sums);
@@ -332,11 +342,13 @@ static void unpool_rows(const cnn_call *call, const cnn_kernels *kernels, const 
     const cnn_norm_geometry *g = &call->geometry->norm;
     const ptrdiff_t line = g->w * g->c, oh = g->rows / g->w / 2, pooled = y * (g->w / 2) * g->c;
     const ptrdiff_t at = y / oh * g->rows * g->c + y % oh * 2 * line, covered = g->w / 2 * 2 * g->c;
-    float *diff_src = (float *)call->operands[0] + at;
-    const float *src = (const float *)call->operands[3] + at, *mask = call->operands[10];
+    float *diff_src = (float *)call->operands[CNN_batchnorm_backward_diff_src] + at;
+    const float *src = (const float *)call->operands[CNN_batchnorm_backward_src] + at,
+                *mask = call->operands[CNN_batchnorm_backward_mask];
     if (mask) mask += at;
-    kernels->normalize_unpool(diff_src, (const float *)call->operands[4] + pooled,
-                              (const uint8_t *)call->operands[9] + pooled, src, mask, norm, g->w / 2, g->c, line);
+    kernels->normalize_unpool(diff_src, (const float *)call->operands[CNN_batchnorm_backward_diff_dst] + pooled,
+                              (const uint8_t *)call->operands[CNN_batchnorm_backward_argmax] + pooled, src, mask, norm,
+                              g->w / 2, g->c, line);
     for (ptrdiff_t i = covered; i < 2 * line && covered < line; i += line)
         kernels->normalize_backward(diff_src + i, NULL, src + i, mask ? mask + i : NULL, norm, 1, g->c);
     if (y % oh == oh - 1 && 2 * oh * g->w < g->rows)
@@ -347,8 +359,10 @@ static void unpool_rows(const cnn_call *call, const cnn_kernels *kernels, const 
 static void dense_rows(const cnn_call *call, const cnn_worker *worker, const cnn_norm *norm)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *diff_src = call->operands[0];
-    const float *src = call->operands[3], *diff_dst = call->operands[4], *mask = call->operands[10];
+    float *diff_src = call->operands[CNN_batchnorm_backward_diff_src];
+    const float *src = call->operands[CNN_batchnorm_backward_src],
+                *diff_dst = call->operands[CNN_batchnorm_backward_diff_dst],
+                *mask = call->operands[CNN_batchnorm_backward_mask];
     const ptrdiff_t groups = group_count(g->c), columns = groups * g->c, rows = call->batch * g->rows;
     const ptrdiff_t full = rows / groups, tail = full * columns, rest = rows % groups * g->c;
     const ptrdiff_t span = cnn_max(1, PART_ELEMENTS / columns);
@@ -376,16 +390,20 @@ static void dense_rows(const cnn_call *call, const cnn_worker *worker, const cnn
 void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *diff_weights = call->operands[1], *diff_bias = call->operands[2];
-    const float *weights = call->operands[5], *bias = call->operands[6];
-    const float *save_mean = call->operands[7], *save_inv_std = call->operands[8];
+    float *diff_weights = call->operands[CNN_batchnorm_backward_diff_weights],
+          *diff_bias = call->operands[CNN_batchnorm_backward_diff_bias];
+    const float *weights = call->operands[CNN_batchnorm_backward_weights],
+                *bias = call->operands[CNN_batchnorm_backward_bias];
+    const float *save_mean = call->operands[CNN_batchnorm_backward_save_mean],
+                *save_inv_std = call->operands[CNN_batchnorm_backward_save_inv_std];
     const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c);
     const ptrdiff_t slices = slice_count(c, parts), pooled_rows = g->pool ? call->batch * (g->rows / g->w / 2) : 0;
     const memory m = carve(g, call->batch, worker->shared);
     double *sums = m.first, *products = m.second;
     ptrdiff_t first, last;
-    assert(call->operands[0] && diff_weights && diff_bias && weights && bias && save_mean && save_inv_std);
-    assert(worker->shared && c >= 1 && rows >= 1 && !g->pool == !call->operands[9]);
+    assert(call->operands[CNN_batchnorm_backward_diff_src] && diff_weights && diff_bias && weights && bias &&
+           save_mean && save_inv_std);
+    assert(worker->shared && c >= 1 && rows >= 1 && !g->pool == !call->operands[CNN_batchnorm_backward_argmax]);
 
     cnn_share(worker, c, &first, &last);
     for (ptrdiff_t k = first; k < last; k++)

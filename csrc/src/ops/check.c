@@ -48,18 +48,20 @@ static void check(const cnn_call *call, const cnn_worker *worker, const float *s
 
 void cnn_check_finite(const cnn_call *call, const cnn_worker *worker)
 {
-    check(call, worker, call->operands[0], call->batch * call->geometry->elementwise.count, CNN_NONFINITE_INPUT);
+    check(call, worker, call->operands[CNN_check_finite_src], call->batch * call->geometry->elementwise.count,
+          CNN_NONFINITE_INPUT);
 }
 
 void cnn_check_gradients(const cnn_call *call, const cnn_worker *worker)
 {
-    check(call, worker, call->operands[0], call->geometry->optimizer.count, CNN_NONFINITE_GRADIENT);
+    check(call, worker, call->operands[CNN_check_gradients_gradients], call->geometry->optimizer.count,
+          CNN_NONFINITE_GRADIENT);
 }
 
 /* A batch of labels is less work than a barrier: the first worker looks at them alone. */
 void cnn_check_labels(const cnn_call *call, const cnn_worker *worker)
 {
-    const int64_t *labels = call->operands[0];
+    const int64_t *labels = call->operands[CNN_check_labels_labels];
     assert(labels && call->geometry->loss.classes >= 1);
     if (!cnn_is_first(worker)) return;
     for (ptrdiff_t n = 0; n < call->batch; n++) {
@@ -74,7 +76,7 @@ void cnn_check_labels(const cnn_call *call, const cnn_worker *worker)
 void cnn_clip_gradients(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_optimizer_geometry *g = &call->geometry->optimizer;
-    float *gradients = call->operands[0];
+    float *gradients = call->operands[CNN_clip_gradients_gradients];
     double *sums = worker->shared;
     const ptrdiff_t spans = cnn_ceil_div(g->count, CNN_SPAN);
     ptrdiff_t first, last;

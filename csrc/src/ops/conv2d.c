@@ -157,15 +157,15 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const cnn_kernels *kernels = worker->kernels;
-    float *dst = call->operands[0];
-    uint8_t *argmax = call->operands[1];
-    const float *src = call->operands[2];
+    float *dst = call->operands[CNN_conv2d_forward_dst];
+    uint8_t *argmax = call->operands[CNN_conv2d_forward_argmax];
+    const float *src = call->operands[CNN_conv2d_forward_src];
     assert(fits(g));
 
     const bool lanes = pixels_in_lanes(g);
     plan p = {.g = g,
-              .weights = call->operands[3],
-              .bias = call->operands[4],
+              .weights = call->operands[CNN_conv2d_forward_weights],
+              .bias = call->operands[CNN_conv2d_forward_bias],
               .memory = carve(g, call->batch, worker->scratch),
               .padded = g->pad_top || g->pad_left || g->pad_bottom || g->pad_right};
     /* without padding the rows are as wide as the source, which itself is read unless it is copied to planes */

@@ -130,16 +130,17 @@ static void unpool_window(const cnn_conv2d_geometry *g, float *dst, const float 
 void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_src = call->operands[0], *transposed = worker->shared;
-    const float *diff_dst = call->operands[1], *mask = call->operands[4];
-    const uint8_t *argmax = call->operands[3];
+    float *diff_src = call->operands[CNN_conv2d_backward_data_diff_src], *transposed = worker->shared;
+    const float *diff_dst = call->operands[CNN_conv2d_backward_data_diff_dst],
+                *mask = call->operands[CNN_conv2d_backward_data_mask];
+    const uint8_t *argmax = call->operands[CNN_conv2d_backward_data_argmax];
     assert(g->groups >= 1 && g->stride_h >= 1 && g->stride_w >= 1 && !g->pool == !argmax);
 
     if (cnn_sparse_data_fits(g)) {
         cnn_sparse_data(call, worker);
         return;
     }
-    transpose_weights(g, call->operands[2], transposed, worker);
+    transpose_weights(g, call->operands[CNN_conv2d_backward_data_weights], transposed, worker);
     cnn_barrier(worker);
 
     const scratch memory = carve(g, call->batch, worker->scratch);

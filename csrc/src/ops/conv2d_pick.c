@@ -58,8 +58,9 @@ static void add_sample(const cnn_call *call, const cut *c, float *image, ptrdiff
                        float *sums, double *totals, const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const float *src = call->operands[2], *diff = call->operands[3];
-    const uint8_t *argmax = call->operands[4];
+    const float *src = call->operands[CNN_conv2d_backward_weights_src],
+                *diff = call->operands[CNN_conv2d_backward_weights_diff_dst];
+    const uint8_t *argmax = call->operands[CNN_conv2d_backward_weights_argmax];
     const cnn_window window = {-g->pad_top, -g->pad_left, c->rows, c->image_w};
     const ptrdiff_t height = g->oh / 2, width = g->ow / 2, line = c->image_w * g->ic;
     float *quads = cnn_at(image, image_bytes(g, c));
@@ -108,5 +109,7 @@ void cnn_pick_weights(const cnn_call *call, const cnn_worker *worker)
             add_sample(call, &c, image, n, panel, end, part_sums, part_totals, worker->kernels);
     }
     cnn_barrier(worker);
-    cnn_parts_add(&(cnn_parts){c.parts, c.weights, c.totals, sums, totals}, call, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, c.totals, sums, totals},
+                  call->operands[CNN_conv2d_backward_weights_diff_weights],
+                  call->operands[CNN_conv2d_backward_weights_diff_bias], g->oc, worker);
 }

@@ -117,8 +117,9 @@ static void add_samples(const cnn_call *call, const cut *c, const weights_scratc
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const ptrdiff_t sample = g->h * g->w * g->ic, pooled = (g->oh / 2) * (g->ow / 2) * g->oc;
-    const float *src = call->operands[2], *diff = call->operands[3], *images = src + begin * sample;
-    const uint8_t *argmax = call->operands[4];
+    const float *src = call->operands[CNN_conv2d_backward_weights_src],
+                *diff = call->operands[CNN_conv2d_backward_weights_diff_dst], *images = src + begin * sample;
+    const uint8_t *argmax = call->operands[CNN_conv2d_backward_weights_argmax];
     const cnn_window window = {-g->pad_top, -g->pad_left, c->image_elements / (c->image_w * g->ic), c->image_w};
     if (c->copied) {
         images = memory->images;
@@ -149,7 +150,8 @@ static void finish(const cnn_call *call, const cut *c, const weights_scratch *me
                    const double *bias, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
+    float *diff_weights = call->operands[CNN_conv2d_backward_weights_diff_weights],
+          *diff_bias = call->operands[CNN_conv2d_backward_weights_diff_bias];
     const ptrdiff_t channel = g->kh * c->columns;
     ptrdiff_t first, last;
     cnn_share(worker, whole_panels(g->oc), &first, &last);
@@ -343,11 +345,12 @@ static void fill_band(const band *b, const float *diff, const uint8_t *argmax, c
 void cnn_sparse_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_src = call->operands[0], *table = worker->shared;
-    const float *diff_dst = call->operands[1], *mask = call->operands[4];
-    const uint8_t *argmax = call->operands[3];
+    float *diff_src = call->operands[CNN_conv2d_backward_data_diff_src], *table = worker->shared;
+    const float *diff_dst = call->operands[CNN_conv2d_backward_data_diff_dst],
+                *mask = call->operands[CNN_conv2d_backward_data_mask];
+    const uint8_t *argmax = call->operands[CNN_conv2d_backward_data_argmax];
     const spread_layout layout = layout_of(g);
-    fill_table(g, &layout, call->operands[2], table, worker);
+    fill_table(g, &layout, call->operands[CNN_conv2d_backward_data_weights], table, worker);
     cnn_barrier(worker);
 
     const data_scratch memory = carve_data(g, &layout, worker->scratch);

@@ -139,9 +139,9 @@ static void copy_source(const cnn_conv2d_geometry *g, const float *image, float 
 static const float *whole_diff(const cnn_call *call, ptrdiff_t n, float *out, const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const float *diff = call->operands[3];
+    const float *diff = call->operands[CNN_conv2d_backward_weights_diff_dst];
     if (!g->pool) return diff + n * g->oh * g->ow * g->oc;
-    const uint8_t *argmax = call->operands[4];
+    const uint8_t *argmax = call->operands[CNN_conv2d_backward_weights_argmax];
     const ptrdiff_t row = g->ow * g->oc, sample = n * (g->oh / 2) * (g->ow / 2) * g->oc;
     for (ptrdiff_t y = 0; y < g->oh / 2; y++)
         cnn_unpool_rows(g, out + 2 * y * row, row, diff + sample, argmax + sample, y, kernels);
@@ -221,8 +221,9 @@ static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const 
 void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const float *src = call->operands[2];
-    assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 && !g->pool == !call->operands[4]);
+    const float *src = call->operands[CNN_conv2d_backward_weights_src];
+    assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 &&
+           !g->pool == !call->operands[CNN_conv2d_backward_weights_argmax]);
 
     if (cnn_pick_fits(g)) {
         cnn_pick_weights(call, worker);
@@ -263,7 +264,8 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
                 if (padded) copy_source(g, image, memory.source + i * source_elements(g));
                 const float *sample = panels_of_diff(g, diff, memory.diff + i * diff_elements(g), worker->kernels);
                 if (i == 0) panels = sample;
-                if (slice == 0 && call->operands[1]) add_bias(g, &memory, diff, bias_sums, worker->kernels);
+                if (slice == 0 && call->operands[CNN_conv2d_backward_weights_diff_bias])
+                    add_bias(g, &memory, diff, bias_sums, worker->kernels);
             }
             for (ptrdiff_t group = 0; group < g->groups; group++)
                 add_samples(g, &c, &memory, samples, source, panels, sums, group, panel, panel_end, n > begin,
@@ -271,5 +273,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         }
     }
     cnn_barrier(worker);
-    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias}, call, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias},
+                  call->operands[CNN_conv2d_backward_weights_diff_weights],
+                  call->operands[CNN_conv2d_backward_weights_diff_bias], g->oc, worker);
 }

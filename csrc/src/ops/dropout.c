@@ -5,8 +5,8 @@
 void cnn_dropout(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_dropout_geometry *g = &call->geometry->dropout;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_dropout_dst];
+    const float *src = call->operands[CNN_dropout_src];
     assert(dst && src && g->rate >= 0.0f && g->rate < 1.0f);
     const cnn_dropout_draw draw = {
         .seed = call->run->seed,

@@ -21,8 +21,8 @@ static pixel_block block_of_task(const cnn_image_geometry *g, ptrdiff_t task)
 void cnn_nchw_to_nhwc(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_image_geometry *g = &call->geometry->image;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_nchw_to_nhwc_dst];
+    const float *src = call->operands[CNN_nchw_to_nhwc_src];
     assert(dst && src && g->h >= 1 && g->w >= 1 && g->c >= 1);
     const ptrdiff_t pixels = g->h * g->w;
     ptrdiff_t first, last;
@@ -38,8 +38,8 @@ void cnn_nchw_to_nhwc(const cnn_call *call, const cnn_worker *worker)
 void cnn_nhwc_to_nchw(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_image_geometry *g = &call->geometry->image;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_nhwc_to_nchw_dst];
+    const float *src = call->operands[CNN_nhwc_to_nchw_src];
     assert(dst && src && g->h >= 1 && g->w >= 1 && g->c >= 1);
     const ptrdiff_t pixels = g->h * g->w;
     ptrdiff_t first, last;

@@ -30,10 +30,10 @@ cnn_workspace cnn_linear_forward_workspace(const cnn_geometry *geometry, ptrdiff
 static void forward_few(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
-    cnn_few_rows product = {.dst = call->operands[0],
-                            .src = call->operands[1],
-                            .weights = call->operands[2],
-                            .bias = call->operands[3],
+    cnn_few_rows product = {.dst = call->operands[CNN_linear_forward_dst],
+                            .src = call->operands[CNN_linear_forward_src],
+                            .weights = call->operands[CNN_linear_forward_weights],
+                            .bias = call->operands[CNN_linear_forward_bias],
                             .k = g->k,
                             .n = g->n,
                             .rows = (int)call->batch,
@@ -45,8 +45,9 @@ static void forward_few(const cnn_call *call, const cnn_worker *worker)
 void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1], *weights = call->operands[2], *bias = call->operands[3];
+    float *dst = call->operands[CNN_linear_forward_dst];
+    const float *src = call->operands[CNN_linear_forward_src], *weights = call->operands[CNN_linear_forward_weights],
+                *bias = call->operands[CNN_linear_forward_bias];
     const cnn_kernels *kernels = worker->kernels;
     assert(g->k >= 1 && g->n >= 1);
     if (call->batch <= 2) {
@@ -166,12 +167,13 @@ static void multiply_samples(const cnn_linear_geometry *g, cnn_tile tile, const 
 void cnn_linear_backward_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *diff_src = call->operands[0], *samples = worker->shared;
-    const float *weights = call->operands[2], *mask = call->operands[3];
+    float *diff_src = call->operands[CNN_linear_backward_data_diff_src], *samples = worker->shared;
+    const float *weights = call->operands[CNN_linear_backward_data_weights],
+                *mask = call->operands[CNN_linear_backward_data_mask];
     const cnn_kernels *kernels = worker->kernels;
     const ptrdiff_t panels = cnn_panels(g->n), batch = padded(call->batch);
 
-    pack_samples(g, call->batch, call->operands[1], samples, worker);
+    pack_samples(g, call->batch, call->operands[CNN_linear_backward_data_diff_dst], samples, worker);
     cnn_barrier(worker);
 
     ptrdiff_t *a_offset = worker->scratch, *b_offset = a_offset + panels + AHEAD;
@@ -223,8 +225,8 @@ static void pack_diff(const cnn_call *call, float *restrict out, const cnn_worke
 {
     enum { TOGETHER = 4 }; /* panels: rows of diff_dst a power of two apart share one cache set */
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *diff_bias = call->operands[1];
-    const float *diff_dst = call->operands[3];
+    float *diff_bias = call->operands[CNN_linear_backward_weights_diff_bias];
+    const float *diff_dst = call->operands[CNN_linear_backward_weights_diff_dst];
     ptrdiff_t first, last;
     cnn_share(worker, cnn_panels(g->n), &first, &last);
     for (ptrdiff_t group = first; group < last; group += TOGETHER) {
@@ -245,8 +247,9 @@ static void pack_diff(const cnn_call *call, float *restrict out, const cnn_worke
 void cnn_linear_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *diff_weights = call->operands[0], *diff = worker->shared, *slab = worker->scratch;
-    const float *src = call->operands[2];
+    float *diff_weights = call->operands[CNN_linear_backward_weights_diff_weights], *diff = worker->shared,
+          *slab = worker->scratch;
+    const float *src = call->operands[CNN_linear_backward_weights_src];
     const cnn_kernels *kernels = worker->kernels;
     const ptrdiff_t batch = call->batch;
 

@@ -65,12 +65,11 @@ static double cross_entropy_row(const target *t, float *restrict diff_logits, co
 }
 
 /* Exactly one of targets [N][classes] and labels [N] is given. */
-static void cross_entropy(const cnn_call *call, const cnn_worker *worker, const float *targets, const int64_t *labels)
+static void cross_entropy(const cnn_call *call, const cnn_worker *worker, float *diff_logits, const float *logits,
+                          const float *targets, const int64_t *labels)
 {
     const ptrdiff_t classes = call->geometry->loss.classes;
     const double smoothing = call->geometry->loss.label_smoothing, scale = 1.0 / (double)call->batch;
-    float *diff_logits = call->operands[0];
-    const float *logits = call->operands[1];
     double *losses = worker->shared;
     float *exponentials = worker->scratch;
     float *largest = exponentials + cnn_align((size_t)cnn_max(LOSS_BLOCK, classes) * sizeof(float)) / sizeof(float);
@@ -94,22 +93,25 @@ static void cross_entropy(const cnn_call *call, const cnn_worker *worker, const 
 
 void cnn_cross_entropy(const cnn_call *call, const cnn_worker *worker)
 {
-    assert(call->operands[2]);
-    cross_entropy(call, worker, NULL, call->operands[2]);
+    assert(call->operands[CNN_cross_entropy_labels]);
+    cross_entropy(call, worker, call->operands[CNN_cross_entropy_diff_logits], call->operands[CNN_cross_entropy_logits],
+                  NULL, call->operands[CNN_cross_entropy_labels]);
 }
 
 void cnn_cross_entropy_soft(const cnn_call *call, const cnn_worker *worker)
 {
-    assert(call->operands[2]);
-    cross_entropy(call, worker, call->operands[2], NULL);
+    assert(call->operands[CNN_cross_entropy_soft_targets]);
+    cross_entropy(call, worker, call->operands[CNN_cross_entropy_soft_diff_logits],
+                  call->operands[CNN_cross_entropy_soft_logits], call->operands[CNN_cross_entropy_soft_targets], NULL);
 }
 
 /* The gradient is 2 * (src - target) / (N * classes). */
 void cnn_mean_squared_error(const cnn_call *call, const cnn_worker *worker)
 {
     const ptrdiff_t classes = call->geometry->loss.classes;
-    float *diff_src = call->operands[0];
-    const float *src = call->operands[1], *targets = call->operands[2];
+    float *diff_src = call->operands[CNN_mean_squared_error_diff_src];
+    const float *src = call->operands[CNN_mean_squared_error_src],
+                *targets = call->operands[CNN_mean_squared_error_targets];
     double *losses = worker->shared;
     float *differences = worker->scratch;
     const double elements = (double)call->batch * (double)classes;
@@ -134,8 +136,9 @@ void cnn_mean_squared_error(const cnn_call *call, const cnn_worker *worker)
 void cnn_binary_cross_entropy(const cnn_call *call, const cnn_worker *worker)
 {
     const ptrdiff_t classes = call->geometry->loss.classes;
-    float *diff_logits = call->operands[0];
-    const float *logits = call->operands[1], *targets = call->operands[2];
+    float *diff_logits = call->operands[CNN_binary_cross_entropy_diff_logits];
+    const float *logits = call->operands[CNN_binary_cross_entropy_logits],
+                *targets = call->operands[CNN_binary_cross_entropy_targets];
     double *losses = worker->shared;
     float *terms = worker->scratch, *unused = terms + LOSS_BLOCK;
     const double elements = (double)call->batch * (double)classes;

@@ -4,8 +4,8 @@
 /* May run in place. */
 void cnn_add(const cnn_call *call, const cnn_worker *worker)
 {
-    float *dst = call->operands[0];
-    const float *a = call->operands[1], *b = call->operands[2];
+    float *dst = call->operands[CNN_add_dst];
+    const float *a = call->operands[CNN_add_a], *b = call->operands[CNN_add_b];
     ptrdiff_t first, last;
     assert(dst && a && b);
     cnn_share_elements(worker, call->batch * call->geometry->elementwise.count, &first, &last);
@@ -16,8 +16,8 @@ void cnn_add(const cnn_call *call, const cnn_worker *worker)
 void cnn_copy_channels(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_slice_geometry *g = &call->geometry->slice;
-    float *restrict dst = call->operands[0];
-    const float *restrict src = call->operands[1];
+    float *restrict dst = call->operands[CNN_copy_channels_dst];
+    const float *restrict src = call->operands[CNN_copy_channels_src];
     assert(dst && src && g->channels >= 1);
     assert(g->src_offset >= 0 && g->src_offset + g->channels <= g->src_stride);
     assert(g->dst_offset >= 0 && g->dst_offset + g->channels <= g->dst_stride);

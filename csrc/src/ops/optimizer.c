@@ -30,9 +30,9 @@ static float keep_of(float lr, const cnn_segment *segment)
 void cnn_sgd(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_optimizer_geometry *g = &call->geometry->optimizer;
-    float *parameters = call->operands[0], *velocity = call->operands[1];
-    const float *gradients = call->operands[2];
-    const cnn_segment *segments = call->operands[3];
+    float *parameters = call->operands[CNN_sgd_parameters], *velocity = call->operands[CNN_sgd_velocity];
+    const float *gradients = call->operands[CNN_sgd_gradients];
+    const cnn_segment *segments = call->operands[CNN_sgd_segments];
     ptrdiff_t first, last;
     assert(parameters && gradients && segments && (velocity || g->momentum == 0.0f));
     cnn_share_elements(worker, g->count, &first, &last);
@@ -63,9 +63,10 @@ static double power(double base, uint64_t exponent)
 void cnn_adam(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_optimizer_geometry *g = &call->geometry->optimizer;
-    float *parameters = call->operands[0], *first_moment = call->operands[1], *second_moment = call->operands[2];
-    const float *gradients = call->operands[3];
-    const cnn_segment *segments = call->operands[4];
+    float *parameters = call->operands[CNN_adam_parameters], *first_moment = call->operands[CNN_adam_first_moment],
+          *second_moment = call->operands[CNN_adam_second_moment];
+    const float *gradients = call->operands[CNN_adam_gradients];
+    const cnn_segment *segments = call->operands[CNN_adam_segments];
     const double beta1 = g->beta1, beta2 = g->beta2;
     const uint64_t t = call->run->step + 1;
     const double correction1 = 1.0 - power(beta1, t), correction2 = 1.0 - power(beta2, t);

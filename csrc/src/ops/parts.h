@@ -11,17 +11,17 @@ typedef struct cnn_parts {
     const double *bias;
 } cnn_parts;
 
-/* Adds the parts in order into diff_weights and, where it is wanted, diff_bias (operands 0 and 1 of the call). All
- * workers call it, behind the barrier after the last part. */
-static inline void cnn_parts_add(const cnn_parts *p, const cnn_call *call, const cnn_worker *worker)
+/* Adds the parts in order into diff_weights and, unless it is NULL, diff_bias [oc]. All workers call it, behind the
+ * barrier after the last part. */
+static inline void cnn_parts_add(const cnn_parts *p, float *diff_weights, float *diff_bias, ptrdiff_t oc,
+                                 const cnn_worker *worker)
 {
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
     ptrdiff_t first, last;
     cnn_share_elements(worker, p->count, &first, &last);
     if (first < last)
         worker->kernels->sum_parts(diff_weights + first, p->weights + first, p->parts, last - first, p->count);
     if (!diff_bias || !cnn_is_first(worker)) return;
-    for (ptrdiff_t o = 0; o < call->geometry->conv2d.oc; o++) {
+    for (ptrdiff_t o = 0; o < oc; o++) {
         double sum = 0.0;
         for (ptrdiff_t part = 0; part < p->parts; part++) sum += p->bias[part * p->bias_stride + o];
         diff_bias[o] = (float)sum;

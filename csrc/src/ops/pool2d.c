@@ -31,9 +31,9 @@ static ptrdiff_t dst_size(const cnn_pool2d_geometry *g) { return g->oh * g->ow *
 void cnn_maxpool2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *dst = call->operands[0];
-    uint8_t *argmax = call->operands[1];
-    const float *src = call->operands[2];
+    float *dst = call->operands[CNN_maxpool2d_forward_dst];
+    uint8_t *argmax = call->operands[CNN_maxpool2d_forward_argmax];
+    const float *src = call->operands[CNN_maxpool2d_forward_src];
     const ptrdiff_t row = g->ow * g->c, line = g->w * g->c;
     ptrdiff_t first, last;
     assert(dst && src && g->kh * g->kw <= 255);
@@ -69,9 +69,9 @@ static void unpool_2x2(const cnn_kernels *kernels, const cnn_pool2d_geometry *g,
 void cnn_maxpool2d_backward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1];
-    const uint8_t *argmax = call->operands[2];
+    float *diff_src = call->operands[CNN_maxpool2d_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_maxpool2d_backward_diff_dst];
+    const uint8_t *argmax = call->operands[CNN_maxpool2d_backward_argmax];
     const ptrdiff_t row = g->ow * g->c;
     ptrdiff_t first, last;
     assert(diff_src && diff_dst && argmax && g->kh * g->kw <= 255);
@@ -97,8 +97,8 @@ void cnn_maxpool2d_backward(const cnn_call *call, const cnn_worker *worker)
 void cnn_avgpool2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_avgpool2d_forward_dst];
+    const float *src = call->operands[CNN_avgpool2d_forward_src];
     ptrdiff_t first, last;
     assert(dst && src);
     check_geometry(g);
@@ -127,8 +127,9 @@ static void spread_global(const cnn_kernels *kernels, const cnn_pool2d_geometry 
 void cnn_avgpool2d_backward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *mask = call->operands[2];
+    float *diff_src = call->operands[CNN_avgpool2d_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_avgpool2d_backward_diff_dst],
+                *mask = call->operands[CNN_avgpool2d_backward_mask];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst);
     check_geometry(g);

@@ -18,8 +18,8 @@ void cnn_softmax_forward(const cnn_call *call, const cnn_worker *worker)
 {
     enum { ROWS = 64 };
     const ptrdiff_t c = call->geometry->softmax.c;
-    float *restrict dst = call->operands[0];
-    const float *restrict src = call->operands[1];
+    float *restrict dst = call->operands[CNN_softmax_forward_dst];
+    const float *restrict src = call->operands[CNN_softmax_forward_src];
     float largest[ROWS];
     ptrdiff_t first, last;
     assert(dst && src);
@@ -41,8 +41,9 @@ void cnn_softmax_forward(const cnn_call *call, const cnn_worker *worker)
 void cnn_softmax_backward(const cnn_call *call, const cnn_worker *worker)
 {
     const ptrdiff_t c = call->geometry->softmax.c;
-    float *restrict diff_src = call->operands[0];
-    const float *restrict diff_dst = call->operands[1], *restrict dst = call->operands[2];
+    float *restrict diff_src = call->operands[CNN_softmax_backward_diff_src];
+    const float *restrict diff_dst = call->operands[CNN_softmax_backward_diff_dst],
+                          *restrict dst = call->operands[CNN_softmax_backward_dst];
     ptrdiff_t first, last;
     assert(diff_src && diff_dst && dst);
     share_rows(call, worker, &first, &last);

@@ -195,7 +195,7 @@ static void run(const pass *p, const cnn_worker *worker)
 void cnn_winograd_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const pass p = {.src = {call->operands[2], NULL, g->h, g->w, g->ic},
+    const pass p = {.src = {call->operands[CNN_winograd_forward_src], NULL, g->h, g->w, g->ic},
                     .pad_top = g->pad_top,
                     .pad_left = g->pad_left,
                     .oh = g->oh,
@@ -204,10 +204,10 @@ void cnn_winograd_forward(const cnn_call *call, const cnn_worker *worker)
                     .batch = call->batch,
                     .tile = (int)g->tile,
                     .kernel = (int)g->kh,
-                    .filter = call->operands[3],
-                    .bias = call->operands[4],
-                    .dst = call->operands[0],
-                    .argmax = call->operands[1],
+                    .filter = call->operands[CNN_winograd_forward_filter],
+                    .bias = call->operands[CNN_winograd_forward_bias],
+                    .dst = call->operands[CNN_winograd_forward_dst],
+                    .argmax = call->operands[CNN_winograd_forward_argmax],
                     .relu = g->activation == CNN_ACTIVATION_RELU,
                     .pool = g->pool != 0};
     run(&p, worker);
@@ -216,8 +216,9 @@ void cnn_winograd_forward(const cnn_call *call, const cnn_worker *worker)
 void cnn_winograd_backward_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    assert(!g->pool == !call->operands[3]);
-    const pass p = {.src = {call->operands[1], call->operands[3], g->oh, g->ow, g->oc},
+    assert(!g->pool == !call->operands[CNN_winograd_backward_data_argmax]);
+    const pass p = {.src = {call->operands[CNN_winograd_backward_data_diff_dst],
+                            call->operands[CNN_winograd_backward_data_argmax], g->oh, g->ow, g->oc},
                     .pad_top = g->kh - 1 - g->pad_top,
                     .pad_left = g->kw - 1 - g->pad_left,
                     .oh = g->h,
@@ -226,8 +227,8 @@ void cnn_winograd_backward_data(const cnn_call *call, const cnn_worker *worker)
                     .batch = call->batch,
                     .tile = (int)g->tile,
                     .kernel = (int)g->kh,
-                    .filter = call->operands[2],
-                    .mask = call->operands[4],
-                    .dst = call->operands[0]};
+                    .filter = call->operands[CNN_winograd_backward_data_filter],
+                    .mask = call->operands[CNN_winograd_backward_data_mask],
+                    .dst = call->operands[CNN_winograd_backward_data_diff_src]};
     run(&p, worker);
 }

@@ -15,7 +15,7 @@ void cnn_winograd_filter(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const ptrdiff_t taps = g->kh * g->kw, alpha = cnn_winograd_alpha(g), blocks = cnn_panels(g->ic);
-    const float *weights = call->operands[1];
+    const float *weights = call->operands[CNN_winograd_filter_weights];
     ptrdiff_t first, last;
     cnn_share(worker, cnn_panels(g->oc) * blocks, &first, &last);
     for (ptrdiff_t task = first; task < last; task++) {
@@ -27,8 +27,9 @@ void cnn_winograd_filter(const cnn_call *call, const cnn_worker *worker)
                                         .taps = g->ic * CNN_PANEL,
                                         .tile = (int)g->tile,
                                         .kernel = (int)g->kh};
-        filters.dst =
-            panel_start(call->operands[0], g->oc, panel, g->ic, alpha * alpha, &filters.positions) + row * CNN_PANEL;
+        filters.dst = panel_start(call->operands[CNN_winograd_filter_dst], g->oc, panel, g->ic, alpha * alpha,
+                                  &filters.positions) +
+                      row * CNN_PANEL;
         worker->kernels->winograd_filter(&filters);
     }
 }
@@ -47,7 +48,7 @@ void cnn_winograd_filter_backward(const cnn_call *call, const cnn_worker *worker
     enum { BLOCK = CNN_PANEL * CNN_PANEL };
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const ptrdiff_t taps = g->kh * g->kw, alpha = cnn_winograd_alpha(g), blocks = cnn_panels(g->oc);
-    const float *weights = call->operands[1];
+    const float *weights = call->operands[CNN_winograd_filter_backward_weights];
     float *turned = worker->scratch;
     ptrdiff_t first, last;
     cnn_share(worker, cnn_panels(g->ic) * blocks, &first, &last);
@@ -66,8 +67,9 @@ void cnn_winograd_filter_backward(const cnn_call *call, const cnn_worker *worker
                                         .taps = -BLOCK,
                                         .tile = (int)g->tile,
                                         .kernel = (int)g->kh};
-        filters.dst =
-            panel_start(call->operands[0], g->ic, panel, g->oc, alpha * alpha, &filters.positions) + row * CNN_PANEL;
+        filters.dst = panel_start(call->operands[CNN_winograd_filter_backward_dst], g->ic, panel, g->oc, alpha * alpha,
+                                  &filters.positions) +
+                      row * CNN_PANEL;
         worker->kernels->winograd_filter(&filters);
     }
 }

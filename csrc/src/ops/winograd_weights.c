@@ -92,8 +92,9 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
                       const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const cnn_winograd_map source = {call->operands[2], NULL, g->h, g->w, g->ic};
-    const cnn_winograd_map diff = {call->operands[3], call->operands[4], g->oh, g->ow, g->oc};
+    const cnn_winograd_map source = {call->operands[CNN_winograd_backward_weights_src], NULL, g->h, g->w, g->ic};
+    const cnn_winograd_map diff = {call->operands[CNN_winograd_backward_weights_diff_dst],
+                                   call->operands[CNN_winograd_backward_weights_argmax], g->oh, g->ow, g->oc};
     const ptrdiff_t ic = b->ic * CNN_PANEL, oc = b->oc * CNN_PANEL;
     cnn_winograd_patch of_source = {.channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - ic,
                                     .tile = (int)g->tile,
@@ -186,7 +187,7 @@ static void add_chunk(const cnn_call *call, const cut *c, const scratch *memory,
 void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    assert(!g->pool == !call->operands[4]);
+    assert(!g->pool == !call->operands[CNN_winograd_backward_weights_argmax]);
     const cut c = cut_of(g, call->batch);
     const scratch memory = carve(g, &c, worker->scratch);
     float *weights = worker->shared;
@@ -201,7 +202,7 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         const block b = {cnn_part(c.ic_panels, c.ic_blocks, ic), cnn_part(c.ic_panels, c.ic_blocks, ic + 1),
                          cnn_part(c.oc_panels, c.oc_blocks, oc), cnn_part(c.oc_panels, c.oc_blocks, oc + 1)};
         const ptrdiff_t start = cnn_part(c.grid.count, c.parts, part), stop = cnn_part(c.grid.count, c.parts, part + 1);
-        double *sums = call->operands[1] && ic == 0 ? bias + part * g->oc : NULL;
+        double *sums = call->operands[CNN_winograd_backward_weights_diff_bias] && ic == 0 ? bias + part * g->oc : NULL;
         for (ptrdiff_t o = b.oc * CNN_PANEL; sums && o < cnn_min(b.oc_end * CNN_PANEL, g->oc); o++) sums[o] = 0.0;
         for (ptrdiff_t first = start; first < stop; first += c.chunk)
             add_chunk(call, &c, &memory, &zeros, &b, first, cnn_min(first + c.chunk, stop), first > start, sums,
@@ -209,5 +210,7 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
     }
     cnn_barrier(worker);
-    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias}, call, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias},
+                  call->operands[CNN_winograd_backward_weights_diff_weights],
+                  call->operands[CNN_winograd_backward_weights_diff_bias], g->oc, worker);
 }

@@ -6,16 +6,16 @@ static ptrdiff_t elements(const cnn_call *call) { return call->batch * call->geo
 void cnn_ref_relu_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_relu_forward_dst];
+    const float *src = call->operands[CNN_relu_forward_src];
     for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = src[i] < 0.0f ? 0.0f : src[i];
 }
 
 void cnn_ref_relu_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    float *diff_src = call->operands[CNN_relu_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_relu_backward_diff_dst], *dst = call->operands[CNN_relu_backward_dst];
     for (ptrdiff_t i = 0; i < elements(call); i++) diff_src[i] = dst[i] <= 0.0f ? 0.0f : diff_dst[i];
 }
 
@@ -23,8 +23,8 @@ void cnn_ref_leaky_relu_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const double slope = call->geometry->elementwise.slope;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_leaky_relu_forward_dst];
+    const float *src = call->operands[CNN_leaky_relu_forward_src];
     for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = src[i] < 0.0f ? (float)(slope * src[i]) : src[i];
 }
 
@@ -32,8 +32,9 @@ void cnn_ref_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const double slope = call->geometry->elementwise.slope;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *src = call->operands[2];
+    float *diff_src = call->operands[CNN_leaky_relu_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_leaky_relu_backward_diff_dst],
+                *src = call->operands[CNN_leaky_relu_backward_src];
     for (ptrdiff_t i = 0; i < elements(call); i++)
         diff_src[i] = src[i] <= 0.0f ? (float)(slope * diff_dst[i]) : diff_dst[i];
 }
@@ -41,16 +42,17 @@ void cnn_ref_leaky_relu_backward(const cnn_call *call, const cnn_worker *worker)
 void cnn_ref_sigmoid_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_sigmoid_forward_dst];
+    const float *src = call->operands[CNN_sigmoid_forward_src];
     for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = (float)(1.0 / (1.0 + exp(-(double)src[i])));
 }
 
 void cnn_ref_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    float *diff_src = call->operands[CNN_sigmoid_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_sigmoid_backward_diff_dst],
+                *dst = call->operands[CNN_sigmoid_backward_dst];
     for (ptrdiff_t i = 0; i < elements(call); i++) {
         const double y = dst[i];
         diff_src[i] = (float)(diff_dst[i] * y * (1.0 - y));
@@ -60,16 +62,16 @@ void cnn_ref_sigmoid_backward(const cnn_call *call, const cnn_worker *worker)
 void cnn_ref_tanh_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_tanh_forward_dst];
+    const float *src = call->operands[CNN_tanh_forward_src];
     for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = (float)tanh(src[i]);
 }
 
 void cnn_ref_tanh_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *dst = call->operands[2];
+    float *diff_src = call->operands[CNN_tanh_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_tanh_backward_diff_dst], *dst = call->operands[CNN_tanh_backward_dst];
     for (ptrdiff_t i = 0; i < elements(call); i++) {
         const double y = dst[i];
         diff_src[i] = (float)(diff_dst[i] * (1.0 - y * y));

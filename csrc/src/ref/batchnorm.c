@@ -38,9 +38,13 @@ void cnn_ref_batchnorm_forward_training(const cnn_call *call, const cnn_worker *
 {
     if (!cnn_is_first(worker)) return;
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *save_mean = call->operands[2], *save_inv_std = call->operands[3];
-    float *running_mean = call->operands[4], *running_var = call->operands[5];
-    const float *src = call->operands[6], *weights = call->operands[7], *bias = call->operands[8];
+    float *save_mean = call->operands[CNN_batchnorm_forward_training_save_mean],
+          *save_inv_std = call->operands[CNN_batchnorm_forward_training_save_inv_std];
+    float *running_mean = call->operands[CNN_batchnorm_forward_training_running_mean],
+          *running_var = call->operands[CNN_batchnorm_forward_training_running_var];
+    const float *src = call->operands[CNN_batchnorm_forward_training_src],
+                *weights = call->operands[CNN_batchnorm_forward_training_weights],
+                *bias = call->operands[CNN_batchnorm_forward_training_bias];
     const ptrdiff_t rows = call->batch * g->rows;
     const double momentum = g->momentum;
     for (ptrdiff_t c = 0; c < g->c; c++) {
@@ -53,7 +57,8 @@ void cnn_ref_batchnorm_forward_training(const cnn_call *call, const cnn_worker *
         }
         const norm n = {mean, 1.0 / sqrt(squares / (double)rows + g->eps), weights[c], bias[c]};
         const double unbiased = squares / (double)cnn_max(rows - 1, 1);
-        write_channel(g, call->batch, &n, src, c, call->operands[0], call->operands[1]);
+        write_channel(g, call->batch, &n, src, c, call->operands[CNN_batchnorm_forward_training_dst],
+                      call->operands[CNN_batchnorm_forward_training_argmax]);
         save_mean[c] = (float)mean;
         save_mean[g->c + c] = (float)(mean - (double)save_mean[c]);
         save_inv_std[c] = (float)n.inv_std;
@@ -66,11 +71,14 @@ void cnn_ref_batchnorm_forward_inference(const cnn_call *call, const cnn_worker 
 {
     if (!cnn_is_first(worker)) return;
     const cnn_norm_geometry *g = &call->geometry->norm;
-    const float *weights = call->operands[2], *bias = call->operands[3];
-    const float *running_mean = call->operands[4], *running_var = call->operands[5];
+    const float *weights = call->operands[CNN_batchnorm_forward_inference_weights],
+                *bias = call->operands[CNN_batchnorm_forward_inference_bias];
+    const float *running_mean = call->operands[CNN_batchnorm_forward_inference_running_mean],
+                *running_var = call->operands[CNN_batchnorm_forward_inference_running_var];
     for (ptrdiff_t c = 0; c < g->c; c++) {
         const norm n = {running_mean[c], 1.0 / sqrt((double)running_var[c] + g->eps), weights[c], bias[c]};
-        write_channel(g, call->batch, &n, call->operands[1], c, call->operands[0], NULL);
+        write_channel(g, call->batch, &n, call->operands[CNN_batchnorm_forward_inference_src], c,
+                      call->operands[CNN_batchnorm_forward_inference_dst], NULL);
     }
 }
 
@@ -78,8 +86,9 @@ void cnn_ref_batchnorm_forward_inference(const cnn_call *call, const cnn_worker 
 static double diff_at(const cnn_call *call, const norm *n, ptrdiff_t row, ptrdiff_t c)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    const float *src = call->operands[3], *diff_dst = call->operands[4];
-    const uint8_t *argmax = call->operands[9];
+    const float *src = call->operands[CNN_batchnorm_backward_src],
+                *diff_dst = call->operands[CNN_batchnorm_backward_diff_dst];
+    const uint8_t *argmax = call->operands[CNN_batchnorm_backward_argmax];
     if (!g->pool) {
         const bool off = g->activation == CNN_ACTIVATION_RELU && normal(g, src + row * g->c + c, n) <= 0.0f;
         return off ? 0.0 : diff_dst[row * g->c + c];
@@ -95,9 +104,15 @@ void cnn_ref_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_norm_geometry *g = &call->geometry->norm;
-    float *diff_src = call->operands[0], *diff_weights = call->operands[1], *diff_bias = call->operands[2];
-    const float *src = call->operands[3], *weights = call->operands[5], *bias = call->operands[6];
-    const float *save_mean = call->operands[7], *save_inv_std = call->operands[8], *mask = call->operands[10];
+    float *diff_src = call->operands[CNN_batchnorm_backward_diff_src],
+          *diff_weights = call->operands[CNN_batchnorm_backward_diff_weights],
+          *diff_bias = call->operands[CNN_batchnorm_backward_diff_bias];
+    const float *src = call->operands[CNN_batchnorm_backward_src],
+                *weights = call->operands[CNN_batchnorm_backward_weights],
+                *bias = call->operands[CNN_batchnorm_backward_bias];
+    const float *save_mean = call->operands[CNN_batchnorm_backward_save_mean],
+                *save_inv_std = call->operands[CNN_batchnorm_backward_save_inv_std],
+                *mask = call->operands[CNN_batchnorm_backward_mask];
     const ptrdiff_t rows = call->batch * g->rows;
     for (ptrdiff_t c = 0; c < g->c; c++) {
         const norm n = {(double)save_mean[c] + save_mean[g->c + c], save_inv_std[c], weights[c], bias[c]};

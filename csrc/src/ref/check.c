@@ -17,14 +17,15 @@ static ptrdiff_t first_nonfinite(const float *src, ptrdiff_t count)
 void cnn_ref_check_finite(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    const ptrdiff_t found = first_nonfinite(call->operands[0], call->batch * call->geometry->elementwise.count);
+    const ptrdiff_t found =
+        first_nonfinite(call->operands[CNN_check_finite_src], call->batch * call->geometry->elementwise.count);
     if (found >= 0) stop(call, CNN_NONFINITE_INPUT, found);
 }
 
 void cnn_ref_check_labels(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    const int64_t *labels = call->operands[0];
+    const int64_t *labels = call->operands[CNN_check_labels_labels];
     for (ptrdiff_t n = 0; n < call->batch; n++) {
         if (labels[n] >= 0 && labels[n] < call->geometry->loss.classes) continue;
         stop(call, CNN_LABEL_OUT_OF_RANGE, n);
@@ -35,7 +36,8 @@ void cnn_ref_check_labels(const cnn_call *call, const cnn_worker *worker)
 void cnn_ref_check_gradients(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    const ptrdiff_t found = first_nonfinite(call->operands[0], call->geometry->optimizer.count);
+    const ptrdiff_t found =
+        first_nonfinite(call->operands[CNN_check_gradients_gradients], call->geometry->optimizer.count);
     if (found >= 0) stop(call, CNN_NONFINITE_GRADIENT, found);
 }
 
@@ -43,7 +45,7 @@ void cnn_ref_clip_gradients(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_optimizer_geometry *g = &call->geometry->optimizer;
-    float *gradients = call->operands[0];
+    float *gradients = call->operands[CNN_clip_gradients_gradients];
     double squares = 0.0;
     for (ptrdiff_t i = 0; i < g->count; i++) squares += (double)gradients[i] * gradients[i];
     const double norm = sqrt(squares);

@@ -64,9 +64,10 @@ void cnn_ref_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *dst = call->operands[0];
-    uint8_t *argmax = call->operands[1];
-    const float *src = call->operands[2], *weights = call->operands[3], *bias = call->operands[4];
+    float *dst = call->operands[CNN_conv2d_forward_dst];
+    uint8_t *argmax = call->operands[CNN_conv2d_forward_argmax];
+    const float *src = call->operands[CNN_conv2d_forward_src], *weights = call->operands[CNN_conv2d_forward_weights],
+                *bias = call->operands[CNN_conv2d_forward_bias];
     assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
     assert(g->pool == 0 || g->pool == 2);
     const ptrdiff_t pooled = (g->oh / 2) * (g->ow / 2) * g->oc;
@@ -132,11 +133,13 @@ void cnn_ref_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker
 {
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_src = call->operands[0];
-    const float *weights = call->operands[2], *mask = call->operands[4];
+    float *diff_src = call->operands[CNN_conv2d_backward_data_diff_src];
+    const float *weights = call->operands[CNN_conv2d_backward_data_weights],
+                *mask = call->operands[CNN_conv2d_backward_data_mask];
     assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
     for (ptrdiff_t n = 0; n < call->batch; n++) {
-        const gradient diff_dst = gradient_of(g, call->operands[1], call->operands[3], n);
+        const gradient diff_dst = gradient_of(g, call->operands[CNN_conv2d_backward_data_diff_dst],
+                                              call->operands[CNN_conv2d_backward_data_argmax], n);
         for (ptrdiff_t h = 0; h < g->h; h++)
             for (ptrdiff_t w = 0; w < g->w; w++)
                 for (ptrdiff_t ic = 0; ic < g->ic; ic++) {
@@ -149,10 +152,11 @@ void cnn_ref_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker
 static float diff_weight_at(const cnn_call *call, ptrdiff_t kh, ptrdiff_t kw, ptrdiff_t ic, ptrdiff_t oc)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    const float *src = call->operands[2];
+    const float *src = call->operands[CNN_conv2d_backward_weights_src];
     double sum = 0.0;
     for (ptrdiff_t n = 0; n < call->batch; n++) {
-        const gradient diff_dst = gradient_of(g, call->operands[3], call->operands[4], n);
+        const gradient diff_dst = gradient_of(g, call->operands[CNN_conv2d_backward_weights_diff_dst],
+                                              call->operands[CNN_conv2d_backward_weights_argmax], n);
         for (ptrdiff_t oh = 0; oh < g->oh; oh++)
             for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
                 const ptrdiff_t h = oh * g->stride_h - g->pad_top + kh * g->dilation_h;
@@ -169,7 +173,8 @@ static float diff_bias_at(const cnn_call *call, ptrdiff_t oc)
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     double sum = 0.0;
     for (ptrdiff_t n = 0; n < call->batch; n++) {
-        const gradient diff_dst = gradient_of(g, call->operands[3], call->operands[4], n);
+        const gradient diff_dst = gradient_of(g, call->operands[CNN_conv2d_backward_weights_diff_dst],
+                                              call->operands[CNN_conv2d_backward_weights_argmax], n);
         for (ptrdiff_t oh = 0; oh < g->oh; oh++)
             for (ptrdiff_t ow = 0; ow < g->ow; ow++) sum += (double)diff_at(g, diff_dst, oh, ow, oc);
     }
@@ -180,7 +185,8 @@ void cnn_ref_conv2d_backward_weights(const cnn_call *call, const cnn_worker *wor
 {
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
+    float *diff_weights = call->operands[CNN_conv2d_backward_weights_diff_weights],
+          *diff_bias = call->operands[CNN_conv2d_backward_weights_diff_bias];
     assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
     const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, depth = g->kh * g->kw * channels;
     for (ptrdiff_t group = 0; group < g->groups; group++)

@@ -6,8 +6,8 @@ void cnn_ref_dropout(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_dropout_geometry *g = &call->geometry->dropout;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_dropout_dst];
+    const float *src = call->operands[CNN_dropout_src];
     assert(g->rate >= 0.0f && g->rate < 1.0f);
     const uint64_t seed = call->run->seed, step = call->run->step;
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};

@@ -5,8 +5,9 @@ void cnn_ref_linear_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1], *weights = call->operands[2], *bias = call->operands[3];
+    float *dst = call->operands[CNN_linear_forward_dst];
+    const float *src = call->operands[CNN_linear_forward_src], *weights = call->operands[CNN_linear_forward_weights],
+                *bias = call->operands[CNN_linear_forward_bias];
     for (ptrdiff_t row = 0; row < call->batch; row++)
         for (ptrdiff_t j = 0; j < g->n; j++) {
             double sum = bias ? bias[j] : 0.0;
@@ -21,8 +22,10 @@ void cnn_ref_linear_backward_data(const cnn_call *call, const cnn_worker *worker
 {
     if (!cnn_is_first(worker)) return;
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *weights = call->operands[2], *mask = call->operands[3];
+    float *diff_src = call->operands[CNN_linear_backward_data_diff_src];
+    const float *diff_dst = call->operands[CNN_linear_backward_data_diff_dst],
+                *weights = call->operands[CNN_linear_backward_data_weights],
+                *mask = call->operands[CNN_linear_backward_data_mask];
     for (ptrdiff_t row = 0; row < call->batch; row++)
         for (ptrdiff_t k = 0; k < g->k; k++) {
             double sum = 0.0;
@@ -36,8 +39,10 @@ void cnn_ref_linear_backward_weights(const cnn_call *call, const cnn_worker *wor
 {
     if (!cnn_is_first(worker)) return;
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *diff_weights = call->operands[0], *diff_bias = call->operands[1];
-    const float *src = call->operands[2], *diff_dst = call->operands[3];
+    float *diff_weights = call->operands[CNN_linear_backward_weights_diff_weights],
+          *diff_bias = call->operands[CNN_linear_backward_weights_diff_bias];
+    const float *src = call->operands[CNN_linear_backward_weights_src],
+                *diff_dst = call->operands[CNN_linear_backward_weights_diff_dst];
     for (ptrdiff_t k = 0; k < g->k; k++)
         for (ptrdiff_t j = 0; j < panel_columns(g->n); j++) {
             double sum = 0.0;

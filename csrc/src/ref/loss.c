@@ -44,11 +44,10 @@ static double cross_entropy_row(const cnn_loss_geometry *g, float *diff_logits, 
 }
 
 /* Exactly one of targets [N][classes] and labels [N] is given. */
-static void cross_entropy(const cnn_call *call, const float *targets, const int64_t *labels)
+static void cross_entropy(const cnn_call *call, float *diff_logits, const float *logits, const float *targets,
+                          const int64_t *labels)
 {
     const cnn_loss_geometry *g = &call->geometry->loss;
-    float *diff_logits = call->operands[0];
-    const float *logits = call->operands[1];
     double sum = 0.0;
     for (ptrdiff_t n = 0; n < call->batch; n++) {
         const ptrdiff_t row = n * g->classes;
@@ -61,19 +60,25 @@ static void cross_entropy(const cnn_call *call, const float *targets, const int6
 
 void cnn_ref_cross_entropy(const cnn_call *call, const cnn_worker *worker)
 {
-    if (cnn_is_first(worker)) cross_entropy(call, NULL, call->operands[2]);
+    if (cnn_is_first(worker))
+        cross_entropy(call, call->operands[CNN_cross_entropy_diff_logits], call->operands[CNN_cross_entropy_logits],
+                      NULL, call->operands[CNN_cross_entropy_labels]);
 }
 
 void cnn_ref_cross_entropy_soft(const cnn_call *call, const cnn_worker *worker)
 {
-    if (cnn_is_first(worker)) cross_entropy(call, call->operands[2], NULL);
+    if (cnn_is_first(worker))
+        cross_entropy(call, call->operands[CNN_cross_entropy_soft_diff_logits],
+                      call->operands[CNN_cross_entropy_soft_logits], call->operands[CNN_cross_entropy_soft_targets],
+                      NULL);
 }
 
 void cnn_ref_mean_squared_error(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *diff_src = call->operands[0];
-    const float *src = call->operands[1], *targets = call->operands[2];
+    float *diff_src = call->operands[CNN_mean_squared_error_diff_src];
+    const float *src = call->operands[CNN_mean_squared_error_src],
+                *targets = call->operands[CNN_mean_squared_error_targets];
     const ptrdiff_t count = call->batch * call->geometry->loss.classes;
     double sum = 0.0;
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -88,8 +93,9 @@ void cnn_ref_mean_squared_error(const cnn_call *call, const cnn_worker *worker)
 void cnn_ref_binary_cross_entropy(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *diff_logits = call->operands[0];
-    const float *logits = call->operands[1], *targets = call->operands[2];
+    float *diff_logits = call->operands[CNN_binary_cross_entropy_diff_logits];
+    const float *logits = call->operands[CNN_binary_cross_entropy_logits],
+                *targets = call->operands[CNN_binary_cross_entropy_targets];
     const ptrdiff_t count = call->batch * call->geometry->loss.classes;
     double sum = 0.0;
     for (ptrdiff_t i = 0; i < count; i++) {

@@ -4,7 +4,7 @@
 void cnn_ref_add(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
-    float *dst = call->operands[0];
-    const float *a = call->operands[1], *b = call->operands[2];
+    float *dst = call->operands[CNN_add_dst];
+    const float *a = call->operands[CNN_add_a], *b = call->operands[CNN_add_b];
     for (ptrdiff_t i = 0; i < call->batch * call->geometry->elementwise.count; i++) dst[i] = a[i] + b[i];
 }

@@ -11,9 +11,9 @@ void cnn_ref_sgd(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_optimizer_geometry *g = &call->geometry->optimizer;
-    float *parameters = call->operands[0], *velocity = call->operands[1];
-    const float *gradients = call->operands[2];
-    const cnn_segment *segments = call->operands[3];
+    float *parameters = call->operands[CNN_sgd_parameters], *velocity = call->operands[CNN_sgd_velocity];
+    const float *gradients = call->operands[CNN_sgd_gradients];
+    const cnn_segment *segments = call->operands[CNN_sgd_segments];
     const double momentum = g->momentum;
     assert(velocity || g->momentum == 0.0f);
     for (ptrdiff_t s = 0; s < g->segments; s++) {
@@ -36,9 +36,10 @@ void cnn_ref_adam(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_optimizer_geometry *g = &call->geometry->optimizer;
-    float *parameters = call->operands[0], *first = call->operands[1], *second = call->operands[2];
-    const float *gradients = call->operands[3];
-    const cnn_segment *segments = call->operands[4];
+    float *parameters = call->operands[CNN_adam_parameters], *first = call->operands[CNN_adam_first_moment],
+          *second = call->operands[CNN_adam_second_moment];
+    const float *gradients = call->operands[CNN_adam_gradients];
+    const cnn_segment *segments = call->operands[CNN_adam_segments];
     const double beta1 = g->beta1, beta2 = g->beta2, t = (double)(call->run->step + 1);
     const double correct1 = 1.0 - pow(beta1, t), correct2 = 1.0 - pow(beta2, t);
     for (ptrdiff_t s = 0; s < g->segments; s++) {

@@ -42,9 +42,9 @@ void cnn_ref_maxpool2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *dst = call->operands[0];
-    uint8_t *argmax = call->operands[1];
-    const float *src = call->operands[2];
+    float *dst = call->operands[CNN_maxpool2d_forward_dst];
+    uint8_t *argmax = call->operands[CNN_maxpool2d_forward_argmax];
+    const float *src = call->operands[CNN_maxpool2d_forward_src];
     assert(g->kh * g->kw <= 255);
     for (ptrdiff_t n = 0; n < call->batch; n++)
         for (ptrdiff_t oh = 0; oh < g->oh; oh++)
@@ -77,9 +77,9 @@ void cnn_ref_maxpool2d_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1];
-    const uint8_t *argmax = call->operands[2];
+    float *diff_src = call->operands[CNN_maxpool2d_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_maxpool2d_backward_diff_dst];
+    const uint8_t *argmax = call->operands[CNN_maxpool2d_backward_argmax];
     const ptrdiff_t pooled = g->oh * g->ow * g->c;
     for (ptrdiff_t n = 0; n < call->batch; n++)
         for (ptrdiff_t h = 0; h < g->h; h++)
@@ -93,8 +93,8 @@ void cnn_ref_avgpool2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *dst = call->operands[0];
-    const float *src = call->operands[1];
+    float *dst = call->operands[CNN_avgpool2d_forward_dst];
+    const float *src = call->operands[CNN_avgpool2d_forward_src];
     for (ptrdiff_t n = 0; n < call->batch; n++)
         for (ptrdiff_t oh = 0; oh < g->oh; oh++)
             for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
@@ -126,8 +126,9 @@ void cnn_ref_avgpool2d_backward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_pool2d_geometry *g = &call->geometry->pool2d;
-    float *diff_src = call->operands[0];
-    const float *diff_dst = call->operands[1], *mask = call->operands[2];
+    float *diff_src = call->operands[CNN_avgpool2d_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_avgpool2d_backward_diff_dst],
+                *mask = call->operands[CNN_avgpool2d_backward_mask];
     for (ptrdiff_t n = 0; n < call->batch; n++)
         for (ptrdiff_t h = 0; h < g->h; h++)
             for (ptrdiff_t w = 0; w < g->w; w++)

@@ -79,11 +79,8 @@ static ptrdiff_t filter_index(ptrdiff_t columns, ptrdiff_t depth, ptrdiff_t posi
 }
 
 /* The rows of dst are input channels and its columns output channels; backward it is the other way round. */
-static void transform_filters(const cnn_call *call, bool backward)
+static void transform_filters(const cnn_conv2d_geometry *g, float *dst, const float *weights, bool backward)
 {
-    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *dst = call->operands[0];
-    const float *weights = call->operands[1];
     const ptrdiff_t alpha = g->tile + g->kh - 1, positions = alpha * alpha, taps = g->kh * g->kw;
     const ptrdiff_t depth = backward ? g->oc : g->ic, columns = backward ? g->ic : g->oc;
     const matrix transform = evaluation_matrix(alpha, g->kh, true);
@@ -105,12 +102,16 @@ static void transform_filters(const cnn_call *call, bool backward)
 
 void cnn_ref_winograd_filter(const cnn_call *call, const cnn_worker *worker)
 {
-    if (cnn_is_first(worker)) transform_filters(call, false);
+    if (cnn_is_first(worker))
+        transform_filters(&call->geometry->conv2d, call->operands[CNN_winograd_filter_dst],
+                          call->operands[CNN_winograd_filter_weights], false);
 }
 
 void cnn_ref_winograd_filter_backward(const cnn_call *call, const cnn_worker *worker)
 {
-    if (cnn_is_first(worker)) transform_filters(call, true);
+    if (cnn_is_first(worker))
+        transform_filters(&call->geometry->conv2d, call->operands[CNN_winograd_filter_backward_dst],
+                          call->operands[CNN_winograd_filter_backward_weights], true);
 }
 
 /* A correlation of stride 1 in the transformed domain; src is what it reads, pooled when it has argmax. */
@@ -166,11 +167,21 @@ void cnn_ref_winograd_forward(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *dst = call->operands[0];
-    uint8_t *argmax = call->operands[1];
-    const float *bias = call->operands[4];
-    const correlation r = {call->operands[2], call->operands[3], NULL,  g->h,    g->w, g->ic,
-                           g->pad_top,        g->pad_left,       g->oc, g->tile, g->kh};
+    float *dst = call->operands[CNN_winograd_forward_dst];
+    uint8_t *argmax = call->operands[CNN_winograd_forward_argmax];
+    const float *bias = call->operands[CNN_winograd_forward_bias];
+    const correlation r = {
+        .src = call->operands[CNN_winograd_forward_src],
+        .filter = call->operands[CNN_winograd_forward_filter],
+        .h = g->h,
+        .w = g->w,
+        .c = g->ic,
+        .pad_top = g->pad_top,
+        .pad_left = g->pad_left,
+        .columns = g->oc,
+        .tile = g->tile,
+        .kernel = g->kh,
+    };
     const ptrdiff_t step = g->pool ? 2 : 1, rows = g->oh / step, columns = g->ow / step;
     for (ptrdiff_t n = 0; n < call->batch; n++)
         for (ptrdiff_t top = 0; top < g->oh; top += g->tile)
@@ -197,12 +208,12 @@ void cnn_ref_winograd_backward_data(const cnn_call *call, const cnn_worker *work
 {
     if (!cnn_is_first(worker)) return;
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
-    float *diff_src = call->operands[0];
-    const float *mask = call->operands[4];
+    float *diff_src = call->operands[CNN_winograd_backward_data_diff_src];
+    const float *mask = call->operands[CNN_winograd_backward_data_mask];
     const correlation r = {
-        .src = call->operands[1],
-        .filter = call->operands[2],
-        .argmax = call->operands[3],
+        .src = call->operands[CNN_winograd_backward_data_diff_dst],
+        .filter = call->operands[CNN_winograd_backward_data_filter],
+        .argmax = call->operands[CNN_winograd_backward_data_argmax],
         .h = g->oh,
         .w = g->ow,
         .c = g->oc,

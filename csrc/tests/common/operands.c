@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool starts(const char *name, const char *with) { return strncmp(name, with, strlen(with)) == 0; }
 static bool is(const char *name, const char *other) { return strcmp(name, other) == 0; }
 
 static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / CNN_PANEL * CNN_PANEL; }
@@ -52,63 +51,49 @@ static ptrdiff_t norm_count(const cnn_norm_geometry *g, ptrdiff_t batch, const c
 
 static ptrdiff_t count_of(int op, const cnn_geometry *g, ptrdiff_t batch, const char *name)
 {
-    const char *kind = cnn_op_find(op)->geometry;
-    if (is(kind, "conv2d")) return conv2d_count(op, &g->conv2d, batch, name);
-    if (is(kind, "linear")) return linear_count(&g->linear, batch, name);
-    if (is(kind, "norm")) return norm_count(&g->norm, batch, name);
-    if (is(kind, "pool2d")) {
-        const bool image = is(name, "src") || is(name, "diff_src") || is(name, "mask");
+    const bool image = is(name, "src") || is(name, "diff_src") || is(name, "mask");
+    switch (cnn_op_find(op)->geometry) {
+    case CNN_GEOMETRY_conv2d: return conv2d_count(op, &g->conv2d, batch, name);
+    case CNN_GEOMETRY_linear: return linear_count(&g->linear, batch, name);
+    case CNN_GEOMETRY_norm: return norm_count(&g->norm, batch, name);
+    case CNN_GEOMETRY_pool2d:
         return batch * g->pool2d.c * (image ? g->pool2d.h * g->pool2d.w : g->pool2d.oh * g->pool2d.ow);
+    case CNN_GEOMETRY_elementwise: return batch * g->elementwise.count;
+    case CNN_GEOMETRY_image: return batch * g->image.h * g->image.w * g->image.c;
+    case CNN_GEOMETRY_softmax: return batch * g->softmax.rows * g->softmax.c;
+    case CNN_GEOMETRY_dropout: return batch * g->dropout.count;
+    case CNN_GEOMETRY_slice:
+        return batch * g->slice.rows * (is(name, "dst") ? g->slice.dst_stride : g->slice.src_stride);
+    case CNN_GEOMETRY_loss: return is(name, "labels") ? batch : batch * g->loss.classes;
+    case CNN_GEOMETRY_optimizer: return is(name, "segments") ? g->optimizer.segments : g->optimizer.count;
+    case CNN_GEOMETRY_COUNT: break;
     }
-    if (is(kind, "elementwise")) return batch * g->elementwise.count;
-    if (is(kind, "image")) return batch * g->image.h * g->image.w * g->image.c;
-    if (is(kind, "softmax")) return batch * g->softmax.rows * g->softmax.c;
-    if (is(kind, "dropout")) return batch * g->dropout.count;
-    if (is(kind, "slice")) return batch * g->slice.rows * (is(name, "dst") ? g->slice.dst_stride : g->slice.src_stride);
-    if (is(kind, "loss")) return is(name, "labels") ? batch : batch * g->loss.classes;
-    return is(name, "segments") ? g->optimizer.segments : g->optimizer.count;
+    fprintf(stderr, "error: no sizes for the operands of %s\n", cnn_op_find(op)->name);
+    exit(2);
 }
 
-static bool is_output(int op, int index, const char *name)
-{
-    if (starts(name, "diff_")) return !is(name, "diff_dst");
-    if (starts(name, "save_")) return op == CNN_OP_batchnorm_forward_training;
-    if (is(name, "argmax"))
-        return op == CNN_OP_maxpool2d_forward || op == CNN_OP_conv2d_forward || op == CNN_OP_winograd_forward ||
-               op == CNN_OP_batchnorm_forward_training;
-    return is(name, "dst") && index == 0;
-}
-
-static size_t element_bytes(operand_type type)
+static size_t element_bytes(cnn_operand_type type)
 {
     switch (type) {
-    case OPERAND_U8: return 1;
-    case OPERAND_I64: return sizeof(int64_t);
-    case OPERAND_SEGMENTS: return sizeof(cnn_segment);
-    default: return sizeof(float);
+    case CNN_U8: return 1;
+    case CNN_I64: return sizeof(int64_t);
+    case CNN_SEGMENTS: return sizeof(cnn_segment);
+    case CNN_F32: break;
     }
+    return sizeof(float);
 }
 
 operand_set operands_describe(int op, const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_op_info *info = cnn_op_find(op);
-    operand_set set = {.op = op};
-    const char *text = info->operands;
-    while (*text) {
-        operand *o = &set.operands[set.count];
-        const size_t word = strcspn(text, " "), length = strcspn(text, " :?");
-        snprintf(o->name, sizeof o->name, "%.*s", (int)length, text);
-        for (const char *mark = text + length; mark < text + word; mark++) {
-            o->optional |= *mark == '?';
-            if (starts(mark, ":u8")) o->type = OPERAND_U8;
-            if (starts(mark, ":i64")) o->type = OPERAND_I64;
-            if (starts(mark, ":seg")) o->type = OPERAND_SEGMENTS;
-        }
-        o->output = is_output(op, set.count, o->name);
+    operand_set set = {.op = op, .count = info->operand_count};
+    for (int i = 0; i < set.count; i++) {
+        operand *o = &set.operands[i];
+        o->name = info->operands[i].name;
+        o->type = info->operands[i].type;
+        o->output = (info->operands[i].use & CNN_UPDATED) == CNN_WRITTEN;
         o->count = count_of(op, geometry, batch, o->name);
         o->bytes = (size_t)o->count * element_bytes(o->type);
-        set.count++;
-        text += word + (text[word] == ' ');
     }
     return set;
 }
@@ -261,18 +246,18 @@ static void fill_labels(operand *o, ptrdiff_t classes, uint64_t seed, uint32_t s
 
 static void poison(operand *o)
 {
-    if (o->type != OPERAND_F32) {
+    if (o->type != CNN_F32) {
         memset(o->data, 0xA5, o->bytes);
         return;
     }
     for (ptrdiff_t i = 0; i < o->count; i++) ((float *)o->data)[i] = NAN;
 }
 
-static void fill_input(operand *o, const char *kind, const cnn_geometry *g, operand_values values, uint64_t seed,
+static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g, operand_values values, uint64_t seed,
                        uint32_t stream, int op)
 {
-    const cnn_pool2d_geometry pool = is(kind, "conv2d") ? fused_pool(g->conv2d.oh, g->conv2d.ow, g->conv2d.oc)
-                                     : is(kind, "norm") && g->norm.pool
+    const cnn_pool2d_geometry pool = kind == CNN_GEOMETRY_conv2d ? fused_pool(g->conv2d.oh, g->conv2d.ow, g->conv2d.oc)
+                                     : kind == CNN_GEOMETRY_norm && g->norm.pool
                                          ? fused_pool(g->norm.rows / g->norm.w, g->norm.w, g->norm.c)
                                          : g->pool2d;
     if (is(o->name, "argmax"))
@@ -286,8 +271,8 @@ static void fill_input(operand *o, const char *kind, const cnn_geometry *g, oper
     else
         fill_floats(o, values, seed, stream);
     if (!is(o->name, "weights")) return;
-    if (is(kind, "linear")) clear_missing_columns(o->data, 1, g->linear.n, g->linear.k);
-    if (is(kind, "conv2d"))
+    if (kind == CNN_GEOMETRY_linear) clear_missing_columns(o->data, 1, g->linear.n, g->linear.k);
+    if (kind == CNN_GEOMETRY_conv2d)
         clear_missing_columns(o->data, g->conv2d.groups, g->conv2d.oc / g->conv2d.groups,
                               g->conv2d.kh * g->conv2d.kw * (g->conv2d.ic / g->conv2d.groups));
 }

@@ -4,12 +4,9 @@
 
 #include "cnn.h"
 
-typedef enum operand_type { OPERAND_F32, OPERAND_U8, OPERAND_I64, OPERAND_SEGMENTS } operand_type;
-
 typedef struct operand {
-    char name[24];
-    operand_type type;
-    bool optional;
+    const char *name;
+    cnn_operand_type type;
     bool output; /* every element is overwritten without being read; copy_channels leaves the rest alone */
     ptrdiff_t count;
     size_t bytes;

@@ -1,0 +1,92 @@
+/* The registry: its marks make sense, and a geometry's table of fields is its struct. */
+#include <string.h>
+
+#include "test.h"
+
+static void operands_of(const cnn_op_info *info)
+{
+    bool written = true;
+    test_begin("operands of %s", info->name);
+    test_expect(info->operand_count >= 1, "there are none");
+    for (int i = 0; i < info->operand_count; i++) {
+        const cnn_operand_info *operand = &info->operands[i];
+        test_expect(operand->use & CNN_UPDATED, "%s is neither read nor written", operand->name);
+        written = written && operand->use & CNN_WRITTEN;
+        test_expect(written || !(operand->use & CNN_WRITTEN), "%s is written, but stands behind one that is not",
+                    operand->name);
+        if (!(operand->use & CNN_IN_PLACE)) continue;
+        test_expect(operand->use & CNN_READ && !(operand->use & CNN_WRITTEN), "%s can be no source", operand->name);
+        test_expect((info->operands[0].use & CNN_UPDATED) == CNN_WRITTEN && operand->type == info->operands[0].type,
+                    "%s cannot lie in %s", info->operands[0].name, operand->name);
+    }
+    test_end();
+}
+
+static void names_are_places(void)
+{
+    const cnn_op_info *adam = cnn_op_find(CNN_OP_adam), *filter = cnn_op_find(CNN_OP_winograd_filter_backward);
+    test_begin("the names of operands are their places");
+    test_expect(adam->operand_count == CNN_adam_OPERANDS, "adam has %d", adam->operand_count);
+    test_expect(strcmp(adam->operands[CNN_adam_gradients].name, "gradients") == 0, "adam reads %s",
+                adam->operands[CNN_adam_gradients].name);
+    test_expect(strcmp(filter->operands[CNN_winograd_filter_backward_weights].name, "weights") == 0,
+                "winograd_filter_backward reads %s", filter->operands[CNN_winograd_filter_backward_weights].name);
+    test_end();
+}
+
+/* Fields stand one behind the other, and behind the last there is no room for another float but what aligns. */
+static void fields_of(const cnn_geometry_info *info, size_t bytes)
+{
+    size_t end = 0;
+    test_begin("fields of the geometry %s", info->name);
+    for (int i = 0; i < info->field_count; i++) {
+        const cnn_geometry_field *field = &info->fields[i];
+        test_expect(field->offset == end, "%s lies at %zu, the one before it ends at %zu", field->name, field->offset,
+                    end);
+        end = field->offset + (field->real ? sizeof(float) : sizeof(ptrdiff_t));
+    }
+    test_expect((end + sizeof(ptrdiff_t) - 1) / sizeof(ptrdiff_t) * sizeof(ptrdiff_t) == bytes,
+                "they end at %zu, the struct at %zu", end, bytes);
+    test_end();
+}
+
+static void unknown_kinds(void)
+{
+    static const int unknown[] = {-1, CNN_GEOMETRY_COUNT, CNN_GEOMETRY_COUNT + 1};
+    const cnn_geometry geometry = {.elementwise = {.count = 1}};
+    cnn_op_info info = *cnn_op_find(CNN_OP_relu_forward);
+    test_begin("an unknown kind of geometry is refused");
+    test_expect(cnn_geometry_fits(&info, &geometry), "a known one is");
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        info.geometry = (cnn_geometry_kind)unknown[i];
+        test_expect(!cnn_geometry_find(unknown[i]), "there is a kind %d", unknown[i]);
+        test_expect(!cnn_geometry_fits(&info, &geometry), "kind %d fits", unknown[i]);
+    }
+    test_end();
+}
+
+/* What fits the geometry need not fit the op. */
+static void limits_of_an_op(void)
+{
+    const cnn_pool2d_geometry window = {
+        .h = 16, .w = 16, .c = 1, .kh = 16, .kw = 16, .oh = 1, .ow = 1, .stride_h = 1, .stride_w = 1};
+    const cnn_geometry geometry = {.pool2d = window};
+    test_begin("a window of 256 pixels has a mean, but its maximum no byte for a place");
+    test_expect(cnn_geometry_fits(cnn_op_find(CNN_OP_avgpool2d_forward), &geometry), "no mean");
+    test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_maxpool2d_forward), &geometry), "a maximum");
+    test_end();
+}
+
+void suite_registry(void)
+{
+    static const size_t bytes[] = {
+#define GEOMETRY_BYTES(kind) sizeof(cnn_##kind##_geometry),
+        CNN_GEOMETRIES(GEOMETRY_BYTES)
+#undef GEOMETRY_BYTES
+    };
+    for (int op = 0; op < CNN_OP_COUNT; op++) operands_of(cnn_op_find(op));
+    for (int kind = 0; kind < CNN_GEOMETRY_COUNT; kind++) fields_of(cnn_geometry_find(kind), bytes[kind]);
+    names_are_places();
+    unknown_kinds();
+    limits_of_an_op();
+}
