@@ -58,9 +58,9 @@ bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
     if (strncmp(info->name, "winograd", 8) == 0) return winograd_fits(&g->conv2d);
     if (strcmp(info->geometry, "conv2d") == 0) return conv2d_fits(&g->conv2d);
     if (strcmp(info->geometry, "pool2d") == 0) {
-        /* where the maximum was is a byte, and 255 means nowhere */
+        /* where the maximum was is a byte, whose last value means nowhere */
         const bool is_max = strncmp(info->name, "max", 3) == 0;
-        return pool2d_fits(&g->pool2d) && (!is_max || g->pool2d.kh * g->pool2d.kw <= 255);
+        return pool2d_fits(&g->pool2d) && (!is_max || g->pool2d.kh * g->pool2d.kw <= CNN_MAX_POOL_AREA);
     }
     if (strcmp(info->geometry, "linear") == 0)
         return g->linear.k >= 1 && g->linear.n >= 1 && g->linear.activation >= 0 && g->linear.activation <= 1;

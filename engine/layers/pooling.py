@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnncore import MAX_POOL_AREA
+
 from engine.errors import UserError
 from engine.layers.base import Layer, Shape, assign, pair, require_feature_map, size
 
 if TYPE_CHECKING:
     from engine.plan.ir import Builder, Tensor
-
-MAX_POOL_AREA = 255  # the position of the maximum is stored in one byte, with one value for "none"
 
 
 @dataclass(frozen=True)

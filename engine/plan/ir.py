@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cnncore
+
 from engine.layers.base import Shape, elements
 from engine.layers.structure import needs_transpose
 from engine.plan.layout import Slot
@@ -20,9 +22,9 @@ STATES, CONSTANTS, EXTERNAL = "states", "constants", "external"
 
 INPUT_EXTERNAL, TARGETS_EXTERNAL, OUTPUT_EXTERNAL = 0, 1, 2
 
-LINE_BYTES = 64  # CNN_ALIGNMENT: where values in the constants and in the arena may start
+LINE_BYTES = cnncore.ALIGNMENT  # where values in the constants and in the arena may start
 
-ITEM_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "segment": 32}
+ITEM_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "segment": cnncore.SEGMENT_DTYPE.itemsize}
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "conv2d_forward": ("dst", "argmax"),

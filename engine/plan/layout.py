@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from cnncore import ALIGNMENT, PANEL
 from numpy.typing import NDArray
 
 from engine.layers import Conv2D, Flatten, Layer, Linear, ParameterSpec
@@ -18,8 +19,7 @@ from engine.layers.base import Shape
 from engine.layers.structure import needs_transpose
 from engine.topology import Topology
 
-PANEL = 16
-ALIGNED_FLOATS = 16  # 64 bytes
+ALIGNED_FLOATS = ALIGNMENT // np.dtype(np.float32).itemsize
 
 Array = NDArray[np.float32]
 
@@ -109,7 +109,7 @@ def _append(slots: dict[str, Slot], name: str, layer: Layer, spec: ParameterSpec
 
 
 def padded(count: int) -> int:
-    """`count` floats, rounded up to whole 64-byte lines."""
+    """`count` floats, rounded up to where the core lets arrays start: whole cache lines."""
     return -(-count // ALIGNED_FLOATS) * ALIGNED_FLOATS
 
 

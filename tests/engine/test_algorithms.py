@@ -21,7 +21,7 @@ from engine.losses import CrossEntropy
 from engine.models import make_model
 from engine.optim import SGD
 from engine.plan import Plan, algorithms, tune
-from engine.plan.estimate import seconds
+from engine.plan.estimate import features, seconds
 from engine.trainer import Trainer
 from tests.engine.small import small_dataset
 
@@ -59,6 +59,23 @@ def test_every_network_has_plans_with_estimates(name: str, isa: str) -> None:
             assert seconds(instruction, plan.code.values, 2 * plan.batch, isa) >= seconds(
                 instruction, plan.code.values, plan.batch, isa
             )
+
+
+def test_the_model_prices_the_variant_that_the_core_runs() -> None:
+    layers = [Conv2D(3, 8, 3, padding=1), ReLU(), MaxPool2D(2, 2), Conv2D(8, 32, 3, stride=2), ReLU(), MaxPool2D(2, 2)]
+    layers += [Conv2D(32, 32, 3, padding=1), ReLU(), MaxPool2D(2, 2), Conv2D(32, 4, 3, padding=1, groups=2), ReLU()]
+    net = Sequential([*layers, MaxPool2D(2, 2), Flatten(), Linear(4, 3)], (3, 40, 40))
+    plan = net.plan(8, True, algorithm="direct")
+    found = set()
+    for _, direction, each in algorithms.convolutions(plan.code):
+        variant = cnncore.op_blocking(each.op, dict(each.geometry), plan.batch).variant
+        kind, _ = features(each, plan.code.values, plan.batch, "avx2")
+        assert kind == {
+            "pick": f"pick.{direction}",
+            "sparse": f"direct.{direction}.pooled",
+        }.get(variant, f"direct.{direction}")
+        found.add(variant)
+    assert found == {"usual", "lanes", "pick", "sparse"}
 
 
 def test_where_the_model_says_little_can_be_gained_it_stays_direct() -> None:
