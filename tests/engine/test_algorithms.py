@@ -23,7 +23,7 @@ from engine.optim import SGD
 from engine.plan import Plan, algorithms, tune
 from engine.plan.estimate import features, seconds
 from engine.trainer import Trainer
-from tests.engine.small import small_dataset
+from tests.engine.small import ISAS, plan_for, small_dataset
 
 NETWORKS = ("lenet", "model1", "model2", "model3", "mnist_cnn", "vgg3", "scene_0", "scene_15", "vgg19", "midas_cnn")
 
@@ -46,14 +46,11 @@ def convolution_ops(plan: Plan) -> list[tuple[str, str]]:
     return [(i.op, i.algorithm) for i in plan.instructions if i.op.startswith(kinds)]
 
 
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "neon", "portable"])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_plans_with_estimates(name: str, isa: str) -> None:
     net = make_model(name)
-    from engine.plan import INFERENCE, TRAINING, Request, make_plan
-
-    for request in (Request(INFERENCE, 1), Request(TRAINING, 64, CrossEntropy(), optimizer=SGD(lr=0.1))):
-        plan = make_plan(net.topology, net.store.slots, net.store.buffer_slots, request, isa)
+    for plan in (plan_for(isa, net, 1), plan_for(isa, net, 64, training=True)):
         assert all(0 < estimate < 1e3 for estimate in plan.estimates)
         for instruction in plan.instructions:
             assert seconds(instruction, plan.code.values, 2 * plan.batch, isa) >= seconds(
@@ -78,9 +75,10 @@ def test_the_model_prices_the_variant_that_the_core_runs() -> None:
     assert found == {"usual", "lanes", "pick", "sparse"}
 
 
-def test_where_the_model_says_little_can_be_gained_it_stays_direct() -> None:
-    few = Sequential([Conv2D(1, 8, 3)], (1, 28, 28)).plan(1)
-    many = Sequential([Conv2D(64, 64, 3, padding=1)], (64, 32, 32)).plan(16)
+@pytest.mark.parametrize("isa", ISAS)
+def test_where_the_model_says_little_can_be_gained_it_stays_direct(isa: str) -> None:
+    few = plan_for(isa, Sequential([Conv2D(1, 8, 3)], (1, 28, 28)), 1)
+    many = plan_for(isa, Sequential([Conv2D(64, 64, 3, padding=1)], (64, 32, 32)), 16)
     assert [algorithm for _, algorithm in convolution_ops(few)] == ["direct"]
     assert [algorithm for _, algorithm in convolution_ops(many)] == ["winograd4"]
 
