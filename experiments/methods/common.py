@@ -81,7 +81,6 @@ def main(
     given = parser.parse_intermixed_args(arguments)
 
     def checked() -> int:
-
         if given.epochs is not None and given.epochs < 1:
             raise UserError(f"--epochs must be 1 or more, got {given.epochs}")
         chosen = parse_seeds(given.seeds) if given.seeds else tuple(seeds)
@@ -92,7 +91,6 @@ def main(
 
 def configuration(name: str, options: Options, *settings: str) -> TrainConfig:
     """The configuration `experiments/configs/NAME.yaml` with these settings, then the options', on top."""
-
     epochs = [] if options.epochs is None else [f"epochs={options.epochs}"]
     path = CONFIGS / f"{name}.yaml"
     config = load_config(path, [*settings, *epochs, *options.settings])
@@ -102,13 +100,11 @@ def configuration(name: str, options: Options, *settings: str) -> TrainConfig:
 
 def load(config: TrainConfig, options: Options) -> Parts:
     """Training, validation and test samples."""
-
     return load_data(config, data_root(options.data_root, config.data_root))
 
 
 def train(config: TrainConfig, parts: Parts, out: Path) -> Trained:
     """Train in this folder, or go on there, and measure the test part; a run that has ended is only read."""
-
     trainer = make_trainer(config, out)
     trainer.progress = "none"
     return Trained(*fit_and_test(config, trainer, *parts, resume=True))
@@ -145,5 +141,4 @@ def difference_text(found: Interval, scale: float = 1.0, digits: int = 4) -> str
 
 def environment() -> str:
     """Instruction set and threads, which decide how long it takes (and the set also the bits)."""
-
     return f"instruction set {cnncore.isa()}, {cnncore.get_num_threads()} threads"

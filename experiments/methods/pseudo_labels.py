@@ -68,7 +68,6 @@ def configurations(options: Options) -> tuple[TrainConfig, TrainConfig]:
 
 def measure_ensemble(teachers: Sequence[Member], test: Dataset) -> dict[str, float]:
     """Accuracy and macro-F1 of the mean of the teachers' probabilities."""
-
     predicted = label_with(teachers, test, threshold=0.0).labels
     truth: Any = test.labels
     return {"test_macro_f1": macro_f1(truth, predicted), "test_accuracy": accuracy(truth, predicted)}
@@ -78,7 +77,6 @@ def run_seed(
     seed: int, configs: tuple[TrainConfig, TrainConfig], whole: Dataset, test: Dataset, options: Options
 ) -> Study:
     """Teachers, labels, student: each step a function of the one before."""
-
     split = dataclasses.replace(configs[0].split, seed=seed)
     kept, stripped = strip_labels(split_strata(whole, split.stratify), LABELLED, seed)
     labelled, unlabelled = whole.subset(kept), whole.subset(stripped)

@@ -52,13 +52,11 @@ class Chain:
 
 def head(config: TrainConfig) -> str:
     """The name of the network's last linear layer, which knows the classes."""
-
     return [name for name, layer in build_network(config.model, 0).layers.items() if layer.kind == "linear"][-1]
 
 
 def started_from(config: TrainConfig, checkpoint: Path, exclude: Sequence[str]) -> TrainConfig:
     """The configuration with first weights from this checkpoint, but for the layers excluded."""
-
     return dataclasses.replace(config, initialize_from=InitializeConfig(str(checkpoint), exclude=tuple(exclude)))
 
 

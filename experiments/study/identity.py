@@ -39,7 +39,6 @@ def identity(config: TrainConfig) -> dict[str, Any]:
 
 def model_identity(section: ModelConfig) -> Any:
     """The factory with all its arguments, or the layers."""
-
     if section.name is None or section.name not in MODELS:
         return section
     factory = MODELS[section.name]
