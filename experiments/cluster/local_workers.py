@@ -14,6 +14,8 @@ import signal
 import threading
 from multiprocessing.context import SpawnProcess
 
+import cnncore
+
 from engine.errors import UserError
 from experiments.running.executors import end_with_parent, threads_each
 
@@ -69,6 +71,7 @@ class LocalWorkers:
         process = multiprocessing.get_context("spawn").Process(
             target=serve, args=(self.address, self._threads), daemon=True
         )
+        cnncore.release()  # the worker inherits where this thread may run
         process.start()
         return process
 

@@ -113,7 +113,7 @@ def perceptual_hashes(images: Sequence[Image] | NDArray[np.uint8], method: str, 
         bits = (compute(fromarray(_plane(images[index])), hash_size=HASH_SIDE).hash for index in indices)
         return [np.packbits(each) for each in bits]
 
-    with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
+    with ThreadPoolExecutor(threads or cnncore.get_num_threads(), initializer=cnncore.release) as pool:
         return np.stack([each for some in pool.map(part, range(0, len(images), PER_TASK)) for each in some])
 
 
