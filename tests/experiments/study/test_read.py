@@ -78,8 +78,8 @@ def test_a_bad_override_is_refused(override):
 
 
 def test_the_packaged_studies_are_valid_and_carry_their_names():
-    assert "quickstart" in config.study_names()
-    for name in config.study_names():
+    assert "quickstart" in study_names()
+    for name in study_names():
         study = config.load_study(name)
         assert study.name == name and study.assumptions
 
