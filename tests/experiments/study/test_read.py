@@ -7,6 +7,7 @@ import pytest
 from engine.data.steps import Reverse
 from engine.errors import UserError
 from experiments.study import read as config
+from experiments.study.packaged import study_names
 from experiments.study.schema import PublishedValue
 
 STUDY = """

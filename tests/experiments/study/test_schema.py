@@ -11,6 +11,7 @@ from experiments.study import read as config
 from experiments.study.budget import scaled_schedule
 from experiments.study.check import check_studies, check_study
 from experiments.study.needs import checked_order, references, resolved
+from experiments.study.packaged import study_names
 from experiments.study.schema import PublishedValue
 from experiments.study.study import base_of, headline
 
