@@ -113,15 +113,16 @@ def with_epochs(study: Study, epochs: Mapping[str, int]) -> Study:
 
 
 def train(study: Study, out: Path) -> Trained:
-    """Train what is missing under `out`; UserError where a run could not begin, and where one failed or diverged."""
+    """Train what is missing under `out`; UserError for the first run that cannot begin, fails or diverges."""
     check_study(study)
     store = Store(out)
     graph = planned_graph(study, store)
     with closing(progress_for([task.run for task in graph.tasks], study.metric)) as progress:
-        results = run_graph(graph, store, progress)
-    for each in results:
-        if each.status != "finished":
-            raise UserError(f"{each.row}, seed {each.seed}: {each.status}: {each.error}")
+        results = run_graph(graph, store, progress, fail_fast=True)
+    for task in graph.tasks:
+        ended = store.result(task.run)
+        if ended is not None and ended.status != "finished":
+            raise UserError(f"{task.run.label}: {ended.status}: {ended.error}")
     return Trained(study, store, graph, tuple(results))
 
 
