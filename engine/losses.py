@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -72,3 +73,9 @@ class BinaryCrossEntropy(Loss):
 
     absorbs: ClassVar[type[Layer] | None] = Sigmoid
     ops: ClassVar[dict[str, str]] = {TARGETS: "binary_cross_entropy"}
+
+
+LOSSES: Mapping[str, type[Loss]] = {
+    each.__name__: each for each in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy)
+}
+"""By the name that a configuration uses."""

@@ -116,6 +116,10 @@ class AdamW(Optimizer):
         return l2, self.weight_decay
 
 
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {each.__name__: each for each in (SGD, Adam, AdamW)}
+"""By the name that a configuration uses."""
+
+
 def _check_adam(optimizer: Adam | AdamW) -> None:
     name = type(optimizer).__name__
     if not isinstance(optimizer.betas, (tuple, list)) or len(optimizer.betas) != 2:

@@ -33,7 +33,6 @@ def commit() -> str:
 
 def circumstances(command: Sequence[str]) -> dict[str, str]:
     """What a figure depends on: command, commit, date, machine, instruction set and threads, Python."""
-
     return {
         "command": f"`{shlex.join(command)}`",
         "commit": commit(),

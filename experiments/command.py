@@ -54,7 +54,6 @@ def ablate(options: argparse.Namespace) -> int:
 
 def list_studies() -> None:
     """Print the studies that come with the package."""
-
     for name in study_names():
         study = load_study(name)
         print(f"{study.name}: {study.title}")
@@ -76,14 +75,12 @@ def chosen_rows(options: argparse.Namespace) -> list[str]:
 
 def chosen_study(options: argparse.Namespace) -> Study:
     """The study that the options describe."""
-
     whole = load_study(options.study or "quickstart", options.overrides, options.budget)
     return select(whole, chosen_rows(options), parse_seeds(options.seeds))
 
 
 def run_ablation(options: argparse.Namespace) -> int:
     """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, else 0."""
-
     study = chosen_study(options)
     store = store_of(options, study)
     if options.search:
@@ -119,7 +116,6 @@ def run_ablation(options: argparse.Namespace) -> int:
 
 def chosen_scheduler(options: argparse.Namespace) -> Scheduler | None:
     """What --scheduler says, if it is given; UserError beside another option that it contradicts."""
-
     if options.scheduler is None:
         return None
 
@@ -144,7 +140,6 @@ def jobs_of(options: argparse.Namespace) -> int:
 
 def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store: Store) -> Executor:
     """What trains: this process, several ones, or workers of a cluster."""
-
     if scheduler is not None:
         return Cluster(scheduler, store.root, Fingerprints(store.notes("data")))
     jobs = jobs_of(options)
@@ -153,7 +148,6 @@ def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store:
 
 def tell_stale(graph: Graph, store: Store) -> None:
     """Say on stderr how many results on record are those of other code, and will be trained again."""
-
     stale = sum(each.state == "stale" for each in study_status(graph, store))
     if stale:
         told = f"{stale} {'results' if stale > 1 else 'result'} on record"
@@ -162,7 +156,6 @@ def tell_stale(graph: Graph, store: Store) -> None:
 
 def publish_page(study: Study, planned: Sequence[Run], store: Store, accept_code: bool) -> None:
     """Write report.html; where it cannot be made, or not whole, a line on stderr says why."""
-
     try:
         report = write_report(study, planned, store, shown_command(sys.argv), accept_code)
     except UserError as error:  # the tables are there all the same
@@ -189,7 +182,6 @@ def search_and_report(study: Study, store: Store) -> int:
 
 def publish(table: Table, name: str, store: Store) -> None:
     """Print a table and write it beside the runs, once in each format."""
-
     print(terminal(table))
     texts = {"md": markdown(table), "tex": latex(table), "csv": csv_text(table)}
     written = [store.write_text(f"{name}.{suffix}", text) for suffix, text in texts.items()]
@@ -198,7 +190,6 @@ def publish(table: Table, name: str, store: Store) -> None:
 
 def estimate(options: argparse.Namespace) -> None:
     """Say what the study will cost in time and memory: nothing is trained, and nothing written."""
-
     study = chosen_study(options)
     store = store_of(options, study)
     jobs = jobs_of(options)
@@ -218,7 +209,6 @@ def estimate(options: argparse.Namespace) -> None:
 
 def look(options: argparse.Namespace) -> None:
     """Say what is on record, or export it: nothing is trained."""
-
     if options.export:
         check_format(options.export)
     study = chosen_study(options)
@@ -234,5 +224,4 @@ def look(options: argparse.Namespace) -> None:
 
 
 def store_of(options: argparse.Namespace, study: Study) -> Store:
-
     return Store(options.out or Path("runs") / study.name)

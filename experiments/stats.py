@@ -248,6 +248,5 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Quartiles by linear interpolation, as numpy has them."""
-
     least, low, median, high, most = (float(value) for value in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
     return Spread(median, low, high, least, most)

@@ -46,6 +46,7 @@ extern "C" {
 #define CNN_MAX_OPERANDS 12
 #define CNN_MAX_EXTERNALS 12
 #define CNN_MAX_THREADS 256
+#define CNN_MAX_POOL_AREA 255 /* KH * KW of a max-pool */
 
 /* ---- status ------------------------------------------------------------------------------------------------- */
 
@@ -517,6 +518,46 @@ bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry);
 /* Run one op alone on a team of `threads`: for tests and benchmarks. Operands as in cnn_call; allocates workspace. */
 cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
                       int threads, bool reference);
+
+/* ---- how an op does its work ---------------------------------------------------------------------------------- */
+
+/* The way that an op takes, where it has several. */
+typedef enum cnn_variant {
+    CNN_VARIANT_USUAL = 0,
+    CNN_VARIANT_LANES,   /* conv2d_forward, to few channels: neighbouring pixels lie in the lanes of a vector */
+    CNN_VARIANT_SPARSE,  /* conv2d_backward_*, of a fused pool: only where its gradient is not zero */
+    CNN_VARIANT_PICK,    /* conv2d_backward_weights, of a fused pool and few channels: each lane picks its pixel */
+    CNN_VARIANT_FEW_ROWS /* linear_forward, of one or two samples: one pass over the weights */
+} cnn_variant;
+
+/*
+ * How an op does its work: what a model of its time has to know. 0 stands where an op has no such block.
+ *   lane_*           LANES: output channels and vectors of pixels of a register tile, at most
+ *   tiles            winograd_forward and winograd_backward_*: output tiles of the batch
+ *   tile_block       of these, how many of a large batch meet the filters together; winograd_backward_weights: how many
+ *                    are summed up before that is added to memory
+ *   ic_blocks, oc_blocks, oc_block   winograd_backward_weights: blocks of channels, each pair of which goes through all
+ *                    tiles, and the output channels of the largest, in whole panels
+ *   filter_columns   winograd_filter*: columns of dst that lie side by side
+ */
+typedef struct cnn_blocking {
+    cnn_variant variant;
+    ptrdiff_t lane_channels, lane_vectors, tiles, tile_block, ic_blocks, oc_blocks, oc_block, filter_columns;
+} cnn_blocking;
+
+typedef cnn_blocking cnn_blocking_function(const cnn_geometry *geometry, ptrdiff_t batch);
+
+/* What an op does on a geometry that it can run on, by the functions with which it decides itself. No instruction set
+ * changes it; "reference" runs the twins instead. */
+cnn_blocking cnn_op_blocking(int op, const cnn_geometry *geometry, ptrdiff_t batch);
+
+/* The largest block of a matrix product that an instruction set keeps in registers. */
+typedef struct cnn_register_tile {
+    int rows, columns, width; /* width: floats of a vector */
+} cnn_register_tile;
+
+/* By the name of the set, whether this CPU has it or not; NULL: there is no such set. "reference" has "portable"'s. */
+const cnn_register_tile *cnn_register_tile_of(const char *isa);
 
 /* ---- programs ----------------------------------------------------------------------------------------------- */
 

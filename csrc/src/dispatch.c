@@ -1,6 +1,7 @@
 /* Which instruction set runs: the best that the CPU has, unless CNN_ISA or cnn_set_isa() says otherwise. */
 #include <stdlib.h>
 
+#include "arch/tiles.h"
 #include "internal.h"
 
 typedef struct isa {
@@ -83,6 +84,23 @@ const char *cnn_available_isa(int index)
 {
     for (int i = 0; i < CANDIDATES; i++)
         if (candidates[i].available() && index-- == 0) return candidates[i].isa.name;
+    return NULL;
+}
+
+const cnn_register_tile *cnn_register_tile_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        cnn_register_tile tile;
+    } sets[] = {
+        {"reference", {PORTABLE_TILE_ROWS, PORTABLE_TILE_GROUPS * CNN_PANEL, PORTABLE_WIDTH}},
+        {"portable", {PORTABLE_TILE_ROWS, PORTABLE_TILE_GROUPS * CNN_PANEL, PORTABLE_WIDTH}},
+        {"avx2", {AVX2_TILE_ROWS, AVX2_TILE_GROUPS * CNN_PANEL, AVX2_WIDTH}},
+        {"avx512", {AVX512_TILE_ROWS, AVX512_TILE_GROUPS * CNN_PANEL, AVX512_WIDTH}},
+        {"neon", {NEON_TILE_ROWS, NEON_TILE_GROUPS * CNN_PANEL, NEON_WIDTH}},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        if (strcmp(sets[i].name, name) == 0) return &sets[i].tile;
     return NULL;
 }
 

@@ -140,7 +140,10 @@ bool cnn_winograd_limits(const cnn_geometry *geometry)
 }
 
 /* Where the maximum was is a byte, and 255 means nowhere. */
-bool cnn_maxpool2d_limits(const cnn_geometry *geometry) { return geometry->pool2d.kh * geometry->pool2d.kw <= 255; }
+bool cnn_maxpool2d_limits(const cnn_geometry *geometry)
+{
+    return geometry->pool2d.kh * geometry->pool2d.kw <= CNN_MAX_POOL_AREA;
+}
 
 /* ---- the kinds -------------------------------------------------------------------------------------------------- */
 

@@ -1,19 +1,9 @@
-/* What the ops share: how work is split, where scratch comes from, small arithmetic. */
+/* What the ops share: how work is split, where scratch comes from. */
 #ifndef CNN_INTERNAL_H
 #define CNN_INTERNAL_H
 
-#include <assert.h>
-#include <math.h>
-#include <string.h>
-
-#include "cnn.h"
+#include "basics.h"
 #include "kernels.h"
-
-static inline ptrdiff_t cnn_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t cnn_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-
-/* ceil(a / b) for b > 0, a >= 0 */
-static inline ptrdiff_t cnn_ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
 /* floor(a / b) for b > 0 and any a; C rounds to zero */
 static inline ptrdiff_t cnn_floor_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
@@ -60,9 +50,6 @@ static inline void cnn_share_elements(const cnn_worker *worker, ptrdiff_t count,
     *first = cnn_min(*first * CNN_SPAN, count);
     *last = cnn_min(*last * CNN_SPAN, count);
 }
-
-/* The worker that does what only one may do. The others must not read its result before the next barrier. */
-static inline bool cnn_is_first(const cnn_worker *worker) { return worker->rank == 0; }
 
 /* Zeroed memory that starts on a cache line; free() gives it back. NULL: there is none. */
 void *cnn_allocate(size_t bytes);

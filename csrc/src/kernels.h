@@ -75,6 +75,9 @@ typedef struct cnn_spread {
     ptrdiff_t rows_pixel, diff_pixel, table_channel, table_row, table_left;
 } cnn_spread;
 
+/* Of a register tile of cnn_lanes, at most: output channels, and vectors of pixels. */
+enum { CNN_LANES_CHANNELS = 6, CNN_LANES_VECTORS = 2 };
+
 /* A convolution to few channels, with pixels in the lanes of a vector, of a source whose channels are planes: for `rows`
  * rows of `pixels` outputs and o < channels <= CNN_PANEL
  *   dst[r*dst_row + p*channels + o] = bias[o] + sum over k < count of src[r*src_row + offsets[k] + p] * weights[16*k + o]

@@ -1,7 +1,36 @@
 /* Choosing the instruction set; every available one computes what the twins compute. */
 #include <string.h>
 
+#include "kernels.h"
 #include "test.h"
+
+/* What is said of a set by its name is what its kernels were compiled with. */
+static void register_tiles(void)
+{
+    test_begin("an unknown instruction set has no register tile");
+    test_expect(cnn_register_tile_of("no-such-set") == NULL, "there is one");
+    test_end();
+
+    test_begin("sets of other machines have register tiles too");
+    static const char *const sets[] = {"portable", "avx2", "avx512", "neon"};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        const cnn_register_tile *tile = cnn_register_tile_of(sets[i]);
+        test_expect(tile && tile->rows > 0 && tile->columns % CNN_PANEL == 0, "%s has none", sets[i]);
+    }
+    test_end();
+}
+
+static void register_tile_in_use(void)
+{
+    bool reference;
+    const cnn_kernels *kernels = cnn_kernels_current(&reference);
+    const cnn_register_tile *tile = cnn_register_tile_of(cnn_get_isa());
+    test_begin("register tile of %s", cnn_get_isa());
+    test_expect(tile->rows == kernels->tile_rows && tile->columns == kernels->tile_groups * CNN_PANEL &&
+                    tile->width == kernels->vector_width,
+                "it is said to be %d x %d of vectors of %d", tile->rows, tile->columns, tile->width);
+    test_end();
+}
 
 static void choice(void)
 {
@@ -22,6 +51,7 @@ static void choice(void)
 void suite_dispatch(void)
 {
     choice();
+    register_tiles();
     const char *before = cnn_get_isa();
     for (int i = 0; cnn_available_isa(i); i++) {
         const char *name = cnn_available_isa(i);
@@ -31,6 +61,7 @@ void suite_dispatch(void)
         const float numbers[130] = {0};
         test_expect(cnn_read_burst(numbers, 130, 3) == 3 * 128 * sizeof *numbers, "not 128 floats three times");
         test_end();
+        register_tile_in_use();
         if (strcmp(name, before) != 0 && strcmp(name, "reference") != 0) check_all_ops();
     }
     cnn_set_isa(before);

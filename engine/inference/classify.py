@@ -35,7 +35,6 @@ def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[V
     """Predictions in the order of the paths; each image is decoded once. UserError for one that is unreadable or does
     not give the input of a network.
     """
-
     names = members[0].class_names
     for start in range(0, len(paths), CHUNK):
         part = paths[start : start + CHUNK]
@@ -52,7 +51,6 @@ def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[V
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], member: Member) -> None:
-
     if shape != member.net.input_shape:
         raise UserError(
             f"{path}: gives an input of shape {shape}, the network in {member.source} takes {member.net.input_shape}"
@@ -61,7 +59,6 @@ def _check_shape(path: Path, shape: tuple[int, ...], member: Member) -> None:
 
 def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> None:
     """CSV with the columns file, label, probability, to a file or to standard output."""
-
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "label", "probability"])
@@ -74,7 +71,6 @@ def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> No
 
 def report(truth: NDArray[np.int64], predictions: Sequence[Prediction], names: Sequence[str]) -> str:
     """Accuracy, macro-F1 and the confusion matrix as text."""
-
     predicted: Any = np.array([each.index for each in predictions], np.int64)
     return "\n".join(
         [

@@ -44,7 +44,6 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     UserError for one that knows no preprocessing or is no classifier, for two whose classes differ, and for a file
     given twice.
     """
-
     members: list[Member] = []
     for path in paths:
         if paths.count(path) > 1:

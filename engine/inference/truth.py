@@ -22,7 +22,6 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
     UserError for a missing column, a label that is no class, a file named twice with different labels, and an image
     that the table does not have.
     """
-
     header = csv_header(table)
     file_column = _first(table, header, FILE_COLUMNS)
     label_column = _first(table, header, LABEL_COLUMNS)
@@ -43,7 +42,6 @@ def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list
     """The table's row for each image: its path as written, else the longest one that its path ends in, else the only
     one of its name. UserError where an image has none or several, or a row would stand for two images.
     """
-
     by_name: dict[str, list[Path]] = {}
     for row in rows:
         by_name.setdefault(row.name, []).append(row)
@@ -66,7 +64,6 @@ def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list
 
 
 def _first(table: Path, header: Sequence[str], wanted: Sequence[str]) -> str:
-
     for column in wanted:
         if column in header:
             return column

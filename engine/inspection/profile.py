@@ -62,7 +62,6 @@ class Profile:
 
 def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
     """Run the network's program on random numbers and time every instruction."""
-
     peak, bandwidth = measure_peak(), measure_bandwidth()
     compiled, externals = _program(net, mode, batch)
     plan = compiled.plan
@@ -113,7 +112,6 @@ def _training_program(net: Network, batch: int) -> Compiled:
 
 
 def _loss(net: Network) -> Any:
-
     return CrossEntropy() if len(net.output_shape) == 1 else MeanSquaredError()
 
 
@@ -139,7 +137,6 @@ def _times(net: Network, compiled: Compiled, externals: tuple[Any, ...], batch: 
 
 def measure_peak() -> float:
     """FLOP/s of independent FMAs on all threads at once."""
-
     rounds = 1000
     while True:  # as many rounds as one thread needs for PEAK_SECONDS
         start = time.perf_counter()
@@ -163,7 +160,6 @@ def measure_peak() -> float:
 
 def measure_bandwidth() -> float:
     """Bytes per second of reading one large array and writing another with the whole team."""
-
     count = STREAM_BYTES // 4
     source, target = cnncore.aligned_zeros(count), cnncore.aligned_zeros(count)
     source[:] = 1

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnncore import MAX_POOL_AREA
+
 from engine.arguments import assign, pair, size
 from engine.errors import UserError
 from engine.layers.base import Layer, require_feature_map
 from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape
-
-MAX_POOL_AREA = 255  # the position of the maximum is stored in one byte, with one value for "none"
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,8 @@ from engine.network.summary import BATCH, Summary, render, summarize
 from engine.optim import Optimizer
 from engine.plan import Algorithm, Choices
 from engine.plan.plan import Plan
-from engine.program.core import require_matching_core
 from engine.program.shapes import Shape
 from engine.program.slots import Slot
-
-require_matching_core()
 
 Arrays = tuple[Mapping[str, Any], Mapping[str, Any]]
 """Parameters and buffers by name, in the public layouts."""

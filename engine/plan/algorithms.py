@@ -17,7 +17,7 @@ import cnncore
 from engine.errors import unknown
 from engine.plan.cost import estimate
 from engine.program.code import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
-from engine.program.slots import PANEL, padded
+from engine.program.slots import padded
 
 DIRECT, AUTO = "direct", "auto"
 
@@ -82,7 +82,7 @@ def filter_shape(op: str, geometry: Mapping[str, Any]) -> tuple[int, ...]:
     alpha = geometry["tile"] + geometry["kh"] - 1
     inputs, outputs = geometry["ic"], geometry["oc"]
     rows, columns = (inputs, outputs) if op == "winograd_filter" else (outputs, inputs)
-    return alpha * alpha, -(-columns // PANEL), rows, PANEL
+    return alpha * alpha, -(-columns // cnncore.PANEL), rows, cnncore.PANEL
 
 
 def expand(instruction: Instruction, algorithm: str, new: int) -> tuple[tuple[Instruction, ...], Value | None]:

@@ -95,7 +95,6 @@ def _is_good(record: Mapping[str, Any]) -> bool:
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-
     position = read(path).training.get("position")
     if not position:
         raise UserError(f"{path}: this checkpoint keeps no history; give the run folder, or its last.safetensors")

@@ -46,7 +46,6 @@ class Predictions:
 
 def find_config(source: Path) -> TrainConfig:
     """The configuration of a run folder, or the one in a YAML file."""
-
     if not source.is_dir():
         return load_config(source)
     if not (source / CONFIG).is_file():
@@ -76,7 +75,6 @@ def read_parts(
     A test part that is the validation set too counts once, as "test". `load`: what gives the training, validation and
     test samples of a configuration, for who keeps what was read (default: `load_data` with `root`).
     """
-
     if load is None:
         training, validation, test = load_data(config, data_root(root, config.data_root), f"{where}: ")
     else:
@@ -118,7 +116,6 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
     """The network's probabilities on a set; UserError where the two do not fit."""
-
     if dataset.sample_shape != net.input_shape:
         raise UserError(
             f"{checkpoint}: the network takes {net.input_shape}, but the {part} images of {dataset.name} have shape "
@@ -147,14 +144,12 @@ def filter_layers(net: Network) -> dict[str, NDArray[np.float32]]:
 
 def reads_colour(net: Network, layer: str) -> bool:
     """Whether the layer's three input channels are the red, green and blue of the image."""
-
     node = net.topology.node(layer)
     return node.inputs == (INPUT,) and net.input_shape[0] == 3 and len(net.input_shape) == 3
 
 
 def changing_layers(net: Network) -> dict[str, str]:
     """How each layer is written, by name, without those that change no value in inference: Dropout and Flatten."""
-
     drawn = {name: str(layer) for name, layer in net.layers.items() if not isinstance(layer, (Dropout, Flatten))}
     return drawn or {name: str(layer) for name, layer in net.layers.items()}
 
@@ -177,7 +172,6 @@ def pick_layer(weights: dict[str, Any], net: Network, name: str | None, where: P
 
 def read_input(net: Network, image: Path, checkpoint: Path) -> NDArray[np.float32]:
     """An image file as the network's input (C, H, W), prepared as in training."""
-
     if net.preprocess is None:
         raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")
     prepared = Preprocess.from_dict(net.preprocess)(read_image(image))

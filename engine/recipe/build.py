@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine import losses, optim
 from engine.errors import UserError, unknown
 from engine.layers import LAYERS, make_layer
-from engine.losses import Loss
+from engine.losses import LOSSES, Loss
 from engine.models import make_model
 from engine.network.graph import Sequential
 from engine.network.load import load
 from engine.network.network import Network
-from engine.optim import Optimizer
+from engine.optim import OPTIMIZERS, Optimizer
 from engine.recipe.config import ModelConfig, load_config
 from engine.schema import parse_override, read_mapping
 from engine.training.schedules import SCHEDULES, Constant, Schedule
@@ -25,16 +24,12 @@ Built = TypeVar("Built")
 
 def build_optimizer(section: Mapping[str, Any]) -> Optimizer:
     """The optimiser that the section describes."""
-
-    known = {each.__name__: each for each in (optim.SGD, optim.Adam, optim.AdamW)}
-    return _build(known, section, "optimizer")
+    return _build(OPTIMIZERS, section, "optimizer")
 
 
 def build_loss(section: Mapping[str, Any]) -> Loss:
     """The loss that the section describes."""
-
-    known = {each.__name__: each for each in (losses.CrossEntropy, losses.MeanSquaredError, losses.BinaryCrossEntropy)}
-    return _build(known, section, "loss")
+    return _build(LOSSES, section, "loss")
 
 
 def build_schedule(section: Mapping[str, Any]) -> Schedule:
@@ -44,7 +39,6 @@ def build_schedule(section: Mapping[str, Any]) -> Schedule:
 
 def build_network(section: ModelConfig, seed: int) -> Network:
     """The network that the section describes, initialised from `seed`."""
-
     if (section.name is None) == (section.layers is None):
         raise UserError("model: give either name (and arguments) or layers (and input_shape)")
     if section.name is not None:
@@ -56,7 +50,6 @@ def build_network(section: ModelConfig, seed: int) -> Network:
 
 
 def _build_layer(entry: Any) -> Any:
-
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:
@@ -91,7 +84,6 @@ def open_network(source: str, settings: Sequence[str]) -> Network:
 
     `settings` are key=value texts: arguments of a named model, or overrides of a configuration.
     """
-
     suffix = Path(source).suffix.lower()
     if suffix == ".safetensors":
         if settings:

@@ -118,7 +118,6 @@ def train_fold(
     division: the fold's (train, validation) indices into `whole`. They are needed where a file holds the folds: it
     knows the images as they are on disk, not prepared.
     """
-
     fold = fold_config(config, number)
     if division is None:
         if config.split.file is not None:
@@ -142,7 +141,6 @@ def train_fold(
 
 def divide(config: TrainConfig, whole: Dataset, root: Path | None) -> list[tuple[Indices, Indices]]:
     """(train, validation) indices into `whole` of every fold, as `engine.train` has them."""
-
     split = fold_config(config, 0).split
     if split.file is None:
         return all_folds(whole, split)
@@ -173,7 +171,6 @@ def train_final(
     config: TrainConfig, whole: Dataset, test: Dataset | None, out: Path, listen: Listener | None = None
 ) -> Final:
     """Train on all samples as `final_config` says, in a folder under `out`, and measure the test part."""
-
     whole = with_label_noise(whole, config.label_noise)
     trainer = make_trainer(config, out / f"final-seed{config.seed}")
     trainer.progress = "none" if listen else "auto"
@@ -187,7 +184,6 @@ def train_final(
 
 def check_final(config: TrainConfig) -> None:
     """UserError where the schedule watches a validation set, which the final training lacks."""
-
     metric = build_schedule(config.schedule).metric
     if metric is not None and metric.startswith("val_"):
         raise UserError(
@@ -222,7 +218,6 @@ def _spreads(values: Sequence[Values]) -> dict[str, dict[str, float | None]]:
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`0,1,2` as numbers; UserError for anything else, or a seed given twice."""
-
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise UserError(f"--seeds: expected whole numbers with commas between them, got {text!r}")
@@ -234,7 +229,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def crossval(options: argparse.Namespace) -> None:
     """Do what the command line asks for. What has ended is not repeated, and a cut-off training goes on."""
-
     config = load_config(options.config, options.overrides)
     where = f"{options.config}: "
     seeds = () if options.no_final else parse_seeds(options.seeds) if options.seeds else (config.seed,)
@@ -275,7 +269,6 @@ def crossval(options: argparse.Namespace) -> None:
 
 def check_folder(out: Path, resume: bool) -> None:
     """UserError where `out` holds a run or a cross-validation and `resume` is not wished."""
-
     if any((out / name).is_file() for name in RUN_FILES):
         raise UserError(f"{out}: holds a single run; choose another folder (--out) for the cross-validation")
     for folder in [*out.glob("fold-*"), *out.glob("final-seed*")]:
@@ -308,5 +301,4 @@ def _text(value: Spread) -> str:
 
 
 def _write(out: Path, result: CrossValidation) -> None:
-
     write_atomically(out / RECORD, (json.dumps(result.to_dict(), indent=2) + "\n").encode())

@@ -20,6 +20,7 @@ from engine.network.transfer import InitializeConfig, Report, initialize_as
 from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
+from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
 from engine.training.folder import LAST, RESULT
 from engine.training.history import History, Record
@@ -33,7 +34,6 @@ def train(options: argparse.Namespace) -> None:
 
     The test uses the best epoch where a validation set picked it, otherwise the last weights.
     """
-
     config = load_config(options.config, options.overrides)
     out = options.out or Path(config.out or Path("runs") / options.config.stem)
     holds_run(out, options.resume)
@@ -57,7 +57,6 @@ def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
 
     All that can be wrong in the file shows here, before data are read, which may take long; `where` begins the message.
     """
-
     try:
         set_num_threads(config.threads)
     except ValueError as error:
@@ -90,7 +89,6 @@ def fit_and_test(
     where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
     which is written last.
     """
-
     history = trainer.fit(
         make_loader(config, train_set),
         validation,
@@ -121,7 +119,6 @@ def fit_and_test(
 
 def make_trainer(config: TrainConfig, out: Path) -> Trainer:
     """Network (with its first weights), optimiser, loss and schedule of the configuration, ready to fit."""
-
     trainer = Trainer(
         build_network(config.model, config.seed),
         build_optimizer(config.optimizer),
@@ -139,6 +136,7 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         learning_rates=config.learning_rates,
         config=config.to_dict(),
     )
+    trainer.free_keys = resumable(TrainConfig)
     trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
     if config.initialize_from is not None:
         initialize_trainer(trainer, config.initialize_from)
@@ -147,7 +145,6 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
 
 def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
     """The loader of the training set, with the configuration's augmentation."""
-
     if config.class_weights is not None or config.sample_weights is not None:
         dataset = weighted(dataset, config.class_weights, config.sample_weights)
     return Loader(

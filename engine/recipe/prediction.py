@@ -17,7 +17,6 @@ from engine.recipe.config import load_config
 
 def predict(options: argparse.Namespace) -> None:
     """Do what the command line asks for; on an error no output file is written or changed."""
-
     if options.out and options.out.is_dir():
         raise UserError(f"{options.out}: is a folder; --out takes the name of a file")
     checkpoints, truth_path = sources(options)
@@ -36,7 +35,6 @@ def predict(options: argparse.Namespace) -> None:
 
 def sources(options: argparse.Namespace) -> tuple[list[Path], Path | None]:
     """Checkpoints and table of true labels: the command line's, else the configuration's."""
-
     config = load_config(options.config) if options.config else None
     configured = config and config.checkpoint_path
     checkpoints = options.checkpoint or ([Path(configured)] if configured else [])

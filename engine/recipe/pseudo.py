@@ -71,7 +71,6 @@ def strip_labels(strata: NDArray[Any], fraction: float, seed: int) -> tuple[Indi
 
     A pure function of strata, fraction and seed. UserError where a stratum would be left without a label.
     """
-
     if not 0 < fraction < 1:
         raise UserError(f"labelled_fraction must lie between 0 and 1, got {fraction}")
     counts = np.unique(strata, return_counts=True)[1]
@@ -89,7 +88,6 @@ def label_with(teachers: Sequence[Member], unlabelled: Dataset, threshold: float
     The set's own labels are not looked at. UserError for a teacher whose classes or preparation of images are not the
     set's.
     """
-
     for teacher in teachers:
         check_teacher(teacher, unlabelled)
     labels = np.empty(len(unlabelled), np.int64)
@@ -155,7 +153,6 @@ def merge(labelled: Dataset, unlabelled: Dataset, pseudo: PseudoLabels, weight: 
 
 def teachers_of(section: PseudoLabelConfig | None) -> list[Member]:
     """The networks that the section names; none without a section."""
-
     return [] if section is None else load_members([Path(each) for each in section.checkpoints])
 
 
@@ -173,7 +170,6 @@ def add_pseudo_labels(
     stripped: samples whose labels were put away; they only tell how many pseudo-labels are right. strict, use_cache: as
     for `engine.data.dataset.prepare`.
     """
-
     assert labelled.preprocess is not None
     sources = {} if stripped is None else {"stripped": stripped}
     if section.images:

@@ -34,7 +34,6 @@ def load_data(
     label_noise and pseudo_labels. What the sections did stands in the training samples' `record`. `read`: what reads a
     set, as `engine.data.readers.read_dataset` does, for who keeps what was read.
     """
-
     if config.split.kind == "test" and config.dataset.test is None:
         raise UserError(f"{where}split.kind is test, but dataset.test is not given")
     try:
@@ -65,7 +64,6 @@ def chosen_samples(
 ) -> tuple[RawDataset, RawDataset | None, Record]:
     """The samples that training and validation are taken from, as on disk; those whose labels were put away; and what
     the section select did."""
-
     section, selection = config.dataset, config.select
     stripped: RawDataset | None = None
     read = read or read_dataset
@@ -102,7 +100,6 @@ def _prepared_parts(
     config: TrainConfig, raw: RawDataset, root: Path | None, where: str, read: Reader | None
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """The same with the preprocess as it is configured."""
-
     section = config.dataset
     try:
         indices = split_indices(raw, config.split)
@@ -132,7 +129,6 @@ def _prepared_parts(
 
 def draw_subset(raw: RawDataset, count: int, seed: int, key: str = "subset") -> RawDataset:
     """`count` samples drawn without replacement, in the set's order; `key` of the data set's section asked for them."""
-
     if not 1 <= count <= len(raw):
         raise UserError(f"dataset.{key} must be in 1..{len(raw)}, got {count}")
     return raw.subset(np.sort(epoch_order(len(raw), seed, 0)[:count]))
@@ -140,7 +136,6 @@ def draw_subset(raw: RawDataset, count: int, seed: int, key: str = "subset") -> 
 
 def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indices, Indices] | None:
     """(train, validation) indices, or None where the split takes nothing from the training samples."""
-
     if split.kind in ("test", "none"):
         return None
     if split.kind == "fraction":
@@ -152,7 +147,6 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
 
 def all_folds(raw: RawDataset | Dataset, split: SplitConfig) -> list[tuple[Indices, Indices]]:
     """(train, validation) indices of every fold. A file of folds is held against the images of `raw` as they are."""
-
     strata = split_strata(raw, split.stratify)
     if split.file is None:
         return stratified_folds(strata, split.folds, split.seed)
@@ -162,14 +156,12 @@ def all_folds(raw: RawDataset | Dataset, split: SplitConfig) -> list[tuple[Indic
 
 def folds_to_draw(config: TrainConfig, root: Path | None) -> str:
     """What the first run of the configuration will write into the file of its split, where there is none yet."""
-
     raw, _, _ = chosen_samples(config, root)
     return folds_text(raw, all_folds(raw, replace(config.split, file=None)))
 
 
 def among_read(indices: tuple[Indices, Indices], whole: Dataset, count: int) -> tuple[Indices, Indices]:
     """Indices into a raw set of `count` samples as indices into `whole`, its images that could be read."""
-
     if whole.kept is None:
         return indices
     places = np.full(count, -1, np.int64)
@@ -180,7 +172,6 @@ def among_read(indices: tuple[Indices, Indices], whole: Dataset, count: int) -> 
 
 def split_strata(raw: RawDataset | Dataset, stratify: Sequence[str]) -> Indices:
     """A number for each combination of values in the columns `stratify` ("label" or columns of the set), by sample."""
-
     columns = {"label": raw.labels, **raw.columns}
     for name in stratify:
         if name not in columns:

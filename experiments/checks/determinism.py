@@ -42,7 +42,6 @@ def digits_for(net: Network, samples: int) -> tuple[Images, Labels]:
 
     Where the network has fewer than ten classes, several digits share one.
     """
-
     images, labels = digits5k()
     channels, height, width = net.input_shape
     if height < 28 or width < 28:
@@ -69,14 +68,12 @@ def weights_digest(net: Network) -> str:
 
 def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
     """The bare training session, batch by batch in the given order."""
-
     session = net.training_session(CrossEntropy(), Adam(), batch)
     for step, start in enumerate(range(0, len(x), batch)):
         session.step(x[start : start + batch], y[start : start + batch], 0.001, step, 0)
 
 
 def by_trainer(net: Network, x: Images, y: Labels, batch: int) -> None:
-
     Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=batch, progress="none").fit((x, y), epochs=1)
 
 
@@ -128,7 +125,6 @@ def lines(name: str, batch: int, results: Hashes) -> list[str]:
 
 
 def check(options: argparse.Namespace) -> int:
-
     print(
         f"SHA-256 of weights after {FULL_STEPS + 1} steps and of predictions, on teams of {', '.join(map(str, TEAMS))} "
         f"threads (members counted); instruction set {cnncore.isa()}\n"

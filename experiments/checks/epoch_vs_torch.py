@@ -97,12 +97,10 @@ Epoch = Callable[[int], tuple[float, float, float]]
 
 
 def make_network(model: str) -> Network:
-
     return make_model(model, seed=SEED)
 
 
 def our_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int) -> Epoch:
-
     cnncore.set_num_threads(threads)
     test = Dataset("test", sets.test_images, sets.test_labels)
     loader = Loader(Dataset("training", sets.images, sets.labels), BATCH, seed=SEED)
@@ -120,7 +118,6 @@ def our_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int
 
 
 def torch_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: int, channels_last: bool) -> Epoch:
-
     torch.set_num_threads(threads)
     network = chain(make_network(model), Softmax)
     if channels_last:
@@ -166,14 +163,12 @@ def torch_epoch(model: str, optimizer: Mapping[str, Any], sets: Sets, threads: i
 
 def torch_optimizer(section: Mapping[str, Any], parameters: Any) -> Any:
     """What the section of our configuration describes, in PyTorch."""
-
     arguments = {key: value for key, value in section.items() if key != "name"}
     return {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[section["name"]](parameters, **arguments)
 
 
 def serve(side: str, case: Case, folder: Path, threads: int) -> None:
     """The process of one side: answers {"number": epoch} by its seconds and what it learnt."""
-
     sets, config = Sets.load(folder), read_case(case)
     arguments = (case.name, config.optimizer, sets, threads)
     epoch = our_epoch(*arguments) if side == "ours" else torch_epoch(*arguments, channels_last=side != "torch")
@@ -191,13 +186,11 @@ def serve(side: str, case: Case, folder: Path, threads: int) -> None:
 
 
 def read_case(case: Case) -> Any:
-
     return load_config(Path(__file__).resolve().parent.parent / "configs" / f"{case.config}.yaml", case.overrides)
 
 
 def load_sets(case: Case, root: Path | None) -> Sets:
     """The case's real samples; where the case says how many train, they are drawn and the others are the test set."""
-
     config = read_case(case)
     root = data_root(root, config.data_root)
 
@@ -240,7 +233,6 @@ def compare(case: Case, folder: Path, rounds: int, threads: int) -> Results:
 
 def require_agreement(losses: Mapping[str, float]) -> None:
     """UserError unless all sides learnt the same in their first epoch, but for rounding."""
-
     worst = float(np.abs(np.array(list(losses.values())) / losses["ours"] - 1.0).max())  # NaN where any is
     if not worst <= LOSS_TOLERANCE:
         raise UserError(f"the first epoch's losses differ by {worst:.2g}, allowed is {LOSS_TOLERANCE:g}: {losses}")
@@ -270,7 +262,6 @@ def behind(results: Results) -> bool:
 
 
 def check(options: argparse.Namespace) -> int:
-
     threads = options.threads or cnncore.get_num_threads()
     print(
         f"Epochs, {threads} threads, batch {BATCH}; test set included; instruction set {cnncore.isa()}, "
@@ -297,7 +288,6 @@ def check(options: argparse.Namespace) -> int:
 
 def chosen(wanted: Sequence[str]) -> list[Case]:
     """The cases with these names, all for none; UserError for a name that does not exist."""
-
     for name in wanted:
         if name not in CASES:
             raise unknown("network", name, CASES)

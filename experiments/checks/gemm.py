@@ -125,7 +125,6 @@ def torch_product(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[n
 
 def products(size: int) -> list[Job]:
     """The product of two square matrices by every library. UserError where they do not agree."""
-
     random = np.random.default_rng(size)
     a, b = (random.standard_normal((size, size), np.float32) for _ in range(2))
     outs = {side: np.zeros((size, size), np.float32) for side in (OURS, OPENBLAS, MKL)}
@@ -146,7 +145,6 @@ def products(size: int) -> list[Job]:
 
 def convolutions_of(channels: int) -> list[Job]:
     """A 3x3 layer as wide as its source: all passes, direct and, where there are channels enough, by Winograd's."""
-
     side = SIDES.get(channels, LEAST_SIDE)
     layers = [Conv2D(channels, channels, 3, 1, 1), Conv2D(channels, channels, 3, 1, 1)]
     net = Sequential(layers, (channels, side, side))
@@ -203,7 +201,6 @@ def measure(jobs: Sequence[Job], rounds: int) -> list[list[Sample]]:
 
 
 def summarise(job: Job, samples: Sequence[Sample], highest: float) -> Row:
-
     rate = float(np.median([each.rate for each in samples])) * 1e-9
     best = max(each.rate for each in samples) / highest
     return Row(job.kind, job.name, job.side, rate, spread([each.share for each in samples]), best)
@@ -211,7 +208,6 @@ def summarise(job: Job, samples: Sequence[Sample], highest: float) -> Row:
 
 def ratios(jobs: Sequence[Job], samples: Sequence[Sequence[Sample]], other: str) -> dict[str, Spread]:
     """By product: how many times the other library's share the core's is, round by round."""
-
     by = {(job.name, job.side): taken for job, taken in zip(jobs, samples, strict=True) if job.kind == "gemm"}
     return {
         name: spread([mine.share / its.share for mine, its in zip(taken, by[name, other], strict=True)])

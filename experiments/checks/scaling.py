@@ -53,7 +53,6 @@ def limit(seconds: Sequence[float], alone: frozenset[int], threads: int) -> floa
 
 def measure(case: Measured, threads: Sequence[int], rounds: int) -> Scaling:
     """Steps of SGD on one random batch."""
-
     net = case.make()
     x, y = digits_for(net, case.batch)
     session = net.training_session(CrossEntropy(), SGD(lr=0.0), case.batch)

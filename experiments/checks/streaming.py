@@ -57,7 +57,6 @@ def read(weights: NDArray[np.float32]) -> float:
 
 def measure(case: Measured, threads: int, rounds: int) -> Streaming:
     """UserError where no layer of the network streams weights enough."""
-
     require_team(threads)
     net = case.make()
     compiled = net.programs.compile(Request(INFERENCE, 1))

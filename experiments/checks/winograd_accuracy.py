@@ -50,7 +50,6 @@ class Pair:
 
 def load(name: str, seeds: Sequence[int], epochs: int | None, root: Path | None) -> Study:
     """The study of this data set; with another number of epochs its cosine ends with them."""
-
     study = load_study(f"winograd_{name}")
     overrides = [f"data_root={json.dumps(str(root))}"] if root else []
     if epochs is not None:
@@ -62,7 +61,6 @@ def load(name: str, seeds: Sequence[int], epochs: int | None, root: Path | None)
 
 def winograd_ops(config: TrainConfig) -> dict[str, int]:
     """How often each op of Winograd's algorithm stands in the training step of this configuration."""
-
     network = build_network(config.model, config.seed)
     trainer = Trainer(network, build_optimizer(config.optimizer), algorithm=config.algorithm)
     counts: dict[str, int] = {}
@@ -74,7 +72,6 @@ def winograd_ops(config: TrainConfig) -> dict[str, int]:
 
 def last_accuracy(store: Store, each: Run) -> float:
     """In percent, of the last epoch on record."""
-
     records = [json.loads(line) for line in (store.folder(each) / LOG).read_text().splitlines()]
     last = records[-1] if records else {}
     if last.get("epoch") != each.config.epochs:
@@ -84,7 +81,6 @@ def last_accuracy(store: Store, each: Run) -> float:
 
 def train_pairs(study: Study, store: Store) -> list[Pair]:
     """Both runs of every seed, one pair after the other."""
-
     with closing(progress_for(planned_runs(study, store), study.metric)) as progress:
         for seed in study.seeds:
             run_study(select(study, seeds=[seed]), store, progress)
@@ -94,7 +90,6 @@ def train_pairs(study: Study, store: Store) -> list[Pair]:
 
 def verdict(pairs: Sequence[Pair], allowed: float) -> tuple[bool, list[str]]:
     """(whether the interval contains 0 and is narrow enough, the lines that say so)"""
-
     auto, direct = [each.auto for each in pairs], [each.direct for each in pairs]
     rows = [f"{each.seed:<6} {each.auto:10.2f} {each.direct:10.2f} {each.auto - each.direct:+12.2f}" for each in pairs]
     means = [estimate(values) for values in (auto, direct)]
@@ -125,7 +120,6 @@ def settings(config: TrainConfig) -> str:
 
 def check_study(name: str, options: argparse.Namespace) -> bool:
     """Train the pairs of one data set, print the table, and say whether all is well."""
-
     study = load(name, options.seeds, options.epochs, options.data_root)
     by_name = {row.name: row.config for row in study.rows}
     print(settings(by_name[AUTO]), flush=True)
@@ -140,7 +134,6 @@ def check_study(name: str, options: argparse.Namespace) -> bool:
 
 
 def check(options: argparse.Namespace) -> int:
-
     print(f"instruction set {cnncore.isa()}, {cnncore.get_num_threads()} threads")
     failed = [name for name in options.studies if not check_study(name, options)]
     print("verdict: " + (f"FAILED: {', '.join(failed)}" if failed else "the same accuracy"))

@@ -46,7 +46,6 @@ class Lost(Exception):
 
 def last_step(folder: Path) -> int:
     """Optimiser steps in the last checkpoint of a run, as far as it can be seen from here."""
-
     try:
         return int(checkpoint.read(folder / LAST).training["position"]["step"])
     except (UserError, OSError, KeyError):

@@ -21,7 +21,6 @@ class Measured:
     batch: int = 64
 
     def make(self, seed: int = 0) -> Network:
-
         return make_model(self.model, seed=seed, **self.arguments)
 
 
@@ -47,7 +46,6 @@ NETWORKS: Mapping[str, Measured] = {
 
 def chosen(names: Sequence[str]) -> list[Measured]:
     """The networks with these names, all of them for none; UserError for a name that does not exist."""
-
     for name in names:
         if name not in NETWORKS:
             raise unknown("network", name, NETWORKS)

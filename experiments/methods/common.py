@@ -54,7 +54,6 @@ def main(name: str, description: str, check: Callable[[Options], int], arguments
     given = parser.parse_intermixed_args(arguments)
 
     def checked() -> int:
-
         if given.epochs is not None and given.epochs < 1:
             raise UserError(f"--epochs must be 1 or more, got {given.epochs}")
         chosen = parse_seeds(given.seeds) if given.seeds else ()
@@ -160,5 +159,4 @@ def difference_text(found: Interval, scale: float = 1.0, digits: int = 4) -> str
 
 def environment() -> str:
     """Instruction set and threads, which decide how long it takes (and the set also the bits)."""
-
     return f"instruction set {cnncore.isa()}, {cnncore.get_num_threads()} threads"

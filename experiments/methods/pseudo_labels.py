@@ -55,7 +55,6 @@ def with_student_epochs(study: Study, epochs: int) -> Study:
 
 def measure_ensemble(teachers: Sequence[Member], test: Dataset) -> dict[str, float]:
     """Accuracy and macro-F1 of the mean of the teachers' probabilities."""
-
     predicted = label_with(teachers, test, threshold=0.0).labels
     truth: Any = test.labels
     return {"test_macro_f1": macro_f1(truth, predicted), "test_accuracy": accuracy(truth, predicted)}

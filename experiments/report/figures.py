@@ -159,7 +159,6 @@ def _number_points(axes: Any, chart: Chart) -> None:
 
 def _curves(section: RowSection) -> Picture | None:
     """Loss, accuracy and F1 of all seeds of a row; None where no epoch has ended."""
-
     logs = []
     for run in section.runs:
         records = read_epochs(run.folder / LOG)
@@ -211,7 +210,6 @@ def _kept_images(run: ReportedRun, keep: Path, data: DataCache) -> dict[str, byt
 
 
 def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
-
     config = gather.find_config(folder)
     path = gather.find_checkpoint(folder, config)
     net = load(path)

@@ -23,7 +23,6 @@ class Fact:
 
 def provenance(command: Sequence[str], runs: Iterable[ReportedRun]) -> tuple[Fact, ...]:
     """Everything that is needed to get the report's figures again."""
-
     facts = [Fact(name, value.strip("`")) for name, value in circumstances(command).items()]
     return (*facts, Fact("packages", _versions()), *data_facts(runs))
 

@@ -128,7 +128,6 @@ class Estimator:
         return sample_counts(config, self._read)
 
     def _read(self, config: TrainConfig, options: Mapping[str, Any]) -> RawDataset:
-
         root = data_root(None, config.data_root)
         key = digest([str(root), config.dataset.name, dict(options)])
         if key not in self._sets:
@@ -141,7 +140,6 @@ Reader = Callable[["TrainConfig", Mapping[str, Any]], "RawDataset"]
 
 def sample_counts(config: TrainConfig, read: Reader) -> Counts:
     """How many samples the three parts have, without preparing an image."""
-
     section, split = config.dataset, config.split
     # These look at the images; `deduplicated` then keeps a known number.
     at_most = config.select.drop_duplicates or config.select.near_duplicates is not None
@@ -179,7 +177,6 @@ def seconds_per_epoch(config: TrainConfig, counts: Counts, speed: Speed) -> floa
 
 def plans(config: TrainConfig) -> tuple[Network, Plan, Plan]:
     """The network, and the programs of the training step and of an evaluation."""
-
     net, loss = build_network(config.model, config.seed), build_loss(config.loss)
     optimizer = build_optimizer(config.optimizer)
     step = net.plan(
@@ -208,7 +205,6 @@ def measured_speed(config: TrainConfig, threads: int) -> Speed:
 
     A long step is measured on as many samples as take about LONG seconds by the planner's cost model.
     """
-
     cnncore.set_num_threads(threads)
     step = sum(plans(config)[1].estimates) / threads
     batch = config.batch_size if step <= LONG else max(2, int(config.batch_size * LONG / step))

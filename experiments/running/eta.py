@@ -75,7 +75,6 @@ class Eta:
 
 def modelled_seconds(config: TrainConfig) -> float:
     """Seconds per sample of a training step on one core, by the planner's cost model."""
-
     net = build_network(config.model, config.seed)
     plan = net.plan(
         batch=config.batch_size,

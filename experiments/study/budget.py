@@ -58,7 +58,6 @@ def scaled_schedule(section: Mapping[str, Any], epochs: float, steps: float) -> 
 
 
 def _resized(content: Mapping[str, Any], config: TrainConfig, size: int, where: str) -> dict[str, Any]:
-
     name = config.model.name
     if name is None or "input_size" not in inspect.signature(MODELS[name]).parameters:
         raise UserError(f"{where}: the budget has a size, but the network {name!r} takes images of one size only")

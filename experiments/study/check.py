@@ -35,7 +35,6 @@ class Built:
 
 def build(section: ModelConfig) -> Built:
     """Build the network of a configuration and note what it is like."""
-
     net = build_network(section, seed=0)
     return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology))
 
@@ -83,7 +82,6 @@ def check_study(study: Study, builder: Callable[[ModelConfig], Built] = build) -
 
 def check_config(config: TrainConfig, built: Built) -> None:
     """UserError where the configuration does not fit its network or its data set's reader."""
-
     size = config.preprocess.size
     if size is not None and (config.preprocess.channels, *size) != built.input_shape:
         raise UserError(
@@ -99,7 +97,6 @@ def check_config(config: TrainConfig, built: Built) -> None:
 
 def check_reader(config: TrainConfig) -> None:
     """UserError for a data set, or an option of its reader, that does not exist."""
-
     section = config.dataset
     if section.name not in READERS:
         raise unknown("data set", section.name, READERS)

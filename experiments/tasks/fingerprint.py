@@ -49,7 +49,6 @@ class Fingerprints:
 
     def _folds_to_come(self, config: TrainConfig, content: str) -> str:
         """The hash that `files` will have for the file of folds once a run has drawn it."""
-
         split = dataclasses.replace(config.split, fold=0)
         settings = [dataclasses.asdict(each) for each in (config.dataset, config.select, split)]
         drawn = hashlib.sha256(json.dumps([settings, code_hash()], sort_keys=True).encode()).hexdigest()
@@ -72,7 +71,6 @@ class Fingerprints:
 
 def sources(config: TrainConfig) -> tuple[Path, ...]:
     """Folders and files that the configuration reads."""
-
     section = config.dataset
     folder = own_folder(section.name, data_root(None, config.data_root))
     if folder is not None:
@@ -168,7 +166,6 @@ def _file_digest(path: str) -> bytes:
 @cache
 def code_hash() -> str:
     """SHA-256 over the sources that train: engine's and cnncore's Python, and what the compiled core was built from."""
-
     digest = hashlib.sha256(cnncore.source_hash().encode())
     for package in (engine, cnncore):
         root = Path(str(package.__file__)).parent

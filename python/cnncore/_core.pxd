@@ -15,6 +15,7 @@ cdef extern from "cnn.h" nogil:
         CNN_MAX_OPERANDS
         CNN_MAX_EXTERNALS
         CNN_MAX_THREADS
+        CNN_MAX_POOL_AREA
         CNN_MAY_STOP
         CNN_READ
         CNN_WRITTEN
@@ -103,6 +104,24 @@ cdef extern from "cnn.h" nogil:
     bint cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
     cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const *operands, cnn_run *run, int threads,
                           c_bool reference)
+
+    ctypedef enum cnn_variant:
+        CNN_VARIANT_USUAL
+        CNN_VARIANT_LANES
+        CNN_VARIANT_SPARSE
+        CNN_VARIANT_PICK
+        CNN_VARIANT_FEW_ROWS
+
+    ctypedef struct cnn_blocking:
+        cnn_variant variant
+        ptrdiff_t lane_channels, lane_vectors, tiles, tile_block, ic_blocks, oc_blocks, oc_block, filter_columns
+
+    cnn_blocking cnn_op_blocking(int op, const cnn_geometry *geometry, ptrdiff_t batch)
+
+    ctypedef struct cnn_register_tile:
+        int rows, columns, width
+
+    const cnn_register_tile *cnn_register_tile_of(const char *isa)
 
     ctypedef enum cnn_space:
         CNN_SPACE_NONE

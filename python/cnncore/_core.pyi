@@ -8,6 +8,7 @@ ABI_VERSION: int
 ALIGNMENT: int
 MAX_EXTERNALS: int
 MAX_THREADS: int
+MAX_POOL_AREA: int
 FILLS: dict[str, int]
 PANEL: int
 SEGMENT_DTYPE: np.dtype[Any]
@@ -30,6 +31,22 @@ class OpResult(NamedTuple):
     loss: float
     gradient_norm: float
     elapsed: float
+
+class Blocking(NamedTuple):
+    variant: str
+    lane_channels: int
+    lane_vectors: int
+    tiles: int
+    tile_block: int
+    ic_blocks: int
+    oc_blocks: int
+    oc_block: int
+    filter_columns: int
+
+class RegisterTile(NamedTuple):
+    rows: int
+    columns: int
+    width: int
 
 OPS: dict[str, OpInfo]
 GEOMETRIES: dict[str, tuple[str, ...]]
@@ -76,6 +93,7 @@ class Program:
 def aligned_zeros(count: int, dtype: DTypeLike = ...) -> NDArray[Any]: ...
 def op_fits(name: str, geometry: Mapping[str, Any]) -> bool: ...
 def op_workspace(name: str, geometry: Mapping[str, Any], batch: int) -> tuple[int, int]: ...
+def op_blocking(name: str, geometry: Mapping[str, Any], batch: int) -> Blocking: ...
 def run_op(
     name: str,
     operands: Mapping[str, NDArray[Any] | None],
@@ -94,6 +112,7 @@ def measure_team() -> int: ...
 def has_openmp() -> bool: ...
 def isa() -> str: ...
 def set_isa(name: str | None) -> None: ...
+def register_tile(name: str) -> RegisterTile: ...
 def available_isas() -> list[str]: ...
 def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
 def philox_draws(counters: NDArray[np.uint32], key: Sequence[int]) -> NDArray[np.uint32]: ...

@@ -15,6 +15,7 @@ cnp.import_array()
 PANEL = CNN_PANEL
 ALIGNMENT = CNN_ALIGNMENT
 MAX_THREADS = CNN_MAX_THREADS
+MAX_POOL_AREA = CNN_MAX_POOL_AREA
 MAX_EXTERNALS = CNN_MAX_EXTERNALS
 ABI_VERSION = CNN_ABI_VERSION
 
@@ -26,6 +27,12 @@ SEGMENT_DTYPE = np.dtype(
 OperandInfo = namedtuple("OperandInfo", ["name", "dtype", "optional", "read", "written", "in_place"])
 OpInfo = namedtuple("OpInfo", ["name", "geometry", "operands", "may_stop"])
 OpResult = namedtuple("OpResult", ["loss", "gradient_norm", "elapsed"])
+Blocking = namedtuple(
+    "Blocking",
+    ["variant", "lane_channels", "lane_vectors", "tiles", "tile_block", "ic_blocks", "oc_blocks", "oc_block",
+     "filter_columns"],
+)
+RegisterTile = namedtuple("RegisterTile", ["rows", "columns", "width"])
 
 STATUS_NAMES = {
     CNN_OUT_OF_MEMORY: "CNN_OUT_OF_MEMORY",
@@ -48,6 +55,14 @@ SPACES = {
     "states": CNN_SPACE_STATES,
     "constants": CNN_SPACE_CONSTANTS,
     "external": CNN_SPACE_EXTERNAL,
+}
+
+VARIANTS = {
+    CNN_VARIANT_USUAL: "usual",
+    CNN_VARIANT_LANES: "lanes",
+    CNN_VARIANT_SPARSE: "sparse",
+    CNN_VARIANT_PICK: "pick",
+    CNN_VARIANT_FEW_ROWS: "few_rows",
 }
 
 FILLS = {
@@ -413,11 +428,26 @@ def op_workspace(str name, dict geometry, ptrdiff_t batch):
     """Bytes that the op works in: (for the op, for each worker)."""
     cdef cnn_geometry shape
     cdef cnn_workspace need
-    _read_shape(&shape, name, geometry)
-    if batch < 1 or not cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), &shape):
-        raise CoreError(<int>CNN_BAD_PROGRAM, -1, f"{name}: ")
+    _read_fitting(&shape, name, geometry, batch)
     need = cnn_op_find(_OP_NUMBERS[name]).workspace(&shape, batch)
     return need.shared, need.scratch
+
+
+def op_blocking(str name, dict geometry, ptrdiff_t batch):
+    """Which variant of the op runs and how it cuts its work: a Blocking, whose fields cnn.h documents (cnn_blocking)."""
+    cdef cnn_geometry shape
+    cdef cnn_blocking found
+    _read_fitting(&shape, name, geometry, batch)
+    found = cnn_op_blocking(_OP_NUMBERS[name], &shape, batch)
+    return Blocking(VARIANTS[<int>found.variant], found.lane_channels, found.lane_vectors, found.tiles,
+                    found.tile_block, found.ic_blocks, found.oc_blocks, found.oc_block, found.filter_columns)
+
+
+cdef int _read_fitting(cnn_geometry *out, str name, dict geometry, ptrdiff_t batch) except -1:
+    _read_shape(out, name, geometry)
+    if batch < 1 or not cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), out):
+        raise CoreError(<int>CNN_BAD_PROGRAM, -1, f"{name}: ")
+    return 0
 
 
 def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint reference=False, threads=None,
@@ -600,6 +630,16 @@ def set_isa(name):
         status = cnn_set_isa(encoded)
     if status != CNN_OK:
         raise ValueError(f"instruction set {name!r}: expected one of {', '.join(available_isas())}")
+
+
+def register_tile(str name):
+    """The RegisterTile of an instruction set, also of one that this CPU lacks: rows and columns of the largest block of a
+    matrix product that stays in registers, and the floats of a vector. ValueError for an unknown name."""
+    encoded = name.encode()
+    cdef const cnn_register_tile *tile = cnn_register_tile_of(encoded)
+    if tile == NULL:
+        raise ValueError(f"unknown instruction set {name!r}")
+    return RegisterTile(tile.rows, tile.columns, tile.width)
 
 
 def available_isas():

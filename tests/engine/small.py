@@ -5,6 +5,10 @@ import numpy as np
 import engine
 from engine.data.dataset import Dataset
 from engine.data.preprocess import Preprocess
+from engine.plan import INFERENCE, TRAINING, Request, make_plan
+
+ISAS = ("avx512", "avx2", "neon", "portable")
+"""The instruction sets that plans are made for: what a test says of modelled times must not rest on the machine's."""
 
 SIDE = 10
 CLASSES = ("top", "bottom", "left")
@@ -42,6 +46,15 @@ def small_layers():
 
 def small_net(seed=0):
     return engine.Sequential(small_layers(), input_shape=(1, SIDE, SIDE), seed=seed)
+
+
+def plan_for(isa, net, batch, training=False):
+    """The plan for an instruction set by name, whether this machine has it or not: of a prediction or an SGD step."""
+    mode, loss, optimizer = (
+        (TRAINING, engine.CrossEntropy(), engine.SGD(lr=0.1)) if training else (INFERENCE, None, None)
+    )
+    request = Request(mode, batch, loss, optimizer=optimizer)
+    return make_plan(net.topology, net.store.slots, net.store.buffer_slots, request, isa)
 
 
 # The same network as a configuration writes it.

@@ -6,11 +6,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "arch/tiles.h"
 #include "arch/turn_avx.h"
 
-#define SIMD_WIDTH 8
-#define SIMD_TILE_ROWS 6
-#define SIMD_TILE_GROUPS 1
+#define SIMD_WIDTH AVX2_WIDTH
+#define SIMD_TILE_ROWS AVX2_TILE_ROWS
+#define SIMD_TILE_GROUPS AVX2_TILE_GROUPS
 #define SIMD_FMA_CHAINS 12
 
 typedef __m256 simd_float;

@@ -5,11 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arch/tiles.h"
 #include "arch/turn_avx.h"
 
-#define SIMD_WIDTH 16
-#define SIMD_TILE_ROWS 14
-#define SIMD_TILE_GROUPS 2
+#define SIMD_WIDTH AVX512_WIDTH
+#define SIMD_TILE_ROWS AVX512_TILE_ROWS
+#define SIMD_TILE_GROUPS AVX512_TILE_GROUPS
 #define SIMD_FMA_CHAINS 16
 
 typedef __m512 simd_float;

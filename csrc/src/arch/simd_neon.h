@@ -5,9 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIMD_WIDTH 4
-#define SIMD_TILE_ROWS 6
-#define SIMD_TILE_GROUPS 1
+#include "arch/tiles.h"
+
+#define SIMD_WIDTH NEON_WIDTH
+#define SIMD_TILE_ROWS NEON_TILE_ROWS
+#define SIMD_TILE_GROUPS NEON_TILE_GROUPS
 #define SIMD_FMA_CHAINS 16
 
 typedef float32x4_t simd_float;

@@ -6,9 +6,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define SIMD_WIDTH 4
-#define SIMD_TILE_ROWS 2
-#define SIMD_TILE_GROUPS 1
+#include "arch/tiles.h"
+
+#define SIMD_WIDTH PORTABLE_WIDTH
+#define SIMD_TILE_ROWS PORTABLE_TILE_ROWS
+#define SIMD_TILE_GROUPS PORTABLE_TILE_GROUPS
 #define SIMD_FMA_CHAINS 8
 
 typedef float simd_float __attribute__((vector_size(16)));

@@ -11,7 +11,7 @@ enum {
     DROPOUT_LANES = DROPOUT_HALF * DROPOUT_CHAINS
 };
 
-/* draws[4*lane + k] is draw k of counter block + lane: Philox4x32-10 as in rng.h. Each 32-bit word of the state has a
+/* draws[4*lane + k] is draw k of counter block + lane: Philox4x32-10 as in rng.c. Each 32-bit word of the state has a
  * 64-bit lane; what stands in the upper half of a lane is never read. Words leave as pairs, low half first in memory. */
 static inline void dropout_draws(uint32_t *restrict draws, uint64_t block, const cnn_dropout_draw *restrict draw)
 {

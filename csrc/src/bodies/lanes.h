@@ -12,27 +12,25 @@
 #include "bodies/vector.h"
 #include "kernels.h"
 
-enum { LANES_CHANNELS = 6, LANES_VECTORS = 2 };
-
 /* Channels [first, first + channels) of `vectors` vectors of pixels: from at[v] in the source to to[v], of which the
  * first left[v] pixels are wanted. */
 static inline __attribute__((always_inline)) void lanes_body(const cnn_lanes *l, const float *const *at,
                                                              float *const *to, const ptrdiff_t *left, ptrdiff_t first,
                                                              const int channels, const int vectors)
 {
-    simd_float sum[LANES_VECTORS][LANES_CHANNELS];
+    simd_float sum[CNN_LANES_VECTORS][CNN_LANES_CHANNELS];
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++)
 #pragma GCC unroll 16
         for (int o = 0; o < channels; o++) sum[v][o] = simd_zero();
 
     const float *weights = l->weights + first;
-    const float *src[LANES_VECTORS];
+    const float *src[CNN_LANES_VECTORS];
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) src[v] = at[v];
     for (ptrdiff_t k = 0; k < l->count; k++, weights += CNN_PANEL) {
         const ptrdiff_t offset = l->offsets[k];
-        simd_float x[LANES_VECTORS];
+        simd_float x[CNN_LANES_VECTORS];
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) x[v] = simd_load(src[v] + offset);
 #pragma GCC unroll 16
@@ -57,7 +55,7 @@ static inline __attribute__((always_inline)) void lanes_body(const cnn_lanes *l,
             simd_store_turned(dst, l->channels, sum[v], channels);
             continue;
         }
-        float lanes[LANES_CHANNELS][SIMD_WIDTH];
+        float lanes[CNN_LANES_CHANNELS][SIMD_WIDTH];
         for (int o = 0; o < channels; o++) simd_store(lanes[o], sum[v][o]);
         for (ptrdiff_t p = 0; p < left[v]; p++)
             for (int o = 0; o < channels; o++) dst[p * l->channels + o] = lanes[o][p];
@@ -83,13 +81,13 @@ static void lanes(const cnn_lanes *l)
 {
     assert(l->channels >= 1 && l->channels <= CNN_PANEL && l->pixels >= 1);
     const ptrdiff_t per_row = (l->pixels + SIMD_WIDTH - 1) / SIMD_WIDTH, count = l->rows * per_row;
-    const ptrdiff_t blocks = (l->channels + LANES_CHANNELS - 1) / LANES_CHANNELS;
+    const ptrdiff_t blocks = (l->channels + CNN_LANES_CHANNELS - 1) / CNN_LANES_CHANNELS;
     const ptrdiff_t each = l->channels / blocks, longer = l->channels % blocks;
-    for (ptrdiff_t next = 0; next < count; next += LANES_VECTORS) {
-        const float *at[LANES_VECTORS];
-        float *to[LANES_VECTORS];
-        ptrdiff_t left[LANES_VECTORS];
-        const ptrdiff_t vectors = count - next < LANES_VECTORS ? count - next : LANES_VECTORS;
+    for (ptrdiff_t next = 0; next < count; next += CNN_LANES_VECTORS) {
+        const float *at[CNN_LANES_VECTORS];
+        float *to[CNN_LANES_VECTORS];
+        ptrdiff_t left[CNN_LANES_VECTORS];
+        const ptrdiff_t vectors = count - next < CNN_LANES_VECTORS ? count - next : CNN_LANES_VECTORS;
         for (ptrdiff_t v = 0; v < vectors; v++) {
             const ptrdiff_t row = (next + v) / per_row, pixel = (next + v) % per_row * SIMD_WIDTH;
             at[v] = l->src + row * l->src_row + pixel;
@@ -98,8 +96,8 @@ static void lanes(const cnn_lanes *l)
         }
         for (ptrdiff_t block = 0, first = 0; block < blocks; block++) {
             const ptrdiff_t channels = each + (block < longer);
-            if (vectors == LANES_VECTORS)
-                lanes_of(l, at, to, left, first, channels, LANES_VECTORS);
+            if (vectors == CNN_LANES_VECTORS)
+                lanes_of(l, at, to, left, first, channels, CNN_LANES_VECTORS);
             else
                 lanes_of(l, at, to, left, first, channels, 1);
             first += channels;

@@ -6,6 +6,7 @@
  * Few output channels leave most of a panel empty. Then pixels take the lanes of the vectors instead (see cnn_lanes), and
  * the rows of the source are copied to planes, one for each channel.
  */
+#include "blocking.h"
 #include "ops/pixels.h"
 
 static inline bool fits(const cnn_conv2d_geometry *g)
@@ -36,6 +37,14 @@ static bool pixels_in_lanes(const cnn_conv2d_geometry *g)
     const double least_gain = 1.15;
     const double filled = (double)g->ow / (double)(cnn_ceil_div(g->ow, LANES) * LANES);
     return filled > least_gain * (double)g->oc / CNN_PANEL;
+}
+
+cnn_blocking cnn_conv2d_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    (void)batch;
+    if (!pixels_in_lanes(&geometry->conv2d)) return (cnn_blocking){.variant = CNN_VARIANT_USUAL};
+    return (cnn_blocking){
+        .variant = CNN_VARIANT_LANES, .lane_channels = CNN_LANES_CHANNELS, .lane_vectors = CNN_LANES_VECTORS};
 }
 
 typedef struct scratch {

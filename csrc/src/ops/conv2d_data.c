@@ -5,6 +5,7 @@
  * Pixel i of a phase with i = s*j + phase reads, for every tap k with (phase + pad - k*dilation) divisible by s, the
  * output pixel j + (phase + pad - k*dilation) / s.
  */
+#include "blocking.h"
 #include "ops/conv2d_sparse.h"
 #include "ops/pixels.h"
 
@@ -62,6 +63,12 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
     const size_t offsets = cnn_align((size_t)(2 * g->kh * g->kw) * sizeof(ptrdiff_t));
     const size_t before = g->pool ? row : 0, source = cnn_align((size_t)rows * row + 2 * before);
     return (scratch){(void *)memory, cnn_at(memory, offsets + before), offsets + source};
+}
+
+cnn_blocking cnn_conv2d_backward_data_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    (void)batch;
+    return (cnn_blocking){.variant = cnn_sparse_data_fits(&geometry->conv2d) ? CNN_VARIANT_SPARSE : CNN_VARIANT_USUAL};
 }
 
 cnn_workspace cnn_conv2d_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)

@@ -5,6 +5,7 @@
  * into its own copy of the gradient, then the copies are added in order. Samples of small maps are joined, so that a
  * tile sums over ENOUGH_PIXELS before it adds to memory.
  */
+#include "blocking.h"
 #include "ops/conv2d_sparse.h"
 #include "ops/parts.h"
 #include "ops/pixels.h"
@@ -105,11 +106,24 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memo
     return s;
 }
 
+static cnn_variant variant_of(const cnn_conv2d_geometry *g)
+{
+    if (cnn_pick_fits(g)) return CNN_VARIANT_PICK;
+    return cnn_sparse_weights_fits(g) ? CNN_VARIANT_SPARSE : CNN_VARIANT_USUAL;
+}
+
+cnn_blocking cnn_conv2d_backward_weights_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    (void)batch;
+    return (cnn_blocking){.variant = variant_of(&geometry->conv2d)};
+}
+
 cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    if (cnn_pick_fits(g)) return cnn_pick_workspace(g, batch);
-    if (cnn_sparse_weights_fits(g)) return cnn_sparse_weights_workspace(g, batch);
+    const cnn_variant variant = variant_of(g);
+    if (variant == CNN_VARIANT_PICK) return cnn_pick_workspace(g, batch);
+    if (variant == CNN_VARIANT_SPARSE) return cnn_sparse_weights_workspace(g, batch);
     /* a smaller batch has fewer parts, never more */
     const cut c = cut_of(g, batch);
     const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
@@ -225,11 +239,12 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     assert(g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 &&
            !g->pool == !call->operands[CNN_conv2d_backward_weights_argmax]);
 
-    if (cnn_pick_fits(g)) {
+    const cnn_variant variant = variant_of(g);
+    if (variant == CNN_VARIANT_PICK) {
         cnn_pick_weights(call, worker);
         return;
     }
-    if (cnn_sparse_weights_fits(g)) {
+    if (variant == CNN_VARIANT_SPARSE) {
         cnn_sparse_weights(call, worker);
         return;
     }

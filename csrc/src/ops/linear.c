@@ -1,4 +1,5 @@
 /* Fully connected layers. Weights stay packed in panels [N/16][K][16] across steps: no call packs them again. */
+#include "blocking.h"
 #include "ops/pixels.h"
 
 static const ptrdiff_t no_offset[1] = {0};
@@ -26,6 +27,14 @@ cnn_workspace cnn_linear_forward_workspace(const cnn_geometry *geometry, ptrdiff
     return (cnn_workspace){0, 3 * (size_t)segments_of(geometry->linear.k) * sizeof(ptrdiff_t)};
 }
 
+static cnn_variant variant_of(ptrdiff_t batch) { return batch <= 2 ? CNN_VARIANT_FEW_ROWS : CNN_VARIANT_USUAL; }
+
+cnn_blocking cnn_linear_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    (void)geometry;
+    return (cnn_blocking){.variant = variant_of(batch)};
+}
+
 /* A batch of one or two is a pass over the weights. Whichever panels a worker reads, the bits are those of a tile. */
 static void forward_few(const cnn_call *call, const cnn_worker *worker)
 {
@@ -50,7 +59,7 @@ void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
                 *bias = call->operands[CNN_linear_forward_bias];
     const cnn_kernels *kernels = worker->kernels;
     assert(g->k >= 1 && g->n >= 1);
-    if (call->batch <= 2) {
+    if (variant_of(call->batch) == CNN_VARIANT_FEW_ROWS) {
         forward_few(call, worker);
         return;
     }

@@ -5,6 +5,7 @@
  * these tiles straight into dst, so that the products never leave the cache.
  */
 #include "ops/winograd.h"
+#include "blocking.h"
 
 /* Tiles of a block: enough that the filters, which every block reads again, come in slower than they are used; few
  * enough that a block's patches and products stay near, and whole register tiles. Many channels need the former more.
@@ -17,11 +18,13 @@ enum { SMALL_FILTERS = 512 << 10, HALVED_TILES = 8 };
 
 static ptrdiff_t largest_block(ptrdiff_t ic) { return ic < MANY_CHANNELS ? LARGEST_BLOCK : BLOCK_OF_MANY; }
 
+static ptrdiff_t usual_block(ptrdiff_t ic) { return ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY; }
+
 static ptrdiff_t blocks_of(ptrdiff_t tiles, ptrdiff_t ic, ptrdiff_t filter_bytes)
 {
     const ptrdiff_t largest = largest_block(ic);
     if (tiles <= largest) return tiles >= HALVED_TILES && filter_bytes <= SMALL_FILTERS ? 2 : 1;
-    const ptrdiff_t blocks = cnn_ceil_div(tiles, ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY);
+    const ptrdiff_t blocks = cnn_ceil_div(tiles, usual_block(ic));
     const bool odd = blocks % 2 == 1 && blocks < ENOUGH_TASKS;
     return odd && cnn_ceil_div(tiles, blocks - 1) <= largest ? blocks - 1 : blocks;
 }
@@ -58,6 +61,20 @@ static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdif
     c.patch = cnn_winograd_stride(c.alpha * c.alpha, c.row);
     c.product = cnn_winograd_stride(c.alpha * c.alpha, WINOGRAD_COLUMNS);
     return c;
+}
+
+cnn_blocking cnn_winograd_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    return (cnn_blocking){.tiles = cnn_winograd_grid_of(g->oh, g->ow, g->tile, batch).count,
+                          .tile_block = usual_block(g->ic)};
+}
+
+cnn_blocking cnn_winograd_backward_data_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    return (cnn_blocking){.tiles = cnn_winograd_grid_of(g->h, g->w, g->tile, batch).count,
+                          .tile_block = usual_block(g->oc)};
 }
 
 typedef struct scratch {

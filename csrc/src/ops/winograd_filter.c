@@ -1,5 +1,12 @@
 /* Filters for Winograd convolution: U = G g G^T of every pair of an output and an input channel. */
+#include "blocking.h"
 #include "ops/winograd.h"
+
+cnn_blocking cnn_winograd_filter_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    (void)geometry, (void)batch;
+    return (cnn_blocking){.filter_columns = WINOGRAD_COLUMNS};
+}
 
 /* Where the panel of transformed filters of `k` rows starts, and its stride from position to position. */
 static float *panel_start(float *dst, ptrdiff_t columns, ptrdiff_t panel, ptrdiff_t k, ptrdiff_t positions,

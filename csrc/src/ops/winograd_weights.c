@@ -7,6 +7,7 @@
  * Blocks are large, because every block transforms its tiles again. Their sums need not stay in the second-level cache:
  * a chunk of tiles is long enough that reading and writing them in between hides behind the products.
  */
+#include "blocking.h"
 #include "ops/parts.h"
 #include "ops/winograd.h"
 
@@ -49,6 +50,16 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
     c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(affordable, wanted), c.grid.count / PART_TILES)));
     return c;
+}
+
+cnn_blocking cnn_winograd_backward_weights_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cut c = cut_of(&geometry->conv2d, batch);
+    return (cnn_blocking){.tiles = c.grid.count,
+                          .tile_block = c.chunk,
+                          .ic_blocks = c.ic_blocks,
+                          .oc_blocks = c.oc_blocks,
+                          .oc_block = c.oc_block};
 }
 
 typedef struct scratch {

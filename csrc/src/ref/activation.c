@@ -1,5 +1,5 @@
 /* Naive twins of ops/activation.c: one worker, one loop, the formula in double. */
-#include "internal.h"
+#include "basics.h"
 
 static ptrdiff_t elements(const cnn_call *call) { return call->batch * call->geometry->elementwise.count; }
 

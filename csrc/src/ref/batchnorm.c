@@ -1,5 +1,5 @@
 /* Naive twins of ops/batchnorm.c: Ioffe & Szegedy 2015, Algorithm 1, and the gradient of section 3. */
-#include "internal.h"
+#include "basics.h"
 
 typedef struct norm {
     double mean, inv_std, weight, bias;

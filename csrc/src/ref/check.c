@@ -1,5 +1,5 @@
 /* Naive twins of ops/check.c: looking for what must stop a program, and the norm of the gradient. */
-#include "internal.h"
+#include "basics.h"
 
 static void stop(const cnn_call *call, cnn_status status, ptrdiff_t detail)
 {

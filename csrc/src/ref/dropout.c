@@ -1,6 +1,5 @@
 /* Naive twin of ops/dropout.c. Element e of the batch takes draw e % 4 of block e / 4 of its layer's stream. */
-#include "internal.h"
-#include "rng.h"
+#include "basics.h"
 
 void cnn_ref_dropout(const cnn_call *call, const cnn_worker *worker)
 {
@@ -16,7 +15,7 @@ void cnn_ref_dropout(const cnn_call *call, const cnn_worker *worker)
         const uint64_t block = (uint64_t)e / 4;
         const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)step, (uint32_t)g->stream};
         uint32_t draws[4];
-        philox4x32(counter, key, draws);
+        cnn_philox4x32(counter, key, draws);
         const float uniform = (float)(draws[e % 4] >> 8) * 0x1p-24f;
         dst[e] = uniform >= g->rate ? src[e] * scale : 0.0f;
     }

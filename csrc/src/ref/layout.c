@@ -1,5 +1,5 @@
 /* Naive twins of ops/layout.c: moving elements, nothing computed. */
-#include "internal.h"
+#include "basics.h"
 
 void cnn_ref_nchw_to_nhwc(const cnn_call *call, const cnn_worker *worker)
 {

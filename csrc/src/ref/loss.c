@@ -3,7 +3,7 @@
  * Cross-entropy of logits z against targets t: sum of t * (logsumexp(z) - z); its gradient is
  * sum(t) * softmax(z) - t. Label smoothing (Szegedy et al. 2016, section 7) replaces t by (1-eps) * t + eps/classes.
  */
-#include "internal.h"
+#include "basics.h"
 
 static void finish(const cnn_call *call, double loss)
 {

@@ -1,5 +1,5 @@
 /* Naive twin of ops/merge.c. */
-#include "internal.h"
+#include "basics.h"
 
 void cnn_ref_add(const cnn_call *call, const cnn_worker *worker)
 {

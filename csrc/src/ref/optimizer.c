@@ -1,5 +1,5 @@
 /* Naive twins of ops/optimizer.c. A segment whose lr_scale is 0 is frozen: neither parameter nor state moves. */
-#include "internal.h"
+#include "basics.h"
 
 /* The learning rate of a segment, rounded to float once. */
 static double rate_of(const cnn_call *call, const cnn_segment *segment)

@@ -2,7 +2,7 @@
 #ifndef CNN_REF_PANELS_H
 #define CNN_REF_PANELS_H
 
-#include "internal.h"
+#include "basics.h"
 
 static inline ptrdiff_t panel_index(ptrdiff_t columns, ptrdiff_t depth, ptrdiff_t group, ptrdiff_t k, ptrdiff_t column)
 {

@@ -1,5 +1,5 @@
 /* Naive twins of ops/pool2d.c. Padding never takes part: a window must hold at least one element of the image. */
-#include "internal.h"
+#include "basics.h"
 
 /* The part of one window that lies inside the image, as taps [first_h, last_h) x [first_w, last_w). */
 typedef struct window {

@@ -1,5 +1,5 @@
 /* Naive twin of ops/sgemm.c: three loops, sums in double. */
-#include "internal.h"
+#include "basics.h"
 
 void cnn_ref_sgemm(bool transpose_a, bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
                    const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c, ptrdiff_t ldc)

@@ -1,5 +1,5 @@
 /* Naive twins of ops/softmax.c: y = exp(x - max) / sum, and its Jacobian product y * (g - sum(g * y)). */
-#include "internal.h"
+#include "basics.h"
 
 void cnn_ref_softmax_forward(const cnn_call *call, const cnn_worker *worker)
 {

@@ -1,9 +1,8 @@
 /* Naive twins of ops/winograd*.c. The transforms are matrix products in double; matrices come from the definition, see
  * csrc/winograd/generate.py. */
-#include "winograd.h"
 #include "ref/panels.h"
 
-enum { MOST = WINOGRAD_MOST };
+enum { MOST = 8 }; /* rows of a matrix: tile + kernel - 1, see the points below */
 
 static const double finite_points[MOST + 1][MOST] = {
     [4] = {0.0, 1.0, -1.0},

@@ -45,7 +45,6 @@ def read_digests(
     forgiven: errors of the reader that are returned, the image then having a digest that no other has; any other is
     raised.
     """
-
     unreadable: dict[int, UserError] = {}
 
     def each(index: int) -> bytes:

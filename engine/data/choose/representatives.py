@@ -39,7 +39,6 @@ def representatives(dataset: RawDataset, size: int, *, use_cache: bool = True) -
     use_cache: keep the small images on disk. UserError for a size above the number of samples, or one that leaves a
     class empty, for a class of more than LARGEST_CLASS samples, and for an image that cannot be decoded.
     """
-
     counts = class_counts(dataset)
     shares = proportional(counts, size, "select.deduplicated")
     for label, (count, share) in enumerate(zip(counts.tolist(), shares.tolist())):

@@ -31,7 +31,6 @@ def list_sets(options: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """Print all that is known of one set."""
-
     root = data_root(options.data_root)
     each = record(options.name)
     print(describe(each))
@@ -40,7 +39,6 @@ def show(options: argparse.Namespace) -> None:
 
 def fetch_set(options: argparse.Namespace) -> None:
     """Download one set."""
-
     each = record(options.name)
     place = fetch(each, data_root(options.data_root), progress=not options.quiet)
     hashed = any(file.sha256 for file in each.files) or any(wanted.hash for wanted in each.downloads)
@@ -50,7 +48,6 @@ def fetch_set(options: argparse.Namespace) -> None:
 
 def verify_set(options: argparse.Namespace) -> None:
     """Print what is on disk; UserError where it is not the set."""
-
     given: dict[str, Any] = {}
     for text in options.options:
         given = merge(given, parse_override(text))

@@ -61,7 +61,6 @@ class Stages:
 
     def augment(self, count: int) -> AugmentConfig:
         """The first `count` random augmentations together."""
-
         return read_mapping(AugmentConfig, dict(self.random[:count]), "--augment")
 
 
@@ -106,7 +105,6 @@ def staged(
     images: uint8 (H, W) or (H, W, 3), whose numbers in their set are `samples`. The last stage is shown for epochs
     0 … epochs-1, which differ where it is random.
     """
-
     titles, columns = ["original"], [list(images)]
     for count, step in enumerate(stages.steps, 1):
         titles.append(title(describe_step(step)))
@@ -137,7 +135,6 @@ def augmented(
     images: Sequence[Image], samples: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int
 ) -> list[Image]:
     """Images as training would see them before they are normalised, each of its own size; mixup wants one size."""
-
     out: list[Any] = []
     first = np.zeros(1, np.int64)
     for image, sample in zip(images, samples):
@@ -158,7 +155,6 @@ def augmented(
 
 def draw(titles: Sequence[str], columns: Sequence[Sequence[Image]]) -> Image:
     """The sheet, uint8 (height, width, 3): a column per title, under every picture its height and width in pixels."""
-
     rows = len(columns[0])
     height = LABEL + rows * (CELL + LABEL + GAP) + GAP
     sheet = np.full((height, len(columns) * (CELL + GAP) + GAP, 3), BACKGROUND, np.uint8)
@@ -176,7 +172,6 @@ def draw(titles: Sequence[str], columns: Sequence[Sequence[Image]]) -> Image:
 
 def fitted(image: Image) -> Image:
     """The image with CELL pixels on its longer side, uint8 (H, W, 3); it shrinks by averages and grows in blocks."""
-
     cv2 = load_cv2()
     scale = CELL / max(image.shape[:2])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
@@ -186,7 +181,6 @@ def fitted(image: Image) -> Image:
 
 def write(sheet: Image, text: str, left: int, baseline: int) -> None:
     """Put a line of small text on the sheet, as much of it as fits over a picture."""
-
     cv2 = load_cv2()
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.38
     while len(text) > 1 and cv2.getTextSize(text, font, scale, 1)[0][0] > CELL:
@@ -196,7 +190,6 @@ def write(sheet: Image, text: str, left: int, baseline: int) -> None:
 
 def encode(sheet: Image) -> bytes:
     """PNG; grey where the sheet has no colour, so that the file is small."""
-
     cv2 = load_cv2()
     grey = bool((sheet == sheet[:, :, :1]).all())
     pixels = sheet[:, :, 0] if grey else np.ascontiguousarray(sheet[:, :, ::-1])

@@ -2,8 +2,9 @@
 
 An estimate is for one core and a whole batch. It is a sum of features of the geometry, each times a rate: the cycles
 that the register tiles of the matrix product need, how many tiles are begun, bytes moved, elements transformed, and one
-for the call itself. `engine.plan.cost.rates` holds the rates by instruction set and kind of work; they were fitted to
-measurements by `python -m experiments.checks.algorithms`, which also prints how good the choices are.
+for the call itself. Which variant of an op runs, and how it cuts its work, is asked of the core. `rates.py` holds the
+rates by instruction set and kind of work; they were fitted to measurements by
+`python -m experiments.checks.algorithms`, which also prints how good the choices are.
 """
 
 from __future__ import annotations
@@ -12,27 +13,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cnncore
+from cnncore import PANEL
+
 from engine.plan.cost import counts
-from engine.plan.cost.rates import RATES, TILES
-from engine.program.code import Instruction, Value
-from engine.program.slots import PANEL
+from engine.plan.cost.rates import RATES
+from engine.program.code import ITEM_BYTES, Instruction, Value
 
 Geometry = Mapping[str, Any]
 Features = tuple[float, ...]
 
 # What a core has to itself: beyond it, weights and filters come in from further away at every use.
 CACHE_BYTES = 1 << 20
-
-# How csrc/src/ops/winograd.c and winograd_weights.c cut their work, as far as it decides what is read how often.
-BLOCK, BLOCK_OF_MANY, MANY_CHANNELS = 18, 42, 128
-CHUNK, CHANNELS = 96, 128
-
-# From how many channels on, and where lists are less work, conv2d_pick.c leaves a gradient to the lists.
-MOST_PICKED, LISTING = 8, 6
-
-
-# When csrc/src/ops/conv2d.c puts pixels in the lanes, and the largest block of channels of bodies/lanes.h.
-LANES, LEAST_GAIN, LANES_CHANNELS = 8, 1.15, 6
+WAY_BYTES = 4096  # addresses that far apart fall into one set of the first cache
 
 
 def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> float:
@@ -49,7 +42,8 @@ def features(instruction: Instruction, values: Sequence[Value], batch: int, isa:
         return _direct(op.removeprefix("conv2d_"), g, batch, isa)
     if op in ("winograd_filter", "winograd_filter_backward"):
         columns, rows = (g["oc"], g["ic"]) if op == "winograd_filter" else (g["ic"], g["oc"])
-        return f"{op}{g['tile']}x{g['kh']}", _filter(_area(g) * rows * _whole(columns), rows)
+        together = cnncore.op_blocking(op, dict(g), batch).filter_columns
+        return f"{op}{g['tile']}x{g['kh']}", _filter(_area(g) * rows * _whole(columns), rows * together)
     if op.startswith("winograd_"):
         return _winograd(op.removeprefix("winograd_"), g, batch, isa)
     if op.startswith("linear_"):
@@ -65,7 +59,7 @@ def _tiles(rows: int, columns: int, isa: str) -> tuple[float, int]:
     A step needs a load per vector of B and per row of A, two a cycle, and an FMA per row and vector, two a cycle; fewer
     than eight FMAs wait for those before. The last panel is computed whole.
     """
-    most_rows, most_columns, width = TILES.get(isa, TILES["portable"])
+    most_rows, most_columns, width = cnncore.register_tile(isa)
     down = math.ceil(rows / most_rows)
     panels = math.ceil(columns / PANEL)
     wide, narrow = divmod(panels, most_columns // PANEL)
@@ -82,12 +76,14 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
     """Cycles, register tiles, bytes of maps, of weights, and of those beyond the cache, and the call."""
     inputs, outputs = g["ic"] // g["groups"], g["oc"] // g["groups"]
     taps = g["kh"] * g["kw"]
-    if direction == "backward_weights" and _picks(g):
+    blocking = cnncore.op_blocking(f"conv2d_{direction}", dict(g), batch)
+    if blocking.variant == "pick":
         return "pick.backward_weights", _pick(g, batch)
-    if g["pool"] and direction != "forward":
-        return _kind("direct", direction, g), _sparse(g, batch)
+    if blocking.variant == "sparse":
+        return f"direct.{direction}.pooled", _sparse(g, batch)
     if direction == "forward":
-        steps, tiles = _lanes(g["ow"], outputs, isa) if _pixels_in_lanes(g) else _tiles(g["ow"], outputs, isa)
+        lanes = blocking.variant == "lanes"
+        steps, tiles = _lanes(g["ow"], outputs, blocking, isa) if lanes else _tiles(g["ow"], outputs, isa)
         runs, depth = batch * g["oh"], taps * inputs
     elif direction == "backward_data":
         steps, tiles = _tiles(math.ceil(g["w"] / g["stride_w"]), inputs, isa)
@@ -97,24 +93,17 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
         runs, depth = batch * g["kh"], g["oh"] * g["ow"]
     maps = 4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"])
     weights = 4 * taps * inputs * g["oc"]
-    return _kind("direct", direction, g), (
+    return f"direct.{direction}", (
         g["groups"] * runs * depth * steps, g["groups"] * runs * tiles, maps, weights, max(0, weights - CACHE_BYTES), 1,
     )  # fmt: skip
 
 
-def _pixels_in_lanes(g: Geometry) -> bool:
-    """Whether csrc/src/ops/conv2d.c has pixels in the lanes of its vectors: few output channels."""
-    if g["groups"] > 1 or g["stride_w"] > 1 or g["oc"] >= PANEL or g["kh"] * g["kw"] == 1:
-        return False
-    return bool(g["ow"] / (math.ceil(g["ow"] / LANES) * LANES) > LEAST_GAIN * g["oc"] / PANEL)
-
-
-def _lanes(pixels: int, channels: int, isa: str) -> tuple[float, int]:
-    """As `_tiles`, for a row of pixels that take the lanes: pairs of vectors times blocks of channels."""
-    width = TILES.get(isa, TILES["portable"])[2]
-    pairs, blocks = math.ceil(pixels / width) / 2, math.ceil(channels / LANES_CHANNELS)
+def _lanes(pixels: int, channels: int, blocking: cnncore.Blocking, isa: str) -> tuple[float, int]:
+    """As `_tiles`, for a row of pixels that take the lanes: groups of vectors times blocks of channels."""
+    vectors, width = blocking.lane_vectors, cnncore.register_tile(isa).width
+    groups, blocks = math.ceil(pixels / width) / vectors, math.ceil(channels / blocking.lane_channels)
     each = channels / blocks
-    return pairs * blocks * max(each * 2, each + 2, 8) / 2, math.ceil(pairs * blocks)
+    return groups * blocks * max(each * vectors, each + vectors, 8) / 2, math.ceil(groups * blocks)
 
 
 def _sparse(g: Geometry, batch: int) -> Features:
@@ -136,14 +125,6 @@ def _sparse(g: Geometry, batch: int) -> Features:
     )
 
 
-def _picks(g: Geometry) -> bool:
-    """Whether csrc/src/ops/conv2d_pick.c computes the gradient by the weights: pooled, and few input channels."""
-    plain = all(g[name] == 1 for name in ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups"))
-    products = g["kh"] * g["kw"] * g["ic"] * math.ceil(g["oc"] / PANEL)
-    lists = g["oc"] * (g["kh"] * math.ceil(g["kw"] * g["ic"] / PANEL) // 2 + LISTING)
-    return bool(g["pool"] and plain and g["ic"] <= MOST_PICKED and products <= lists)
-
-
 def _pick(g: Geometry, batch: int) -> Features:
     """Products of vectors, one for every weight in a window; windows; bytes of maps; the call."""
     windows = batch * (g["oh"] // 2) * (g["ow"] // 2)
@@ -154,20 +135,22 @@ def _pick(g: Geometry, batch: int) -> Features:
 
 def _winograd(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Features]:
     """Cycles of the products, register tiles, elements transformed on either side, moved, filtered; the call."""
+    blocking = cnncore.op_blocking(f"winograd_{direction}", dict(g), batch)
     if direction == "backward_weights":
-        counts = _winograd_weights(g, batch, isa)
+        counts = _winograd_weights(g, blocking, isa)
     elif direction == "backward_data":
-        counts = _winograd_maps(g, g["h"], g["w"], g["oc"], g["ic"], batch, isa)
+        counts = _winograd_maps(g, g["oc"], g["ic"], blocking, isa)
     else:
-        counts = _winograd_maps(g, g["oh"], g["ow"], g["ic"], g["oc"], batch, isa)
-    return _kind(f"winograd{g['tile']}x{g['kh']}", direction, g), counts
+        counts = _winograd_maps(g, g["ic"], g["oc"], blocking, isa)
+    # A gradient that comes through a fused pool has zeros in three of four places.
+    pooled = ".pooled" if g["pool"] and direction != "forward" else ""
+    return f"winograd{g['tile']}x{g['kh']}.{direction}{pooled}", counts
 
 
-def _winograd_maps(g: Geometry, h: int, w: int, inputs: int, outputs: int, batch: int, isa: str) -> Features:
+def _winograd_maps(g: Geometry, inputs: int, outputs: int, blocking: cnncore.Blocking, isa: str) -> Features:
     """A pass from maps to maps: blocks of tiles, each of which reads the whole filter."""
-    area = _area(g)
-    tiles = batch * math.ceil(h / g["tile"]) * math.ceil(w / g["tile"])
-    blocks = math.ceil(tiles / (BLOCK if inputs < MANY_CHANNELS else BLOCK_OF_MANY))
+    area, tiles = _area(g), blocking.tiles
+    blocks = math.ceil(tiles / blocking.tile_block)
     steps, register_tiles = _tiles(math.ceil(tiles / blocks), outputs, isa)
     filters = area * inputs * _whole(outputs)
     return (
@@ -182,15 +165,12 @@ def _winograd_maps(g: Geometry, h: int, w: int, inputs: int, outputs: int, batch
     )
 
 
-def _winograd_weights(g: Geometry, batch: int, isa: str) -> Features:
+def _winograd_weights(g: Geometry, blocking: cnncore.Blocking, isa: str) -> Features:
     """The weight gradient: blocks of channels, whose sums take up chunks of tiles one after the other."""
-    area = _area(g)
-    tiles = batch * math.ceil(g["oh"] / g["tile"]) * math.ceil(g["ow"] / g["tile"])
-    oc_blocks, ic_blocks = math.ceil(g["oc"] / CHANNELS), math.ceil(g["ic"] / CHANNELS)
-    oc_block = math.ceil(math.ceil(g["oc"] / PANEL) / oc_blocks) * PANEL
-    ic_block = math.ceil(g["ic"] / ic_blocks)
-    chunks = math.ceil(tiles / CHUNK)
-    steps, register_tiles = _tiles(ic_block, oc_block, isa)
+    area, tiles = _area(g), blocking.tiles
+    ic_blocks, oc_blocks = blocking.ic_blocks, blocking.oc_blocks
+    chunks = math.ceil(tiles / blocking.tile_block)
+    steps, register_tiles = _tiles(math.ceil(g["ic"] / ic_blocks), blocking.oc_block, isa)
     blocks, sums = oc_blocks * ic_blocks, g["ic"] * _whole(g["oc"])
     return (
         area * blocks * steps * tiles,
@@ -204,16 +184,11 @@ def _winograd_weights(g: Geometry, batch: int, isa: str) -> Features:
     )
 
 
-def _kind(algorithm: str, direction: str, g: Geometry) -> str:
-    """A gradient that comes through a fused pool has zeros in three of four places."""
-    pooled = ".pooled" if g["pool"] and direction != "forward" else ""
-    return f"{algorithm}.{direction}{pooled}"
-
-
-def _filter(elements: int, rows: int) -> Features:
+def _filter(elements: int, position: int) -> Features:
     """Elements, the same where they lie so far apart that all fall into one set of the first cache, those that go
-    further than the second, and the call."""
-    return elements, elements if rows * 2 * PANEL * 4 % 4096 == 0 else 0, max(0, elements - CACHE_BYTES), 1
+    further than the second, and the call. `position` elements lie from one place of a transformed tile to the next."""
+    far = position * ITEM_BYTES["float32"] % WAY_BYTES == 0
+    return elements, elements if far else 0, max(0, elements - CACHE_BYTES), 1
 
 
 def _whole(channels: int) -> int:

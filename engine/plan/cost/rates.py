@@ -8,9 +8,6 @@ was fitted again, alone (FMA peak 91 GFLOP/s); AVX-512's is that of the kernel b
 "neon" and "portable" were not measured: they have AVX2's rates for their own register tiles.
 """
 
-TILES = {"avx512": (14, 32, 16), "avx2": (6, 16, 8), "neon": (6, 16, 4), "portable": (2, 16, 4)}
-"""Instruction set → rows and columns of the largest register tile, and floats of a vector."""
-
 RATES: dict[str, dict[str, tuple[float, ...]]] = {
     "avx512": {
         "direct.forward": (0.2499, 0.0, 0.02789, 0.004488, 0.01057, 0.0),

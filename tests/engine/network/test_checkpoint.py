@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,25 @@ def test_loaded_network_predicts_the_same_bits(saved):
     assert loaded.preprocess == net.preprocess and list(loaded.class_names) == list(CLASSES)
     assert loaded.to_config() == net.to_config()
     assert checkpoint.weights_hash(loaded) == checkpoint.weights_hash(net)
+
+
+def test_a_checkpoint_of_an_earlier_layout_of_the_code_is_read_as_it_was():
+    """last.safetensors of a run of two epochs, written before the engine's files moved into rooms."""
+    path = Path(__file__).parent / "before_the_rooms.safetensors"
+    net = engine.load(path)
+    assert checkpoint.weights_hash(net) == "ed84932c07743bbec54c5f3374dcbe6fdb719f546a28ccfaecc40cf67906497f"
+    assert net.class_names == [str(digit) for digit in range(10)] and net.num_parameters == 1652
+    content = checkpoint.read(path)
+    assert content.training["position"]["epoch"] == 2 and content.training["settings"]["optimizer"]["name"] == "Adam"
+    assert set(content.optimizer) >= {"first_moment.0.weights", "second_moment.7.bias"}
+
+
+def test_loading_draws_no_weights(saved, monkeypatch):
+    def draw(*arguments):
+        raise AssertionError("the stored weights would overwrite these")
+
+    monkeypatch.setattr("engine.network.network.draw", draw)
+    assert checkpoint.weights_hash(engine.load(saved[1])) == checkpoint.weights_hash(saved[0])
 
 
 def test_weights_hash_sees_every_bit():

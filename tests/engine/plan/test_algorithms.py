@@ -20,11 +20,11 @@ from engine.network.checkpoint import weights_hash
 from engine.network.graph import Network, Sequential
 from engine.optim import SGD
 from engine.plan import algorithms, tune
-from engine.plan.cost.estimate import seconds
+from engine.plan.cost.estimate import features, seconds
 from engine.plan.plan import Plan
 from engine.recipe.config import read_config
 from engine.training.trainer import Trainer
-from tests.engine.small import small_dataset
+from tests.engine.small import ISAS, plan_for, small_dataset
 
 NETWORKS = ("lenet", "model1", "model2", "model3", "mnist_cnn", "vgg3", "scene_0", "scene_15", "vgg19", "midas_cnn")
 
@@ -47,14 +47,11 @@ def convolution_ops(plan: Plan) -> list[tuple[str, str]]:
     return [(i.op, i.algorithm) for i in plan.instructions if i.op.startswith(kinds)]
 
 
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "neon", "portable"])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_plans_with_estimates(name: str, isa: str) -> None:
     net = make_model(name)
-    from engine.plan import INFERENCE, TRAINING, Request, make_plan
-
-    for request in (Request(INFERENCE, 1), Request(TRAINING, 64, CrossEntropy(), optimizer=SGD(lr=0.1))):
-        plan = make_plan(net.topology, net.store.slots, net.store.buffer_slots, request, isa)
+    for plan in (plan_for(isa, net, 1), plan_for(isa, net, 64, training=True)):
         assert all(0 < estimate < 1e3 for estimate in plan.estimates)
         for instruction in plan.instructions:
             assert seconds(instruction, plan.code.values, 2 * plan.batch, isa) >= seconds(
@@ -62,9 +59,27 @@ def test_every_network_has_plans_with_estimates(name: str, isa: str) -> None:
             )
 
 
-def test_where_the_model_says_little_can_be_gained_it_stays_direct() -> None:
-    few = Sequential([Conv2D(1, 8, 3)], (1, 28, 28)).plan(1)
-    many = Sequential([Conv2D(64, 64, 3, padding=1)], (64, 32, 32)).plan(16)
+def test_the_model_prices_the_variant_that_the_core_runs() -> None:
+    layers = [Conv2D(3, 8, 3, padding=1), ReLU(), MaxPool2D(2, 2), Conv2D(8, 32, 3, stride=2), ReLU(), MaxPool2D(2, 2)]
+    layers += [Conv2D(32, 32, 3, padding=1), ReLU(), MaxPool2D(2, 2), Conv2D(32, 4, 3, padding=1, groups=2), ReLU()]
+    net = Sequential([*layers, MaxPool2D(2, 2), Flatten(), Linear(4, 3)], (3, 40, 40))
+    plan = net.plan(8, True, algorithm="direct")
+    found = set()
+    for _, direction, each in algorithms.convolutions(plan.code):
+        variant = cnncore.op_blocking(each.op, dict(each.geometry), plan.batch).variant
+        kind, _ = features(each, plan.code.values, plan.batch, "avx2")
+        assert kind == {
+            "pick": f"pick.{direction}",
+            "sparse": f"direct.{direction}.pooled",
+        }.get(variant, f"direct.{direction}")
+        found.add(variant)
+    assert found == {"usual", "lanes", "pick", "sparse"}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_where_the_model_says_little_can_be_gained_it_stays_direct(isa: str) -> None:
+    few = plan_for(isa, Sequential([Conv2D(1, 8, 3)], (1, 28, 28)), 1)
+    many = plan_for(isa, Sequential([Conv2D(64, 64, 3, padding=1)], (64, 32, 32)), 16)
     assert [algorithm for _, algorithm in convolution_ops(few)] == ["direct"]
     assert [algorithm for _, algorithm in convolution_ops(many)] == ["winograd4"]
 

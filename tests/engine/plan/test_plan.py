@@ -28,7 +28,7 @@ from engine.models import MODELS, make_model
 from engine.models.numtadb import lenet
 from engine.network.graph import Graph, Network, Sequential
 from engine.optim import SGD, Adam, AdamW
-from engine.plan import INFERENCE, Request
+from engine.plan import INFERENCE, Request, algorithms
 from engine.plan.cost import counts
 from engine.plan.gradients import RULES
 from engine.plan.layout import assign_slots, flattened_maps
@@ -38,6 +38,7 @@ from engine.plan.table import quantity
 from engine.plan.update import make_segments
 from engine.program.code import ARENA, EXTERNAL, IN_PLACE
 from engine.program.slots import column_scale, pack, unpack
+from tests.engine.small import ISAS, plan_for
 
 
 def ops(plan: Plan) -> list[str]:
@@ -128,7 +129,7 @@ def test_a_flatten_is_free_only_before_linear_layers(layers: list[Layer], free: 
 
 
 def test_convolution_relu_and_pool_become_one_op() -> None:
-    plan = small(Conv2D(3, 4, 3), ReLU(), MaxPool2D(2, 2)).plan(batch=2)
+    plan = small(Conv2D(3, 4, 3), ReLU(), MaxPool2D(2, 2)).plan(batch=2, algorithm="direct")
     (conv,) = [i for i in plan.instructions if i.op == "conv2d_forward"]
     assert (conv.geometry["activation"], conv.geometry["pool"], conv.layer) == (1, 2, "0+1+2")
     assert "argmax" in conv.operands
@@ -343,7 +344,7 @@ def test_choices_name_the_algorithm_of_every_convolution() -> None:
 
 
 def test_a_printed_plan_shows_every_instruction() -> None:
-    plan = lenet().plan(batch=64, training=True, optimizer=SGD(lr=0.1, momentum=0.9))
+    plan = lenet().plan(batch=64, training=True, optimizer=SGD(lr=0.1, momentum=0.9), algorithm="direct")
     text = str(plan)
     assert "the input of layer '12' (the logits)" in text and "batch up to 64" in text
     table = text.split("\n\n")[1].splitlines()
@@ -363,27 +364,33 @@ def together(plan: Plan) -> set[str]:
     return {instruction.op for instruction in plan.instructions if not instruction.alone}
 
 
-def test_a_small_program_is_one_workers() -> None:
-    plan = lenet().plan(batch=1)
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_small_program_is_one_workers(isa: str) -> None:
+    plan = plan_for(isa, lenet(), 1)
     assert not together(plan) and plan.alone == set(range(len(plan.instructions)))
-    assert "direct+relu+maxpool+alone" in str(plan)
+    assert "relu+maxpool+alone" in str(plan)
 
 
-def test_a_large_program_leaves_its_small_instructions_to_one_worker() -> None:
-    plan = make_model("vgg3").plan(batch=1)
-    assert together(plan) >= {"conv2d_forward", "linear_forward"}
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_large_program_leaves_its_small_instructions_to_one_worker(isa: str) -> None:
+    plan = plan_for(isa, make_model("vgg3"), 1)
+    assert any(algorithms.pass_of(op) for op in together(plan)) and "linear_forward" in together(plan)
     alone = [instruction for instruction in plan.instructions if instruction.alone]
     assert "softmax_forward" in {instruction.op for instruction in alone}
     assert [i.geometry["n"] for i in alone if i.op == "linear_forward"] == [10]
-    step = make_model("vgg3").plan(batch=64, training=True, optimizer=SGD(lr=0.1))
-    assert together(step) >= {i.op for i in step.instructions if i.op.startswith("conv2d_")} | {"sgd"}
+    step = plan_for(isa, make_model("vgg3"), 64, training=True)
+    assert together(step) >= {i.op for i in step.instructions if algorithms.pass_of(i.op)} | {"sgd"}
 
 
 def test_a_brief_program_leaves_a_sleeping_team_alone() -> None:
-    assert lenet().plan(batch=1).brief and make_model("mnist_cnn").plan(batch=1).brief
-    assert together(make_model("mnist_cnn").plan(batch=1))
-    assert not make_model("vgg3").plan(batch=8).brief and not lenet().plan(batch=64).brief
-    assert not lenet().plan(batch=1, training=True).brief
+    for isa in ISAS:
+        assert plan_for(isa, lenet(), 1).brief
+        assert not plan_for(isa, make_model("vgg3"), 64).brief
+        assert not plan_for(isa, lenet(), 1, training=True).brief
+    # Brief, but large enough that a team that is awake helps: with the times of one instruction set.
+    plan = plan_for("avx2", make_model("mnist_cnn"), 1)
+    assert plan.brief and together(plan)
+    assert not plan_for("avx2", lenet(), 64).brief
 
 
 def test_external_operands_are_input_targets_and_output() -> None:
