@@ -16,6 +16,7 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.network.transfer import InitializeConfig
 from engine.recipe.pseudo import PseudoLabelConfig
+from engine.recipe.roles import Role, decides, none_if_false
 from engine.schema import merge, parse_override, read_mapping, read_yaml
 from engine.training.schedules import EarlyStopping
 from engine.training.tracking import WandbConfig
@@ -85,7 +86,8 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All keys of a configuration file; only `dataset` and `model` have no default.
+    """All keys of a configuration file; only `dataset` and `model` have no default. Each states its role, which says
+    whether results, resumes and comparisons depend on it (see engine.recipe.roles).
 
     initialize_from: weights of a checkpoint, by names of layers (see engine.network.transfer.initialize).
     pseudo_labels: labels that trained networks give to images without any (see engine.recipe.pseudo.PseudoLabelConfig).
@@ -106,44 +108,44 @@ class TrainConfig:
     checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
     """
 
-    dataset: DatasetConfig
-    model: ModelConfig
-    data_root: str | None = None
-    preprocess: Preprocess = Preprocess()
-    augment: AugmentConfig = AugmentConfig()
-    split: SplitConfig = SplitConfig()
-    initialize_from: InitializeConfig | None = None
-    pseudo_labels: PseudoLabelConfig | None = None
-    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"})
-    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"})
-    loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"})
-    freeze: tuple[Any, ...] | None = None
-    learning_rates: dict[Any, float] | None = None
-    class_weights: Any = None
-    sample_weights: str | None = None
-    max_norm: float | None = None
-    algorithm: str | dict[str, dict[str, str]] = "auto"
-    tune: bool = False
-    batch_size: int = 64
-    drop_last: bool = False
-    select: Selection = Selection()
-    label_noise: LabelNoise | None = None
-    epochs: int = 10
-    early_stopping: EarlyStopping | None = None
-    metric: str | None = None
-    mode: str | None = None
-    train_metrics: bool = False
-    seed: int = 0
-    threads: int = 0
-    out: str | None = None
-    checkpoint_every: int | None = None
-    checkpoint_seconds: float | None = None
-    strict: bool = False
-    cache: bool = True
-    checkpoint_path: str | None = None
-    gt_csv: str | None = None
-    tensorboard: bool = False
-    wandb: WandbConfig | None = None
+    dataset: DatasetConfig = field(metadata=decides(Role.DATA))
+    model: ModelConfig = field(metadata=decides(Role.TRAINING))
+    data_root: str | None = field(default=None, metadata=decides(Role.PLACE))
+    preprocess: Preprocess = field(default=Preprocess(), metadata=decides(Role.DATA))
+    augment: AugmentConfig = field(default=AugmentConfig(), metadata=decides(Role.TRAINING))
+    split: SplitConfig = field(default=SplitConfig(), metadata=decides(Role.DATA))
+    initialize_from: InitializeConfig | None = field(default=None, metadata=decides(Role.TRAINING))
+    pseudo_labels: PseudoLabelConfig | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"}, metadata=decides(Role.TRAINING))
+    schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"}, metadata=decides(Role.TRAINING))
+    loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"}, metadata=decides(Role.TRAINING))
+    freeze: tuple[Any, ...] | None = field(default=None, metadata=decides(Role.TRAINING))
+    learning_rates: dict[Any, float] | None = field(default=None, metadata=decides(Role.TRAINING))
+    class_weights: Any = field(default=None, metadata=decides(Role.TRAINING))
+    sample_weights: str | None = field(default=None, metadata=decides(Role.TRAINING))
+    max_norm: float | None = field(default=None, metadata=decides(Role.TRAINING))
+    algorithm: str | dict[str, dict[str, str]] = field(default="auto", metadata=decides(Role.TRAINING))
+    tune: bool = field(default=False, metadata=decides(Role.TRAINING))
+    batch_size: int = field(default=64, metadata=decides(Role.TRAINING))
+    drop_last: bool = field(default=False, metadata=decides(Role.TRAINING))
+    select: Selection = field(default=Selection(), metadata=decides(Role.DATA))
+    label_noise: LabelNoise | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
+    epochs: int = field(default=10, metadata=decides(Role.LENGTH))
+    early_stopping: EarlyStopping | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True))
+    metric: str | None = field(default=None, metadata=decides(Role.SCORE))
+    mode: str | None = field(default=None, metadata=decides(Role.TRAINING))
+    train_metrics: bool = field(default=False, metadata=decides(Role.RECORD))
+    seed: int = field(default=0, metadata=decides(Role.SEED))
+    threads: int = field(default=0, metadata=decides(Role.PLACE))
+    out: str | None = field(default=None, metadata=decides(Role.PLACE))
+    checkpoint_every: int | None = field(default=None, metadata=decides(Role.PLACE))
+    checkpoint_seconds: float | None = field(default=None, metadata=decides(Role.PLACE))
+    strict: bool = field(default=False, metadata=decides(Role.READING))
+    cache: bool = field(default=True, metadata=decides(Role.READING))
+    checkpoint_path: str | None = field(default=None, metadata=decides(Role.USE, false_is_none=True))
+    gt_csv: str | None = field(default=None, metadata=decides(Role.USE, false_is_none=True))
+    tensorboard: bool = field(default=False, metadata=decides(Role.LOG))
+    wandb: WandbConfig | None = field(default=None, metadata=decides(Role.LOG, false_is_none=True))
 
     def __post_init__(self) -> None:
         checked_seed("configuration", self.seed)
@@ -171,10 +173,6 @@ class TrainConfig:
         return {**dataclasses.asdict(self), **own}
 
 
-# These keys take `false` for "none", as the script of the NumtaDB report has it.
-FALSE_IS_NONE = ("gt_csv", "checkpoint_path", "early_stopping", "label_noise", "pseudo_labels", "wandb")
-
-
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file and the `key=value` overrides on top; UserError names the file and the key of any mistake."""
     given = read_yaml(path)
@@ -185,7 +183,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def read_config(given: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
     """A mapping, as YAML gives it, to a TrainConfig."""
-    given = {key: None if value is False and key in FALSE_IS_NONE else value for key, value in given.items()}
+    may_be_false = none_if_false(TrainConfig)
+    given = {key: None if value is False and key in may_be_false else value for key, value in given.items()}
     dataset = given.get("dataset")
     if isinstance(dataset, str):
         given["dataset"] = {"name": dataset}

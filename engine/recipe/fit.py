@@ -20,6 +20,7 @@ from engine.network.transfer import InitializeConfig, Report, initialize_as
 from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
+from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
 from engine.training.folder import LAST, RESULT
 from engine.training.history import History, Record
@@ -135,6 +136,7 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         learning_rates=config.learning_rates,
         config=config.to_dict(),
     )
+    trainer.free_keys = resumable(TrainConfig)
     trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
     if config.initialize_from is not None:
         initialize_trainer(trainer, config.initialize_from)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,6 @@ from engine.network.checkpoint import Checkpoint
 from engine.network.network import Network
 from engine.schema import read_yaml
 from engine.training.folder import CONFIG, LAST, RUN_FILES
-
-# Settings that do not change what a run computes.
-FREE_SETTINGS = (
-    "epochs",
-    "threads",
-    "out",
-    "data_root",
-    "checkpoint_every",
-    "checkpoint_seconds",
-    "strict",
-    "cache",
-    "tensorboard",
-    "wandb",
-)
 
 
 def holds_run(folder: Path, resume: bool) -> bool:
@@ -97,13 +83,14 @@ def check_same_run(path: Path, last: Checkpoint, net: Network, settings: Mapping
         raise UserError(f"{path}: the run was started with other data")
 
 
-def check_same_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """UserError unless config.yaml in the folder says that the run without a checkpoint had this configuration."""
+def check_same_config(folder: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """UserError unless config.yaml in the folder says that the run without a checkpoint had this configuration. The
+    keys in `free` may differ: they do not change what a run computes."""
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder}: holds files of a run but neither {LAST} nor {CONFIG}; choose another folder")
     stored, now = read_yaml(path), plain(config)
-    _refuse_difference(path, stored, now, [key for key in [*now, *stored] if key not in FREE_SETTINGS])
+    _refuse_difference(path, stored, now, [key for key in [*now, *stored] if key not in free])
 
 
 def _refuse_difference(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -132,7 +132,7 @@ class Run:
                 last = checkpoint.read(self.out / LAST)
                 check_same_run(self.out / LAST, last, trainer.net, self._settings(), self._data_hash)
             else:
-                check_same_config(self.out, trainer.config or self._settings())
+                check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
         trainer.begin_anew()
         # Instruction set and algorithms decide rounding: a resumed run keeps those that it was started with.
         if last is not None:

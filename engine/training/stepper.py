@@ -82,6 +82,7 @@ class Stepper:
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = config
+        self.free_keys: Collection[str] = ()  # keys of `config` in which a run may differ from the one it goes on from
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
         self.steps = 0

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from engine.recipe.config import TrainConfig
+from engine.recipe.roles import untold
 from experiments.records.standing import ReportedRun, State, of_row
 from experiments.report.provenance import Fact
 from experiments.report.summary import RowSummary, StudySummary, summarize
@@ -18,9 +20,7 @@ from experiments.study.schema import FULL
 from experiments.study.study import Row, Study
 
 STATES: tuple[State, ...] = ("finished", "diverged", "failed", "running", "waiting")
-# Settings that differ between machines and say nothing about a row.
-UNTOLD = ("data_root", "threads", "out", "seed", "metric", "checkpoint_path", "gt_csv", "tensorboard", "wandb")
-
+UNTOLD = untold(TrainConfig)
 TOLD_ELSEWHERE = ("Assumption: ", "About the report: ", "Budget ", "Changed for this table: ")  # of a table's notes
 
 
@@ -228,7 +228,7 @@ def _section(
 def distinguishing(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each configuration the settings, as dotted keys, in which not all of them agree."""
     flat = [_flat(config) for config in configs]
-    keys = [key for key in dict.fromkeys(key for each in flat for key in each) if key not in UNTOLD]
+    keys = [key for key in dict.fromkeys(key for each in flat for key in each) if key.split(".")[0] not in UNTOLD]
     differing = [key for key in keys if any(each.get(key) != flat[0].get(key) for each in flat)]
     return [{key: each[key] for key in differing if each.get(key) not in (None, [], {}, ())} for each in flat]
 

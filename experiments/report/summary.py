@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engine.recipe.config import TrainConfig
+from engine.recipe.roles import comparable
+from engine.schema import parse_override
 from engine.training.metrics import direction
 from experiments.records.result import Result
 from experiments.stats import (
@@ -24,7 +27,6 @@ from experiments.study.schema import FIGURES, FULL, PublishedValue
 from experiments.study.study import Budget, Row, Study, base_of, headline
 
 PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside published ones, never judged
-HARMLESS = ("threads", "data_root")  # settings that a user may override without another outcome
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ def _incomparable(study: Study, row: Row) -> str:
         return row.incomparable
     if study.budget.name != FULL:
         return f"budget {study.budget.name}"
-    changed = [each for each in study.overrides if each.split("=")[0] not in HARMLESS]
+    harmless = comparable(TrainConfig)
+    changed = [each for each in study.overrides if next(iter(parse_override(each))) not in harmless]
     return f"with {', '.join(changed)}" if changed else ""
 
 

@@ -9,27 +9,15 @@ from typing import Any
 from engine.models import MODELS
 from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import ModelConfig, TrainConfig
+from engine.recipe.roles import indifferent, shared
 
-# Keys that say where and how fast a run works, or what is done with it later: its result does not depend on them.
-INDIFFERENT_KEYS = (
-    "data_root",
-    "threads",
-    "out",
-    "checkpoint_every",
-    "checkpoint_seconds",
-    "checkpoint_path",
-    "gt_csv",
-    "strict",
-    "cache",
-    "tensorboard",
-    "wandb",
-)
-INDIFFERENT = (*INDIFFERENT_KEYS, "seed")  # the seed is set by the runs of a row
+INDIFFERENT_KEYS = indifferent(TrainConfig)  # the result of a run does not depend on them
 
 
 def identity(config: TrainConfig) -> dict[str, Any]:
     """What the training depends on: equal for two configurations that train the same network in the same way."""
-    content = {key: value for key, value in config.to_dict().items() if key not in INDIFFERENT}
+    left_out = shared(TrainConfig)
+    content = {key: value for key, value in config.to_dict().items() if key not in left_out}
     content["model"] = model_identity(config.model)
     content["optimizer"] = repr(build_optimizer(config.optimizer))
     content["schedule"] = repr(build_schedule(config.schedule))

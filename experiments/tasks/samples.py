@@ -11,18 +11,12 @@ from engine.data.dataset import Dataset, RawDataset
 from engine.data.location import data_root
 from engine.data.readers import read_dataset
 from engine.recipe.config import TrainConfig
+from engine.recipe.roles import of_samples
 from engine.recipe.samples import load_data
 from experiments.tasks.keys import digest
 
 Parts = tuple["Dataset", "Dataset | None", "Dataset | None"]
 
-# Keys of a configuration that play no part in what its samples are. A key that is not here counts as one that does.
-NOT_OF_THE_DATA = (
-    *("model", "initialize_from", "optimizer", "schedule", "loss", "freeze", "learning_rates", "max_norm"),
-    *("class_weights", "sample_weights", "algorithm", "tune", "augment", "batch_size", "drop_last"),
-    *("epochs", "early_stopping", "metric", "mode", "train_metrics", "seed", "threads", "out"),
-    *("checkpoint_every", "checkpoint_seconds", "checkpoint_path", "gt_csv", "tensorboard", "wandb"),
-)
 SETS_READ = 2  # a training and a test part
 
 
@@ -41,8 +35,8 @@ class DataCache:
     def load(self, config: TrainConfig) -> Parts:
         """Training, validation and test samples of the configuration."""
         root = data_root(None, config.data_root)
-        sections = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_THE_DATA}
-        key = digest([str(root), sections])
+        content = config.to_dict()
+        key = digest([str(root), {name: content[name] for name in of_samples(TrainConfig)}])
         if key not in self._kept:
             data = load_data(config, root, read=self.read)
             self._kept = dict([*self._kept.items(), (key, data)][-self.size :])

@@ -112,6 +112,22 @@ def test_a_run_is_not_overwritten(place, monkeypatch, capsys):
     assert status == 0 and "epoch 3/3" in out and "epoch 2/3" not in out
 
 
+def test_what_changes_no_result_may_change_where_a_run_begins_again(place, monkeypatch, capsys):
+    """A run that was cut off before its first checkpoint has its configuration alone to be known by."""
+    call(monkeypatch, capsys, "small.yaml")
+    out = place / "runs" / "small"
+    weights = (out / "best.safetensors").read_bytes()
+    (out / "last.safetensors").unlink()
+    for other in ("batch_size=8", "train_metrics=true", "metric=val_loss", "seed=1", "label_noise.rate=0.1"):
+        status, _, err = call(monkeypatch, capsys, "small.yaml", other, "--resume")
+        assert status == 2 and re.search(rf"the run was started with {re.split('[.=]', other)[0]} = .*, now it is", err)
+    free = ["checkpoint_path=b.safetensors", "gt_csv=truth.csv", "cache=false", "strict=true", "threads=1", "out=other"]
+    free += ["data_root=other", "checkpoint_every=99", "checkpoint_seconds=9"]
+    status, shown, _ = call(monkeypatch, capsys, "small.yaml", *free, "--out", out, "--resume")
+    assert status == 0 and "epoch 1/2" in shown and (out / "best.safetensors").read_bytes() == weights
+    assert yaml.safe_load((out / "config.yaml").read_text())["gt_csv"] == "truth.csv"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -24,8 +24,8 @@ from experiments.running import runner
 from experiments.running.execute import Job
 from experiments.running.executors import usable_cores
 from experiments.study.read import parse_study
-from tests.experiments.test_executors import comparable
-from tests.experiments.test_runner import STUDY, Listener
+from tests.experiments.running.test_executors import comparable
+from tests.experiments.running.test_runner import STUDY, Listener
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find processes in")

@@ -81,6 +81,14 @@ def test_settings_that_set_rows_apart(study):
     assert distinguishing([{"a": 1}, {"a": 1}]) == [{}, {}]
 
 
+def test_settings_of_a_machine_are_not_told(study):
+    logged = [{"wandb": {"project": name}, "cache": name == "a", "checkpoint_every": len(name)} for name in ("a", "bb")]
+    assert distinguishing(logged) == [{}, {}]
+    told = build_document(study, []).sections[0].configuration
+    assert "\nbatch_size: 16\n" in told
+    assert not any(f"\n{key}:" in told for key in ("cache", "strict", "checkpoint_every", "threads", "seed", "metric"))
+
+
 def test_durations():
     assert [duration(each) for each in (4.21, 60, 725, 12_000)] == ["4.2 s", "1 min 0 s", "12 min 5 s", "3 h 20 min"]
 

@@ -13,7 +13,8 @@ from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainC
 from engine.recipe.samples import load_data
 from experiments.tasks import fingerprint
 from experiments.tasks.fingerprint import Fingerprints
-from experiments.tasks.keys import INDIFFERENT_KEYS, Run
+from experiments.tasks.keys import INDIFFERENT_KEYS, KEY_VERSION, Run
+from experiments.tasks.samples import DataCache
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), epochs=2)
 RUN = Run("raw", 0, CONFIG)
@@ -40,8 +41,24 @@ def test_the_key_follows_what_the_result_depends_on():
     assert RUN.key != dataclasses.replace(RUN, score_epoch="last").key
 
 
-def test_indifferent_keys_are_keys_of_a_configuration():
-    assert set(INDIFFERENT_KEYS) <= {each.name for each in dataclasses.fields(TrainConfig)}
+def test_the_keys_that_a_result_does_not_depend_on_stay_as_stored_results_have_them():
+    """A key more or less gives every stored result another identity, so that all of them are trained again."""
+    assert KEY_VERSION == 2
+    first = ("data_root", "threads", "out", "checkpoint_every", "checkpoint_seconds")
+    assert (*first, "checkpoint_path", "gt_csv", "strict", "cache", "tensorboard", "wandb") == INDIFFERENT_KEYS
+
+
+def test_samples_are_shared_by_runs_that_ask_for_the_same(monkeypatch):
+    loaded = []
+    monkeypatch.setattr("experiments.tasks.samples.load_data", lambda config, root, read: loaded.append(config) or (0,))
+    cache = DataCache(size=9)
+    for same in ({}, {"seed": 3, "threads": 2, "epochs": 9, "batch_size": 8, "gt_csv": "truth.csv"}):
+        cache.load(dataclasses.replace(CONFIG, **same))
+    assert len(loaded) == 1
+    others = [{"strict": True}, {"split": SplitConfig(seed=1)}, {"dataset": DatasetConfig("digits5k", subset=9)}]
+    for other in others:
+        cache.load(dataclasses.replace(CONFIG, **other))
+    assert len(loaded) == 1 + len(others)
 
 
 def test_the_instruction_set_is_part_of_the_key():
