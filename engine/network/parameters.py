@@ -63,6 +63,16 @@ class ParameterStore:
         write(self.buffer_slots, self.buffers, mapping, "buffer", strict=strict)
         self.version += 1
 
+    def first_nonfinite(self) -> str | None:
+        """Key of the first parameter or running statistic that holds NaN or infinity."""
+        for slots, data in ((self.slots, self.data), (self.buffer_slots, self.buffers)):
+            if np.isfinite(data).all():
+                continue
+            for key, array in read(slots, data).items():
+                if not np.isfinite(array).all():
+                    return key
+        return None
+
     def key_at(self, element: int) -> str:
         """The parameter that owns this element of the flat arrays (its gap belongs to it)."""
         return next(key for key, slot in reversed(self.slots.items()) if slot.offset <= element)
@@ -91,10 +101,14 @@ def write(slots: Mapping[str, Slot], data: Array, mapping: Mapping[str, Any], wh
 
 
 def checked_array(key: str, slot: Slot, value: Any) -> Array:
-    """`value` as float32 in the slot's public shape; UserError where shape or type do not fit."""
+    """`value` as float32 in the slot's public shape; UserError where shape, type or size do not fit."""
     array = np.asarray(value)
     if array.shape != slot.spec.shape:
         raise UserError(f"{key} has shape {array.shape}, but the network expects {slot.spec.shape}")
     if array.dtype.kind not in "fiu":
         raise UserError(f"{key} has dtype {array.dtype}, but real numbers are expected")
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        packed = array.astype(np.float32)
+    if array.dtype != np.float32 and not np.array_equal(np.isfinite(packed), np.isfinite(array)):
+        raise UserError(f"{key} holds numbers that are infinite as float32, the only type that is computed in")
+    return packed

@@ -184,6 +184,7 @@ class Run:
                 now = time.perf_counter()
                 position.seconds += now - started
                 started = now
+                self._check_weights()
                 self._write_last()
         position.seconds += time.perf_counter() - started
         return self._end_epoch()
@@ -207,6 +208,7 @@ class Run:
 
     def _end_epoch(self) -> Record:
         position = self.position
+        self._check_weights()
         record: Record = {
             "epoch": position.epoch + 1,
             "step": self.trainer.steps,
@@ -235,6 +237,14 @@ class Run:
         if self.log:
             self.log.append(record)
         return record
+
+    def _check_weights(self) -> None:
+        """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
+        store = self.trainer.net.store
+        key = store.first_nonfinite()
+        if key is not None:
+            slot = store.slots.get(key) or store.buffer_slots[key]
+            raise DivergedError(self.trainer.steps - 1, slot.layer, f"updated {key}")
 
     def _next_epoch(self) -> None:
         position = self.position
