@@ -111,7 +111,7 @@ class TrainingSession:
             explained = self.programs.explain(error, current, (x, y, None), seed=seed, step=step)
             store.buffers[:] = self._saved_buffers
             raise explained from None
-        store.version += 1
+        store.count_step()
         return loss
 
     def state(self) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
-from engine.training.checks import check_data, check_last_batch, measured_names, watched_per_class
+from engine.training.checks import check_data, check_last_batch, measured_names, warn_of_statistics, watched_per_class
 from engine.training.folder import BEST, CONFIG, LAST, RESULT
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
@@ -98,6 +98,7 @@ class Run:
             try:
                 self._begin(resume)
                 self._train(callbacks)
+                warn_of_statistics(self.trainer)
             finally:
                 if self.log:
                     self.log.close()
@@ -326,7 +327,9 @@ class Run:
         assert trainer.session is not None
         self.position = Position(**last.training["position"])
         self.history = History(**self.position.history)
+        fresh = trainer.net.store.fresh  # of the network that the run began with
         restore(trainer.net, last)
+        trainer.net.store.fresh = {key: since - self.position.step for key, since in fresh.items()}
         trainer.initialized = last.training.get("initialized")
         trainer.session.load_state(last.optimizer)
         trainer.schedule.load_state(self.position.schedule)
