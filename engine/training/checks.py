@@ -50,7 +50,7 @@ def check_last_batch(stepper: Stepper, loader: Loader) -> None:
         )
 
 
-STALE_SHARE = 0.1
+STALE_SHARE = 1 / 3  # of first values in a running statistic: validation is then far from what was trained
 
 
 def warn_of_statistics(stepper: Stepper) -> None:
