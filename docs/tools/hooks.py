@@ -36,7 +36,9 @@ HEADINGS = {
     "engine.errors": "Errors",
 }
 OUTSIDE = re.compile(r"\[(?P<text>[^\]]+)\]\(\.\./(?P<path>[^)]+)\)")
-LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"'](?:https?:)?//|<link\b[^>]*\bhref=[\"'](?:https?:)?//")
+LOADED = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"'](?:https?:)?//|<link\b[^>]*\bhref=[\"'](?:https?:)?//"
+)
 
 
 def public_names() -> dict[str, list[tuple[str, str]]]:
@@ -62,7 +64,9 @@ def api() -> str:
 
 def inside(markdown: str) -> str:
     """The page without links to files outside docs/."""
-    return OUTSIDE.sub(lambda link: link["text"] if "`" in link["text"] else f"{link['text']} (`{link['path']}`)", markdown)
+    return OUTSIDE.sub(
+        lambda link: link["text"] if "`" in link["text"] else f"{link['text']} (`{link['path']}`)", markdown
+    )
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

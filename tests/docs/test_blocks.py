@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ NOT_RUN = {
     ("index.md", "python -m experiments.ablation"),
     ("study.md", "from dask_jobqueue import SLURMCluster"),
     ("study.md", "from dask_kubernetes.operator import KubeCluster"),
-    ("training.md", "python -m engine.data fetch cifar10         # where the publisher lets a program do so; goes on after a break"),
+    (
+        "training.md",
+        "python -m engine.data fetch cifar10         # where its publisher allows; goes on after a break",
+    ),
     ("adding.md", "make -C csrc test asan ubsan"),
     ("adding.md", "make -C csrc test asan"),
     ("promises.md", "python -m experiments.checks.determinism_cost"),
@@ -159,3 +163,12 @@ def test_no_block_hides_from_the_tests(page: Path) -> None:
 def test_digits_may_move_and_words_may_not() -> None:
     assert without_digits("a 1.5 k  3\n") == without_digits("a  17 k  0.25\n")
     assert without_digits("a 1 k") != without_digits("b 1 k")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    text = outside_of_fences(page)
+    named = re.findall(r"`((?:csrc|docs|engine|experiments|python|tests)/[\w./*-]*)`", text)
+    missing = [path for path in named if "NAME" not in path and not list(ROOT.glob(path.removesuffix("/")))]
+    missing += [path for path in re.findall(r"\]\(([\w./-]+)", text) if not (page.parent / path).exists()]
+    assert missing == []
