@@ -73,8 +73,11 @@ def _is_number(value: object) -> bool:
 
 def _resized(model: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
     name = model.get("name")
-    factory = MODELS.get(name) if isinstance(name, str) else None
-    if factory is None or "input_size" not in inspect.signature(factory).parameters:
+    if (
+        not isinstance(name, str)
+        or name not in MODELS
+        or "input_size" not in inspect.signature(MODELS[name]).parameters
+    ):
         raise UserError(f"{where}: the budget has a size, but the network {name!r} takes images of one size only")
     size = max(size, LEAST_SIZE.get(name, 1))
     return {"preprocess": {"size": [size, size]}, "model": {"arguments": {"input_size": size}}}

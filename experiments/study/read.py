@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,9 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     same = _checked_repeats(rows, configs, where)
     overrides = tuple(overrides)
     if limits or overrides:
-        on_top = reduce(merge, map(parse_override, overrides), {})
+        on_top: dict[str, Any] = {}
+        for override in overrides:
+            on_top = merge(on_top, parse_override(override))
         configs = {each.name: _config(each, given, where, limits, on_top) for each in everything}
     configs = {name: configs[same.get(name, name)] for name in configs}
     needs = {each.name: _needs(each, configs[each.name]) for each in everything}
