@@ -31,7 +31,8 @@ from experiments.running.progress import progress_for
 from experiments.running.runner import run_graph
 from experiments.running.search import Trial, run_search
 from experiments.study.check import check_studies, describe
-from experiments.study.read import load_study, select, study_names
+from experiments.study.packaged import study_names
+from experiments.study.read import load_study, select
 from experiments.study.study import Study
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import Graph

@@ -1,36 +1,40 @@
-"""What these commands share: their options, a training that is resumed, and figures over seeds."""
+"""What these commands share: their options, a study that is trained whole, and figures over seeds."""
 
 from __future__ import annotations
 
 import argparse
-import re
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import cnncore
 
 from engine.cli import run
-from engine.data.dataset import Dataset
-from engine.data.location import data_root
 from engine.errors import UserError
-from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.crossval import parse_seeds
-from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
-from engine.recipe.samples import load_data
-from engine.training.history import History
+from experiments.records.planned import planned_graph
+from experiments.records.result import Result
+from experiments.records.store import Store
+from experiments.running.progress import progress_for
+from experiments.running.runner import run_graph
 from experiments.stats import Estimate, Interval, estimate, paired_interval
+from experiments.study.check import check_study
+from experiments.study.read import load_study, select
+from experiments.study.study import Row, Stage, Study
+from experiments.tasks.graph import Graph
+from experiments.tasks.keys import Run
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-
-Parts = tuple["Dataset", "Dataset | None", "Dataset | None"]
+Entry = TypeVar("Entry", Row, Stage)
 
 
 @dataclass(frozen=True)
 class Options:
-    """seeds; epochs of the (last) training, or None for those of the published one; settings: KEY=VALUE on top."""
+    """seeds: none for those of the study; epochs: of the (last) training, or None for those that are stated; settings:
+    KEY=VALUE on top."""
 
     seeds: tuple[int, ...]
     epochs: int | None
@@ -39,42 +43,11 @@ class Options:
     settings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A run that has ended: its epochs, and what result.json says of it (best value, test_…)."""
-
-    history: History
-    result: dict[str, Any]
-
-    @property
-    def seconds(self) -> float:
-        """In training steps, summed over the epochs; evaluation is not counted."""
-        return sum(self.history["seconds"])
-
-
-class Count:
-    """One line per ended run on standard error: which of how many, and how it went."""
-
-    def __init__(self, runs: int):
-        self.runs = runs
-        self.done = 0
-
-    def __call__(self, label: str, what: str, seconds: float) -> None:
-        self.done += 1
-        print(f"[{self.done}/{self.runs}] {label}: {what}, {seconds:.0f} s", file=sys.stderr, flush=True)
-
-
-def main(
-    name: str,
-    description: str,
-    seeds: Sequence[int],
-    check: Callable[[Options], int],
-    arguments: Sequence[str] | None = None,
-) -> int:
+def main(name: str, description: str, check: Callable[[Options], int], arguments: Sequence[str] | None = None) -> int:
     """The command `experiments.methods.NAME`: read its options and call `check`, which gives the exit status."""
     parser = argparse.ArgumentParser(prog=f"python -m experiments.methods.{name}", description=description)
     parser.add_argument("settings", metavar="KEY=VALUE", nargs="*", help="settings on top of every configuration")
-    parser.add_argument("--seeds", metavar="S,S,…", help=f"instead of {','.join(map(str, seeds))}")
+    parser.add_argument("--seeds", metavar="S,S,…", help="instead of the study's")
     parser.add_argument("--epochs", type=int, metavar="N", help="fewer or more than stated, for a trial")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: CNN_DATA)")
     parser.add_argument("--out", type=Path, default=Path("runs") / name, metavar="DIR", help="where runs are kept")
@@ -83,36 +56,81 @@ def main(
     def checked() -> int:
         if given.epochs is not None and given.epochs < 1:
             raise UserError(f"--epochs must be 1 or more, got {given.epochs}")
-        chosen = parse_seeds(given.seeds) if given.seeds else tuple(seeds)
+        chosen = parse_seeds(given.seeds) if given.seeds else ()
         return check(Options(chosen, given.epochs, given.out, given.data_root, tuple(given.settings)))
 
     return run(checked)
 
 
-def configuration(name: str, options: Options, *settings: str) -> TrainConfig:
-    """The configuration `experiments/configs/NAME.yaml` with these settings, then the options', on top."""
-    epochs = [] if options.epochs is None else [f"epochs={options.epochs}"]
-    path = CONFIGS / f"{name}.yaml"
-    config = load_config(path, [*settings, *epochs, *options.settings])
-    checked_trainer(config, options.out, f"{path}: ")  # a mistake shows before data are read
-    return config
+# ---- studies ----
 
 
-def load(config: TrainConfig, options: Options) -> Parts:
-    """Training, validation and test samples."""
-    return load_data(config, data_root(options.data_root, config.data_root))
+@dataclass(frozen=True)
+class Trained:
+    """A study of which every run has finished."""
+
+    study: Study
+    store: Store
+    graph: Graph
+    results: tuple[Result, ...]
+
+    def of(self, row: str) -> list[Result]:
+        """The results of a row, in the order of the seeds."""
+        return [each for each in self.results if each.row == row]
+
+    def values(self, row: str, metric: str) -> list[float]:
+        """A metric of a row's runs, at the epoch that counts."""
+        return [each.metrics[metric] for each in self.of(row)]
+
+    def result(self, run: Run) -> Result:
+        """The result of a run of the graph, a stage's too."""
+        found = self.store.result(run)
+        assert found is not None
+        return found
+
+    @cached_property
+    def cost(self) -> str:
+        """How many runs there were, how long their training took, and on what."""
+        seconds = sum(self.result(task.run).seconds for task in self.graph.tasks)
+        return f"training of all {len(self.graph.tasks)} runs: {seconds / 60:.1f} minutes; {environment()}"
 
 
-def train(config: TrainConfig, parts: Parts, out: Path) -> Trained:
-    """Train in this folder, or go on there, and measure the test part; a run that has ended is only read."""
-    trainer = make_trainer(config, out)
-    trainer.progress = "none"
-    return Trained(*fit_and_test(config, trainer, *parts, resume=True))
+def load(name: str, options: Options) -> Study:
+    """The study of this name with the options' seeds and settings."""
+    root = [] if options.data_root is None else [f"data_root={json.dumps(str(options.data_root))}"]
+    return select(load_study(name, [*root, *options.settings]), seeds=options.seeds)
 
 
-def slug(name: str) -> str:
-    """A row's name as that of a folder."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+def with_epochs(study: Study, epochs: Mapping[str, int]) -> Study:
+    """The study with so many epochs of the rows and stages named."""
+
+    def changed(entry: Entry) -> Entry:
+        config = replace(entry.config, epochs=epochs.get(entry.name, entry.config.epochs))
+        return replace(entry, config=config)
+
+    return replace(study, rows=tuple(map(changed, study.rows)), stages=tuple(map(changed, study.stages)))
+
+
+def train(study: Study, out: Path) -> Trained:
+    """Train what is missing under `out`; UserError for the first run that cannot begin, fails or diverges."""
+    check_study(study)
+    store = Store(out)
+    graph = planned_graph(study, store)
+    with closing(progress_for([task.run for task in graph.tasks], study.metric)) as progress:
+        results = run_graph(graph, store, progress, fail_fast=True)
+    for task in graph.tasks:
+        ended = store.result(task.run)
+        if ended is not None and ended.status != "finished":
+            raise UserError(f"{task.run.label}: {ended.status}: {ended.error}")
+    return Trained(study, store, graph, tuple(results))
+
+
+def published(study: Study, row: str, metric: str) -> float:
+    """The published value of a row that has one."""
+    return next(each for each in study.rows if each.name == row).published[metric].value
+
+
+# ---- figures ----
 
 
 def mean(values: Sequence[float]) -> Estimate:

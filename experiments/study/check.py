@@ -19,7 +19,8 @@ from engine.layers.patterns import checked_patterns, layers_with_parameters, sel
 from engine.recipe.build import build_network
 from engine.recipe.config import ModelConfig, TrainConfig
 from engine.schema import read_arguments
-from experiments.study.read import load_study, study_names
+from experiments.study.packaged import study_names
+from experiments.study.read import load_study
 from experiments.study.study import Study
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -22,14 +21,13 @@ from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge, parse_override, read_mapping
 from experiments.study.budget import scaling
+from experiments.study.cited import with_cited
 from experiments.study.factors import crossed_rows
 from experiments.study.identity import difference, identity
 from experiments.study.needs import checked_order, references, with_all_needed
+from experiments.study.packaged import study_text
 from experiments.study.schema import FULL, BudgetFile, RowFile, StageFile, StudyFile, check_metric, read_published
 from experiments.study.search import check_search
-
-if TYPE_CHECKING:  # the module's place differs between Python 3.10 and later
-    from importlib.resources.abc import Traversable
 from experiments.study.study import Budget, Row, Stage, Study
 
 
@@ -74,7 +72,11 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         rows=tuple(_row(each, given, configs[each.name], needs[each.name], where) for each in rows),
         metrics=given.metrics,
         score_epoch=given.score_epoch,
-        stages=tuple(Stage(each.name, configs[each.name], needs[each.name]) for each in given.stages),
+        split_per_seed=given.split_per_seed,
+        stages=tuple(
+            Stage(each.name, configs[each.name], needs[each.name], each.score_epoch, each.seed_offset)
+            for each in given.stages
+        ),
         published=given.published,
         assumptions=given.assumptions,
         footnotes=tuple(text for name, text in given.footnotes.items() if name not in used),
@@ -181,16 +183,18 @@ def _needs(given: RowFile | StageFile, config: TrainConfig) -> tuple[str, ...]:
 
 
 def _row(given: RowFile, study: StudyFile, config: TrainConfig, needs: tuple[str, ...], where: str) -> Row:
+    place = f"{where}, row {given.name!r}"
     return Row(
         name=given.name,
         config=config,
         group=given.group,
-        published=read_published(given.published, study.published.columns, f"{where}, row {given.name!r}"),
+        published=read_published(with_cited(given.published, place), study.published.columns, place),
         same_as=given.same_as,
         footnotes=tuple(study.footnotes[name] for name in given.footnotes),
         incomparable=given.incomparable,
         base=given.base,
         needs=needs,
+        score_epoch=given.score_epoch,
     )
 
 
@@ -206,16 +210,6 @@ def _refuse_seeds(where: str, seeds: Sequence[int]) -> None:
         raise UserError(f"{where}: a seed must not be negative, got {min(seeds)}")
 
 
-def _studies() -> Traversable:
-    return files("experiments") / "studies"
-
-
-def study_names() -> tuple[str, ...]:
-    """The names of the studies that come with the package."""
-    suffix = ".yaml"
-    return tuple(sorted(each.name[: -len(suffix)] for each in _studies().iterdir() if each.name.endswith(suffix)))
-
-
 def load_study(name: str, overrides: Iterable[str] = (), budget: str = FULL) -> Study:
     """Load a study that comes with the package, by name, or one of the user's own from a YAML file."""
     if name.endswith((".yaml", ".yml")):
@@ -223,9 +217,7 @@ def load_study(name: str, overrides: Iterable[str] = (), budget: str = FULL) -> 
             return parse_study(Path(name).read_text("utf-8"), name, overrides, budget)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: cannot be read ({error})") from None
-    if name not in study_names():
-        raise unknown("study", name, study_names())
-    return parse_study((_studies() / f"{name}.yaml").read_text("utf-8"), f"study {name}", overrides, budget)
+    return parse_study(study_text(name), f"study {name}", overrides, budget)
 
 
 def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
@@ -252,7 +244,7 @@ def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) ->
         rows=tuple(row if row.same_as in names else dataclasses.replace(row, same_as=None) for row in chosen),
         stages=(
             *(stage for stage in study.stages if stage.name in needed),
-            *(Stage(row.name, row.config, row.needs) for row in unseen),
+            *(Stage(row.name, row.config, row.needs, row.score_epoch) for row in unseen),
         ),
         seeds=seeds,
     )

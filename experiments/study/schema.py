@@ -28,10 +28,14 @@ class PublishedSource:
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A published value of a row; `note` says what differs where it is not the row's own configuration."""
+    """A published value of a row; `note` says what differs where it is not the row's own configuration.
+
+    by_epoch: the values after every epoch, where the source has them; the last one is the value.
+    """
 
     value: float
     note: str = ""
+    by_epoch: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ class RowFile:
 
     changes       merged into the study's base; with same_as they may be left out
     group         the table of the report where it stands
-    published     published values by column: a number, or {value, note}
+    published     published values by column: a number, or {value, note}; a list has the values after every epoch; and
+                  {as_in: "STUDY: ROW"} stands for what another study states (see experiments.study.cited)
     same_as       the row that trains this very configuration
     base          the row of its group that the others are compared with
     needs         rows and stages that must have ended first, besides those whose checkpoints it names (run:NAME)
     footnotes     names of the study's footnotes
     incomparable  why its published values cannot be compared with ours (empty: they can)
+    score_epoch   instead of the study's
     """
 
     name: str
@@ -57,15 +63,26 @@ class RowFile:
     needs: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
     incomparable: str = ""
+    score_epoch: ScoreEpoch | None = None
 
 
 @dataclass(frozen=True)
 class StageFile:
-    """A training that is no row, such as a pretraining: `changes` is merged into the study's base."""
+    """A training that is no row, such as a pretraining: `changes` is merged into the study's base.
+
+    score_epoch   instead of the study's
+    seed_offset   added to the seed of each of its runs: a second network of an otherwise equal training
+    """
 
     name: str
     changes: dict[str, Any]
     needs: tuple[str, ...] = ()
+    score_epoch: ScoreEpoch | None = None
+    seed_offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed_offset < 0:
+            raise UserError(f"seed_offset must not be negative, got {self.seed_offset}")
 
 
 @dataclass(frozen=True)
@@ -114,14 +131,15 @@ class BudgetFile:
 class StudyFile:
     """A study as a file gives it.
 
-    metric       picks the best epoch of every run
-    metrics      what is shown and compared, the headline first (default: metric)
-    score_epoch  the epoch whose figures count: the best one by `metric`, or the last
-    base         the configuration (`engine.recipe.config.TrainConfig`) that rows and stages change
-    factors      crossed to further rows (see experiments.study.factors)
-    assumptions  what the report leaves open, and how it was chosen here
-    footnotes    what is odd about the report, by name; those that no row names concern all of it
-    search       settings of a row that Optuna varies, on demand (see experiments.study.search)
+    metric          picks the best epoch of every run
+    metrics         what is shown and compared, the headline first (default: metric)
+    score_epoch     the epoch whose figures count: the best one by `metric`, or the last
+    split_per_seed  whether every seed divides the samples anew (split.seed is then the seed); else all share a division
+    base            the configuration (`engine.recipe.config.TrainConfig`) that rows and stages change
+    factors         crossed to further rows (see experiments.study.factors)
+    assumptions     what the report leaves open, and how it was chosen here
+    footnotes       what is odd about the report, by name; those that no row names concern all of it
+    search          settings of a row that Optuna varies, on demand (see experiments.study.search)
     """
 
     name: str
@@ -132,6 +150,7 @@ class StudyFile:
     rows: tuple[RowFile, ...] = ()
     metrics: tuple[str, ...] = ()
     score_epoch: ScoreEpoch = "best"
+    split_per_seed: bool = False
     factors: dict[str, Any] = field(default_factory=dict)
     stages: tuple[StageFile, ...] = ()
     published: PublishedSource = PublishedSource()
@@ -159,8 +178,15 @@ def read_published(given: Mapping[str, Any], columns: Iterable[str], where: str)
             if not columns:
                 raise UserError(f"{place}: say where the column comes from, in published.columns of the study")
             raise UserError(f"{where}: {unknown('column in published:', name, columns)}")
-        section = value if isinstance(value, Mapping) else {"value": value}
-        values[name] = read_mapping(PublishedValue, section, place)
-        if name.endswith(("_accuracy", "_f1")) and not 0 <= values[name].value <= 1:
-            raise UserError(f"{place}: a fraction from 0 to 1 is expected, got {values[name].value:g}")
+        found = values[name] = read_mapping(PublishedValue, published_section(value), place)
+        for each in (found.value, *found.by_epoch):
+            if name.endswith(("_accuracy", "_f1")) and not 0 <= each <= 1:
+                raise UserError(f"{place}: a fraction from 0 to 1 is expected, got {each:g}")
     return values
+
+
+def published_section(value: Any) -> Mapping[str, Any]:
+    """A published value as a mapping, in whichever form a file has it."""
+    if isinstance(value, list) and value:
+        return {"value": value[-1], "by_epoch": value}
+    return value if isinstance(value, Mapping) else {"value": value}

@@ -23,11 +23,16 @@ class Budget:
 
 @dataclass(frozen=True)
 class Stage:
-    """A training that is no row; like a row it runs once per seed, and before all that need it."""
+    """A training that is no row; like a row it runs once per seed, and before all that need it.
+
+    score_epoch  instead of the study's; seed_offset: added to the seed of each of its runs
+    """
 
     name: str
     config: TrainConfig
     needs: tuple[str, ...] = ()
+    score_epoch: ScoreEpoch | None = None
+    seed_offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Row:
     base          the row that the others of its group are compared with
     needs         rows and stages whose runs (of the same seed) must have ended first; run:NAME in the configuration
                   stands for the weights of such a run (see experiments.study.needs)
+    score_epoch   instead of the study's
     """
 
     name: str
@@ -53,6 +59,7 @@ class Row:
     incomparable: str = ""
     base: bool = False
     needs: tuple[str, ...] = ()
+    score_epoch: ScoreEpoch | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -63,14 +70,15 @@ class Row:
 class Study:
     """A study: rows, each trained once per seed.
 
-    metric       picks the best epoch of every run
-    metrics      what is shown and compared, the headline first
-    score_epoch  whose figures count: those of the best epoch by `metric`, or of the last one
-    stages       trainings that rows need and that are no rows
-    footnotes    those that concern the whole report
-    overrides    were laid over all rows and stages, whatever the file says
-    budget       what the study was scaled to; budgets: all that there are
-    search       settings of a row that Optuna varies, on demand
+    metric          picks the best epoch of every run
+    metrics         what is shown and compared, the headline first
+    score_epoch     whose figures count: those of the best epoch by `metric`, or of the last one
+    split_per_seed  whether split.seed is the seed of each run
+    stages          trainings that rows need and that are no rows
+    footnotes       those that concern the whole report
+    overrides       were laid over all rows and stages, whatever the file says
+    budget          what the study was scaled to; budgets: all that there are
+    search          settings of a row that Optuna varies, on demand
     """
 
     name: str
@@ -80,6 +88,7 @@ class Study:
     rows: tuple[Row, ...]
     metrics: tuple[str, ...] = ()
     score_epoch: ScoreEpoch = "best"
+    split_per_seed: bool = False
     stages: tuple[Stage, ...] = ()
     published: PublishedSource = PublishedSource()
     assumptions: tuple[str, ...] = ()

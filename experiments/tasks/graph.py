@@ -1,13 +1,14 @@
 """The runs of a study as a graph: which there are, and which must have ended before which.
 
-A configuration names the weights of another row or stage as `run:NAME`; what is meant is that run with the same seed.
-Whatever comes to the same key is one run, however often it is named: a row with `same_as` has the other row's runs.
+A configuration names the weights of another row or stage as `run:NAME`; what is meant is that run with the same seed of
+the study (to which a stage may add an offset for its own draws). Whatever comes to the same key is one run, however
+often it is named: a row with `same_as` has the other row's runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from experiments.study.needs import references
@@ -77,12 +78,15 @@ class _Builder:
     def made(self, entry: Row | Stage, seed: int) -> Task:
         needed = {name: self.task(name, seed).run for name in entry.needs}
         named = {name: needed[name] for name in references(entry.config)}
+        config = entry.config
+        if self.study.split_per_seed:
+            config = replace(config, split=replace(config.split, seed=seed))
         run = Run(
             entry.name,
-            seed,
-            entry.config,
-            self.study.score_epoch,
-            self.known.data(entry.config),
+            seed + (entry.seed_offset if isinstance(entry, Stage) else 0),
+            config,
+            entry.score_epoch or self.study.score_epoch,
+            self.known.data(config),
             {name: each.identity for name, each in named.items()},
         )
         return Task(self.tuned(run), named, tuple(each.key for each in needed.values()))

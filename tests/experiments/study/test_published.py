@@ -13,9 +13,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from engine.recipe.config import TrainConfig
 from experiments.study.check import Builder
+from experiments.study.packaged import study_names, study_text
 from experiments.study.read import load_study
 from experiments.study.study import Row, Study
 
@@ -221,6 +223,23 @@ def midas(study: Study) -> dict[str, dict[str, float]]:
     return {midas_label(row.config): ours(row) for row in study.rows}
 
 
+MIDAS_EARLIER = {
+    f"Part 2: CNN_MNIST_{start}.ipynb, epoch {epoch}/3" for start in ("RandomInit", "Pretrained") for epoch in (1, 2)
+}
+
+
+def test_both_transcriptions_agree_on_every_epoch_of_the_midas_report() -> None:
+    second, seen = values("midas"), set()
+    for row in load_study("midas").rows:
+        label = midas_label(row.config)
+        for metric, published in row.published.items():
+            for number, value in enumerate(published.by_epoch, 1):
+                place = label.replace("epoch 3/3", f"epoch {number}/3")
+                assert second[place][metric] == value, (place, metric)
+                seen.add((place, metric))
+    assert {(place, metric) for place in MIDAS_EARLIER for metric in ("test_loss", "test_accuracy")} < seen
+
+
 # ---- all of them --------------------------------------------------------------------------------------------------
 
 TRANSCRIBED: Mapping[str, Callable[[Study], dict[str, dict[str, float]]]] = {
@@ -231,6 +250,7 @@ TRANSCRIBED: Mapping[str, Callable[[Study], dict[str, dict[str, float]]]] = {
     "midas": midas,
 }
 NOT_A_ROW = {
+    "midas": MIDAS_EARLIER,
     "mnist": {"section 2.1.2: model"},
     "scenes": {"kernel sizes: Kernel size 5", "Our model vs Literature model: Ours"},
 }
@@ -246,6 +266,13 @@ def test_both_transcriptions_agree(name: str) -> None:
     if name == "scenes":
         second = {": ".join(label.split(": ")[:2]): each for label, each in second.items()}
     assert first == second
+
+
+def test_no_published_value_is_stated_twice() -> None:
+    for name in set(study_names()) - set(TRANSCRIBED):
+        for row in yaml.safe_load(study_text(name))["rows"]:
+            for metric, value in row.get("published", {}).items():
+                assert "as_in" in value, f"{name}, {row['name']}: {metric} stands in the study of its report"
 
 
 def test_there_are_72_rows_and_68_distinct_trainings() -> None:

@@ -7,6 +7,7 @@ import pytest
 from engine.data.steps import Reverse
 from engine.errors import UserError
 from experiments.study import read as config
+from experiments.study.packaged import study_names
 from experiments.study.schema import PublishedValue
 
 STUDY = """
@@ -78,8 +79,8 @@ def test_a_bad_override_is_refused(override):
 
 
 def test_the_packaged_studies_are_valid_and_carry_their_names():
-    assert "quickstart" in config.study_names()
-    for name in config.study_names():
+    assert "quickstart" in study_names()
+    for name in study_names():
         study = config.load_study(name)
         assert study.name == name and study.assumptions
 

@@ -28,7 +28,11 @@ class Listener:
             self.trained.append(run.row)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "numtadb", "mnist", "scenes", "cifar10", "midas"])
+NAMES = ["quickstart", "numtadb", "mnist", "scenes", "cifar10", "midas"]
+NAMES += ["numtadb_rows", "pseudo_labels", "transfer_mnist"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_study_runs_whole_under_smoke(name, request, tmp_path):
     overrides = []
     if name != "quickstart":  # its data come with a package
