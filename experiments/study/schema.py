@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from engine.errors import UserError, unknown
 from engine.schema import read_mapping
+from engine.training.folder import PARTS
 from experiments.study.search import Search
 
-PARTS = ("train_", "val_", "test_")
 FIGURES = ("parameters", "seconds_per_epoch")  # published figures that are no metric of a part
 FULL = "full"
 
