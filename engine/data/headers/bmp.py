@@ -1,0 +1,22 @@
+"""BMP (Windows' BITMAPFILEHEADER and BITMAPINFOHEADER). OS/2's older, shorter header is not read."""
+
+from __future__ import annotations
+
+import struct
+
+from engine.data.headers.header import Header
+
+SIGNATURE = b"BM"
+BYTES = 14 + 40  # of both headers
+
+
+def read(data: bytes) -> Header:
+    """A negative height means that the rows begin at the top. Rows end at whole words of 32 bits."""
+    if len(data) < BYTES or struct.unpack_from("<I", data, 14)[0] < BYTES - 14:
+        return Header("BMP", None)
+    width, height = struct.unpack_from("<ii", data, 18)
+    if width <= 0 or not height:
+        return Header("BMP", None)
+    (first,), (bits, compression) = struct.unpack_from("<I", data, 10), struct.unpack_from("<HI", data, 28)
+    row = (width * bits + 31) // 32 * 4
+    return Header("BMP", (abs(height), width), cut_off=len(data) < first + (0 if compression else row * abs(height)))
