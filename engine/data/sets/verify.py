@@ -17,6 +17,7 @@ import numpy as np
 from engine.data.choose.duplicates import duplicate_places, read_digests
 from engine.data.dataset import ImageFiles, RawDataset
 from engine.data.readers import read_dataset
+from engine.data.readers.files import is_gzipped
 from engine.data.sets.record import DataFile, Record, Split
 from engine.data.sets.registry import find, own_folder
 from engine.errors import UserError
@@ -152,7 +153,7 @@ def check_file(path: Path | None, expected: DataFile) -> FileCheck:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with gzip.open(path) if is_gzipped(path) else path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
 

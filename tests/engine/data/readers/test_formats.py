@@ -109,7 +109,7 @@ def write_emnist(folder, part, labels):
     return images
 
 
-@pytest.mark.parametrize("place", ["emnist", "emnist/gzip"])
+@pytest.mark.parametrize("place", ["emnist", "emnist/gzip", "emnist/raw", "EMNIST/raw", "emnist/EMNIST/raw/gzip"])
 @pytest.mark.parametrize(
     ("part", "stored", "labels", "names"),
     [
@@ -117,6 +117,8 @@ def write_emnist(folder, part, labels):
         ("letters", [1, 26], [0, 25], ["A", "Z"]),
         ("balanced", [10, 46], [10, 46], ["A", "t"]),
         ("byclass", [36, 61], [36, 61], ["a", "z"]),
+        ("bymerge", [10, 46], [10, 46], ["A", "t"]),
+        ("mnist", [0, 9], [0, 9], ["0", "9"]),
     ],
 )
 def test_emnist_is_turned_upright(tmp_path, place, part, stored, labels, names):
