@@ -108,6 +108,8 @@ def _eight_bits_on_white(image: NDArray[Any], header: Header) -> Image:
         image = np.where(clear, np.uint8(255), image)
     if image.ndim == 3 and image.shape[2] == 4:
         alpha = image[:, :, 3:].astype(np.uint32)
+        if header.unused_alpha and not alpha.any():
+            alpha[...] = 255
         colours = image[:, :, :3].astype(np.uint32) * (255 if header.premultiplied else alpha)
         image = np.minimum((colours + 255 * (255 - alpha) + 127) // 255, 255).astype(np.uint8)
     if image.ndim == 3:

@@ -17,6 +17,7 @@ class Header:
     as_stored      decoded with all channels and bits, and turned here: grey, colour, or colour with alpha
     grey           the decoder's three channels hold the same grey
     clear          the grey value, as decoded with all its bits, that is transparent
+    unused_alpha   an alpha of 0 everywhere means nothing: programs declare it without writing it
     premultiplied  the colours are multiplied with alpha already
     depth          bits of a value where the decoder gives more than eight
     orientation    as Exif counts it, 1 to 8; None: the decoder turns the image upright
@@ -29,6 +30,7 @@ class Header:
     as_stored: bool = False
     grey: bool = False
     clear: int | None = None
+    unused_alpha: bool = False
     premultiplied: bool = False
     depth: int = 16
     orientation: int | None = None

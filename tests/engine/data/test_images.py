@@ -169,6 +169,31 @@ def test_bmp(tmp_path, shape):
         read_image(path)
 
 
+def bmp(pixels, length, compression, mask):
+    """Top-down, 32 bits; the header of `length` bytes has masks of blue, green, red and this one of alpha."""
+    height, width = pixels.shape[:2]
+    head = struct.pack("<IiiHHIIiiII", length, width, -height, 1, 32, compression, pixels.size, 0, 0, 0, 0)
+    head = (head + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, mask))[:length].ljust(length, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + length + pixels.size, 0, 0, 14 + length) + head + pixels.tobytes()
+
+
+@pytest.mark.parametrize("length", [56, 108, 124])
+def test_the_alpha_of_a_bmp_counts_where_a_mask_says_so(tmp_path, length):
+    pixels = np.array([[[1, 2, 3, 255], [4, 5, 6, 0], [0, 0, 0, 128]]], np.uint8)
+    path, plain = tmp_path / "a.bmp", [[[3, 2, 1], [6, 5, 4], [0, 0, 0]]]
+    path.write_bytes(bmp(pixels, length, 3, 0xFF000000))
+    assert read_image(path).tolist() == [[[3, 2, 1], [255, 255, 255], [127, 127, 127]]]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_image(path)
+    for data in (bmp(pixels, length, 3, 0), bmp(pixels, length, 0, 0), bmp(pixels, 40, 0, 0)):
+        path.write_bytes(data)
+        assert read_image(path).tolist() == plain
+    unused = pixels * np.array([1, 1, 1, 0], np.uint8)  # as screenshots have it
+    path.write_bytes(bmp(unused, length, 3, 0xFF000000))
+    assert read_image(path).tolist() == plain
+
+
 def test_every_changed_byte_of_a_png_is_noticed(tmp_path):
     path = tmp_path / "a.png"
     whole = saved(path, RANDOM.integers(0, 256, (20, 20, 3), np.uint8))

@@ -173,7 +173,11 @@ def test_chars74k_in_the_publishers_folders(tmp_path):
         for image in (1, 2):
             name = f"img{number:03d}-{image:03d}.png"
             write_image(tmp_path / "chars74k/English/Hnd/Img" / f"Sample{number:03d}" / name, number)
+    first = tmp_path / "chars74k/English/Hnd/Img/Sample001"
+    (first / "._img001-001.png").write_bytes(b"\0\x05\x16\x07")  # macOS leaves it behind
+    (first / "img001-003.heic").touch()
     raw = read_dataset("chars74k", tmp_path, {"skip": 1})
+    assert [each.path.name for each in raw.unread] == ["img001-003.heic"]
     assert len(raw) == 62 and raw.class_names[10] == "A" and raw.images[61][0, 0] == 62
     for path in (tmp_path / "chars74k/English/Hnd/Img/Sample007").iterdir():
         path.unlink()
