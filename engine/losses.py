@@ -42,8 +42,9 @@ class Loss:
 class CrossEntropy(Loss):
     """Softmax and negative log-likelihood, from logits (n, classes), by log-sum-exp.
 
-    Targets are int labels (n,) or float probabilities (n, classes). `label_smoothing` moves that share of every
-    label evenly to all classes (Szegedy et al. 2016, equation 12).
+    Targets are int labels (n,) or float probabilities (n, classes).
+
+    label_smoothing  moves that share of every label evenly to all classes (Szegedy et al. 2016, equation 12)
     """
 
     label_smoothing: float = 0.0

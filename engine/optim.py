@@ -40,8 +40,12 @@ class Optimizer:
 class SGD(Optimizer):
     """v = momentum*v + g; p -= lr * (g + momentum*v if nesterov else v). PyTorch's form.
 
-    `weight_decay` adds weight_decay * p to the gradient of every parameter. `l2` maps a layer kind ("conv",
-    "linear") to Keras's lambda: it adds 2 * lambda * w to the gradient of those layers' weights, not their biases.
+    lr            learning rate
+    momentum      0 … 1
+    nesterov      look ahead; needs a momentum
+    weight_decay  adds weight_decay * p to the gradient of every parameter
+    l2            maps a layer kind (conv, linear) to Keras's lambda: adds 2 * lambda * w to the gradient of the weights
+                  of those layers, not of their biases
     """
 
     lr: float = 0.01
@@ -68,7 +72,14 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Kingma & Ba 2015, Algorithm 1; `weight_decay` and `l2` add to the gradient, as in SGD."""
+    """Kingma & Ba 2015, Algorithm 1.
+
+    lr            learning rate
+    betas         decay rates of the two moments
+    eps           added to the root of the second moment
+    weight_decay  adds to the gradient, as in SGD
+    l2            adds to the gradient, as in SGD
+    """
 
     lr: float = 0.001
     betas: tuple[float, float] = (0.9, 0.999)
@@ -91,7 +102,14 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Optimizer):
-    """Adam with decoupled decay, p *= 1 - lr * weight_decay, on every parameter (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled decay (Loshchilov & Hutter 2019).
+
+    lr            learning rate
+    betas         decay rates of the two moments
+    eps           added to the root of the second moment
+    weight_decay  every parameter p *= 1 - lr * weight_decay
+    l2            adds to the gradient, as in SGD
+    """
 
     lr: float = 0.001
     betas: tuple[float, float] = (0.9, 0.999)

@@ -15,11 +15,13 @@ from experiments.cluster.scheduler import Scheduler, parse_scheduler
 from experiments.options import parse_seeds
 from experiments.records.export import check_format, export
 from experiments.records.planned import planned_graph
-from experiments.records.status import status_text, study_status
+from experiments.records.standing import Standing, results_of, standings
+from experiments.records.status import status_text
 from experiments.records.store import Store
 from experiments.report.provenance import shown_command
 from experiments.report.render import csv_text, latex, markdown, terminal
 from experiments.report.search import search_table
+from experiments.report.summary import StudySummary, summarize
 from experiments.report.table import Table, study_table
 from experiments.report.watch import LivePage, remember, served
 from experiments.report.write import write_report
@@ -34,7 +36,6 @@ from experiments.study.read import load_study, select
 from experiments.study.study import Study
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import Graph
-from experiments.tasks.keys import Run
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -97,7 +98,7 @@ def run_ablation(options: argparse.Namespace) -> int:
             address = stack.enter_context(served(LivePage(study, planned, store.root, options.accept_code)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
         executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
-        progress = progress_for([task.run for task in graph.tasks], study.metric, executor.capacity)
+        progress = progress_for(graph.runs, study.metric, executor.capacity)
         stack.enter_context(closing(progress))
         results = run_graph(
             graph,
@@ -108,9 +109,11 @@ def run_ablation(options: argparse.Namespace) -> int:
             accept_code=options.accept_code,
             begin=begin,
         )
-    publish(study_table(study, results), "table", store)
+    runs = standings(planned, store, options.accept_code)
+    summarized = summarize(study, results_of(runs))
+    publish(study_table(study, summarized), "table", store)
     if not options.no_report:
-        publish_page(study, planned, store, options.accept_code)
+        publish_page(study, summarized, runs, store)
     return int(any(result.status == "failed" for result in results))
 
 
@@ -148,16 +151,16 @@ def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store:
 
 def tell_stale(graph: Graph, store: Store) -> None:
     """Say on stderr how many results on record are those of other code, and will be trained again."""
-    stale = sum(each.state == "stale" for each in study_status(graph, store))
+    stale = sum(each.state == "stale" for each in standings(graph.runs, store))
     if stale:
         told = f"{stale} {'results' if stale > 1 else 'result'} on record"
         print(f"{told} came from other code and will be trained again; --accept-code keeps them", file=sys.stderr)
 
 
-def publish_page(study: Study, planned: Sequence[Run], store: Store, accept_code: bool) -> None:
+def publish_page(study: Study, summarized: StudySummary, runs: Sequence[Standing], store: Store) -> None:
     """Write report.html; where it cannot be made, or not whole, a line on stderr says why."""
     try:
-        report = write_report(study, planned, store, shown_command(sys.argv), accept_code)
+        report = write_report(study, summarized, runs, store, shown_command(sys.argv))
     except UserError as error:  # the tables are there all the same
         print(f"no report.html: {error}", file=sys.stderr)
         return
@@ -197,7 +200,7 @@ def estimate(options: argparse.Namespace) -> None:
         raise UserError("--dry-run measures on this machine: drop --scheduler, or give it as local:N")
     threads = threads_each(jobs)
     graph = planned_graph(study, store if store.root.exists() else None)
-    runs = study_status(graph, store, options.accept_code)
+    runs = standings(graph.runs, store, options.accept_code)
     rows = []
     for row in Estimator(threads).rows(runs):
         rows.append(row)
@@ -214,11 +217,11 @@ def look(options: argparse.Namespace) -> None:
     study = chosen_study(options)
     store = store_of(options, study)
     graph = planned_graph(study, store if store.root.exists() else None)
-    runs = study_status(graph, store, options.accept_code)
+    runs = standings(graph.runs, store, options.accept_code)
     if options.status:
         print(f"{study.title} ({store.root})\n\n{status_text(runs, store)}")
     if options.export:
-        results = [each.result for each in runs if each.result is not None and each.state != "stale"]
+        results = results_of(runs)
         export(results, options.export)
         print(f"written: {options.export} ({len(results)} of {len(runs)} runs)")
 

@@ -36,7 +36,12 @@ def _check_probability(what: str, probability: float) -> None:
 
 @dataclass(frozen=True)
 class Rotation:
-    """About the middle by an angle, uniform in -degrees … degrees (bilinear); `fill` as for Shift."""
+    """About the middle, bilinear.
+
+    degrees  the angle is uniform in -degrees … degrees
+    fill     as for a shift
+    value    as for a shift
+    """
 
     SHORTHAND: ClassVar[str] = "degrees"
     degrees: float = 10.0
@@ -51,7 +56,12 @@ class Rotation:
 
 @dataclass(frozen=True)
 class Scaling:
-    """About the middle by a factor, uniform in 1-amount … 1+amount (bilinear); `fill` as for Shift."""
+    """About the middle, bilinear.
+
+    amount  the factor is uniform in 1-amount … 1+amount
+    fill    as for a shift
+    value   as for a shift
+    """
 
     SHORTHAND: ClassVar[str] = "amount"
     amount: float = 0.1
@@ -66,10 +76,12 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Shift:
-    """By whole pixels down and to the right, each uniform in -fraction … fraction of height and width, then rounded.
+    """By whole pixels down and to the right.
 
-    fill: what comes in from outside: the nearest pixel (Keras' default), a constant `value`, the image reflected, or
-    its other end (wrap).
+    fraction  each is uniform in -fraction … fraction of height and width, then rounded
+    fill      what comes in from outside: the nearest pixel (Keras' default), a constant `value`, the image reflected,
+              or its other end (wrap)
+    value     grey level of a constant fill
     """
 
     SHORTHAND: ClassVar[str] = "fraction"
@@ -85,7 +97,12 @@ class Shift:
 
 @dataclass(frozen=True)
 class Crop:
-    """Of the size of the image, at a random place of the image with `padding` pixels around it; `fill` as for Shift."""
+    """Of the size of the image, at a random place of the image with a border around it.
+
+    padding  pixels of that border
+    fill     as for a shift
+    value    as for a shift
+    """
 
     SHORTHAND: ClassVar[str] = "padding"
     padding: int = 4
@@ -102,8 +119,10 @@ class Crop:
 class Cutout:
     """Squares at random places become `value` (DeVries & Taylor 2017); they may reach over the border.
 
-    size          of a square's side, as a share of the image's shorter side
-    count         squares, of which each is there with `probability`
+    size         of a square's side, as a share of the image's shorter side
+    count        squares
+    probability  of each of them
+    value        grey level
     """
 
     SHORTHAND: ClassVar[str] = "size"
@@ -122,7 +141,10 @@ class Cutout:
 class ContourCutout:
     """Squares round random points of the ink's contour become paper (NumtaDB report); an empty image has none.
 
-    size, count, probability as for Cutout. value: a grey level instead of the paper's.
+    size         as for a cutout
+    count        as for a cutout
+    probability  as for a cutout
+    value        a grey level instead of the paper's (null: the paper's)
     """
 
     SHORTHAND: ClassVar[str] = "size"
@@ -141,8 +163,14 @@ class ContourCutout:
 class AugmentConfig:
     """Random changes while training; null for none. A value alone is a section's first key: `shift: 0.1`.
 
-    flip   probability of a mirrored image
-    mixup  alpha of its Beta distribution, 0 for none
+    rotation        about the middle, by a random angle
+    scaling         about the middle, by a random factor
+    shift           by whole pixels; not together with crop
+    crop            of the image with a border around it
+    flip            probability of a mirrored image
+    contour_cutout  squares of paper on the ink's contour
+    cutout          squares at random places
+    mixup           alpha of its Beta distribution, 0 for none
     """
 
     rotation: Rotation | None = None

@@ -93,10 +93,10 @@ def entry_key(images: Sequence[Any], preprocess: Preprocess) -> str | None:
 
 @cache
 def _code() -> str:
-    """SHA-256 of this package's sources: whatever changes what a step does changes the key."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    """SHA-256 of this package's sources and those of `headers`: whatever changes what a step does changes the key."""
+    digest, here = hashlib.sha256(), Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), *here.glob("headers/*.py")]):
+        digest.update(str(path.relative_to(here)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

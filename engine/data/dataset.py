@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.data import cache
 from engine.data.images import Image, UnreadableImage, read_image
+from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
 from engine.errors import UserError
@@ -41,6 +42,7 @@ class RawDataset:
     images   a sequence of uint8 (H, W) or (H, W, 3) arrays, red first; sizes may differ
     labels   int64 (N,), each an index into class_names
     columns  further facts for each sample (for stratified splits), by name
+    unread   what lies among the images of the set and is none of them
     """
 
     name: str
@@ -48,6 +50,7 @@ class RawDataset:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    unread: tuple[Unread, ...] = ()
 
     def __post_init__(self) -> None:
         check_labels(self.name, len(self.images), self.labels, self.class_names)
@@ -76,7 +79,8 @@ class Dataset:
     sample_weights   float32 (N,) of at least 0: factors on the losses in training (see engine.data.choose.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     record      how the samples were chosen and changed, in JSON's own types, for the run's record
-    skipped     images of the set that could not be decoded and are left out, each as "path: reason"
+    skipped     images of the set that could not be decoded and are left out, then what else lay among its files and is
+                not read, each as "path: reason"
     kept        int64 (N,), where images were left out: the place of each sample in the raw set
     """
 
@@ -170,8 +174,13 @@ def prepare(
 
     The samples come from the cache on disk (engine.data.cache), memory-mapped and read-only, and are put there first
     where it lacks them; in memory without it, and for an array that needs no step and no resizing.
-    Images that cannot be decoded are left out, with a warning that counts them; `strict` makes it a UserError.
+    Images that cannot be decoded are left out, with a warning that counts them, and another one counts the files beside
+    them that are not read; `strict` makes either a UserError. So is a class of which no image can be decoded.
     """
+    if strict and any(each.images for each in raw.unread):
+        raise UserError(describe_unread(raw.name, raw.unread))
+    warn_unread(raw.name, raw.unread)
+    unread = tuple(map(str, raw.unread))
     entry: cache.Entry | None = None
     folder = cache.cache_folder() if use_cache and not _is_ready(raw.images, preprocess) else None
     if folder is not None:
@@ -184,19 +193,39 @@ def prepare(
         left = tuple(each for _, out in parts for each in out)
         entry = cache.Entry(np.concatenate([samples for samples, _ in parts if len(samples)]), left)
     if not entry.left:
-        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns)
+        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns, skipped=unread)
     reasons = tuple(each.reason for each in entry.left)
     if strict:
         raise UserError(_left_out(raw, reasons))
+    _check_classes(raw, entry.left)
     warnings.warn(_left_out(raw, reasons), stacklevel=2)
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
     labels = raw.labels[kept]
-    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, skipped=reasons, kept=kept)
+    skipped = reasons + unread
+    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, skipped=skipped, kept=kept)
 
 
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:
     return f"{raw.name}: {len(reasons)} of {len(raw)} images cannot be read and are left out; the first: {reasons[0]}"
+
+
+def _check_classes(raw: RawDataset, left: Sequence[cache.Left]) -> None:
+    """UserError where a class had images and none of them can be read: nothing would be learned about it."""
+    lost = emptied_classes(raw, [each.index for each in left])
+    if lost:
+        name, count = next(iter(lost.items()))
+        first = next(each.reason for each in left if raw.class_names[raw.labels[each.index]] == name)
+        also = f"; so it is with {', '.join(list(lost)[1:])}" if len(lost) > 1 else ""
+        raise UserError(f"{raw.name}: none of the {count} images of the class {name!r} can be read{also}: {first}")
+
+
+def emptied_classes(raw: RawDataset, unreadable: Sequence[int]) -> dict[str, int]:
+    """The classes whose every image is among these places in the set, and how many they have."""
+    classes = len(raw.class_names)
+    counts = np.bincount(raw.labels, minlength=classes)
+    lost = np.bincount(raw.labels[np.asarray(unreadable, np.int64)], minlength=classes)
+    return {name: int(count) for name, count, out in zip(raw.class_names, counts, lost) if count and count == out}
 
 
 def _is_ready(images: Any, preprocess: Preprocess) -> bool:

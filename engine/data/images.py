@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data import headers
+from engine.data.headers import KINDS, START, Header, other_kind, read_header
+from engine.data.listing import Unread, images_in, warn_unread
 from engine.errors import UserError
 
 Image = NDArray[np.uint8]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 # The largest image that is decoded, 8192 x 8192. A file of a few kilobytes can state a size that fills the memory.
 MAX_PIXELS = 1 << 26
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
@@ -41,39 +41,51 @@ def load_cv2() -> ModuleType:
 
 
 def read_image(path: Path | str) -> Image:
-    """Decode one PNG, JPEG or BMP: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
+    """Decode one image: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
 
-    16 bits   the upper eight are kept
+    The content tells the kind, whatever the name: PNG, JPEG, BMP, WebP, TIFF and PNM, and with OpenCV 4.12 or later
+    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read.
+
+    16 bits   the upper eight are kept; so are the upper eight of AVIF's 10 and 12
     palette   its colours; transparent ones as alpha
-    alpha     laid on white
+    alpha     laid on white, as is a colour that a PNG names as transparent; whoever trained on another background lays
+              the images on it beforehand
     CMYK      converted without a colour profile: red = (255 - cyan) * (255 - black) / 255, and so on
-    Exif      turned and mirrored upright
+    Exif      turned and mirrored upright, as the tags or boxes of TIFF and AVIF say too
 
     UnreadableImage for a file that is empty, truncated, damaged (a JPEG has no checksum, so that not all damage shows),
-    of more than MAX_PIXELS pixels (seen in its header, before anything is decoded) or no such image; UserError for one
-    that the system does not let us read.
+    of more than MAX_PIXELS pixels (seen in its header, before anything is decoded), of a form that OpenCV decodes
+    wrong, or no such image; UserError for one that the system does not let us read.
     """
     cv2 = load_cv2()
     path = Path(path)
     data = _read(path)
     if not data:
         raise UnreadableImage(f"{path}: the image file is empty")
-    if headers.is_cut_off(data):
+    header = read_header(data)
+    if header is None:
+        kind = other_kind(data[:START])
+        what = f"it is a file of the kind {kind}; " if kind else ""
+        raise UnreadableImage(f"{path}: not an image that can be decoded ({what}expected {KINDS})")
+    if header.cut_off:
         raise UnreadableImage(f"{path}: the image file is truncated")
-    size = headers.image_size(data)
+    if header.refused:
+        raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {header.refused})")
+    size = header.size
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise UnreadableImage(f"{path}: the image has {size[1]}x{size[0]} pixels, more than the {MAX_PIXELS} allowed")
     image = None
     if size is not None:
         with suppress(cv2.error):
-            # Unchanged keeps alpha, and leaves orientation and CMYK alone: only for what has alpha.
-            flags = cv2.IMREAD_UNCHANGED if headers.is_transparent(data) else cv2.IMREAD_ANYCOLOR
+            # Unchanged keeps alpha and 16 bits, and leaves CMYK alone: only for what is put right here.
+            flags = cv2.IMREAD_UNCHANGED if header.as_stored else cv2.IMREAD_ANYCOLOR
+            if header.orientation is not None:
+                flags |= cv2.IMREAD_IGNORE_ORIENTATION
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
-        raise UnreadableImage(f"{path}: not an image that can be decoded (expected PNG, JPEG or BMP)")
-    if headers.is_transparent(data):
-        return _upright(_on_white(image, headers.is_grey(data)), headers.png_orientation(data))
-    return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+        why = f"it is damaged, or of a form that OpenCV {cv2.__version__} does not decode"
+        raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {why})")
+    return _upright(_eight_bits_on_white(image, header), header.orientation or 1)
 
 
 def _read(path: Path) -> bytes:
@@ -87,15 +99,21 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _on_white(image: NDArray[Any], grey: bool) -> Image:
-    """Blue, green, red, alpha of 8 or 16 bits over white: alpha * colour + (1 - alpha) * white."""
+def _eight_bits_on_white(image: NDArray[Any], header: Header) -> Image:
+    """Grey, or blue, green, red (and alpha) over white, alpha * colour + (1 - alpha) * white; the order is turned."""
+    clear = image == header.clear if header.clear is not None and image.ndim == 2 else None
     if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
+        image = (image >> (header.depth - 8)).astype(np.uint8)
+    if clear is not None:
+        image = np.where(clear, np.uint8(255), image)
     if image.ndim == 3 and image.shape[2] == 4:
         alpha = image[:, :, 3:].astype(np.uint32)
-        image = ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+        if header.unused_alpha and not alpha.any():
+            alpha[...] = 255
+        colours = image[:, :, :3].astype(np.uint32) * (255 if header.premultiplied else alpha)
+        image = np.minimum((colours + 255 * (255 - alpha) + 127) // 255, 255).astype(np.uint8)
     if image.ndim == 3:
-        image = image[:, :, 0] if grey else image[:, :, ::-1]
+        image = image[:, :, 0] if header.grey else image[:, :, ::-1]
     return np.ascontiguousarray(image)
 
 
@@ -113,18 +131,27 @@ def _upright(image: Image, orientation: int) -> Image:
 
 
 def find_images(places: Iterable[Path | str]) -> list[Path]:
-    """All image files named or, for a folder, lying directly in it (sorted by name).
+    """All image files named or, for a folder, lying directly in it (sorted by name), as `images_in` knows them.
 
-    UserError for a place that does not exist, a folder without images, or a file given twice.
+    A warning counts what else lies in a folder. UserError for a place that does not exist, a folder without images, or
+    a file given twice.
     """
+    found, unread = list_images(places)
+    warn_unread("the images given", unread)
+    return found
+
+
+def list_images(places: Iterable[Path | str]) -> tuple[list[Path], tuple[Unread, ...]]:
+    """The same without the warning, and what it would be about."""
     found: list[Path] = []
+    unread: list[Unread] = []
     for place in map(Path, places):
         if place.is_dir():
-            files = (each for each in place.iterdir() if each.is_file())
-            inside = sorted(each for each in files if each.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise UserError(f"{place}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
-            found += inside
+            listing = images_in(place)
+            if not listing.images:
+                raise UserError(f"{place}: the folder holds no images{listing.instead}")
+            found += listing.images
+            unread += listing.unread
         elif place.exists():
             found.append(place)
         else:
@@ -132,4 +159,4 @@ def find_images(places: Iterable[Path | str]) -> list[Path]:
     if len(set(found)) < len(found):
         twice = next(each for each in found if found.count(each) > 1)
         raise UserError(f"{twice}: the image is given twice")
-    return found
+    return found, tuple(unread)

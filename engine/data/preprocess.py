@@ -37,11 +37,12 @@ class Preprocess:
     steps    image steps by name, or by name with parameters (`engine.data.steps`), run at the image's own size
     size     (H, W) to resize to; None keeps the size, then all images of a set must agree
     scale    "0..1", "-1..1" or "none": where the values 0..255 go
-    mean, std   per channel, subtracted and divided by after scaling; empty: not done
-    per_image   True: before scaling, each image's darkest value becomes 0 and its brightest 255 (one value: 0)
-    standardise "set": mean and std are those of the training images (`fitted` puts them in, then it reads "none");
-                "image": each image minus its own mean, divided by its own standard deviation over all its values, but
-                by no less than 1 / sqrt(their number) grey levels; `scale` and `per_image` then make no difference
+    mean     per channel, subtracted after scaling; empty: not done
+    std      per channel, divided by after that; empty: not done
+    per_image    True: before scaling, each image's darkest value becomes 0 and its brightest 255 (one value: 0)
+    standardise  "set": mean and std are those of the training images (`fitted` puts them in, then it reads "none");
+                 "image": each image minus its own mean, divided by its own standard deviation over all its values, but
+                 by no less than 1 / sqrt(their number) grey levels; `scale` and `per_image` then make no difference
     """
 
     colour: bool = False

@@ -171,7 +171,11 @@ class Reverse:
 
 @dataclass(frozen=True)
 class Dilation:
-    """`dilation` with a kernel x kernel square, `times` times."""
+    """The largest value in a square round each pixel.
+
+    kernel  side of the square, odd
+    times   how often
+    """
 
     in_pixels: ClassVar[bool] = True
     kernel: int = 3
@@ -188,7 +192,11 @@ class Dilation:
 
 @dataclass(frozen=True)
 class Erosion(Dilation):
-    """`erosion` with a kernel x kernel square, `times` times."""
+    """The smallest value in a square round each pixel.
+
+    kernel  side of the square, odd
+    times   how often
+    """
 
     def __call__(self, image: Image) -> Image:
         return erosion(image, self.kernel, self.times)
@@ -196,7 +204,11 @@ class Erosion(Dilation):
 
 @dataclass(frozen=True)
 class Opening(Dilation):
-    """`opening` with a kernel x kernel square: `times` erosions, then as many dilations."""
+    """Erosions, then as many dilations.
+
+    kernel  side of the square, odd
+    times   how many of either
+    """
 
     def __call__(self, image: Image) -> Image:
         return opening(image, self.kernel, self.times)
@@ -204,7 +216,12 @@ class Opening(Dilation):
 
 @dataclass(frozen=True)
 class BoundingBox:
-    """`bounding_box`: opening with `kernel`, crop to the contours and `margin` pixels, ink from `contrast` on."""
+    """Crop to the ink (see `bounding_box`).
+
+    kernel    side of the opening's square, odd; 1 for none
+    margin    pixels round the box
+    contrast  grey levels that something must differ from the paper by to be ink
+    """
 
     in_pixels: ClassVar[bool] = True
     kernel: int = 3

@@ -17,9 +17,10 @@ from engine.program.shapes import Shape
 class Sequential(Network):
     """Layers one after the other, named "0", "1", ...
 
-    layers        a sequence of layers, or a mapping from name to layer
-    input_shape   (C, H, W), or (K,) for vectors
-    seed          of the first weights; initializer: a name of engine.network.init, or one per layer kind
+    layers       a sequence of layers, or a mapping from name to layer
+    input_shape  (C, H, W), or (K,) for vectors
+    seed         of the first weights
+    initializer  a name of engine.network.init, or one per layer kind
     """
 
     def __init__(
@@ -43,10 +44,14 @@ class Sequential(Network):
 class Graph(Network):
     """A directed acyclic graph, built layer by layer; it becomes a network when its output is set.
 
-    graph = Graph(input_shape=(3, 32, 32))
-    a = graph.add(Conv2D(3, 16, 3, padding=1), graph.input, name="a")
-    b = graph.add(ReLU(), a)
-    graph.output = graph.add(Add(), a, b)
+        graph = Graph(input_shape=(3, 32, 32))
+        a = graph.add(Conv2D(3, 16, 3, padding=1), graph.input, name="a")
+        b = graph.add(ReLU(), a)
+        graph.output = graph.add(Add(), a, b)
+
+    input_shape  (C, H, W), or (K,) for vectors
+    seed         of the first weights
+    initializer  a name of engine.network.init, or one per layer kind
     """
 
     def __init__(self, input_shape: Shape, seed: int = 0, initializer: str | Mapping[str, str] = "he_normal"):

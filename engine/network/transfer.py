@@ -21,7 +21,11 @@ from engine.network.network import Network
 class InitializeConfig:
     """The section `initialize_from` of a configuration: the arguments of `initialize`.
 
-    checkpoint is a file, relative to the working folder. layers, exclude: names or patterns of layers.
+    checkpoint  a file, relative to the working folder
+    layers      names or patterns of the network's layers that are loaded
+    exclude     names or patterns of layers that keep the weights that they have
+    rename      layer of the network: its name in the checkpoint, where the two differ
+    mismatch    what an array of another shape does: error, or skip, which lets its layer keep its weights
     """
 
     checkpoint: str

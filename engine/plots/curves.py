@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 from engine.network.checkpoint import read
 from engine.plots.canvas import COLOURS, GREY, new_figure, shorten
-from engine.training.folder import LOG
+from engine.training.folder import LOG, read_epochs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +50,7 @@ def read_log(source: Path | str, name: str | None = None) -> Log:
         raise UserError(f"{source}: no such run folder")
     if source.suffix == ".safetensors":
         return make_log(name, _history(source), str(source))
-    return make_log(name, _read_lines(source), str(source))
+    return make_log(name, read_epochs(source), str(source))
 
 
 def make_log(name: str, records: Sequence[Mapping[str, Any]], where: str) -> Log:
@@ -65,33 +64,6 @@ def make_log(name: str, records: Sequence[Mapping[str, Any]], where: str) -> Log
         if any(metric in record for record in records)
     }
     return Log(name, np.array([record["epoch"] for record in records], np.int64), values)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The epochs in a log.jsonl; lines of other events are passed over."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is damaged, it is not UTF-8 text") from None
-    records = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict) or not _is_good(record):
-            raise UserError(f"{path}, line {number}: is damaged, expected one JSON object with the epoch's numbers")
-        if "event" not in record:
-            records.append(record)
-    return records
-
-
-def _is_good(record: Mapping[str, Any]) -> bool:
-    if "event" in record:
-        return True
-    whole = isinstance(record.get("epoch"), int) and not isinstance(record["epoch"], bool) and record["epoch"] > 0
-    metrics = [record[f"{part}_{panel}"] for panel in PANELS for part in PARTS if f"{part}_{panel}" in record]
-    return whole and all(value is None or isinstance(value, (int, float)) for value in metrics)
 
 
 def _history(path: Path) -> list[dict[str, Any]]:

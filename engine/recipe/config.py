@@ -25,12 +25,15 @@ from engine.training.tracking import WandbConfig
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """name: a reader of `engine.data.readers`; train, test: options of that reader for either part.
+    """Which samples there are.
 
-    test: false for none. subset, test_subset: train, or test, on that many samples, drawn with the split's seed
-    (null: all).
-    labelled_fraction: that share of every class keeps its labels, drawn with the split's seed, and alone is divided
-    into training and validation samples; the labels of the rest are put away (null: all are used).
+    name               a reader of `engine.data.readers`
+    train              options of that reader for the training part
+    test               options of that reader for the test part; false or null for none
+    subset             train on that many samples, drawn with the split's seed (null: all)
+    test_subset        test on that many samples, drawn with the split's seed (null: all)
+    labelled_fraction  that share of every class keeps its labels, drawn with the split's seed, and alone is divided
+                       into training and validation samples; the labels of the rest are put away (null: all are used)
     """
 
     name: str
@@ -45,12 +48,14 @@ class DatasetConfig:
 class SplitConfig:
     """Where the validation samples come from.
 
-    fraction   that share of the training samples, stratified
-    folds      fold number `fold` (from 0) of `folds` stratified ones
-    test       the test part is the validation set too
-    none       no validation
-    stratify: "label" and columns of the data set, together.
-    file: folds are read from this file and checked against the data; drawn and saved there where it is not yet.
+    kind      fraction: a share of the training samples, stratified; folds: one of several stratified folds; test: the
+              test part is the validation set too; none: no validation
+    fraction  that share, of kind fraction
+    folds     how many folds there are, of kind folds
+    fold      which of them validates, from 0
+    stratify  "label" and columns of the data set, together
+    seed      of the draws
+    file      folds are read from this file and checked against the data; drawn and saved there where it is not yet
     """
 
     kind: Literal["fraction", "folds", "test", "none"] = "fraction"
@@ -73,9 +78,14 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A named network (`name` and its `arguments`), or `layers` with `input_shape` (C, H, W) and `initializer`.
+    """A named network, or layers.
 
-    A layer is its name, or its name with a list or mapping of arguments: `- Conv2D: [1, 32, 3]`, `- ReLU`.
+    name         of a network in `engine.models`
+    arguments    of the named network
+    layers       instead of a name: each is its name, or its name with a list or mapping of arguments:
+                 `- Conv2D: [1, 32, 3]`, `- ReLU`
+    input_shape  of an image, (C, H, W); with layers
+    initializer  of the first weights (see engine.network.init); with layers
     """
 
     name: str | None = None
@@ -90,23 +100,48 @@ class TrainConfig:
     """All keys of a configuration file; only `dataset` and `model` have no default. Each states its role, which says
     whether results, resumes and comparisons depend on it (see engine.recipe.roles).
 
-    initialize_from: weights of a checkpoint, by names of layers (see engine.network.transfer.initialize).
-    pseudo_labels: labels that trained networks give to images without any (see engine.recipe.pseudo.PseudoLabelConfig).
-    optimizer, schedule, loss: a mapping with `name` and the arguments of that class.
-    select: which samples to train on; label_noise: training labels made wrong on purpose.
-    metric picks the best epoch (null: val_loss, or train_loss without validation), mode its direction.
-    freeze, learning_rates: names or patterns of layers, without and with factors (see engine.training.trainer.Trainer).
-    class_weights: balanced, a list, or weights by names of classes; sample_weights: a column of the data set. Both are
-    factors on the training loss of a sample (see engine.data.choose.weights).
-    algorithm of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run printed them.
-    tune: measure the algorithms on this machine when training begins.
-    threads: 0 for all usable cores. out: run folder (null: runs/ and the name of the file).
-    checkpoint_every, checkpoint_seconds: steps, or seconds, between checkpoints within an epoch (null for both: at the
-    end of epochs only).
-    strict: stop where images of the set cannot be decoded (else they are left out, and the run's record names them).
-    cache: keep prepared images on disk (see engine.data.cache).
-    tensorboard, wandb: log there as well (see engine.training.tracking.WandbConfig); false for none.
-    checkpoint_path, gt_csv: for prediction; false for none. Paths are relative to the working folder.
+    dataset             which samples there are; a name alone stands for the set with all its defaults
+    model               the network
+    data_root           folder that holds the data sets (null: CNN_DATA, or the user's cache folder)
+    preprocess          what is done to an image in the same way every time
+    augment             what is done to training images anew in every epoch
+    split               where the validation samples come from
+    initialize_from     weights of a checkpoint, by names of layers (see engine.network.transfer.initialize)
+    pseudo_labels       labels that trained networks give to images without any; false for none
+    optimizer           a mapping with `name` and the arguments of that class
+    schedule            of the learning rate, likewise
+    loss                likewise
+    freeze              names or patterns of layers that stay as they are (see engine.training.trainer.Trainer)
+    learning_rates      factors on the schedule's rate, by names or patterns of layers
+    class_weights       balanced, a list, or weights by names of classes: factors on the training loss of a sample
+    sample_weights      a column of the data set with such factors (see engine.data.choose.weights)
+    max_norm            bound on the Euclidean norm of the whole gradient (null: none)
+    algorithm           of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run
+                        printed them
+    tune                measure the algorithms on this machine when training begins
+    batch_size          samples in a step
+    drop_last           leave out a last batch of an epoch that is not full
+    select              which samples to train on
+    label_noise         training labels made wrong on purpose; false for none
+    epochs              at most so many
+    early_stopping      when to stop before; false for none
+    metric              picks the best epoch (null: val_loss, or train_loss without validation)
+    mode                its direction, min or max (null: a loss is to fall, anything else to rise)
+    train_metrics       evaluate the training samples too after every epoch
+    seed                of the first weights, the order of samples, augmentation and dropout
+    threads             size of the team (0: all usable cores)
+    out                 run folder (null: runs/ and the name of the file)
+    checkpoint_every    steps between checkpoints within an epoch (null: at the end of epochs only)
+    checkpoint_seconds  seconds between checkpoints within an epoch (null: at the end of epochs only)
+    strict              stop where images of the set cannot be decoded (else they are left out, and the run's record
+                        names them)
+    cache               keep prepared images on disk (see engine.data.cache)
+    checkpoint_path     for prediction: the trained network; false for none
+    gt_csv              for prediction: the true labels; false for none
+    tensorboard         log for TensorBoard as well
+    wandb               log at Weights & Biases as well; false for none
+
+    Paths are relative to the working folder.
     """
 
     dataset: DatasetConfig = field(metadata=decides(Role.DATA))

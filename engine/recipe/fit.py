@@ -108,7 +108,7 @@ def fit_and_test(
             measured = trainer.evaluate(test)
         result |= {f"test_{name}": value for name, value in measured.items()}
     result |= train_set.record
-    skipped = [*train_set.skipped, *(test.skipped if test is not None else ())]
+    skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
     if skipped:
         result["skipped_images"] = skipped
     if trainer.out is not None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.data.choose.splits import Indices, stratified_split
 from engine.data.dataset import Dataset, ImageFiles, RawDataset, prepare
-from engine.data.images import find_images
+from engine.data.images import list_images
 from engine.data.preprocess import PER_BATCH
 from engine.errors import UserError
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
@@ -173,13 +173,15 @@ def add_pseudo_labels(
     assert labelled.preprocess is not None
     sources = {} if stripped is None else {"stripped": stripped}
     if section.images:
-        paths = find_images(section.images)
+        paths, unread = list_images(section.images)
         unknown = np.zeros(len(paths), np.int64)
-        sources["unlabelled"] = RawDataset("unlabelled", ImageFiles(paths), unknown, labelled.class_names)
+        sources["unlabelled"] = RawDataset(
+            "unlabelled", ImageFiles(paths), unknown, labelled.class_names, unread=unread
+        )
     result, record, skipped = labelled, {}, labelled.skipped
     for name, raw in sources.items():
         images = prepare(raw, labelled.preprocess, strict=strict, use_cache=use_cache)
-        skipped += images.skipped
+        skipped += tuple(each for each in images.skipped if each not in skipped)  # both parts of one set name its files
         pseudo = label_with(teachers, images, section.threshold)
         result = merge(result, images, pseudo, section.weight)
         truth = images.labels.astype(np.int64) if name == "stripped" else None

@@ -118,10 +118,10 @@ def _prepared_parts(
         test = prepare(raw_test, config.preprocess, **options)
     if indices is None:
         return whole, test if config.split.kind == "test" else None, test
-    if whole.skipped and config.split.file is None:
+    if whole.kept is not None and config.split.file is None:
         indices = split_indices(whole, config.split)
         assert indices is not None
-    elif whole.skipped:
+    elif whole.kept is not None:
         indices = among_read(indices, whole, len(raw))
     train_indices, validation_indices = indices
     return whole.subset(train_indices), whole.subset(validation_indices), test

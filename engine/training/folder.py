@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +12,41 @@ from engine.errors import UserError
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
 RUN_FILES = (BEST, LAST, RESULT, LOG)
+PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """The epochs in a log.jsonl, none where there is no file. A last line without its end is being written and not
-    counted; UserError for any other that is no record."""
+    """The epochs in a log.jsonl, in the order of its lines; none where there is no file.
+
+    A last line without its end is being written and not counted; lines of other events are passed over. UserError,
+    which names file and line, for any other that is no JSON object with an epoch (from 1) and figures (number or null).
+    """
     try:
         lines = path.read_text("utf-8").split("\n")
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:
         raise UserError(f"{path}: is damaged, it is not UTF-8 text") from None
-    records = []
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, line {number}: is damaged, expected one JSON object")
-        if "event" not in record:
-            records.append(record)
-    return records
+    records = (_record(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1))
+    return [record for record in records if "event" not in record]
 
 
-def logged_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The epochs in a run's log so far; a line that is only half written is left out."""
-    path = folder / LOG
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text("utf-8", "replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "epoch" in record and "event" not in record:
-            records.append(record)
-    return records
+def _record(line: str, place: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not ("event" in record or _is_epoch(record)):
+        raise UserError(f"{place}: is damaged, expected one JSON object with the epoch's numbers")
+    return record
+
+
+def _is_epoch(record: Mapping[str, Any]) -> bool:
+    epoch = record.get("epoch")
+    figures = [value for name, value in record.items() if name == "seconds" or name.startswith(PARTS)]
+    return type(epoch) is int and epoch > 0 and all(each is None or isinstance(each, (int, float)) for each in figures)
+
+
+def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds of training, summed over the epochs of a log."""
+    return sum(float(each.get("seconds") or 0.0) for each in epochs)

@@ -53,7 +53,9 @@ class Constant(Schedule):
 class PiecewiseConstant(Schedule):
     """values[i] up to and including boundaries[i], the last value after that (Keras's PiecewiseConstantDecay).
 
-    Positions count optimiser steps or epochs from 0; the values replace the optimiser's learning rate.
+    boundaries  positions, from 0
+    values      learning rates in place of the optimiser's, one more than boundaries
+    unit        what positions count: step or epoch
     """
 
     boundaries: Sequence[int]
@@ -85,8 +87,10 @@ class Cosine(Schedule):
 
     total     length in `unit`s, warm-up included; after it the rate stays at `minimum`
     warmup    the first so many units rise in a straight line; unit 0 already has base / (warmup + 1)
-    restarts  times that the cosine begins anew: the rest of `total` is cut into restarts + 1 periods, each
-              `growth` times as long as the one before
+    minimum   the rate at the end of a period
+    restarts  times that the cosine begins anew: the rest of `total` is cut into restarts + 1 periods
+    growth    how many times as long as the one before each period is
+    unit      what lengths count: step or epoch
     """
 
     total: int
@@ -130,10 +134,15 @@ class Cosine(Schedule):
 class ReduceLROnPlateau(Schedule):
     """Multiply the rate by `factor` after `patience` epochs in a row without a better `metric`.
 
-    Better means by more than `threshold` (absolute), downwards or upwards by `mode` (None: a loss is to fall, anything
-    else to rise). A metric that is NaN counts as worst; a loss that is not finite stops the run before. The rate never
-    falls below `min_lr`; after a cut the next `cooldown` epochs do not count as bad ones. Any metric that the run logs
-    can be watched.
+    A metric that is NaN counts as worst; a loss that is not finite stops the run before.
+
+    factor     what a cut multiplies the rate by
+    patience   epochs in a row without a better metric that lead to a cut
+    mode       min or max: where better is (None: a loss is to fall, anything else to rise)
+    metric     any metric that the run logs
+    threshold  better means by more than this (absolute)
+    min_lr     the rate never falls below it
+    cooldown   after a cut so many epochs do not count as bad ones
     """
 
     factor: float = 0.1
@@ -186,10 +195,14 @@ class ReduceLROnPlateau(Schedule):
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop after `patience` epochs in a row without a better metric (better by more than `threshold`).
+    """Stop after `patience` epochs in a row without a better metric.
 
-    metric None: the trainer's. mode None: a loss is to fall, anything else to rise. A metric that is
-    NaN counts as worst; a loss that is not finite stops the run before.
+    A metric that is NaN counts as worst; a loss that is not finite stops the run before.
+
+    patience   epochs in a row
+    metric     any metric that the run logs (None: the trainer's)
+    mode       min or max: where better is (None: a loss is to fall, anything else to rise)
+    threshold  better means by more than this (absolute)
     """
 
     patience: int

@@ -24,8 +24,12 @@ UNTOLD = ("epoch", "step")  # of an epoch's record: places, and no values
 class WandbConfig:
     """How runs stand at Weights & Biases.
 
-    project, entity, group, tags   as wandb.init takes them; name: of the run (default: its folder's)
-    mode   offline keeps everything in the run's folder, for `wandb sync`; online needs an account (`wandb login`)
+    project  as wandb.init takes it
+    entity   as wandb.init takes it
+    name     of the run (null: its folder's)
+    group    as wandb.init takes it
+    tags     as wandb.init takes them
+    mode     offline keeps everything in the run's folder, for `wandb sync`; online needs an account (`wandb login`)
     """
 
     project: str = "cnn-engine"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from engine.training.folder import logged_epochs
+from engine.training.folder import LOG, read_epochs
 from experiments.methods import common
 from experiments.methods.common import Options, Trained, difference, difference_text, mean
 from experiments.report.render import terminal
@@ -27,7 +27,7 @@ CHARACTERS, RANDOM, PRETRAINED = "62 characters", "MNIST random", "MNIST pretrai
 
 def by_epoch(trained: Trained, row: str, key: str) -> list[list[float]]:
     """A measure of every run of a row: after the first epoch, after the second, …"""
-    logs = [logged_epochs(each.folder) for each in trained.of(row)]
+    logs = [read_epochs(each.folder / LOG) for each in trained.of(row)]
     return [[float(record[key]) for record in epoch] for epoch in zip(*logs, strict=True)]
 
 

@@ -23,7 +23,7 @@ FINAL = ("finished", "diverged")  # a run that diverged would do so again
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended.
+    """How a run ended. Apart from `experiments.records.standing.Standing`, which is asked for and never kept.
 
     metrics      by name: val_* and train_* at the epoch that counts, test_* measured with the weights of that epoch.
                  Empty unless the run finished
@@ -53,7 +53,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Record:
-    """A result with what tells whether it still holds; `ended` in seconds since 1970."""
+    """A result with what tells whether it still holds; `ended` in seconds since 1970.
+
+    Apart from `Result`, which whoever trains gives back: what it was made by and when, the store alone says.
+    """
 
     result: Result
     identity: str

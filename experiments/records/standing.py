@@ -1,88 +1,119 @@
-"""What a report knows of each run: its result where it has ended, else how far its log says it has come."""
+"""How runs stand: their results where they have ended, else how far their logs say they have come. Looks, and changes
+nothing; --status, --dry-run, --export, the report and the live page all ask here."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from engine.training.folder import LOG, read_epochs
-from experiments.records.result import Result
+from engine.errors import UserError
+from engine.training.folder import LOG, PARTS, read_epochs, trained_seconds
+from experiments.records.result import Result, Status
 from experiments.records.store import Store
 from experiments.tasks.keys import Run
 
-State = Literal["finished", "diverged", "failed", "running", "waiting"]
+State = Literal[Status, "begun", "stale", "missing"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
-class ReportedRun:
+class Standing:
     """One run as it stands.
 
-    metrics   at the epoch that counts; of a run that goes on, at its last epoch
-    epochs    those in the log so far, of `planned`; seconds: training alone, summed over them
-    data      SHA-256 of the files that it reads
-    folder    the run's own; it need not exist yet
+    state     finished, diverged   done, and not run again
+              failed               ended with an error; the next command tries again
+              begun                running, or cut off; the next command goes on
+              stale                there is a result of other code; the next command runs it again, unless --accept-code
+              missing              nothing of it is there
+    folder    the run's own, or that of its accepted result; it need not exist yet
     result    of a run that has ended
+    outdated  of a stale run, the result of other code
+    epochs    those that were trained, of `planned`; seconds: of training alone, summed over them
+    metrics   at the epoch that counts; of a run that was begun, at its last epoch
+    error     what a failed or diverged run ended with, or what is wrong with the log of one that was begun
     """
 
-    key: str
-    row: str
-    seed: int
+    run: Run
     state: State
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    best_epoch: int | None = None
-    epochs: int = 0
-    planned: int = 0
-    parameters: int | None = None
-    seconds: float = 0.0
-    error: str = ""
-    data: str = ""
-    folder: Path = Path()
+    folder: Path
     result: Result | None = None
+    outdated: Result | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.run.key
+
+    @property
+    def row(self) -> str:
+        return self.run.row
+
+    @property
+    def seed(self) -> int:
+        return self.run.seed
+
+    @property
+    def planned(self) -> int:
+        return self.run.config.epochs
+
+    @property
+    def best_epoch(self) -> int | None:
+        return None if self.result is None else self.result.best_epoch
+
+    @property
+    def done(self) -> bool:
+        """Whether the next command leaves it alone."""
+        return self.result is not None and self.result.final
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        return self.seconds / self.epochs if self.epochs else None
+        """From what is on record, also by other code."""
+        known = self.result or self.outdated
+        return None if known is None else known.seconds_per_epoch
 
 
-def reported_runs(planned: Iterable[Run], store: Store, accept_code: bool = False) -> list[ReportedRun]:
-    """The study's runs in their order; with `accept_code` results of other code count, too. UserError for a result or
-    log that cannot be read."""
-    return [_reported(run, store, accept_code) for run in planned]
+def standings(runs: Iterable[Run], store: Store, accept_code: bool = False) -> list[Standing]:
+    """How the runs stand, in their order; with `accept_code` results of other code count, too.
+
+    UserError for a result that cannot be read. A log that cannot is no reason to tell nothing of the other runs: its
+    own stands as begun, without epochs, and with the error.
+    """
+    return [_standing(run, store, accept_code) for run in runs]
 
 
-def _reported(run: Run, store: Store, accept_code: bool) -> ReportedRun:
+def results_of(runs: Iterable[Standing]) -> list[Result]:
+    """The results of those that have ended."""
+    return [each.result for each in runs if each.result is not None]
+
+
+def _standing(run: Run, store: Store, accept_code: bool) -> Standing:
     result, folder = store.result(run, accept_code), store.folder(run)
-    started = ReportedRun(
-        run.key, run.row, run.seed, "waiting", planned=run.config.epochs, data=run.data, folder=folder
-    )
     if result is not None:
-        return dataclasses.replace(
-            started,
-            state=result.status,
-            metrics=result.metrics,
-            best_epoch=result.best_epoch,
+        return Standing(
+            run,
+            result.status,
+            result.folder,
+            result,
             epochs=result.epochs,
-            parameters=result.parameters or None,
             seconds=result.seconds,
+            metrics=result.metrics,
             error=result.error,
-            folder=result.folder,
-            result=result,
         )
     if not folder.is_dir():
-        return started
-    log = read_epochs(folder / LOG)
-    seconds = sum(float(record["seconds"]) for record in log)
+        outdated = store.stale(run)
+        return Standing(run, "stale" if outdated else "missing", folder, outdated=outdated)
+    try:
+        log = read_epochs(folder / LOG)
+    except UserError as error:
+        return Standing(run, "begun", folder, error=str(error))
     metrics = _metrics(log[-1]) if log else {}
-    return dataclasses.replace(started, state="running", metrics=metrics, epochs=len(log), seconds=seconds)
+    return Standing(run, "begun", folder, epochs=len(log), seconds=trained_seconds(log), metrics=metrics)
 
 
 def _metrics(record: Mapping[str, Any]) -> dict[str, float]:
-    parts = ("train_", "val_", "test_")
-    return {name: float(value) for name, value in record.items() if name.startswith(parts) and value is not None}
-
-
-def of_row(runs: Sequence[ReportedRun], row: str) -> list[ReportedRun]:
-    return [run for run in runs if run.row == row]
+    return {name: float(value) for name, value in record.items() if name.startswith(PARTS) and value is not None}

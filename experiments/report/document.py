@@ -12,14 +12,13 @@ import yaml
 
 from engine.recipe.config import TrainConfig
 from engine.recipe.roles import untold
-from experiments.records.standing import ReportedRun, State, of_row
+from experiments.records.standing import STATES, Standing
 from experiments.report.provenance import Fact
-from experiments.report.summary import RowSummary, StudySummary, summarize
-from experiments.report.table import Cell, Column, Table, metric_title, table_of
+from experiments.report.summary import RowSummary, StudySummary
+from experiments.report.table import Cell, Column, Table, metric_title, study_table
 from experiments.study.schema import FULL
 from experiments.study.study import Row, Study
 
-STATES: tuple[State, ...] = ("finished", "diverged", "failed", "running", "waiting")
 UNTOLD = untold(TrainConfig)
 TOLD_ELSEWHERE = ("Assumption: ", "About the report: ", "Budget ", "Changed for this table: ")  # of a table's notes
 
@@ -74,7 +73,7 @@ class RowSection:
     group: str
     outcome: str
     settings: tuple[Fact, ...]
-    runs: tuple[ReportedRun, ...]
+    runs: tuple[Standing, ...]
     configuration: str
     pictures: tuple[Picture, ...] = ()
 
@@ -103,13 +102,13 @@ class Document:
 
 
 def build_document(
-    study: Study, runs: Sequence[ReportedRun], provenance: Sequence[Fact] = (), live: bool = False
+    study: Study, summary: StudySummary, runs: Sequence[Standing], provenance: Sequence[Fact] = (), live: bool = False
 ) -> Document:
-    """The report without pictures: those are drawn from it (`experiments.report.figures`)."""
-    summary = summarize(study, [run.result for run in runs if run.result is not None])
-    table = table_of(study, summary)
+    """The report without pictures: those are drawn from it (`experiments.report.figures`). `summary` is that of the
+    runs' results."""
+    table = study_table(study, summary)
     settings = distinguishing([row.config.to_dict() for row in study.rows])
-    failures = tuple(f"{run.row}, seed {run.seed}: {run.error}" for run in runs if run.state in STATES[1:3])
+    failures = tuple(f"{run.row}, seed {run.seed}: {run.error}" for run in runs if run.state in ("diverged", "failed"))
     return Document(
         name=study.name,
         title=study.title,
@@ -120,7 +119,7 @@ def build_document(
         notes=tuple(note for note in table.notes if note not in failures and not note.startswith(TOLD_ELSEWHERE)),
         charts=_charts(summary),
         sections=tuple(
-            _section(number, row, own, of_row(runs, row.name), facts)
+            _section(number, row, own, [run for run in runs if run.row == row.name], facts)
             for number, (row, own, facts) in enumerate(zip(study.rows, summary.rows, settings, strict=True), 1)
         ),
         assumptions=study.assumptions,
@@ -150,7 +149,7 @@ def group_tables(study: Study, table: Table) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def _tiles(study: Study, runs: Sequence[ReportedRun]) -> tuple[Fact, ...]:
+def _tiles(study: Study, runs: Sequence[Standing]) -> tuple[Fact, ...]:
     states = Counter(run.state for run in runs)
     counts = [Fact(state, str(states[state])) for state in STATES if states[state] or state == "finished"]
     seconds = sum({run.key: run.seconds for run in runs}.values())  # rows may share runs
@@ -163,7 +162,7 @@ def _tiles(study: Study, runs: Sequence[ReportedRun]) -> tuple[Fact, ...]:
     )
 
 
-def _summary(study: Study, summary: StudySummary, runs: Sequence[ReportedRun]) -> tuple[str, ...]:
+def _summary(study: Study, summary: StudySummary, runs: Sequence[Standing]) -> tuple[str, ...]:
     """What a reader in a hurry should know, in sentences."""
     sentences = []
     for metric in dict.fromkeys(row.headline for row in summary.rows):
@@ -181,7 +180,7 @@ def _summary(study: Study, summary: StudySummary, runs: Sequence[ReportedRun]) -
         if words and means:
             counts = ", ".join(f"{count} {word}" for word, count in words.items())
             sentences.append(f"Published values of {metric_title(metric)}: {counts}.")
-    ended = sum(run.state in STATES[:3] for run in runs)
+    ended = sum(run.result is not None for run in runs)
     if ended < len(runs):
         sentences.append(f"{ended} of {len(runs)} runs have ended; the figures are those of the runs that finished.")
     if study.budget.name != FULL:
@@ -212,7 +211,7 @@ def _charts(summary: StudySummary) -> tuple[Chart, ...]:
 
 
 def _section(
-    number: int, row: Row, summary: RowSummary, runs: Sequence[ReportedRun], settings: Mapping[str, Any]
+    number: int, row: Row, summary: RowSummary, runs: Sequence[Standing], settings: Mapping[str, Any]
 ) -> RowSection:
     score, states = summary.main.ours, Counter(run.state for run in runs)
     outcome = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])

@@ -24,7 +24,7 @@ from engine.plots.canvas import COLOURS, GREY, MISSING, encode, new_figure
 from engine.plots.curves import draw_curves, make_log
 from engine.training.folder import LOG, read_epochs
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
-from experiments.records.standing import ReportedRun
+from experiments.records.standing import Standing
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
 from experiments.tasks.samples import DataCache
 
@@ -69,9 +69,13 @@ def illustrated(
     data = DataCache()
     for section in document.sections:
         known = repr(section)
-        if known not in curves:
-            curves[known] = _curves(section)
-        own = [each for each in [curves[known]] if each is not None]
+        own: list[Picture] = []
+        try:
+            if known not in curves:
+                curves[known] = _curves(section)
+            own += filter(None, [curves[known]])
+        except UserError as error:  # the other rows have curves, and this one figures, all the same
+            missing[f"curves of {section.name}: {error}"] = None
         if images:
             shown, complaints = _of_network(section, keep, data)
             own += shown
@@ -158,7 +162,7 @@ def _number_points(axes: Any, chart: Chart) -> None:
 
 
 def _curves(section: RowSection) -> Picture | None:
-    """Loss, accuracy and F1 of all seeds of a row; None where no epoch has ended."""
+    """Loss, accuracy and F1 of all seeds of a row; None where no epoch has ended. UserError for a damaged log."""
     logs = []
     for run in section.runs:
         records = read_epochs(run.folder / LOG)
@@ -196,7 +200,7 @@ def _of_network(section: RowSection, keep: Path, data: DataCache) -> tuple[list[
     ], []
 
 
-def _kept_images(run: ReportedRun, keep: Path, data: DataCache) -> dict[str, bytes]:
+def _kept_images(run: Standing, keep: Path, data: DataCache) -> dict[str, bytes]:
     """The PNGs of a finished run by name, drawn where they are not kept; a list of names says which there are."""
     stem = f"{run.key[:12]}-{FIGURES_VERSION}"
     names = keep / f"{stem}.txt"

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from experiments.circumstances import circumstances
-from experiments.records.standing import ReportedRun
+from experiments.records.standing import Standing
 
 PACKAGES = ("cnn-engine", "numpy", "scipy", "opencv-python", "scikit-learn", "safetensors", "pandas", "matplotlib")
 
@@ -21,18 +21,18 @@ class Fact:
     value: str
 
 
-def provenance(command: Sequence[str], runs: Iterable[ReportedRun]) -> tuple[Fact, ...]:
+def provenance(command: Sequence[str], runs: Iterable[Standing]) -> tuple[Fact, ...]:
     """Everything that is needed to get the report's figures again."""
     facts = [Fact(name, value.strip("`")) for name, value in circumstances(command).items()]
     return (*facts, Fact("packages", _versions()), *data_facts(runs))
 
 
-def data_facts(runs: Iterable[ReportedRun]) -> tuple[Fact, ...]:
+def data_facts(runs: Iterable[Standing]) -> tuple[Fact, ...]:
     """SHA-256 of the files that the runs read, each hash once, with the rows that were trained on them."""
     rows: dict[str, dict[str, None]] = {}
     for run in runs:
-        if run.data:
-            rows.setdefault(run.data, {})[run.row] = None
+        if run.run.data:
+            rows.setdefault(run.run.data, {})[run.row] = None
     names = ("all rows",) if len(rows) == 1 else (", ".join(each) for each in rows.values())
     return tuple(Fact(f"data of {name}", f"SHA-256 {digest}") for name, digest in zip(names, rows))
 

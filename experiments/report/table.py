@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from experiments.records.result import Result
-from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, RowSummary, StudySummary, summarize
+from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, RowSummary, StudySummary
 from experiments.stats import CONFIDENCE, MIN_TEST, MIN_VERDICT, Bounds, Estimate
 from experiments.study.study import Study
 
@@ -58,14 +57,9 @@ class Table:
         return tuple(row[places[key]] for row in self.rows)
 
 
-def study_table(study: Study, results: Sequence[Result]) -> Table:
-    """The table of a study, one line per row. `results` may be incomplete: a row without any has empty cells."""
-    return table_of(study, summarize(study, results))
-
-
-def table_of(study: Study, summary: StudySummary) -> Table:
-    """The table of a summary; of the columns without which a study can be read, those with empty cells only are left
-    out."""
+def study_table(study: Study, summary: StudySummary) -> Table:
+    """The table of a study, one line per row: one without any result has empty cells. Of the columns without which a
+    study can be read, those with empty cells only are left out."""
     marks = _marks(summary)
     filled = [(column, [fill(row) for row in summary.rows]) for column, fill in _layout(study, summary, marks)]
     kept = {"row", "runs", *(row.headline for row in summary.rows)}

@@ -21,18 +21,18 @@ from urllib.parse import urlsplit
 from engine.cli import run
 from engine.errors import UserError
 from experiments.records.planned import planned_graph
-from experiments.records.standing import reported_runs
+from experiments.records.standing import results_of, standings
 from experiments.records.store import Store
 from experiments.report.document import Document, Picture, build_document
 from experiments.report.figures import illustrated
 from experiments.report.html import check_html, html
+from experiments.report.summary import summarize
 from experiments.study.read import load_study, select
 from experiments.study.study import Study
 from experiments.tasks.keys import Run
 
 HOST, PORT = "127.0.0.1", 8017
 ASKED = "study.json"  # in a study's folder: what was asked for, so that another process can watch it
-ENDED = ("finished", "diverged", "failed")
 HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
@@ -54,8 +54,9 @@ class LivePage:
 
     def document(self) -> Document:
         with closing(Store(self._root)) as store:  # a connection belongs to the thread that opened it
-            runs = reported_runs(self._planned, store, self._accept_code)
-        return build_document(self._study, runs, live=any(run.state not in ENDED for run in runs))
+            runs = standings(self._planned, store, self._accept_code)
+        summary = summarize(self._study, results_of(runs))
+        return build_document(self._study, summary, runs, live=any(run.result is None for run in runs))
 
     def __call__(self) -> str:
         with self._lock:

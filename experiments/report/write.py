@@ -8,14 +8,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.records.standing import reported_runs
+from experiments.records.standing import Standing
 from experiments.records.store import Store
 from experiments.report.document import build_document
 from experiments.report.figures import FIGURES_VERSION, can_draw, illustrated
 from experiments.report.html import check_html, html, page_hash
 from experiments.report.provenance import provenance
+from experiments.report.summary import StudySummary
 from experiments.study.study import Study
-from experiments.tasks.keys import Run
 
 PAGE = "report.html"
 _MARK = "<!-- made of "
@@ -30,18 +30,17 @@ class Written:
 
 
 def write_report(
-    study: Study, planned: Sequence[Run], store: Store, command: Sequence[str], accept_code: bool = False
+    study: Study, summary: StudySummary, runs: Sequence[Standing], store: Store, command: Sequence[str]
 ) -> Written:
     """Write OUT/report.html, unless the one that is there was made of the same; UserError without Jinja2."""
     check_html()
-    document = build_document(study, reported_runs(planned, store, accept_code))
+    document = build_document(study, summary, runs)
     path = store.root / PAGE
     complaint = can_draw()
-    content = [repr(document), str(FIGURES_VERSION), page_hash(), complaint]
+    content = [repr(document), *(run.key for run in runs), str(FIGURES_VERSION), page_hash(), complaint]
     mark = f"{_MARK}{hashlib.sha256(json.dumps(content).encode()).hexdigest()} -->\n"
     if _is_made_of(path, mark):
         return Written(path, (complaint,) if complaint else ())
-    runs = [run for section in document.sections for run in section.runs]
     document = dataclasses.replace(document, provenance=provenance(command, runs))
     document = illustrated(document, store.root)
     store.write_text(PAGE, html(document) + mark)

@@ -34,7 +34,7 @@ from engine.recipe.fit import make_trainer
 from engine.recipe.pseudo import strip_labels
 from engine.recipe.samples import draw_subset, split_indices, split_strata
 from engine.training.trainer import Trainer
-from experiments.records.status import RunStatus
+from experiments.records.standing import Standing
 from experiments.tasks.keys import digest
 from experiments.words import duration
 
@@ -89,22 +89,21 @@ class Estimator:
     _speeds: dict[str, Speed] = field(default_factory=dict)
     _sets: dict[str, RawDataset] = field(default_factory=dict)
 
-    def rows(self, runs: Sequence[RunStatus]) -> Iterator[RowEstimate]:
+    def rows(self, runs: Sequence[Standing]) -> Iterator[RowEstimate]:
         """The estimate of each row (and stage) in turn."""
-        rows: dict[str, list[RunStatus]] = {}
+        rows: dict[str, list[Standing]] = {}
         for each in runs:
-            rows.setdefault(each.run.row, []).append(each)
+            rows.setdefault(each.row, []).append(each)
         for row, members in rows.items():
             yield self.row(row, members)
 
-    def row(self, row: str, members: Sequence[RunStatus]) -> RowEstimate:
+    def row(self, row: str, members: Sequence[Standing]) -> RowEstimate:
         config = members[0].run.config
         counts = self.counts(config)
-        known = [each.result.seconds_per_epoch for each in members if each.result is not None]
-        seconds = [value for value in known if value is not None]
+        seconds = [each.seconds_per_epoch for each in members if each.seconds_per_epoch is not None]
         per_epoch = fmean(seconds) if seconds else seconds_per_epoch(config, counts, self.speed(config))
         todo = [each for each in members if not each.done]
-        epochs = sum(config.epochs - (0 if each.state == "stale" else each.epochs) for each in todo)
+        epochs = sum(each.planned - each.epochs for each in todo)
         return RowEstimate(
             row,
             runs=len(members),

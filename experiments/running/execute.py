@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import DivergedError, UserError
 from engine.recipe.config import TrainConfig
 from engine.recipe.fit import checked_trainer, fit_and_test
-from engine.training.folder import logged_epochs
+from engine.training.folder import LOG, read_epochs, trained_seconds
 from engine.training.history import History
 from experiments.records.locks import only_process
 from experiments.records.result import Result
@@ -29,7 +29,10 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Job:
-    """A run that can begin: its configuration with checkpoints of other runs in place, and its folder."""
+    """A run that can begin: its configuration with checkpoints of other runs in place, and its folder.
+
+    Apart from `Run`, whose key must not depend on where those files lie.
+    """
 
     run: Run
     config: TrainConfig
@@ -62,17 +65,26 @@ def failed(job: Job, error: Exception) -> Result:
     """The result of a job that ended with an error."""
     text = " ".join(str(error).split())
     kind = "" if isinstance(error, (UserError, RuntimeError)) and text else type(error).__name__
-    epochs = logged_epochs(job.folder)
+    epochs, damage = epochs_so_far(job.folder)
     return Result(
         job.run.key,
         job.run.row,
         job.run.seed,
         "failed",
         epochs=len(epochs),
-        seconds=sum(each["seconds"] for each in epochs),
-        error=": ".join(filter(None, (kind, text))),
+        seconds=trained_seconds(epochs),
+        error=": ".join(filter(None, (kind, text))) + damage,
         folder=job.folder,
     )
+
+
+def epochs_so_far(folder: Path) -> tuple[list[EpochRecord], str]:
+    """What the log says of a run that has ended badly, and what an error is to say further: where the log cannot be
+    read either, the run's own end must be recorded all the same, as one without epochs."""
+    try:
+        return read_epochs(folder / LOG), ""
+    except (UserError, OSError) as error:
+        return [], f" ({error})"
 
 
 def train_run(
@@ -107,9 +119,10 @@ def train_run(
                 restore_best=run.score_epoch == "best",
             )
         except DivergedError as error:
-            spent = [each["seconds"] for each in logged_epochs(folder)]
+            epochs, damage = epochs_so_far(folder)
+            seconds = trained_seconds(epochs)
             return dataclasses.replace(
-                result, status="diverged", epochs=len(spent), seconds=sum(spent), error=str(error)
+                result, status="diverged", epochs=len(epochs), seconds=seconds, error=f"{error}{damage}"
             )
     last_counts = run.score_epoch == "last" or validation is None
     return finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)

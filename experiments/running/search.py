@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.draws import generator
 from engine.errors import UserError
-from engine.training.folder import logged_epochs
+from engine.training.folder import LOG, read_epochs, trained_seconds
 from engine.training.metrics import direction, is_better
 from experiments.records.planned import planned_graph
 from experiments.records.result import Result
@@ -146,17 +146,18 @@ def _suggested(trial: optuna.Trial, name: str, given: Range) -> Any:
 
 
 def _run_trial(study: Study, search: Search, store: Store, asked: optuna.Trial, values: Mapping[str, Any]) -> Trial:
-    """Train the trial, or take what is on record of it."""
+    """Train the trial, or take what is on record of it. UserError for a log that is damaged: without all of its epochs
+    the sampler would choose other trials than before."""
     number = asked.number
     graph = planned_graph(_as_study(study, search, number, values), store)
     run = graph.rows[0].run
-    watch = _Watch(asked, study.metric, run.row)
+    watch, log = _Watch(asked, study.metric, run.row), store.folder(run) / LOG
     try:
-        for record in logged_epochs(store.folder(run)):
+        for record in read_epochs(log):
             watch.see(record)
         (result,) = run_graph(graph, store, watch)
     except Pruned:
-        seconds = sum(each["seconds"] for each in logged_epochs(store.folder(run)) if each["epoch"] <= watch.epochs)
+        seconds = trained_seconds([each for each in read_epochs(log) if each["epoch"] <= watch.epochs])
         return Trial(number, values, "pruned", None, watch.epochs, seconds)
     value = result.metrics.get(study.metric) if result.status == "finished" else None
     return Trial(number, values, result.status, value, result.epochs, result.seconds, result.error)

@@ -9,34 +9,43 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.models import MODELS
-from engine.recipe.config import TrainConfig, read_config
-from engine.schema import merge
+from engine.recipe.config import TrainConfig
 from experiments.study.schema import BudgetFile
 
 LEAST_SIZE = {"vgg19": 32}  # five poolings
 
 
-def scaled(config: TrainConfig, budget: BudgetFile, where: str) -> TrainConfig:
-    """The configuration of a row or stage under a budget (its `changes` are merged before)."""
-    least = min(budget.least_epochs, config.epochs)
-    epochs = max(least, math.ceil(round(config.epochs * budget.epochs, 6)))
-    factor = epochs / config.epochs
-    steps = factor if budget.steps is None else budget.steps
-    changes: dict[str, Any] = {"epochs": epochs, "schedule": scaled_schedule(config.schedule, factor, steps)}
-    samples = _of_set(budget.samples, config.dataset.name)
+def scaling(content: Mapping[str, Any], budget: BudgetFile, where: str) -> dict[str, Any]:
+    """What a budget's factors and numbers change in the mapping of a row or stage; its own `changes` are merged before.
+
+    A value of a wrong type is left as it is, for reading to refuse. UserError for a size that the network cannot take.
+    """
+    given = content.get("epochs", TrainConfig.epochs)
+    if type(given) is not int or given < 1:
+        return {}
+    least = min(budget.least_epochs, given)
+    epochs = max(least, math.ceil(round(given * budget.epochs, 6)))
+    factor = epochs / given
+    changes: dict[str, Any] = {"epochs": epochs}
+    if isinstance(schedule := content.get("schedule"), Mapping):
+        changes["schedule"] = scaled_schedule(schedule, factor, factor if budget.steps is None else budget.steps)
+    dataset = _section(content, "dataset")
+    samples = _of_set(budget.samples, dataset.get("name"))
     if samples is not None:
         changes["select"] = {"deduplicated": None, "per_class": None, "fraction": None, "count": samples}
-    tests = _of_set(budget.test_samples, config.dataset.name)
-    if tests is not None and config.dataset.test is not None:
+    tests = _of_set(budget.test_samples, dataset.get("name"))
+    if tests is not None and dataset.get("test") not in (None, False):
         changes["dataset"] = {"test_subset": tests}
-    content = merge(config.to_dict(), changes)
-    if budget.size is not None:
-        content = _resized(content, config, budget.size, where)
-    return read_config(content, where)
+    return changes if budget.size is None else {**changes, **_resized(_section(content, "model"), budget.size, where)}
 
 
-def _of_set(given: Any, name: str) -> int | None:
-    return given.get(name) if isinstance(given, Mapping) else given
+def _section(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = content.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _of_set(given: Any, name: Any) -> int | None:
+    return given.get(str(name)) if isinstance(given, Mapping) else given
 
 
 def scaled_schedule(section: Mapping[str, Any], epochs: float, steps: float) -> dict[str, Any]:
@@ -45,22 +54,30 @@ def scaled_schedule(section: Mapping[str, Any], epochs: float, steps: float) -> 
     scaled = dict(section)
     factor = epochs if section.get("unit") == "epoch" else steps
     for key, by in (("total", factor), ("warmup", factor), ("patience", epochs), ("cooldown", epochs)):
-        if section.get(key):
+        if _is_number(section.get(key)) and section[key]:
             scaled[key] = max(1, round(section[key] * by))
-    if "boundaries" in section:
+    boundaries = section.get("boundaries")
+    if isinstance(boundaries, (list, tuple)) and all(map(_is_number, boundaries)):
         rising = [0]
-        for boundary in section["boundaries"]:
+        for boundary in boundaries:
             rising.append(max(rising[-1] + 1, round(boundary * factor)))
         scaled["boundaries"] = rising[1:]
-    if "total" in scaled:
-        scaled["total"] = max(scaled["total"], scaled.get("warmup", 0) + 1)
+    if _is_number(scaled.get("total")) and _is_number(warmup := scaled.get("warmup", 0)):
+        scaled["total"] = max(scaled["total"], warmup + 1)
     return scaled
 
 
-def _resized(content: Mapping[str, Any], config: TrainConfig, size: int, where: str) -> dict[str, Any]:
-    name = config.model.name
-    if name is None or "input_size" not in inspect.signature(MODELS[name]).parameters:
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _resized(model: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
+    name = model.get("name")
+    if (
+        not isinstance(name, str)
+        or name not in MODELS
+        or "input_size" not in inspect.signature(MODELS[name]).parameters
+    ):
         raise UserError(f"{where}: the budget has a size, but the network {name!r} takes images of one size only")
     size = max(size, LEAST_SIZE.get(name, 1))
-    arguments = {"arguments": {"input_size": size}}
-    return merge(content, {"preprocess": {"size": [size, size]}, "model": arguments})
+    return {"preprocess": {"size": [size, size]}, "model": {"arguments": {"input_size": size}}}

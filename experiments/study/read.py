@@ -20,7 +20,7 @@ from engine.errors import UserError, unknown
 from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge, parse_override, read_mapping
-from experiments.study.budget import scaled
+from experiments.study.budget import scaling
 from experiments.study.cited import with_cited
 from experiments.study.factors import crossed_rows
 from experiments.study.identity import difference, identity
@@ -48,10 +48,15 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         raise UserError(f"{where}: {unknown('budget', budget, (FULL, *given.budgets))}")
     limits = None if budget == FULL else given.budgets[budget]
 
-    as_written = {each.name: _config(each, given, where, ()) for each in everything}
-    same = _checked_repeats(rows, as_written, where)
+    # Rows are told apart as they are written: a budget may make some of them the same.
+    configs = {each.name: _config(each, given, where, None, {}) for each in everything}
+    same = _checked_repeats(rows, configs, where)
     overrides = tuple(overrides)
-    configs = {each.name: _config(each, given, where, overrides, limits) for each in everything}
+    if limits or overrides:
+        on_top: dict[str, Any] = {}
+        for override in overrides:
+            on_top = merge(on_top, parse_override(override))
+        configs = {each.name: _config(each, given, where, limits, on_top) for each in everything}
     configs = {name: configs[same.get(name, name)] for name in configs}
     needs = {each.name: _needs(each, configs[each.name]) for each in everything}
     checked_order(needs, where)
@@ -116,20 +121,20 @@ def _config(
     given: RowFile | StageFile,
     study: StudyFile,
     where: str,
-    overrides: Sequence[str],
-    budget: BudgetFile | None = None,
+    budget: BudgetFile | None,
+    on_top: Mapping[str, Any],
 ) -> TrainConfig:
-    """The configuration of a row or stage: base, its changes, the budget's, the scaling, the overrides."""
+    """The configuration of a row or stage, read once all that makes it up is merged: base, its changes, the budget's,
+    the scaling, the study's metric, the overrides."""
     kind = "row" if isinstance(given, RowFile) else "stage"
     place = f"{where}, {kind} {given.name!r}"
     content = merge(study.base, given.changes)
     if budget is not None:
         content = merge(merge(content, budget.changes), budget.rows.get(given.name, {}))
-        content = scaled(read_config(content, place), budget, place).to_dict()
-    on_top: dict[str, Any] = {"metric": study.metric}
-    for override in overrides:
-        on_top = merge(on_top, parse_override(override))
-    config = read_config(merge(content, on_top), place)
+    content = _spelled_out(content)
+    if budget is not None:
+        content = merge(content, scaling(content, budget, place))
+    config = read_config(merge({**content, "metric": study.metric}, on_top), place)
     try:
         build_optimizer(config.optimizer)
         build_schedule(config.schedule)
@@ -137,6 +142,15 @@ def _config(
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     return config
+
+
+def _spelled_out(content: Mapping[str, Any]) -> dict[str, Any]:
+    """With what a configuration has where it says nothing, or no more than a name, so that parts of it can be changed:
+    its optimiser, schedule and loss, and the section of its data set."""
+    factories = {each.name: each.default_factory for each in dataclasses.fields(TrainConfig)}
+    defaults = {name: make() for name, make in factories.items() if make is not dataclasses.MISSING}
+    dataset = content.get("dataset")
+    return {**defaults, **content, **({"dataset": {"name": dataset}} if isinstance(dataset, str) else {})}
 
 
 def _checked_repeats(rows: Sequence[RowFile], configs: Mapping[str, TrainConfig], where: str) -> dict[str, str]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from engine.errors import UserError, unknown
 from engine.schema import read_mapping
+from engine.training.folder import PARTS
 from experiments.study.search import Search
 
-PARTS = ("train_", "val_", "test_")
 FIGURES = ("parameters", "seconds_per_epoch")  # published figures that are no metric of a part
 FULL = "full"
 
@@ -19,7 +19,12 @@ ScoreEpoch = Literal["best", "last"]
 
 @dataclass(frozen=True)
 class PublishedSource:
-    """Where the published values come from: a title for them, one sentence, and for each column its place there."""
+    """Where the published values come from.
+
+    title    a title for them, at the head of their columns
+    source   one sentence about them
+    columns  for each metric that has published values, its place in the source
+    """
 
     title: str = "published"
     source: str = ""
@@ -28,9 +33,11 @@ class PublishedSource:
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A published value of a row; `note` says what differs where it is not the row's own configuration.
+    """A published value of a row.
 
-    by_epoch: the values after every epoch, where the source has them; the last one is the value.
+    value     the number
+    note      what differs where it is not the row's own configuration
+    by_epoch  the values after every epoch, where the source has them; the last one is the value
     """
 
     value: float
@@ -42,6 +49,7 @@ class PublishedValue:
 class RowFile:
     """A row as a file gives it.
 
+    name          in tables, after --rows, and in the names of folders
     changes       merged into the study's base; with same_as they may be left out
     group         the table of the report where it stands
     published     published values by column: a number, or {value, note}; a list has the values after every epoch; and
@@ -68,10 +76,13 @@ class RowFile:
 
 @dataclass(frozen=True)
 class StageFile:
-    """A training that is no row, such as a pretraining: `changes` is merged into the study's base.
+    """A training that is no row, such as a pretraining.
 
-    score_epoch   instead of the study's
-    seed_offset   added to the seed of each of its runs: a second network of an otherwise equal training
+    name         by which rows and other stages name its checkpoints (run:NAME)
+    changes      merged into the study's base
+    needs        rows and stages that must have ended first
+    score_epoch  instead of the study's
+    seed_offset  added to the seed of each of its runs: a second network of an otherwise equal training
     """
 
     name: str
@@ -97,7 +108,8 @@ class BudgetFile:
     test_samples  test samples, likewise
     size          side of the images, for networks that take several
     seeds         instead of the study's
-    changes       merged into every row and stage, rows: into one of them by its name
+    changes       merged into every row and stage
+    rows          changes for one row or stage, by its name
     """
 
     how: str
@@ -131,14 +143,21 @@ class BudgetFile:
 class StudyFile:
     """A study as a file gives it.
 
+    name            of the study and of its folder under runs/
+    title           one line
     metric          picks the best epoch of every run
     metrics         what is shown and compared, the headline first (default: metric)
     score_epoch     the epoch whose figures count: the best one by `metric`, or the last
+    seeds           every row is trained once with each
     split_per_seed  whether every seed divides the samples anew (split.seed is then the seed); else all share a division
     base            the configuration (`engine.recipe.config.TrainConfig`) that rows and stages change
+    rows            of the table
+    stages          trainings that are no rows
+    published       where the published values come from
     factors         crossed to further rows (see experiments.study.factors)
     assumptions     what the report leaves open, and how it was chosen here
     footnotes       what is odd about the report, by name; those that no row names concern all of it
+    budgets         smaller versions of the study, by name
     search          settings of a row that Optuna varies, on demand (see experiments.study.search)
     """
 

@@ -19,7 +19,10 @@ from experiments.tasks.keys import Run
 
 @dataclass(frozen=True)
 class Task:
-    """A run, and the runs that it needs: those named in its configuration, by name, and all, by key."""
+    """A run, and the runs that it needs: those named in its configuration, by name, and all, by key.
+
+    Apart from `Run`, which goes to other processes and machines and is to carry no graph along.
+    """
 
     run: Run
     named: Mapping[str, Run] = field(default_factory=dict)
@@ -32,6 +35,11 @@ class Graph:
 
     rows: tuple[Task, ...]
     tasks: tuple[Task, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every training once, in the order of the tasks."""
+        return [task.run for task in self.tasks]
 
     @cached_property
     def by_key(self) -> dict[str, Task]:

@@ -34,7 +34,7 @@ KEY_VERSION = 2
 
 @dataclass(frozen=True)
 class Run:
-    """One training: the configuration of a row (or stage) with one seed.
+    """One training: the configuration of a row (or stage) with one seed. A `Row` has one for each of its seeds.
 
     score_epoch   whose figures count: those of the best epoch by the configuration's metric, or of the last one.
                   Without validation it is always the last

@@ -62,7 +62,9 @@ def _stem(name: str) -> str:
 class Listed:
     """A part of a subset that its publisher lists in a JSON file (see `engine.data.choose.listed.read_listed`).
 
-    file: relative to the working folder, or else to the set's own; name: which subset; part: train or test.
+    file  relative to the working folder, or else to the set's own
+    name  which subset
+    part  train or test
     """
 
     file: str

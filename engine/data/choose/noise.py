@@ -24,8 +24,13 @@ from engine.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """The section `label_noise` of a configuration. rate: the share of the (touchable) training labels that changes,
-    rounded to whole samples; pairs: class name -> class name, for kind pair."""
+    """The section `label_noise` of a configuration.
+
+    kind   uniform: a wrong label is any other; pair: it is the next class; anything_but: every label is wrong
+    rate   the share of the (touchable) training labels that changes, rounded to whole samples
+    pairs  class name: class name, for kind pair; only samples of these classes change then
+    seed   of the draws
+    """
 
     kind: Literal["uniform", "pair", "anything_but"] = "uniform"
     rate: float | None = None

@@ -34,7 +34,10 @@ COUNTS = ("deduplicated", "per_class", "count", "fraction")
 class NearDuplicates:
     """Removal of images whose perceptual hashes differ by `threshold` bits or fewer (see `near_duplicates.py`).
 
-    null: what is recommended for the set. A set for which such hashes are known to fail is refused.
+    A set for which such hashes are known to fail is refused.
+
+    method     of hashing (null: what is recommended for the set)
+    threshold  in bits (null: what is recommended for the set)
     """
 
     method: str | None = None

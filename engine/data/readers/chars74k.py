@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.listing import Unread, images_in
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, set_folder
 from engine.data.readers.tables import read_csv
 from engine.errors import UserError
@@ -31,13 +32,14 @@ def read_chars74k(root: Path | None, classes: str = "all", skip: int = 0, per_cl
         raise UserError(f"chars74k: skip must be 0 or more and per_class 1 or more, got {skip} and {per_class}")
     samples = folder / PUBLISHED
     tabled = (folder / "english.csv").is_file() or not samples.is_dir()
-    by_class = _from_table(folder) if tabled else _from_samples(samples)
+    by_class, unread = (_from_table(folder), ()) if tabled else _from_samples(samples)
     stop = None if per_class is None else skip + per_class
     chosen = [(path, label) for label, name in enumerate(class_names) for path in by_class[name][skip:stop]]
     if not chosen:
         raise UserError(f"{folder}: no images are left with skip {skip}")
     paths = [path for path, _ in chosen]
-    return RawDataset("chars74k", ImageFiles(paths), np.array([label for _, label in chosen], np.int64), class_names)
+    labels = np.array([label for _, label in chosen], np.int64)
+    return RawDataset("chars74k", ImageFiles(paths), labels, class_names, unread=unread)
 
 
 def _from_table(folder: Path) -> dict[str, list[Path]]:
@@ -51,11 +53,14 @@ def _from_table(folder: Path) -> dict[str, list[Path]]:
     return by_class
 
 
-def _from_samples(folder: Path) -> dict[str, list[Path]]:
+def _from_samples(folder: Path) -> tuple[dict[str, list[Path]], tuple[Unread, ...]]:
     by_class: dict[str, list[Path]] = {}
+    unread: list[Unread] = []
     for number, name in enumerate(CHARS74K_NAMES, 1):
         inside = folder / f"Sample{number:03d}"
-        by_class[name] = sorted(inside.glob("*.png"))
-        if not by_class[name]:
-            raise UserError(f"{inside}: no images of the class {name!r} there (expected PNG files)")
-    return by_class
+        found = images_in(inside) if inside.is_dir() else None
+        if found is None or not found.images:
+            raise UserError(f"{inside}: no images of the class {name!r} there")
+        by_class[name] = list(found.images)
+        unread += found.unread
+    return by_class, tuple(unread)

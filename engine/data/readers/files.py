@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.errors import UserError, unknown
 
+GZIP = b"\x1f\x8b"
 DIGIT_NAMES = tuple("0123456789")
 
 
@@ -18,13 +19,22 @@ def set_folder(root: Path | None, name: str) -> Path:
     places = "--data-root, the key data_root or the variable CNN_DATA"
     if root is None:
         raise UserError(f"where is the data set {name!r}? Give {places}: the folder that holds {name}/")
-    folder = root / name
+    folder = place_of(root, name)
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder (expected the data set {name!r} in it); `python -m engine.data fetch {name}` "
             f"gets it or says how, and {places} names another place"
         )
     return folder
+
+
+def place_of(root: Path, name: str) -> Path:
+    """`root`/`name`, or where that is not there a folder whose name differs in case only, as torchvision's MNIST."""
+    place = root / name
+    if place.is_dir() or not root.is_dir():
+        return place
+    alike = sorted(each for each in root.iterdir() if each.name.lower() == name.lower() and each.is_dir())
+    return alike[0] if alike else place
 
 
 def nested(folder: Path, *names: str) -> Path:
@@ -39,10 +49,20 @@ def existing_file(path: Path) -> Path:
     return path
 
 
-def plain_or_gzipped(folder: Path, name: str) -> Path:
-    """The plain file, or the gzipped one when only that is there."""
-    plain = folder / name
-    return plain if plain.is_file() else existing_file(folder / f"{name}.gz")
+def find_idx(folders: Iterable[Path], name: str) -> Path | None:
+    """The idx file `name` in the first folder that has it: train-images-idx3-ubyte, or .idx3-ubyte as some unpack it,
+    plain or gzipped, also in a folder of its own name, where an archive was unpacked into one.
+    """
+    spellings = (name, name.replace("-idx", ".idx"))
+    names = [f"{spelling}{ending}" for spelling in spellings for ending in ("", ".gz")]
+    places = (folder / inner for folder in folders for inner in (*names, *(f"{each}/{each}" for each in spellings)))
+    return next((place for place in places if place.is_file()), None)
+
+
+def is_gzipped(path: Path) -> bool:
+    """Whether the file begins as gzip does, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP)) == GZIP
 
 
 def choice(what: str, value: str, known: Mapping[str, Any] | Sequence[str] | str) -> str:

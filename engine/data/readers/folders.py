@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from engine.data.dataset import ImageFiles, RawDataset
-from engine.data.images import IMAGE_SUFFIXES
+from engine.data.listing import Unread, images_in, scan
 from engine.data.readers.archives import read_arrays
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder
 from engine.data.readers.tables import read_csv
@@ -28,7 +28,8 @@ def read_folder(
 ) -> RawDataset:
     """The user's own images: one folder per class, or a folder and a CSV table. `path` is taken as given, no root.
 
-    Without `table`, each folder in `path` is a class. With it, `file_column` names files relative to `path`, and
+    Without `table`, each folder in `path` is a class; files beside them, and folders in them, are not read but named
+    (RawDataset.unread). With it, `file_column` names files relative to `path`, and
     `label_column` their classes; the table lies in `path` or is given with its folder. classes: the class names in the
     order of their numbers, where any other is an error (default: those found, sorted).
     """
@@ -57,32 +58,38 @@ def read_cmaterdb(root: Path | None, split: str = "train") -> RawDataset:
     """
     folder = set_folder(root, "cmaterdb")
     if choice("cmaterdb split", split, ("train", "test", "all")) == "all":
-        return _class_folders("cmaterdb", folder, DIGIT_NAMES)
+        return _class_folders("cmaterdb", folder, DIGIT_NAMES, beside=CMATERDB_FILES.values())
     images, labels = read_arrays(folder / CMATERDB_FILES[split], "images", "labels")
     if labels.max() > 9:
         raise UserError(f"{folder / CMATERDB_FILES[split]}: label {labels.max()}, expected 0 to 9")
     return RawDataset("cmaterdb", images, labels, DIGIT_NAMES)
 
 
-def _class_folders(name: str, folder: Path, classes: Sequence[str] = ()) -> RawDataset:
+def _class_folders(name: str, folder: Path, classes: Sequence[str] = (), beside: Iterable[str] = ()) -> RawDataset:
+    """beside: names of files that belong next to the class folders."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected one folder of images per class)")
-    found = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    listing = scan(folder)
+    found = sorted(each.name for each in listing.folders)
     if not found:
-        raise UserError(f"{folder}: holds no class folders")
+        images = f" ({len(listing.images)} images lie in it directly)" if listing.images else ""
+        raise UserError(f"{folder}: holds no class folders{images}")
     names = tuple(classes) or tuple(found)
     for wrong, what in ((set(names) - set(found), "is missing"), (set(found) - set(names), "is none of the classes")):
         if wrong:
             raise UserError(f"{folder / min(wrong)}: the folder {what} (expected {', '.join(names)})")
     paths: list[Path] = []
     labels: list[int] = []
+    unread = [Unread(each, "an image beside the class folders, in no class", 1) for each in listing.images]
+    unread += [each for each in listing.unread if each.path.name not in set(beside)]
     for label, each in enumerate(names):
-        inside = sorted(file for file in (folder / each).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not inside:
-            raise UserError(f"{folder / each}: the class folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
-        paths += inside
-        labels += [label] * len(inside)
-    return RawDataset(name, ImageFiles(paths), np.array(labels, np.int64), names)
+        inside = images_in(folder / each)
+        if not inside.images:
+            raise UserError(f"{folder / each}: the class folder holds no images{inside.instead}")
+        paths += inside.images
+        labels += [label] * len(inside.images)
+        unread += inside.unread
+    return RawDataset(name, ImageFiles(paths), np.array(labels, np.int64), names, unread=tuple(unread))
 
 
 def _folder_with_table(

@@ -1,10 +1,10 @@
-"""MNIST and EMNIST: idx files of unsigned bytes, gzipped or plain."""
+"""MNIST and EMNIST: idx files of unsigned bytes, gzipped or plain as their first bytes say."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,20 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import RawDataset
-from engine.data.readers.files import DIGIT_NAMES, choice, nested, plain_or_gzipped, set_folder
+from engine.data.readers.files import DIGIT_NAMES, GZIP, choice, existing_file, find_idx, set_folder
 from engine.errors import UserError
 
 MNIST_PREFIX = {"train": "train", "test": "t10k"}
 UPPER = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 LOWER = tuple("abcdefghijklmnopqrstuvwxyz")
-# Class names of EMNIST's parts (Cohen et al. 2017, table II). `balanced` merges the 15 letters whose two cases look
-# alike into the upper case; `letters` merges all of them and counts its labels from 1.
+# Where the files lie in the set's folder: as the publisher packs them, and as torchvision does.
+MNIST_PLACES = ("", "raw", "MNIST/raw")
+EMNIST_PLACES = ("gzip", "", "raw", "raw/gzip", "EMNIST/raw", "EMNIST/raw/gzip")
+MERGED = DIGIT_NAMES + UPPER + tuple("abdefghnqrt")
+# Class names of EMNIST's parts (Cohen et al. 2017, table II). `balanced` and `bymerge` merge the 15 letters whose two
+# cases look alike into the upper case; `letters` merges all of them and counts its labels from 1.
 EMNIST_CLASSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "digits": DIGIT_NAMES,
         "letters": UPPER,
-        "balanced": DIGIT_NAMES + UPPER + tuple("abdefghnqrt"),
+        "balanced": MERGED,
         "byclass": DIGIT_NAMES + UPPER + LOWER,
+        "bymerge": MERGED,
+        "mnist": DIGIT_NAMES,
     }
 )
 
@@ -34,21 +40,22 @@ def read_mnist(root: Path | None, split: str = "train") -> RawDataset:
     """MNIST's idx files (LeCun, Cortes, Burges), gzipped or plain: grey 28x28. split: train or test."""
     folder = set_folder(root, "mnist")
     prefix = MNIST_PREFIX[choice("mnist split", split, MNIST_PREFIX)]
-    images = read_idx(plain_or_gzipped(folder, f"{prefix}-images-idx3-ubyte"), 3)
-    labels = read_idx(plain_or_gzipped(folder, f"{prefix}-labels-idx1-ubyte"), 1).astype(np.int64)
+    images = read_idx(_idx_file(folder, MNIST_PLACES, f"{prefix}-images-idx3-ubyte"), 3)
+    labels = read_idx(_idx_file(folder, MNIST_PLACES, f"{prefix}-labels-idx1-ubyte"), 1).astype(np.int64)
     return RawDataset("mnist", images, labels, DIGIT_NAMES)
 
 
 def read_emnist(root: Path | None, part: str = "digits", split: str = "train") -> RawDataset:
-    """EMNIST (Cohen et al. 2017): grey 28x28, upright. part: digits, letters, balanced, byclass; split: train, test.
+    """EMNIST (Cohen et al. 2017): grey 28x28, upright. part: digits, letters, balanced, byclass, bymerge, mnist; split:
+    train, test.
 
     The files hold every image transposed; it is turned back here.
     """
-    folder = nested(set_folder(root, "emnist"), "gzip")
+    folder = set_folder(root, "emnist")
     classes = EMNIST_CLASSES[choice("emnist part", part, EMNIST_CLASSES)]
     stem = f"emnist-{part}-{choice('emnist split', split, ('train', 'test'))}"
-    images = read_idx(plain_or_gzipped(folder, f"{stem}-images-idx3-ubyte"), 3)
-    path = plain_or_gzipped(folder, f"{stem}-labels-idx1-ubyte")
+    images = read_idx(_idx_file(folder, EMNIST_PLACES, f"{stem}-images-idx3-ubyte"), 3)
+    path = _idx_file(folder, EMNIST_PLACES, f"{stem}-labels-idx1-ubyte")
     first = 1 if part == "letters" else 0
     labels = read_idx(path, 1).astype(np.int64) - first
     if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
@@ -59,10 +66,15 @@ def read_emnist(root: Path | None, part: str = "digits", split: str = "train") -
     return RawDataset(f"emnist-{part}", images.transpose(0, 2, 1), labels, classes)
 
 
+def _idx_file(folder: Path, places: Sequence[str], name: str) -> Path:
+    return find_idx([folder / place for place in places], name) or existing_file(folder / f"{name}.gz")
+
+
 def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
     """An idx file of unsigned bytes: magic 0, 0, 8, rank; `rank` big-endian int32 extents; the values."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data.startswith(GZIP) else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: damaged gzip file ({error})") from None
     header = 4 + 4 * rank

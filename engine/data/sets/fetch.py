@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.data.readers import read_dataset
+from engine.data.readers.files import place_of
 from engine.data.sets.download import download
 from engine.data.sets.record import Download, Record
 from engine.data.sets.registry import find
@@ -30,7 +31,7 @@ def fetch(record: Record, root: Path, progress: bool = True, pause: float = 1.0)
     is renamed in one step. A download that breaks off stays there and is gone on with by the next call. UserError for
     a set that cannot be downloaded (it says what to put where), a folder that is in the way, or files that differ.
     """
-    place = root / record.name
+    place = place_of(root, record.name)
     if not record.downloads:
         raise UserError(instructions(record, root))
     if place.is_dir() and any(place.iterdir()):
@@ -82,7 +83,7 @@ def _alone(lock: Path) -> Iterator[None]:
 def first_fault(record: Record, root: Path) -> str | None:
     """What keeps `root`/NAME from being the whole published set: a file, its size or hash, or a part's count."""
     for file in record.files:
-        checked = check_file(find(root / record.name, record, file.name), file)
+        checked = check_file(find(place_of(root, record.name), record, file.name), file)
         if checked.faulty:
             return f"{checked.name}: {checked.outcome}"
     for split in record.splits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from engine.data.headers import KINDS
 from engine.data.readers.chars74k import CHARS74K_NAMES
 from engine.data.readers.files import DIGIT_NAMES
 from engine.data.readers.folders import SCENES
@@ -40,13 +41,17 @@ def _emnist() -> Record:
         "letters": (124_800, 20_800),
         "balanced": (112_800, 18_800),
         "byclass": (697_932, 116_323),
+        "bymerge": (697_932, 116_323),
+        "mnist": (60_000, 10_000),
     }
+    again = {"bymerge", "mnist"}  # images of byclass under other labels, and of digits in another selection
     parts = [(part, *split) for part, pair in sizes.items() for split in zip(("train", "test"), pair)]
     return Record(
         name="emnist",
         title="EMNIST handwritten digits and letters (Cohen, Afshar, Tapson, van Schaik 2017)",
         classes=EMNIST_CLASSES["byclass"],
-        images="grey 28x28, white on black; parts digits (10 classes), letters (26), balanced (47), byclass (62)",
+        images="grey 28x28, white on black; parts digits (10 classes), letters (26), balanced (47), byclass (62), "
+        "bymerge (47), mnist (10)",
         licence=f"{UNSTATED}; derived from NIST Special Database 19, cite Cohen et al. 2017",
         page="https://www.nist.gov/itl/products-and-services/emnist-dataset",
         obtain="put the files of gzip.zip (emnist-digits-train-images-idx3-ubyte.gz …) into emnist/; "
@@ -59,6 +64,7 @@ def _emnist() -> Record:
                 count,
                 len(EMNIST_CLASSES[part]),
                 _emnist_files(part, split),
+                again=part in again,
             )
             for part, split, count in parts
         ),
@@ -219,7 +225,7 @@ def _folder() -> Record:
         name="folder",
         title="your own images: a folder per class, or a folder with a CSV table",
         classes=(),
-        images="PNG, JPEG or BMP of any size",
+        images=f"{KINDS} of any size up to 2^26 pixels",
         licence="yours",
         page="",
         obtain="give path=FOLDER, and table=FILE.csv where a table says the classes",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.data.readers.files import set_folder
+from engine.data.readers.files import find_idx, place_of, set_folder
+from engine.data.readers.idx import EMNIST_PLACES, MNIST_PLACES
 from engine.data.sets.known import RECORDS
 from engine.data.sets.record import Record
 from engine.errors import unknown
@@ -31,10 +32,14 @@ def own_folder(name: str, root: Path | None) -> Path | None:
 
 
 def find(folder: Path, each: Record, name: str) -> Path | None:
-    """The file or folder `name` of a set that lies in `folder`, plain or gzipped; None where it is not there."""
+    """The file or folder `name` of a set that lies in `folder`, plain or gzipped, as the readers find it; None where it
+    is not there."""
     bases = (folder / each.folder, folder)
     places = (base / f"{name}{ending}" for base in bases for ending in ("", ".gz"))
-    return next((place for place in places if place.exists()), None)
+    found = next((place for place in places if place.exists()), None)
+    if "-idx" not in name or (found is not None and found.is_file()):
+        return found
+    return find_idx([folder / place for place in (*EMNIST_PLACES, *MNIST_PLACES)], name)
 
 
 def image_count(each: Record) -> int | None:
@@ -50,7 +55,7 @@ def data_state(each: Record, root: Path) -> str:
     """
     if not each.in_root:
         return ""
-    folder = root / each.name
+    folder = place_of(root, each.name)
     if not folder.is_dir():
         return "not here"
     marked = [split for split in each.splits if split.markers]

@@ -15,8 +15,10 @@ import cnncore
 import numpy as np
 
 from engine.data.choose.duplicates import duplicate_places, read_digests
-from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.dataset import ImageFiles, RawDataset, emptied_classes
+from engine.data.listing import Unread
 from engine.data.readers import read_dataset
+from engine.data.readers.files import is_gzipped
 from engine.data.sets.record import DataFile, Record, Split
 from engine.data.sets.registry import find, own_folder
 from engine.errors import UserError
@@ -36,13 +38,20 @@ class FileCheck:
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """A part of the set as it was read; `unreadable` holds the messages of the images that cannot be decoded."""
+    """A part of the set as it was read.
+
+    unreadable  messages of the images that cannot be decoded
+    emptied     classes of which no image can be decoded
+    unread      what lies among the images and is not read
+    """
 
     name: str
     expected: Split
     class_names: tuple[str, ...]
     per_class: tuple[int, ...]
     unreadable: tuple[str, ...]
+    emptied: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
     @property
     def images(self) -> int:
@@ -59,6 +68,9 @@ class SplitCheck:
             found.append(f"{self.name}: {classes} classes have images, expected {self.expected.classes}")
         if self.unreadable:
             found.append(f"{self.name}: {_count(len(self.unreadable), 'image')} cannot be read")
+        found += [f"{self.name}: no image of the class {name!r} can be read" for name in self.emptied]
+        if beside := sum(each.images for each in self.unread):
+            found.append(f"{self.name}: {_count(beside, 'image file')} of other kinds or in other places, not read")
         return found
 
 
@@ -152,7 +164,7 @@ def check_file(path: Path | None, expected: DataFile) -> FileCheck:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with gzip.open(path) if is_gzipped(path) else path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
@@ -163,7 +175,15 @@ def _is_present(folder: Path, record: Record, split: Split) -> bool:
 
 def _check_split(split: Split, raw: RawDataset, unreadable: Mapping[int, UserError]) -> SplitCheck:
     counts = np.bincount(raw.labels, minlength=len(raw.class_names))
-    return SplitCheck(split.name, split, raw.class_names, tuple(map(int, counts)), tuple(map(str, unreadable.values())))
+    return SplitCheck(
+        split.name,
+        split,
+        raw.class_names,
+        tuple(map(int, counts)),
+        unreadable=tuple(map(str, unreadable.values())),
+        emptied=tuple(emptied_classes(raw, list(unreadable))),
+        unread=raw.unread,
+    )
 
 
 def _member(raw: RawDataset, split: str, index: int, folder: Path | None) -> Member:
@@ -200,7 +220,9 @@ def _split_lines(split: SplitCheck) -> list[str]:
         f"per class {min(counts):,} to {max(counts):,}{ratio}; {len(split.unreadable)} unreadable",
         *_columns([f"{name} {count:,}" for name, count in zip(split.class_names, counts)]),
     ]
-    return lines + [f"  unreadable: {message}" for message in _some(split.unreadable)]
+    lines += [f"  unreadable: {message}" for message in _some(split.unreadable)]
+    # Those that stand for images first.
+    return lines + [f"  not read: {each}" for each in _some(sorted(split.unread, key=lambda each: not each.images))]
 
 
 def _count(number: int, noun: str) -> str:

@@ -142,12 +142,12 @@ def test_the_largest_image_that_is_read(tmp_path):
 
 
 def test_other_formats_and_empty_headers_are_no_images(tmp_path):
-    for suffix in ("gif", "tiff"):
-        with pytest.raises(UnreadableImage, match="expected PNG, JPEG or BMP"):
-            saved(tmp_path / f"a.{suffix}", np.zeros((2, 2), np.uint8))
+    for suffix, kind in (("ico", "icon"), ("jp2", "JPEG 2000"), ("pdf", "PDF")):
+        with pytest.raises(UnreadableImage, match=f"a file of the kind {kind}; expected PNG, JPEG"):
+            saved(tmp_path / f"a.{suffix}", np.zeros((20, 20), np.uint8))
     for number, data in enumerate([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\0\0\xff\xd9"]):
         (tmp_path / str(number)).write_bytes(data)
-        with pytest.raises(UnreadableImage, match="truncated|expected PNG, JPEG or BMP"):
+        with pytest.raises(UnreadableImage, match="truncated|not an image that can be decoded"):
             read_image(tmp_path / str(number))
     with pytest.raises(UserError, match="cannot be read") as caught:
         read_image(tmp_path / "missing.png")
@@ -162,11 +162,36 @@ def test_bmp(tmp_path, shape):
     data = path.read_bytes()
     for end in (1, 30, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:end])
-        with pytest.raises(UnreadableImage, match="truncated|expected PNG, JPEG or BMP"):
+        with pytest.raises(UnreadableImage, match="truncated|not an image that can be decoded"):
             read_image(path)
     path.write_bytes(data[:18] + struct.pack("<ii", 20000, -20000) + data[26:])
     with pytest.raises(UnreadableImage, match="truncated|20000x20000 pixels"):
         read_image(path)
+
+
+def bmp(pixels, length, compression, mask):
+    """Top-down, 32 bits; the header of `length` bytes has masks of blue, green, red and this one of alpha."""
+    height, width = pixels.shape[:2]
+    head = struct.pack("<IiiHHIIiiII", length, width, -height, 1, 32, compression, pixels.size, 0, 0, 0, 0)
+    head = (head + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, mask))[:length].ljust(length, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + length + pixels.size, 0, 0, 14 + length) + head + pixels.tobytes()
+
+
+@pytest.mark.parametrize("length", [56, 108, 124])
+def test_the_alpha_of_a_bmp_counts_where_a_mask_says_so(tmp_path, length):
+    pixels = np.array([[[1, 2, 3, 255], [4, 5, 6, 0], [0, 0, 0, 128]]], np.uint8)
+    path, plain = tmp_path / "a.bmp", [[[3, 2, 1], [6, 5, 4], [0, 0, 0]]]
+    path.write_bytes(bmp(pixels, length, 3, 0xFF000000))
+    assert read_image(path).tolist() == [[[3, 2, 1], [255, 255, 255], [127, 127, 127]]]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_image(path)
+    for data in (bmp(pixels, length, 3, 0), bmp(pixels, length, 0, 0), bmp(pixels, 40, 0, 0)):
+        path.write_bytes(data)
+        assert read_image(path).tolist() == plain
+    unused = pixels * np.array([1, 1, 1, 0], np.uint8)  # as screenshots have it
+    path.write_bytes(bmp(unused, length, 3, 0xFF000000))
+    assert read_image(path).tolist() == plain
 
 
 def test_every_changed_byte_of_a_png_is_noticed(tmp_path):
@@ -180,3 +205,90 @@ def test_every_changed_byte_of_a_png_is_noticed(tmp_path):
             read_image(path)
     path.write_bytes(data)
     assert np.array_equal(read_image(path), whole)
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "clear", "wanted"),
+    [
+        (1, b"\xa5", 0, [255, 255, 255, 255, 255, 255, 255, 255]),
+        (2, b"\x1b", 2, [0, 85, 255, 255]),
+        (4, b"\x12\x7f", 7, [17, 34, 255, 255]),
+        (8, b"\x01\x07\x08\xff", 7, [1, 255, 8, 255]),
+        (8, b"\x01\x07\x08\xff", 0x1207, [1, 255, 8, 255]),  # only the depth's bits count
+        (16, b"\1\2\1\3\1\1\xff\xff", 0x102, [255, 1, 1, 255]),  # all sixteen bits are compared
+    ],
+)
+def test_the_transparent_colour_of_a_grey_png_is_white(tmp_path, depth, row, clear, wanted):
+    plain = png_of_size(len(wanted), 1, depth, 0, b"\0" + row)
+    (tmp_path / "a.png").write_bytes(plain[:33] + chunk(b"tRNS", struct.pack(">H", clear)) + plain[33:])
+    assert read_image(tmp_path / "a.png").tolist() == [wanted]
+    behind = plain[:-12] + chunk(b"tRNS", struct.pack(">H", clear)) + plain[-12:]  # where the specification forbids it
+    (tmp_path / "a.png").write_bytes(behind)
+    (tmp_path / "plain.png").write_bytes(plain)
+    assert np.array_equal(read_image(tmp_path / "a.png"), read_image(tmp_path / "plain.png"))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_transparent_colour_of_a_colour_png_is_white(tmp_path, depth):
+    one, two = (1, 2, 3), (4, 5, 6)
+    row = struct.pack(f">6{'B' if depth == 8 else 'H'}", *(value << (depth - 8) for value in one + two))
+    data = png_of_size(2, 1, depth, 2, b"\0" + row)
+    clear = chunk(b"tRNS", struct.pack(">3H", *(value << (depth - 8) for value in two)))
+    (tmp_path / "a.png").write_bytes(data[:33] + clear + data[33:])
+    assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3], [255, 255, 255]]]
+
+
+def test_what_follows_the_end_of_a_png_is_no_part_of_it(tmp_path):
+    path = tmp_path / "a.png"
+    picture = RANDOM.integers(0, 256, (20, 30), np.uint8)
+    saved(path, picture)
+    data = path.read_bytes()
+    for behind in (b"\0" * 100, b"IEND" * 50, data):
+        path.write_bytes(data + behind)
+        assert np.array_equal(read_image(path), picture)
+    # A small PNG in a chunk of a larger one that is cut off: its end is not the file's.
+    inner = data
+    path.write_bytes(data[:33] + chunk(b"meta", inner) + data[33:-40])
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_orientation_of_a_png_counts_before_and_behind_the_pixels(tmp_path, mode, behind):
+    picture = Pillow.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40).convert(mode)
+    upright = saved(tmp_path / "a.png", picture)
+    data = (tmp_path / "a.png").read_bytes()
+    place = data.index(b"IEND" if behind else b"IDAT") - 4
+    exif = chunk(b"eXIf", with_exif(6).tobytes().removeprefix(b"Exif\0\0"))
+    (tmp_path / "a.png").write_bytes(data[:place] + exif + data[place:])
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(upright, -1))
+
+
+def jpeg(picture, **options):
+    file = io.BytesIO()
+    Pillow.fromarray(picture).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def segment(marker, content):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("marker", [0xE0, 0xE1, 0xED, 0xFE])
+def test_a_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path, marker, progressive):
+    path = tmp_path / "a.jpg"
+    thumbnail = jpeg(RANDOM.integers(0, 256, (16, 16, 3), np.uint8))
+    data = jpeg(RANDOM.integers(0, 256, (64, 64, 3), np.uint8), progressive=progressive)
+    path.write_bytes(data)
+    plain = read_image(path)
+    whole = data[:2] + segment(marker, b"Exif\0\0" + thumbnail) + data[2:]
+    path.write_bytes(whole)
+    assert np.array_equal(read_image(path), plain)
+    path.write_bytes(whole + b"a video behind it")
+    assert np.array_equal(read_image(path), plain)
+    for end in (len(whole) * 6 // 10, len(whole) - 2, len(whole) - 200):
+        path.write_bytes(whole[:end])
+        with pytest.raises(UnreadableImage, match="a.jpg: the image file is truncated"):
+            read_image(path)

@@ -163,7 +163,7 @@ def test_mistakes_are_one_line_and_write_nothing(trained, monkeypatch, capsys, a
     monkeypatch.chdir(trained)
     (trained / "damaged").mkdir(exist_ok=True)
     line = (trained / "run" / "log.jsonl").read_text().splitlines()[0]
-    (trained / "damaged" / "log.jsonl").write_text(f"{line}\n{line[:30]}")
+    (trained / "damaged" / "log.jsonl").write_text(f"{line}\n{line[:30]}\n")
     cv2.imwrite("large.png", np.zeros((12, 12), np.uint8))
     small_net().save("bare.safetensors")
     other = trained / "other"

@@ -9,7 +9,8 @@ from experiments.records.export import export
 from experiments.records.locks import holder, only_runner
 from experiments.records.planned import planned_graph
 from experiments.records.result import Result
-from experiments.records.status import duration, remaining_seconds, status_text, study_status
+from experiments.records.standing import results_of, standings
+from experiments.records.status import duration, remaining_seconds, status_text
 from experiments.records.store import Store
 from experiments.running import runner
 from experiments.study.read import parse_study
@@ -44,7 +45,7 @@ def study(tmp_path):
 
 def test_the_status_of_every_run_is_told(study):
     store, graph, _ = study
-    runs = study_status(graph, store)
+    runs = standings(graph.runs, store)
     assert [each.state for each in runs] == ["finished", "failed", "begun", "missing"]
     assert [each.epochs for each in runs] == [2, 0, 1, 0]
     text = status_text(runs, store)
@@ -56,13 +57,45 @@ def test_the_status_of_every_run_is_told(study):
         assert f"process {holder(store.root)} is at work" in status_text(runs, store)
 
 
+def test_a_damaged_log_is_told_of_its_run_alone(study):
+    store, graph, _ = study
+    third = store.folder(graph.runs[2])
+    (third / "log.jsonl").write_text('{"epoch": 1}\nnonsense\n')
+    runs = standings(graph.runs, store)
+    assert [(each.state, each.epochs) for each in runs] == [
+        ("finished", 2),
+        ("failed", 0),
+        ("begun", 0),
+        ("missing", 0),
+    ]
+    assert (
+        runs[2].error == f"{third / 'log.jsonl'}, line 2: is damaged, expected one JSON object with the epoch's numbers"
+    )
+    assert f"mixed  seed 0: begun ({runs[2].error}); seed 1: missing" in status_text(runs, store)
+    assert "raw    seed 0: finished; seed 1: failed (MemoryError)" in status_text(runs, store)
+
+
+def test_a_run_that_goes_on_stands_with_its_last_epoch(study):
+    store, graph, _ = study
+    (store.folder(graph.runs[2]) / "log.jsonl").write_text(
+        '{"epoch": 1, "val_loss": 2.0, "seconds": 1.5}\n'
+        '{"epoch": 2, "val_loss": 0.5, "val_accuracy": null, "seconds": 2}\n'
+    )
+    begun = standings(graph.runs, store)[2]
+    assert (begun.state, begun.epochs, begun.planned, begun.seconds) == ("begun", 2, 2, 3.5)
+    assert begun.metrics == {"val_loss": 0.5} and begun.result is None and begun.best_epoch is None
+
+
 def test_results_of_other_code_are_stale(study, monkeypatch):
     store, _, _ = study
     for module in ("tasks.keys", "records.store"):
         monkeypatch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
     graph = planned_graph(parse_study(STUDY, "tiny.yaml"), store)
-    assert [each.state for each in study_status(graph, store)] == ["stale", "missing", "missing", "missing"]
-    accepted = study_status(graph, store, accept_code=True)
+    runs = standings(graph.runs, store)
+    assert [each.state for each in runs] == ["stale", "missing", "missing", "missing"]
+    assert results_of(runs) == [] and runs[0].outdated is not None and not runs[0].done
+    assert runs[0].seconds_per_epoch == 3.0 and remaining_seconds(runs) == 3.0 * 2 * 4  # its seconds tell, all the same
+    accepted = standings(graph.runs, store, accept_code=True)
     assert [each.state for each in accepted][0] == "finished"
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from experiments.records.planned import planned_graph
+from experiments.records.standing import results_of, standings
 from experiments.records.store import Store
+from experiments.report.summary import summarize
 from experiments.report.write import write_report
 from experiments.running.progress import Lines
 from experiments.running.runner import run_graph
@@ -62,5 +64,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     graph = planned_graph(study, store)
     run_graph(graph, store, Lines([task.run for task in graph.tasks], study.metric))
     planned = [task.run for task in graph.rows]
-    written = write_report(study, planned, store, ["python", "-m", "experiments.ablation", "--study", "tiny.yaml"])
+    runs = standings(planned, store)
+    summary = summarize(study, results_of(runs))
+    written = write_report(
+        study, summary, runs, store, ["python", "-m", "experiments.ablation", "--study", "tiny.yaml"]
+    )
     return Reported(study, planned, store, written.path, written.missing)

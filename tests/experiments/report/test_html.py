@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 from engine.plots import canvas
-from experiments.records.standing import reported_runs
+from experiments.records.standing import results_of, standings
+from experiments.records.store import Store
 from experiments.report import figures, html, write
 from experiments.report.document import build_document
+from experiments.report.summary import summarize
 from experiments.report.table import Column, Marked
 from experiments.stats import Bounds, Estimate
 from experiments.tasks import samples
@@ -44,6 +47,11 @@ class Outline(HTMLParser):
     def handle_endtag(self, tag):
         if tag not in VOID:
             assert self.stack.pop() == tag
+
+
+def document_of(reported):
+    runs = standings(reported.planned, reported.store)
+    return build_document(reported.study, summarize(reported.study, results_of(runs)), runs)
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +92,30 @@ def test_the_same_report_is_not_made_twice(reported, monkeypatch):
         raise AssertionError("nothing is to be drawn")
 
     monkeypatch.setattr(write, "illustrated", refuse)
-    write.write_report(reported.study, reported.planned, reported.store, ["another", "command"])
+    runs = standings(reported.planned, reported.store)
+    summary = summarize(reported.study, results_of(runs))
+    write.write_report(reported.study, summary, runs, reported.store, ["another", "command"])
     assert reported.path.stat().st_mtime_ns == before
     with pytest.raises(AssertionError, match="nothing is to be drawn"):
-        write.write_report(reported.study, reported.planned[:-1], reported.store, ["command"])
+        write.write_report(reported.study, summary, runs[:-1], reported.store, ["command"])
+    other = [*runs[:-1], dataclasses.replace(runs[-1], run=dataclasses.replace(runs[-1].run, data="other data"))]
+    with pytest.raises(AssertionError, match="nothing is to be drawn"):
+        write.write_report(reported.study, summary, other, reported.store, ["command"])
 
 
 def test_a_report_counts_results_of_other_code_where_they_are_accepted(reported, monkeypatch):
     monkeypatch.setattr("experiments.tasks.keys.code_hash", lambda: "other code")
     monkeypatch.setattr("experiments.records.store.code_hash", lambda: "other code")
     planned = [dataclasses.replace(run) for run in reported.planned]  # their keys are not known yet
-    states = [[each.state for each in reported_runs(planned, reported.store, accept)] for accept in (False, True)]
+    states = [[each.state for each in standings(planned, reported.store, accept)] for accept in (False, True)]
     assert "finished" not in states[0]
-    assert states[1] == [each.state for each in reported_runs(reported.planned, reported.store, True)]
+    assert states[1] == [each.state for each in standings(reported.planned, reported.store, True)]
     assert "finished" in states[1]
 
 
 def test_drawings_of_finished_runs_are_kept(reported, monkeypatch):
     monkeypatch.setattr(figures, "_drawings", None)  # cannot be called
-    document = build_document(reported.study, reported_runs(reported.planned, reported.store))
+    document = document_of(reported)
     drawn = figures.illustrated(document, reported.store.root)
     assert [each.name for each in drawn.sections[0].pictures] == [
         "curves",
@@ -121,7 +134,7 @@ def test_a_set_is_read_once_for_the_drawings_of_all_rows(reported, tmp_path, mon
         return read_dataset(name, root, options)
 
     monkeypatch.setattr(samples, "read_dataset", counted)
-    document = build_document(reported.study, reported_runs(reported.planned, reported.store))
+    document = document_of(reported)
     drawn = figures.illustrated(document, tmp_path)
     assert sum(len(each.pictures) > 1 for each in drawn.sections) > 1
     assert read and len(read) == len(set(read))
@@ -129,14 +142,14 @@ def test_a_set_is_read_once_for_the_drawings_of_all_rows(reported, tmp_path, mon
 
 def test_without_matplotlib_one_line_says_what_to_install(reported, monkeypatch):
     monkeypatch.setattr(figures, "find_spec", lambda name: None)
-    document = build_document(reported.study, reported_runs(reported.planned, reported.store))
+    document = document_of(reported)
     drawn = figures.illustrated(document, reported.store.root)
     assert drawn.missing == (canvas.MISSING,) and not drawn.pictures
     assert "pip install" in html.html(drawn) and "<figure" not in html.html(drawn)
 
 
 def test_what_is_too_large_is_left_out_and_named(reported, monkeypatch):
-    document = build_document(reported.study, reported_runs(reported.planned, reported.store))
+    document = document_of(reported)
     everything = figures.illustrated(document, reported.store.root)
     total = sum(each.size for section in everything.sections for each in section.pictures)
     total += sum(each.size for each in everything.pictures)
@@ -150,12 +163,26 @@ def test_what_is_too_large_is_left_out_and_named(reported, monkeypatch):
     )
 
 
+def test_a_damaged_log_leaves_the_curves_of_its_row_out(reported, tmp_path):
+    root = tmp_path / "study"
+    shutil.copytree(reported.store.root, root)
+    store = Store(root)
+    log = store.folder(reported.planned[0]) / "log.jsonl"
+    log.write_text(f"nonsense\n{log.read_text()}")
+    runs = standings(reported.planned, store)
+    document = build_document(reported.study, summarize(reported.study, results_of(runs)), runs)
+    drawn = figures.illustrated(document, root)
+    assert drawn.missing[0].startswith("curves of raw: ") and "line 1: is damaged" in drawn.missing[0]
+    names = [[each.name for each in section.pictures] for section in drawn.sections]
+    assert names[0] == ["confusion", "mistakes", "filters", "features"] and names[1] == ["curves", *names[0]]
+
+
 def test_a_set_that_is_gone_leaves_its_drawings_out(reported, tmp_path, monkeypatch):
     def gone(folder, data):
         raise UserError("the data are not there")
 
     monkeypatch.setattr(figures, "_drawings", gone)
-    document = build_document(reported.study, reported_runs(reported.planned, reported.store))
+    document = document_of(reported)
     drawn = figures.illustrated(document, tmp_path)
     assert drawn.missing[0] == "raw, seed 0: the data are not there"
     assert [each.name for each in drawn.sections[0].pictures] == ["curves"]

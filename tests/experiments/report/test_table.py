@@ -53,6 +53,10 @@ RESULTS = (
 )
 
 
+def table_of(study, results):
+    return study_table(study, summarize(study, results))
+
+
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
 def test_estimate_agrees_with_the_standard_library(values):
     got = estimate(values)
@@ -173,17 +177,17 @@ def test_accuracy_per_million_parameters():
     ]
     of = Study("s", "A study", "val_accuracy", (0,), tuple(rows))
     results = [result(name, 0, 0.5, size, metric="val_accuracy") for name, size in (("a", 250_000), ("b", 10**6))]
-    table = study_table(of, results)
+    table = table_of(of, results)
     assert table.column("per_million") == pytest.approx((2.0, 0.5)) and table.column("published_per_million")[0] == 2.0
     assert "acc/M: val accuracy per million parameters" in table.notes
-    assert "per_million" not in {column.key for column in study_table(of, results[:1]).columns}
+    assert "per_million" not in {column.key for column in table_of(of, results[:1]).columns}
 
 
 # ---- table ----
 
 
 def test_the_table_is_data():
-    table = study_table(STUDY, RESULTS)
+    table = table_of(STUDY, RESULTS)
     assert table.title == "A small study (budget: full)"
     assert table.column("row") == ("raw|1", "reverse", "new")
     assert table.column("published_val_macro_f1") == (Marked(0.1549, "(a)"), 0.8858, None)
@@ -211,36 +215,36 @@ def test_the_table_is_data():
 def test_why_rows_cannot_be_compared_is_said_once():
     published = {"val_macro_f1": PublishedValue(0.8)}
     alike = [Row(name, CONFIG, published=published, incomparable="other images") for name in "ab"]
-    table = study_table(study(*alike), scores("a", 0.8))
+    table = table_of(study(*alike), scores("a", 0.8))
     assert table.column("row") == ("a", "b") and table.notes.count("not comparable: other images") == 1
-    mixed = study_table(study(alike[0], Row("c", CONFIG, published=published)), scores("c", 0.8))
+    mixed = table_of(study(alike[0], Row("c", CONFIG, published=published)), scores("c", 0.8))
     assert mixed.column("row") == (Marked("a", "(a)"), "c") and "(a) not comparable: other images" in mixed.notes
     assert mixed.column("verdict") == ("not comparable", "reproduced")
 
 
 def test_columns_that_say_nothing_are_left_out():
-    keys = [column.key for column in study_table(study(Row("a", CONFIG)), []).columns]
+    keys = [column.key for column in table_of(study(Row("a", CONFIG)), []).columns]
     assert keys == ["row", "val_macro_f1", "runs"]
     slow = dataclasses.replace(CONFIG, optimizer={"name": "SGD", "lr": 0.001})
     rows = (Row("a", CONFIG, group="Table 1"), Row("b", slow, group="Table 2"))
-    table = study_table(study(*rows), [])
+    table = table_of(study(*rows), [])
     assert table.column("learning_rate") == (0.01, 0.001) and table.column("group") == ("Table 1", "Table 2")
 
 
 def test_the_mark_of_a_better_row():
     rows = [Row("base", CONFIG, base=True), Row("good", CONFIG, footnotes=("odd",))]
-    table = study_table(study(*rows), [*scores("base", 0.8), *scores("good", 0.9, 0.002)])
+    table = table_of(study(*rows), [*scores("base", 0.8), *scores("good", 0.9, 0.002)])
     assert table.column("vs_base") == ("base", Marked(pytest.approx(0.1004), BETTER))
     assert table.column("row")[1] == Marked("good", "(a)") and "(a) odd" in table.notes
     assert "| +0.1004 * |" in markdown(table) and "| <0.001 |" in markdown(table)
-    few = study_table(study(*rows), [*scores("base", 0.8)[:4], *scores("good", 0.9, 0.002)[:4]])
+    few = table_of(study(*rows), [*scores("base", 0.8)[:4], *scores("good", 0.9, 0.002)[:4]])
     assert "p" not in {column.key for column in few.columns} and isinstance(few.column("vs_base")[1], float)
     assert any("no test below 5 seeds" in note for note in few.notes)
 
 
 def test_more_notes_than_letters():
     rows = [Row(f"row {place}", CONFIG, footnotes=(f"note {place}",)) for place in range(28)]
-    marks = [cell.mark for cell in study_table(study(*rows), []).column("row")]
+    marks = [cell.mark for cell in table_of(study(*rows), []).column("row")]
     assert marks[0] == "(a)" and marks[25:] == ["(z)", "(aa)", "(ab)"]
 
 
@@ -248,7 +252,7 @@ def test_more_notes_than_letters():
 
 
 def test_markdown_and_terminal_say_the_same():
-    table = study_table(STUDY, RESULTS)
+    table = table_of(STUDY, RESULTS)
     lines = markdown(table).splitlines()
     start = "| raw\\|1 | 0.1549 (a) | 0.5000 ± 0.3536 | [0.2500, 0.7500] | +0.3451 | not comparable | 2/2 | 44,726 |"
     assert any(line.startswith(start) for line in lines)
@@ -261,7 +265,7 @@ def test_markdown_and_terminal_say_the_same():
 
 
 def test_csv_keeps_full_precision_and_splits_estimates():
-    rows = list(csv.DictReader(io.StringIO(csv_text(study_table(STUDY, RESULTS)))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(table_of(STUDY, RESULTS)))))
     assert [row["row"] for row in rows] == ["raw|1", "reverse", "new"]
     assert float(rows[0]["val_macro_f1_std"]) == statistics.stdev([0.25, 0.75])
     assert rows[0]["published_val_macro_f1"] == "0.1549" and rows[0]["val_macro_f1_n"] == "2"
@@ -272,7 +276,7 @@ def test_csv_keeps_full_precision_and_splits_estimates():
 
 def test_latex_has_booktabs_and_a_cell_for_every_column():
     rows = [Row("base_1", CONFIG, base=True, footnotes=("50 % & more",)), Row("worse", CONFIG)]
-    table = study_table(study(*rows), [*scores("base_1", 0.8), *scores("worse", 0.7, 0.002)])
+    table = table_of(study(*rows), [*scores("base_1", 0.8), *scores("worse", 0.7, 0.002)])
     text = latex(table)
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"))
     body = [line for line in text.splitlines() if line.endswith(r"\\")]

@@ -78,13 +78,13 @@ def test_the_page_follows_the_runs(reported, tmp_path):
     for path in root.glob("study.sqlite*"):
         path.unlink()
     now = page()
-    assert "data-refresh" in now and "runs waiting" in now
+    assert "data-refresh" in now and "runs missing" in now
     (root / "runs" / last).mkdir()
     (root / "runs" / last / "log.jsonl").write_text(
         '{"epoch": 1, "train_loss": 2.0, "val_macro_f1": 0.125, "val_accuracy": 0.5, "seconds": 1.5}\n'
     )
     now = page()
-    assert "runs running" in now and "1 of 2" in now and "0.1250" in now
+    assert "runs begun" in now and "1 of 2" in now and "0.1250" in now
 
 
 def test_a_folder_remembers_its_study(reported, tmp_path):

@@ -10,7 +10,7 @@ from engine.recipe.samples import load_data
 from experiments import ablation, command
 from experiments.records.planned import planned_graph
 from experiments.records.result import Result
-from experiments.records.status import study_status
+from experiments.records.standing import standings
 from experiments.records.store import Store
 from experiments.running import estimate as estimates
 from experiments.running.estimate import (
@@ -97,7 +97,7 @@ def test_rows_with_results_are_told_by_their_own_seconds(tmp_path):
     run = graph.tasks[0].run
     done = Result(run.key, run.row, run.seed, "finished", {}, 2, 2, 44726, 14.0, 7.0, folder=store.folder(run))
     store.finish(run, done)
-    raw, mixed = Estimator(1).rows(study_status(graph, store))
+    raw, mixed = Estimator(1).rows(standings(graph.runs, store))
     assert (raw.runs, raw.todo, raw.seconds_per_epoch, raw.left, raw.measured) == (2, 1, 7.0, 14.0, False)
     assert (mixed.runs, mixed.todo, mixed.measured) == (2, 2, True)
     assert mixed.left == pytest.approx(2 * mixed.seconds) and raw.counts == Counts(48, 12, 0)

@@ -5,20 +5,25 @@ import errno
 import json
 import os
 import re
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from engine.data import steps
-from engine.errors import UserError
-from engine.training.folder import logged_epochs
+from engine.errors import DivergedError, UserError
+from engine.training.folder import LOG, read_epochs
 from experiments import ablation, command
 from experiments.records.locks import only_runner
 from experiments.records.planned import planned_graph, planned_runs
 from experiments.records.result import Result
 from experiments.records.store import Store
+from experiments.report import summary as summaries
+from experiments.report.summary import summarize
 from experiments.report.table import study_table
 from experiments.running import execute, runner
 from experiments.running.progress import Bar, Lines
+from experiments.stats import compare
 from experiments.study.read import parse_study
 from experiments.tasks import samples
 from experiments.tasks.keys import Run
@@ -91,7 +96,7 @@ def test_every_row_and_seed_has_a_result_and_a_log(finished):
         log = (Store(folder).folder(each) / "log.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in log]
         assert len(records) == 2 and all("val_macro_f1" in record for record in records)
-    table = study_table(study, results)
+    table = study_table(study, summarize(study, results))
     assert table.column("row") == ("raw", "mixed") and table.column("runs") == ("2/2", "2/2")
 
 
@@ -132,7 +137,7 @@ def test_a_run_that_diverges_is_marked_and_the_study_goes_on(tmp_path):
     )
     assert [each.status for each in results] == ["diverged", "diverged", "finished", "finished"]
     assert "step" in results[0].error
-    table = study_table(study, results)
+    table = study_table(study, summarize(study, results))
     assert table.column("val_macro_f1")[0] is None and table.column("runs") == ("0/2, 2 diverged", "2/2")
     assert any(re.match("raw, seed 0: .*diverged", note) for note in table.notes)
 
@@ -153,6 +158,23 @@ def test_a_run_that_fails_is_marked_and_tried_again(tmp_path, monkeypatch):
     _, again, listener = run(tmp_path)
     assert [each.status for each in again] == ["finished"] * 4
     assert listener.repeated == [True, True, False, False]
+
+
+def test_a_run_with_a_damaged_log_fails_as_what_it_failed_of(tmp_path, monkeypatch):
+    original = execute.fit_and_test
+
+    def breaks(config, trainer, *arguments, **options):
+        original(config, trainer, *arguments, **options)
+        with Path(trainer.out, LOG).open("a") as log:
+            log.write("nonsense\n")
+        raise (DivergedError(9) if config.seed else MemoryError("no room"))
+
+    monkeypatch.setattr(execute, "fit_and_test", breaks)
+    _, results, _ = run(tmp_path)
+    assert [(each.status, each.epochs, each.seconds) for each in results[:2]] == [("failed", 0, 0), ("diverged", 0, 0)]
+    for each, error in zip(results, ("MemoryError: no room", "training diverged at step 9"), strict=False):
+        assert each.error.startswith(error) and "log.jsonl, line 3: is damaged" in each.error
+    assert sorted(each.result.error for each in Store(tmp_path).records()) == sorted(each.error for each in results)
 
 
 def test_fail_fast_stops_at_the_first_failure(tmp_path):
@@ -210,7 +232,7 @@ def test_test_figures_belong_to_the_epoch_that_counts(tmp_path):
     for each in results:
         assert each.epochs == 4
         assert each.metrics["test_macro_f1"] == each.metrics["val_macro_f1"]
-        logged = logged_epochs(each.folder)
+        logged = read_epochs(each.folder / LOG)
         assert each.metrics["val_macro_f1"] == max(record["val_macro_f1"] for record in logged)
         assert logged[each.best_epoch - 1]["val_loss"] == each.metrics["val_loss"]
 
@@ -219,7 +241,7 @@ def test_the_last_epoch_counts_where_the_study_says_so(finished, tmp_path):
     folder, study, _, _ = finished
     _, results, _ = run(tmp_path, STUDY + "score_epoch: last\n")
     for each, best in zip(results, planned_runs(study), strict=True):
-        logged = logged_epochs(Store(folder).folder(best))
+        logged = read_epochs(Store(folder).folder(best) / LOG)
         assert each.metrics["val_macro_f1"] == logged[-1]["val_macro_f1"] and each.key != best.key
         assert each.best_epoch == 2
 
@@ -313,6 +335,21 @@ def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
     assert [row["row"] for row in rows] == ["raw"] and float(rows[0]["val_macro_f1_mean"]) > 0
     assert "| raw | 0.1549 (a) |" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_results_are_summarised_once_for_the_table_and_the_page(tmp_path, monkeypatch):
+    calls = []
+
+    def counted(pairs):
+        calls.append(pairs)
+        return compare(pairs)
+
+    monkeypatch.setattr(summaries, "compare", counted)
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    arguments = ["--study", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out"), "--seeds", "0", "epochs=1"]
+    assert command.run_ablation(ablation.parse_arguments(arguments)) == 0
+    assert len(calls) == 1 and (tmp_path / "out" / "table.md").exists()
+    assert (tmp_path / "out" / "report.html").exists() == (find_spec("jinja2") is not None)
 
 
 def test_results_of_other_code_are_announced_and_trained_again(finished, capsys, monkeypatch, tmp_path):

@@ -124,6 +124,15 @@ def test_a_trial_that_diverges_is_marked_and_the_search_goes_on(tmp_path):
     assert best.value == max(each.value for each in trials if each.value is not None)
 
 
+def test_a_damaged_log_ends_the_search(tmp_path):
+    study, store = parse_study(STUDY.replace("trials: 5", "trials: 1"), "tiny.yaml"), Store(tmp_path)
+    run_search(study, store)
+    (log,) = tmp_path.glob("runs/*/log.jsonl")
+    log.write_text(f"nonsense\n{log.read_text()}")
+    with pytest.raises(UserError, match=r"log\.jsonl, line 1: is damaged"):
+        run_search(study, store)
+
+
 def test_the_command_prints_the_trials(tmp_path, capsys):
     (tmp_path / "tiny.yaml").write_text(STUDY.replace("trials: 5", "trials: 2"))
     arguments = ["--study", str(tmp_path / "tiny.yaml"), "--search", "--out", str(tmp_path / "out"), "epochs=1"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import UserError
+from engine.recipe.config import read_config
 from experiments.study import read as config
 from experiments.study.budget import scaled_schedule
 from experiments.study.check import check_studies, check_study
@@ -113,6 +114,54 @@ def test_a_size_goes_to_images_and_network_and_not_below_what_the_network_takes(
     assert row.preprocess.size == (32, 32) and row.model.arguments == {"input_size": 32}
     with pytest.raises(UserError, match="'mnist_cnn' takes images of one size"):
         parse(STUDY.replace("how: a tenth,", "how: a tenth, size: 24,"), budget="small")
+
+
+def test_a_row_is_read_once_and_once_more_for_a_budget_or_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[str] = []
+
+    def counted(content: Any, place: str) -> Any:
+        places.append(place)
+        return read_config(content, place)
+
+    monkeypatch.setattr(config, "read_config", counted)
+    for given, times in (({}, 1), ({"budget": "small"}, 2), ({"budget": "tiny", "overrides": ("epochs=7",)}, 2)):
+        places.clear()
+        parse(**given)
+        names = ("row 'plain'", "row 'pretrained'", "row 'again'", "stage 'pretraining'")
+        assert places == [f"whole.yaml, {name}" for name in names] * times
+
+
+@pytest.mark.parametrize("budget", ["full", "small"])
+def test_overrides_change_parts_of_what_the_file_does_not_write_out(budget: str) -> None:
+    short = STUDY.replace("dataset: {name: mnist, train: {split: train}, test: {split: test}}", "dataset: mnist")
+    short = short.replace("split: {kind: test}", "").replace("optimizer: {name: Adam}", "")
+    short = short.replace("schedule: {name: Cosine, total: 1000, warmup: 10}", "")
+    short = short.replace("changes: {optimizer: {lr: 0.001}}", "")
+    overrides = ("loss.label_smoothing=0.1", "optimizer.lr=0.5", "dataset.subset=30")
+    plain = parse(short, budget=budget, overrides=overrides).rows[0].config
+    assert plain.loss == {"name": "CrossEntropy", "label_smoothing": 0.1}
+    assert plain.optimizer == {"name": "Adam", "lr": 0.5} and plain.schedule == {"name": "Constant"}
+    assert (plain.dataset.name, plain.dataset.subset, plain.dataset.test_subset) == ("mnist", 30, None)
+    assert plain.epochs == (20 if budget == "full" else 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("{epochs: few}", "epochs: expected int, got str 'few'"),
+        ("{epochs: 0}", "epochs must be 1 or more, got 0"),
+        ("{epochs: true}", "epochs: expected int, got bool True"),
+        ("{schedule: {total: many}}", "total: expected int, got str 'many'"),
+        ("{schedule: {name: PiecewiseConstant, boundaries: 5, values: [1]}}", "boundaries: expected a list"),
+        ("{dataset: 5}", "dataset: expected a mapping"),
+        ("{model: {name: nets}}, size: 8", "the network 'nets' takes images of one size only"),
+    ],
+)
+def test_a_value_of_a_wrong_type_in_a_budget_is_refused_in_words(changes: str, message: str) -> None:
+    text = STUDY.replace("how: a tenth,", f"how: a tenth, changes: {changes},")
+    with pytest.raises(UserError, match=message) as caught:
+        parse(text, budget="small")
+    assert str(caught.value).startswith("whole.yaml, row 'plain'")
 
 
 def test_schedules_shrink_with_the_run() -> None:

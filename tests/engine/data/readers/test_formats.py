@@ -109,7 +109,7 @@ def write_emnist(folder, part, labels):
     return images
 
 
-@pytest.mark.parametrize("place", ["emnist", "emnist/gzip"])
+@pytest.mark.parametrize("place", ["emnist", "emnist/gzip", "emnist/raw", "EMNIST/raw", "emnist/EMNIST/raw/gzip"])
 @pytest.mark.parametrize(
     ("part", "stored", "labels", "names"),
     [
@@ -117,6 +117,8 @@ def write_emnist(folder, part, labels):
         ("letters", [1, 26], [0, 25], ["A", "Z"]),
         ("balanced", [10, 46], [10, 46], ["A", "t"]),
         ("byclass", [36, 61], [36, 61], ["a", "z"]),
+        ("bymerge", [10, 46], [10, 46], ["A", "t"]),
+        ("mnist", [0, 9], [0, 9], ["0", "9"]),
     ],
 )
 def test_emnist_is_turned_upright(tmp_path, place, part, stored, labels, names):
@@ -171,7 +173,11 @@ def test_chars74k_in_the_publishers_folders(tmp_path):
         for image in (1, 2):
             name = f"img{number:03d}-{image:03d}.png"
             write_image(tmp_path / "chars74k/English/Hnd/Img" / f"Sample{number:03d}" / name, number)
+    first = tmp_path / "chars74k/English/Hnd/Img/Sample001"
+    (first / "._img001-001.png").write_bytes(b"\0\x05\x16\x07")  # macOS leaves it behind
+    (first / "img001-003.heic").touch()
     raw = read_dataset("chars74k", tmp_path, {"skip": 1})
+    assert [each.path.name for each in raw.unread] == ["img001-003.heic"]
     assert len(raw) == 62 and raw.class_names[10] == "A" and raw.images[61][0, 0] == 62
     for path in (tmp_path / "chars74k/English/Hnd/Img/Sample007").iterdir():
         path.unlink()

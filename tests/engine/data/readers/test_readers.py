@@ -29,11 +29,28 @@ def test_mnist_gzipped_or_plain(tmp_path):
     assert raw.labels.tolist() == [0, 1, 2, 3, 4] and len(raw.class_names) == 10
 
 
+NAMES = ["train-images-idx3-ubyte", "train-images.idx3-ubyte", "train-images-idx3-ubyte/train-images-idx3-ubyte"]
+NAMES += ["train-images.idx3-ubyte/train-images.idx3-ubyte", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte.gz"]
+
+
+@pytest.mark.parametrize("folder", ["mnist", "mnist/raw", "MNIST/raw", "mnist/MNIST/raw"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("gzipped", [True, False])
+def test_mnist_under_its_other_usual_names(tmp_path, folder, name, gzipped):
+    place = tmp_path / folder
+    data = write_mnist(place)
+    (place / "train-images-idx3-ubyte.gz").unlink()
+    (place / name).parent.mkdir(exist_ok=True)
+    (place / name).write_bytes(gzip.compress(data) if gzipped else data)  # the first bytes tell, not the name
+    raw = read_dataset("mnist", tmp_path, {})
+    assert raw.images.shape == (5, 2, 3) and raw.images[4, 1, 2] == 29 and raw.labels.tolist() == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "damaged gzip|not an idx"),
-        (b"no gzip at all", "damaged gzip"),
+        (b"no gzip at all", "not an idx file"),
         (gzip.compress(b"\0\0\x09\x03" + b"\0" * 12), "not an idx file"),
         (gzip.compress(struct.pack(">BBBBiii", 0, 0, 8, 3, 5, 2, 3) + b"\0" * 29), "asks for 46"),
         (gzip.compress(b"\0\0\x08\x03" + b"\0" * 300)[:-12], "damaged gzip"),
@@ -177,7 +194,7 @@ def test_unreadable_images_are_named(tmp_path, suffix):
 
 
 def test_find_images(tmp_path):
-    for name in ("b.png", "a.JPG", "note.txt"):
+    for name in ("b.png", "a.JPG"):
         (tmp_path / name).touch()
     assert [path.name for path in find_images([tmp_path])] == ["a.JPG", "b.png"]
     with pytest.raises(UserError, match="given twice"):

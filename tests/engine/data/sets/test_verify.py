@@ -12,7 +12,7 @@ import pytest
 from engine.data.readers import READERS
 from engine.data.sets.known import RECORDS
 from engine.data.sets.record import DataFile, Split
-from engine.data.sets.registry import describe, image_count, own_folder, record
+from engine.data.sets.registry import data_state, describe, image_count, own_folder, record
 from engine.data.sets.verify import render, verify
 from engine.errors import UserError
 
@@ -77,6 +77,23 @@ def test_a_changed_file_is_a_fault(small, gzipped):
     path.write_bytes(gzip.compress(changed) if gzipped else changed)
     faults = verify(own, root).faults
     assert len(faults) == 1 and faults[0].startswith(f"{name}: SHA-256 {hashlib.sha256(changed).hexdigest()}, expected")
+
+
+@pytest.mark.parametrize("place", ["raw", "MNIST/raw", ""])
+@pytest.mark.parametrize("gzipped", [True, False])
+def test_files_under_their_other_names_are_checked_too(small, place, gzipped):
+    own, root, contents = small
+    for name, content in contents.items():
+        (root / "mnist" / f"{name}.gz").unlink()
+        path = root / "mnist" / place / (name.replace("-idx", ".idx") + ".gz" * (not gzipped))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content) if gzipped else content)
+    found = verify(own, root)
+    assert found.faults == [] and [each.images for each in found.splits] == [4, 1]
+    assert all("SHA-256 as published" in each.outcome for each in found.files) and len(found.files) == 4
+    assert data_state(own, root) == "here"
+    (root / "mnist").rename(root / "MNIST")
+    assert verify(own, root).faults == [] and data_state(own, root) == "here"
 
 
 def test_counts_are_checked_where_hashes_are_not_known(small):
@@ -152,7 +169,7 @@ def test_files_of_absent_parts_are_not_asked_for(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(gzip.compress(idx(array)))
     found = verify(record("emnist"), tmp_path)
-    assert [split.name for split in found.splits] == ["balanced train", "balanced test"] and len(found.absent) == 6
+    assert [split.name for split in found.splits] == ["balanced train", "balanced test"] and len(found.absent) == 10
     assert len(found.files) == 4 and all("balanced" in each.name for each in found.files)
     assert "emnist-balanced-test-labels-idx1-ubyte: 10 bytes, expected 18,808" in found.faults
 

@@ -1,0 +1,66 @@
+"""PNG (specification, third edition, 5.3 and 11): chunks of length, name, content, checksum, up to IEND."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from engine.data.headers.exif import orientation
+from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 3, 4, 6  # colour types
+EXIF_BYTES = 1 << 16
+
+
+def read(data: bytes) -> Header:
+    """The orientation is that of the first eXIf chunk, before the pixels or behind them. What follows IEND is no part
+    of the image. A transparent colour of a grey image is given as the decoder widens it: 1, 2 and 4 bits to 8.
+    """
+    turn, clear, transparent, pixels, ended = None, b"", False, False, False
+    parts = 0
+    for name, start, end in _chunks(data):
+        parts += 1
+        if name == b"IDAT":
+            pixels = True
+        elif name == b"tRNS" and not pixels:
+            clear, transparent = data[start : min(end, start + 2)], True
+        elif name == b"eXIf" and turn is None:
+            turn = orientation(data[start : min(end, start + EXIF_BYTES)])
+        elif name == b"IEND":
+            ended = True
+    if data[12:16] != b"IHDR" or len(data) < 26:
+        return Header("PNG", None, not ended)
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    grey = colour in (GREY, GREY_ALPHA)
+    return Header(
+        "PNG",
+        (height, width),
+        cut_off=not ended and parts < MAX_PARTS,
+        refused=TOO_MANY if parts >= MAX_PARTS else "",
+        as_stored=transparent or colour in (GREY_ALPHA, COLOUR_ALPHA),
+        grey=grey,
+        clear=_widened(clear, depth) if colour == GREY and len(clear) == 2 else None,
+        orientation=turn or 1,
+    )
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end of the content) of each chunk that is whole, up to IEND or MAX_PARTS."""
+    place = len(SIGNATURE)
+    for _ in range(MAX_PARTS):
+        if place + 8 > len(data):
+            return
+        length, name = struct.unpack_from(">I4s", data, place)
+        start, place = place + 8, place + 12 + length
+        if name == b"IEND" or place <= len(data):
+            yield name, start, start + length
+        if name == b"IEND":
+            return
+
+
+def _widened(value: bytes, depth: int) -> int:
+    """The bits of the value that count, as the decoder gives them."""
+    most = (1 << depth) - 1
+    stored = int.from_bytes(value, "big") & most
+    return stored if depth >= 8 else stored * 255 // most

@@ -1,0 +1,174 @@
+"""What lies in a folder of images: the files that are read, and everything else, which is counted and named.
+
+Only what operating systems and file managers leave behind is passed over without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.data.headers import START, kind_of
+from engine.errors import UserError
+
+# The endings of the files that are read. The content decides what a file is; without a known ending it alone does.
+SUFFIXES = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
+    "BMP": (".bmp", ".dib"),
+    "WebP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "PNM": (".pgm", ".ppm", ".pbm", ".pnm"),
+}
+IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+# Images of kinds that are not read.
+OTHER_IMAGES = {
+    "HEIC": (".heic", ".heif", ".hif"),
+    "JPEG 2000": (".jp2", ".j2k", ".jpf", ".jpx"),
+    "JPEG XL": (".jxl",),
+    "JPEG XR": (".jxr",),
+    "HDR": (".exr", ".hdr", ".pfm"),
+    "DICOM": (".dcm",),
+    "TGA": (".tga",),
+    "PCX": (".pcx",),
+    "icon": (".ico",),
+    "Photoshop": (".psd",),
+    "GIMP": (".xcf",),
+    "vector": (".svg", ".eps"),
+    "camera raw": (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+}
+OTHER_SUFFIXES = {suffix: kind for kind, suffixes in OTHER_IMAGES.items() for suffix in suffixes}
+ANY_IMAGE = frozenset((*IMAGE_SUFFIXES, *OTHER_SUFFIXES))
+# Never images, whatever they hold.
+NO_IMAGES = frozenset(
+    (
+        *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".log"),
+        *(".html", ".htm", ".py", ".ipynb", ".pdf", ".npy", ".npz", ".mat", ".pkl", ".zip", ".gz", ".tar", ".7z"),
+        *(".bak", ".old", ".orig", ".tmp", ".swp", ".part", ".partial", ".crdownload", ".download"),  # copies, parts
+    )
+)
+# What macOS, Windows, Linux, Python and network storage put among files, in small letters.
+LEFTOVERS = frozenset(
+    (
+        *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
+        *("system volume information", "lost+found", "__pycache__", "@eadir", "#recycle"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file or folder that is not read, and why; `images` is how many image files it stands for."""
+
+    path: Path
+    reason: str
+    images: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies directly in a folder, sorted by name: images that are read, folders, and what is not read."""
+
+    images: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    unread: tuple[Unread, ...]
+
+    @property
+    def instead(self) -> str:
+        """What a message says behind "holds no images"."""
+        first = f"; there is {self.unread[0].path.name}: {self.unread[0].reason}" if self.unread else ""
+        return f" ({', '.join(IMAGE_SUFFIXES)}){first}"
+
+
+def is_leftover(name: str) -> bool:
+    """Whether an operating system or a file manager put this there: hidden names, but not those of images (apart from
+    "._", macOS's resource forks), and some names of its own."""
+    hidden_image = name.startswith(".") and not name.startswith("._") and _suffix(name) in ANY_IMAGE
+    return name.lower() in LEFTOVERS or (name.startswith(".") and not hidden_image)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def scan(folder: Path) -> Listing:
+    """The folder's files and folders, each told apart by its name; where that says nothing, by its first bytes."""
+    images: list[Path] = []
+    folders: list[Path] = []
+    unread: list[Unread] = []
+    others: dict[str, list[Path]] = {}
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+    for entry in entries:
+        path, suffix = folder / entry.name, _suffix(entry.name)
+        if is_leftover(entry.name):
+            continue
+        if entry.is_dir():
+            if not entry.name.startswith("."):
+                folders.append(path)
+        elif entry.name.startswith("."):
+            unread.append(Unread(path, "a hidden file", 1))
+        elif not entry.is_file() and path.exists():
+            unread.append(Unread(path, "no regular file", int(suffix in IMAGE_SUFFIXES)))
+        elif suffix in IMAGE_SUFFIXES:  # a link that leads nowhere is an error when it is read
+            images.append(path)
+        elif suffix in OTHER_SUFFIXES:
+            unread.append(Unread(path, f"an image of a kind that is not read ({OTHER_SUFFIXES[suffix]})", 1))
+        elif not suffix.endswith("~") and suffix not in NO_IMAGES and _begins_like_an_image(path):
+            images.append(path)
+        else:
+            others.setdefault(suffix, []).append(path)
+    for suffix, paths in others.items():
+        more = f", like {len(paths) - 1:,} more {suffix or 'files without an ending'} there" if len(paths) > 1 else ""
+        unread.append(Unread(paths[0], f"no image file{more}"))
+    return Listing(tuple(images), tuple(folders), tuple(sorted(unread, key=lambda each: each.path)))
+
+
+def images_in(folder: Path) -> Listing:
+    """The images directly in the folder; a folder in it is among what is not read, with the images below it."""
+    found = scan(folder)
+    inside = tuple(_folder(each) for each in found.folders)
+    return Listing(found.images, (), tuple(sorted(found.unread + inside, key=lambda each: each.path)))
+
+
+def _folder(path: Path) -> Unread:
+    count = 0
+    for _, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not is_leftover(name)]
+        count += sum(_suffix(name) in ANY_IMAGE and not is_leftover(name) for name in files)
+    images = "no images" if not count else "1 image that is not read" if count == 1 else f"{count:,} images not read"
+    return Unread(path, f"a folder inside, with {images}", count)
+
+
+def _begins_like_an_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return kind_of(file.read(START)) is not None
+    except OSError:
+        return False
+
+
+def describe_unread(name: str, unread: Sequence[Unread]) -> str:
+    """One line: how many images and other files of `name` are not read, and the first of them."""
+    images, others = sum(each.images for each in unread), sum(not each.images for each in unread)
+    counted = ((images, "image file"), (others, "other file or folder"))
+    what = " and ".join(f"{count:,} {noun}{'s' * (count > 1)}" for count, noun in counted if count)
+    first = next((each for each in unread if each.images), unread[0])
+    return f"{name}: not read: {what}; the first: {first}"
+
+
+def warn_unread(name: str, unread: Sequence[Unread]) -> None:
+    """Warn of what is not read, if there is anything."""
+    if unread:
+        warnings.warn(describe_unread(name, unread), stacklevel=3)

@@ -1,0 +1,54 @@
+"""What the log in a run's folder says: one reader, one policy."""
+
+import pytest
+
+from engine.errors import UserError
+from engine.training.folder import LOG, read_epochs, trained_seconds
+
+FIRST = '{"epoch": 1, "train_loss": 2.0, "val_loss": null, "seconds": 1.5}\n'
+
+
+def test_epochs_are_read_and_other_events_passed_over(tmp_path):
+    log = tmp_path / LOG
+    assert read_epochs(log) == []
+    log.write_text('{"event": "skipped_images", "count": 3}\n' + FIRST + '{"event": "diverged", "epoch": 2}\n')
+    assert read_epochs(log) == [{"epoch": 1, "train_loss": 2.0, "val_loss": None, "seconds": 1.5}]
+
+
+@pytest.mark.parametrize("last", ["", "{", '{"epoch": 2, "sec', '{"epoch": 2, "seconds": 1}', "\0\0\0"])
+def test_a_last_line_without_its_end_is_being_written(tmp_path, last):
+    (tmp_path / LOG).write_text(FIRST + last)
+    assert [each["epoch"] for each in read_epochs(tmp_path / LOG)] == [1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "nonsense",
+        "[1, 2]",
+        "[" * 100_000,
+        '{"step": 3}',
+        '{"epoch": 0}',
+        '{"epoch": "2"}',
+        '{"epoch": true}',
+        '{"epoch": 2, "val_loss": "low"}',
+        '{"epoch": 2, "seconds": [1]}',
+    ],
+)
+@pytest.mark.parametrize("after", ["", FIRST])
+def test_any_other_line_that_is_no_epoch_is_named(tmp_path, line, after):
+    (tmp_path / LOG).write_text(f"{FIRST}{line}\n{after}")
+    with pytest.raises(UserError, match=r"log\.jsonl, line 2: is damaged"):
+        read_epochs(tmp_path / LOG)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / LOG).write_bytes(b"\xff\xfe\x00\n")
+    with pytest.raises(UserError, match=r"log\.jsonl: is damaged, it is not UTF-8 text"):
+        read_epochs(tmp_path / LOG)
+
+
+def test_seconds_are_summed_where_they_are_told():
+    assert trained_seconds([{"epoch": 1, "seconds": 1.5}, {"epoch": 2}, {"epoch": 3, "seconds": 2}]) == 3.5
+    assert trained_seconds([]) == 0.0
