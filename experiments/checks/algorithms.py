@@ -73,7 +73,6 @@ class Case:
 
 def collect(networks: Sequence[str], batches: Sequence[int], isa: str) -> Iterator[Case]:
     """Time every convolution of the networks that differs from those before."""
-
     seen: set[str] = set()
     for name in networks:
         net = make_model(name)

@@ -27,6 +27,7 @@ from engine.network.graph import Network
 from engine.optim import SGD, Adam
 from engine.training.trainer import Trainer
 from experiments.measuring.networks import Measured, chosen
+from experiments.options import names
 
 TEAMS = (1, 2, 3, 7)
 FULL_STEPS = 2
@@ -42,7 +43,6 @@ def digits_for(net: Network, samples: int) -> tuple[Images, Labels]:
 
     Where the network has fewer than ten classes, several digits share one.
     """
-
     images, labels = digits5k()
     channels, height, width = net.input_shape
     if height < 28 or width < 28:
@@ -69,14 +69,12 @@ def weights_digest(net: Network) -> str:
 
 def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
     """The bare training session, batch by batch in the given order."""
-
     session = net.training_session(CrossEntropy(), Adam(), batch)
     for step, start in enumerate(range(0, len(x), batch)):
         session.step(x[start : start + batch], y[start : start + batch], 0.001, step, 0)
 
 
 def by_trainer(net: Network, x: Images, y: Labels, batch: int) -> None:
-
     Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=batch, progress="none").fit((x, y), epochs=1)
 
 
@@ -128,7 +126,6 @@ def lines(name: str, batch: int, results: Hashes) -> list[str]:
 
 
 def check(options: argparse.Namespace) -> int:
-
     print(
         f"SHA-256 of weights after {FULL_STEPS + 1} steps and of predictions, on teams of {', '.join(map(str, TEAMS))} "
         f"threads (members counted); instruction set {cnncore.isa()}\n"
@@ -143,11 +140,6 @@ def check(options: argparse.Namespace) -> int:
             failed.append(case.name)
     print("verdict: " + (f"FAILED: the bits differ for {', '.join(failed)}" if failed else "the same bits"))
     return 1 if failed else 0
-
-
-def names(text: str) -> list[str]:
-    """`a,b` as a list, for argparse."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,10 +37,11 @@ from engine.cli import run
 from engine.errors import UserError
 from engine.losses import CrossEntropy
 from engine.optim import SGD
-from experiments.checks.determinism import digits_for, names, require_team, weights_digest
+from experiments.checks.determinism import digits_for, require_team, weights_digest
 from experiments.measuring import sides
 from experiments.measuring.networks import Measured, chosen
 from experiments.measuring.sides import Answer, Side, turns
+from experiments.options import names
 from experiments.stats import Spread, spread
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,6 @@ LOSS_TOLERANCE = 1e-3
 
 def build_unordered(folder: Path) -> None:
     """Build the core with CNN_UNORDERED into folder/cnncore; UserError where that fails."""
-
     if not (ROOT / "setup.py").is_file():
         raise UserError(f"{ROOT}: the sources of the core are not here; run this from a checkout")
     flags = f"{os.environ.get('CFLAGS', '')} -DCNN_UNORDERED".strip()
@@ -78,7 +78,6 @@ def build_unordered(folder: Path) -> None:
 
 def serve(case: Measured, threads: int) -> None:
     """The process of one side: answers {"steps": n} by seconds and losses, {"hash": team} by a digest of weights."""
-
     x, y = digits_for(case.make(), case.batch)
 
     def session(team: int) -> Any:
@@ -107,7 +106,6 @@ def serve(case: Measured, threads: int) -> None:
         return {"seconds": seconds, "losses": losses}
 
     def cnncore_source() -> str:
-
         return f"{_build_info.SOURCE_HASH} {Path(cnncore.__file__).parent}"
 
     sides.serve(answer)
@@ -129,7 +127,6 @@ class Cost:
 
 
 def start(case: Measured, side: str, variant: Path, threads: int) -> Side:
-
     paths = [str(variant)] if side == UNORDERED else []
     search = os.pathsep.join([*paths, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     options = ["--serve", "--networks", case.name, "--threads", str(threads)]
@@ -138,7 +135,6 @@ def start(case: Measured, side: str, variant: Path, threads: int) -> Side:
 
 def measure(case: Measured, variant: Path, rounds: int, threads: int) -> Cost:
     """Hash, then time, one network on both sides."""
-
     with ExitStack() as stack:
         sides = {name: stack.enter_context(start(case, name, variant, threads)) for name in (FIXED, UNORDERED)}
         free = check_builds(sides)
@@ -159,7 +155,6 @@ def measure(case: Measured, variant: Path, rounds: int, threads: int) -> Cost:
 def check_builds(sides: dict[str, Side]) -> bool:
     """Whether the variant's weights depend on the team. UserError where ours do, or where the builds do not belong
     together."""
-
     found = {name: [side.ask(team=team) for team in (1, 2)] for name, side in sides.items()}
     sources, folders = zip(*(answers[0]["source"].split(" ", 1) for answers in found.values()), strict=True)
     if len(set(sources)) > 1 or len(set(folders)) < 2:
@@ -171,7 +166,6 @@ def check_builds(sides: dict[str, Side]) -> bool:
 
 def check_losses(losses: dict[str, list[float]]) -> None:
     """UserError unless both sides train the same, but for rounding."""
-
     worst = float(np.abs(np.array(losses[UNORDERED]) / np.array(losses[FIXED]) - 1.0).max())
     if not worst <= LOSS_TOLERANCE:
         raise UserError(f"the losses differ by {worst:.2g}, allowed is {LOSS_TOLERANCE:g}: {losses}")
@@ -198,7 +192,6 @@ def verdict(costs: Sequence[Cost]) -> tuple[bool, str]:
 
 
 def check(options: argparse.Namespace) -> int:
-
     threads = options.threads or max(2, cnncore.get_num_threads())
     cases = chosen(options.networks)
     print(

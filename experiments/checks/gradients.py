@@ -54,7 +54,6 @@ class Watcher:
     samples: set[int] = field(default_factory=set)
 
     def watch(self, network: TorchNetwork) -> None:
-
         for module in network.modules():
             if isinstance(module, nn.ReLU | nn.LeakyReLU):
                 module.register_forward_hook(self._relu)
@@ -71,7 +70,6 @@ class Watcher:
 
     def _pool(self, module: Any, inputs: Any, output: Any) -> None:
         """The distance is each maximum's lead over the second in its window."""
-
         x = inputs[0].detach()
         windows = pool_windows(x, module, tuple(output.shape[2:]))
         if windows.shape[-1] > 1:
@@ -81,7 +79,6 @@ class Watcher:
 
 def pool_windows(x: Any, pool: Any, out: tuple[int, int]) -> Any:
     """(n, c, OH, OW, elements of the window) with minus infinity outside the image."""
-
     (kh, kw), (sh, sw), (ph, pw) = (_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
     bottom = max(0, (out[0] - 1) * sh + kh - ph - x.shape[2])
     right = max(0, (out[1] - 1) * sw + kw - pw - x.shape[3])
@@ -94,7 +91,6 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def torch_loss(sampled: Sampled, outputs: Any, targets: Any) -> Any:
-
     functional = nn.functional
     if isinstance(sampled.loss, CrossEntropy):
         return functional.cross_entropy(outputs, targets, label_smoothing=sampled.loss.label_smoothing)
@@ -107,7 +103,6 @@ def settle(
     sampled: Sampled, network: TorchNetwork, random: np.random.Generator
 ) -> tuple[NDArray[np.float32], int] | None:
     """Inputs without a tie, and how many samples were replaced for it; None where there are none."""
-
     watcher = Watcher()
     watcher.watch(network)
     x = sampled.inputs(random, sampled.batch)
@@ -145,7 +140,6 @@ class Reference:
 
 def reference(number: int, attempt: int) -> tuple[Reference | None, int]:
     """(network `number`, or None where every draw of its inputs has ties; samples excluded)"""
-
     random = np.random.default_rng([number, attempt, 0x64617461])
     sampled = random_network(number, attempt)
     network = TorchNetwork(sampled.net, sampled.loss.absorbs).double().train()

@@ -63,12 +63,10 @@ def _stamp(file: Path) -> int:
 
 def position(file: Path) -> str:
     """Where a checkpoint stands, for the table."""
-
     return f"step {read(file).training['position']['step']}"
 
 
 def weights(file: Path) -> str:
-
     return weights_hash(load(file))
 
 

@@ -84,7 +84,6 @@ def start_and_kill(arguments: Sequence[str], draw: random.Random, kills: int, mo
 
 def outcome(arguments: Sequence[str], out: Path) -> list[tuple[str, ...]]:
     """Every result without what a clock says, and the hash of its weights."""
-
     target = out / "results.csv"
     subprocess.run([*command(arguments, out, 1), "--export", str(target)], check=True, stdout=subprocess.DEVNULL)
     with target.open() as file:

@@ -37,7 +37,7 @@ from engine.errors import UserError, unknown
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.fit import make_loader, make_trainer
 from engine.training.trainer import Trainer
-from experiments.checks.determinism import names
+from experiments.options import names
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALLOWED = 0.05
@@ -107,7 +107,6 @@ class Feeding:
 
 def measure_preparing(raw: RawDataset, config: TrainConfig) -> tuple[Dataset, Prepared]:
     """Prepare the set with an empty cache folder, then find it there."""
-
     before = os.environ.get("CNN_CACHE")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CNN_CACHE"] = folder
@@ -164,7 +163,6 @@ def training(trainer: Trainer, feed: Iterator[Batch], seconds: float) -> tuple[f
 
 
 def measure_feeding(config: TrainConfig, dataset: Dataset, seconds: float) -> Feeding:
-
     loader, alone = make_loader(config, dataset), make_loader(config, dataset)
     alone.prefetch = 0
     with closing(batches_of(loader)) as feed:
@@ -194,7 +192,6 @@ def feeding_line(name: str, each: Feeding) -> str:
 
 
 def check(options: argparse.Namespace) -> int:
-
     for name in options.pipelines:
         if name not in PIPELINES:
             raise unknown("pipeline", name, PIPELINES)

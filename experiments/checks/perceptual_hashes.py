@@ -80,7 +80,6 @@ def table(rows: Sequence[Collisions]) -> str:
 
 
 def main() -> None:
-
     parser = argparse.ArgumentParser(
         prog="python -m experiments.checks.perceptual_hashes", description=(__doc__ or "").splitlines()[0]
     )

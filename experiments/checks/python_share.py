@@ -40,7 +40,6 @@ class Share:
 
 def measure(model: str, steps: int) -> Share:
     """Train `model` on one random batch for `steps` steps."""
-
     random = np.random.default_rng(0)
     net = make_model(model)
     x = random.standard_normal((BATCH, *net.input_shape)).astype(np.float32)

@@ -23,8 +23,9 @@ from engine.cli import run
 from engine.errors import UserError
 from engine.losses import CrossEntropy
 from engine.optim import SGD
-from experiments.checks.determinism import by_session, digits_for, names, require_team, weights_digest
+from experiments.checks.determinism import by_session, digits_for, require_team, weights_digest
 from experiments.measuring.networks import Measured, chosen
+from experiments.options import names
 
 BEYOND = (4, 8, 16, 32, 64)  # threads of the modelled limits
 MEETING = 1e-6  # seconds, of two cores; doubled with the threads: every worker writes to one line
@@ -53,7 +54,6 @@ def limit(seconds: Sequence[float], alone: frozenset[int], threads: int) -> floa
 
 def measure(case: Measured, threads: Sequence[int], rounds: int) -> Scaling:
     """Steps of SGD on one random batch."""
-
     net = case.make()
     x, y = digits_for(net, case.batch)
     session = net.training_session(CrossEntropy(), SGD(lr=0.0), case.batch)
