@@ -13,7 +13,7 @@ from experiments.records.status import duration, remaining_seconds, status_text,
 from experiments.records.store import Store
 from experiments.running import runner
 from experiments.study.read import parse_study
-from tests.experiments.test_runner import STUDY
+from tests.experiments.running.test_runner import STUDY
 
 
 def recorded(store: Store, graph: runner.Graph) -> list[Result]:

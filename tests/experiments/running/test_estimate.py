@@ -25,7 +25,7 @@ from experiments.running.estimate import (
 from experiments.running.eta import Eta, modelled_seconds
 from experiments.study.read import parse_study
 from experiments.tasks.keys import Run
-from tests.experiments.test_runner import STUDY
+from tests.experiments.running.test_runner import STUDY
 
 CONFIG = TrainConfig(DatasetConfig("digits5k", {"sheets": False}), ModelConfig("lenet"), epochs=4)
 

@@ -15,7 +15,7 @@ from experiments.records.store import Store
 from experiments.running import runner
 from experiments.running.executors import Processes, usable_cores
 from experiments.study.read import parse_study
-from tests.experiments.test_runner import STUDY, Listener
+from tests.experiments.running.test_runner import STUDY, Listener
 
 pytestmark = pytest.mark.skipif(
     usable_cores() < 2 or sys.platform != "linux", reason="needs two usable cores, and /proc to find processes in"
