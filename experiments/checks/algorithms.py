@@ -142,7 +142,7 @@ def estimated(measured: Sequence[Measured], rates: Mapping[str, Sequence[float]]
 
 def fit(cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:
     """Rates (ns) by kind of work that leave the least sum of squared relative errors."""
-    from scipy.optimize import nnls
+    from scipy.optimize import nnls  # only now: slow to load, and only --fit needs it
 
     samples: dict[str, list[Measured]] = {}
     for case in cases:
