@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from engine.cli import run
 from engine.errors import UserError
-from engine.plan import INFERENCE, Request
 from experiments.checks.determinism import require_team
 from experiments.checks.scaling import thread_counts
 from experiments.measuring.networks import Measured, chosen
@@ -58,6 +57,8 @@ def read(weights: NDArray[np.float32]) -> float:
 
 def measure(case: Measured, threads: int, rounds: int) -> Streaming:
     """UserError where no layer of the network streams weights enough."""
+    from engine.plan import INFERENCE, Request  # only now: --help answers sooner
+
     require_team(threads)
     net = case.make()
     compiled = net.programs.compile(Request(INFERENCE, 1))

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import engine
 from engine.errors import unknown
-from engine.models import make_model
-from engine.network.graph import Network
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class Measured:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 64
 
-    def make(self, seed: int = 0) -> Network:
+    def make(self, seed: int = 0) -> engine.Network:
+        from engine.models import make_model  # only now: a command that lists the networks answers sooner
 
         return make_model(self.model, seed=seed, **self.arguments)
 
@@ -47,7 +47,6 @@ NETWORKS: Mapping[str, Measured] = {
 
 def chosen(names: Sequence[str]) -> list[Measured]:
     """The networks with these names, all of them for none; UserError for a name that does not exist."""
-
     for name in names:
         if name not in NETWORKS:
             raise unknown("network", name, NETWORKS)
