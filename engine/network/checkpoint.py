@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialise
 
 from engine.errors import UserError
 from engine.files import json_text, write_atomically
@@ -91,8 +93,6 @@ def weights_hash(net: Storable) -> str:
 def write(path: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that `path` always holds a whole one: the old or the new. UserError for a tensor that is no
     array of numbers."""
-    from safetensors.numpy import save as serialise
-
     tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
     document = json_text(
         {
@@ -138,8 +138,6 @@ def read(path: Path | str) -> Checkpoint:
 
 
 def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
@@ -181,7 +179,7 @@ def _digest(document: str, tensors: Tensors) -> str:
 
 
 def _project_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, version  # only now: a prediction starts faster without it
 
     try:
         return version("cnn-engine")
