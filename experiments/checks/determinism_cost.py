@@ -68,7 +68,7 @@ def build_unordered(folder: Path) -> None:
     )
     if built.returncode:
         raise UserError(f"the core could not be built with CNN_UNORDERED: {built.stderr.strip().splitlines()[-1:]}")
-    for source in (ROOT / "python" / "cnncore").glob("__init__.py"):
+    for source in (path for path in (ROOT / "python" / "cnncore").glob("*.py") if path.name != "_build_info.py"):
         shutil.copy(source, folder / "cnncore")
 
 
