@@ -18,7 +18,7 @@ from engine.errors import UserError
 from engine.files import write_atomically
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities
 from engine.inference.views import View
-from engine.training.metrics import accuracy, confusion_matrix, format_confusion, macro_f1
+from engine.training.metrics import accuracy, confusion_matrix, format_confusion, macro_f1, predicted_classes
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Prediction:
 
 def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[View] = ()) -> Iterator[Prediction]:
     """Predictions in the order of the paths; each image is decoded once. UserError for one that is unreadable or does
-    not give the input of a network.
+    not give the input of a network, and where a network gives NaN or infinity.
     """
     names = members[0].class_names
     for start in range(0, len(paths), CHUNK):
@@ -44,9 +44,10 @@ def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[V
             for member, images in zip(members, prepared, strict=True):
                 images.append(member.preprocess.prepare(raw))
                 _check_shape(path, images[-1].shape, member)
-        scores = ensemble_probabilities(members, [np.stack(images) for images in prepared], views)
-        for path, row in zip(part, scores, strict=True):
-            index = int(row.argmax())
+        say = [str(path) for path in part].__getitem__
+        scores = ensemble_probabilities(members, [np.stack(images) for images in prepared], views, say)
+        labels = predicted_classes(scores, say)
+        for path, row, index in zip(part, scores, labels.tolist(), strict=True):
             yield Prediction(path, index, names[index], float(row[index]))
 
 
