@@ -59,7 +59,9 @@ def _check_shape(path: Path, shape: tuple[int, ...], member: Member) -> None:
 
 
 def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> None:
-    """CSV with the columns file, label, probability, to a file or to standard output."""
+    """CSV with the columns file, label, probability, to a file (UTF-8; a file's name by its own bytes, whatever they
+    are) or to standard output.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "label", "probability"])
@@ -67,7 +69,7 @@ def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> No
     if out is None:
         sys.stdout.write(text.getvalue())
     else:
-        write_atomically(out, text.getvalue().encode())
+        write_atomically(out, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def report(truth: NDArray[np.int64], predictions: Sequence[Prediction], names: Sequence[str]) -> str:
