@@ -1,6 +1,7 @@
 """What every command shares: how errors reach the user and which exit status they give."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -13,10 +14,16 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 def run(main: Callable[[], int | None]) -> int:
     """Call `main` and return the exit status; a foreseeable failure prints one line `error: …` and gives 2.
 
+    Signs that the terminal cannot show are printed as their numbers (\\u00e9).
+
     Foreseeable are mistakes of the user (UserError), a status of the compiled core, and the operating system
     saying no (a full disk, a missing permission, a package that is not installed). Anything else is a defect of
     this project and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # No traceback after all the work where a terminal's encoding lacks a sign, such as one of a file's name.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from engine.errors import UserError
 from engine.files import write_atomically
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities
 from engine.inference.views import View
-from engine.training.metrics import accuracy, confusion_matrix, format_confusion, macro_f1
+from engine.training.metrics import accuracy, confusion_matrix, format_confusion, macro_f1, predicted_classes
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Prediction:
 
 def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[View] = ()) -> Iterator[Prediction]:
     """Predictions in the order of the paths; each image is decoded once. UserError for one that is unreadable or does
-    not give the input of a network.
+    not give the input of a network, and where a network gives NaN or infinity.
     """
     names = members[0].class_names
     for start in range(0, len(paths), CHUNK):
@@ -44,9 +44,10 @@ def classify(members: Sequence[Member], paths: Sequence[Path], views: Sequence[V
             for member, images in zip(members, prepared, strict=True):
                 images.append(member.preprocess.prepare(raw))
                 _check_shape(path, images[-1].shape, member)
-        scores = ensemble_probabilities(members, [np.stack(images) for images in prepared], views)
-        for path, row in zip(part, scores, strict=True):
-            index = int(row.argmax())
+        say = [str(path) for path in part].__getitem__
+        scores = ensemble_probabilities(members, [np.stack(images) for images in prepared], views, say)
+        labels = predicted_classes(scores, say)
+        for path, row, index in zip(part, scores, labels.tolist(), strict=True):
             yield Prediction(path, index, names[index], float(row[index]))
 
 
@@ -58,7 +59,9 @@ def _check_shape(path: Path, shape: tuple[int, ...], member: Member) -> None:
 
 
 def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> None:
-    """CSV with the columns file, label, probability, to a file or to standard output."""
+    """CSV with the columns file, label, probability, to a file (UTF-8; a file's name by its own bytes, whatever they
+    are) or to standard output.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "label", "probability"])
@@ -66,7 +69,7 @@ def write_predictions(predictions: Sequence[Prediction], out: Path | None) -> No
     if out is None:
         sys.stdout.write(text.getvalue())
     else:
-        write_atomically(out, text.getvalue().encode())
+        write_atomically(out, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def report(truth: NDArray[np.int64], predictions: Sequence[Prediction], names: Sequence[str]) -> str:

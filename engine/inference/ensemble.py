@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
 from engine.network.network import Network
+from engine.network.parameters import nonfinite_arrays
+from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
 LISTED = 12  # class names that a message shows
@@ -68,12 +70,24 @@ def _listed(names: Sequence[str]) -> str:
     return f"{len(names)} classes ({shown})"
 
 
-def probabilities(net: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def probabilities(
+    net: Network,
+    images: NDArray[np.float32],
+    source: str = "the network",
+    say: Callable[[int], str] = "sample {}".format,
+) -> NDArray[np.float32]:
     """Outputs as probabilities (N, classes): softmax is applied here where the network does not end in one.
 
-    A network that ends in Sigmoid gives a probability per class already.
+    A network that ends in Sigmoid gives a probability per class already. UserError, which names `source` and by `say`
+    the image, for outputs or weights that are NaN or infinite: no class can be told from them.
     """
     outputs = net.predict(images, batch_size=CHUNK)
+    damaged = nonfinite_arrays(net.store)
+    why = f" ({damaged[0]} holds NaN or infinite values)" if damaged else ""
+    check_scores(outputs, lambda index: f"{source}{why}, image {say(index)}")
+    if damaged and len(images):
+        # An infinite weight can hide behind a ReLU, and every answer is wrong all the same.
+        raise UserError(f"{source}: {damaged[0]} holds NaN or infinite values, so nothing can be said of {say(0)}")
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
@@ -91,15 +105,18 @@ def mean_probabilities(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float
 
 
 def ensemble_probabilities(
-    members: Sequence[Member], prepared: Sequence[Pixels], views: Sequence[View] = ()
+    members: Sequence[Member],
+    prepared: Sequence[Pixels],
+    views: Sequence[View] = (),
+    say: Callable[[int], str] = "sample {}".format,
 ) -> NDArray[np.float32]:
     """Mean of the probabilities over all members and views, (N, classes).
 
     prepared: for each member, the images as its `preprocess.prepare` gives them, uint8 (N, C, H, W). Without views the
-    images are taken as they are.
+    images are taken as they are. UserError as `probabilities` gives it.
     """
     parts = [
-        probabilities(member.net, member.preprocess.normalise(view(images)))
+        probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say)
         for member, images in zip(members, prepared, strict=True)
         for view in views or (_unchanged,)
     ]

@@ -44,6 +44,10 @@ class Execution:
         self.output_shape = programs.topology.output_shape
         self._last: Prediction | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the last call's program stays behind."""
+        return {**self.__dict__, "_last": None}
+
     def predict(self, x: Array, batch_size: int = 256, algorithm: Algorithm = "auto") -> Array:
         last = self._last
         if last is not None and last.is_like(x, batch_size, algorithm):

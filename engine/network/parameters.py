@@ -34,6 +34,15 @@ class ParameterStore:
         self.fresh: dict[str, int] = {}
         self._gradients: Array | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the arrays without their alignment, and no gradients, which the next step makes."""
+        own = {"data": self.data.copy(), "buffers": self.buffers.copy(), "_gradients": None}
+        return {**self.__dict__, **own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.data, self.buffers = _aligned(state["data"]), _aligned(state["buffers"])
+
     @property
     def num_trainable(self) -> int:
         """Trainable parameters, without the gaps."""
@@ -84,6 +93,24 @@ class ParameterStore:
     def key_at(self, element: int) -> str:
         """The parameter that owns this element of the flat arrays (its gap belongs to it)."""
         return next(key for key, slot in reversed(self.slots.items()) if slot.offset <= element)
+
+
+def _aligned(values: Array) -> Array:
+    own = cnncore.aligned_zeros(values.size)
+    own[:] = values
+    return own
+
+
+def nonfinite_arrays(store: ParameterStore) -> list[str]:
+    """Names of the parameters and running statistics that hold NaN or infinity."""
+    flat = ((store.data, store.slots), (store.buffers, store.buffer_slots))
+    return [
+        name
+        for data, slots in flat
+        if not np.isfinite(data).all()
+        for name, slot in slots.items()
+        if not np.isfinite(data[slot.offset : slot.offset + slot.count]).all()
+    ]
 
 
 def read(slots: Mapping[str, Slot], data: Array) -> dict[str, Array]:

@@ -47,6 +47,14 @@ class Programs:
         self._kept: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
         self._lock = threading.RLock()  # kept programs and folded constants, when several threads predict
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: programs are bound to memory, so a copy compiles its own."""
+        return {"topology": self.topology, "store": self.store}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.topology, self.store = state["topology"], state["store"]
+        self._kept, self._lock = OrderedDict(), threading.RLock()
+
     def plan(self, request: Request) -> Plan:
         """The plan of a request, on the instruction set that is chosen now."""
         return make_plan(self.topology, self.store.slots, self.store.buffer_slots, request, cnncore.isa())

@@ -61,6 +61,20 @@ class TrainingSession:
         self._input_shape = programs.topology.input_shape
         self._fewest = 2 if single_value_norm(programs.topology, self.frozen) else 1
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the optimiser's state, and no program, since these are bound to memory."""
+        kind = next(kind for kind, compiled in self._compiled.items() if compiled is self._current)
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("_compiled", "_current")}
+        return {**kept, "_states": self._states.copy(), "_saved_buffers": self._saved_buffers.copy(), "kind": kind}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kind = state.pop("kind")
+        self.__dict__.update(state)
+        self._states = cnncore.aligned_zeros(state["_states"].size)
+        self._states[:] = state["_states"]
+        self._compiled = {}
+        self._select(kind)
+
     @property
     def plan(self) -> Plan:
         """The plan of the current kind of targets."""

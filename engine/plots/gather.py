@@ -22,6 +22,7 @@ from engine.network.network import Network
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
 from engine.training.folder import BEST, CONFIG, LAST
+from engine.training.metrics import predicted_classes
 
 Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
@@ -40,7 +41,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        return self.probabilities.argmax(axis=1)
+        return predicted_classes(self.probabilities)
 
 
 def find_config(source: Path) -> TrainConfig:
@@ -114,7 +115,9 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
-    """The network's probabilities on a set; UserError where the two do not fit."""
+    """The network's probabilities on a set; UserError where the two do not fit, or the network
+    gives NaN or infinity.
+    """
     if dataset.sample_shape != net.input_shape:
         raise UserError(
             f"{checkpoint}: the network takes {net.input_shape}, but the {part} images of {dataset.name} have shape "
@@ -129,7 +132,12 @@ def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) ->
             f"{truth.max()}"
         )
     answers = [
-        probabilities(net, np.ascontiguousarray(dataset.normalise(dataset.images[start : start + CHUNK])))
+        probabilities(
+            net,
+            np.ascontiguousarray(dataset.normalise(dataset.images[start : start + CHUNK])),
+            str(checkpoint),
+            lambda index, start=start: f"{start + index} of {dataset.name} ({part})",  # type: ignore[misc]
+        )
         for start in range(0, len(dataset), CHUNK)
     ]
     return Predictions(part, dataset, truth, np.concatenate(answers), tuple(class_names(net)))

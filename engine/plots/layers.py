@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.plots.canvas import BLANK, COLOURS, GREY, load_parts, mosaic, new_figure, picture, shorten, shown
+from engine.training.metrics import predicted_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +122,10 @@ def draw_features(
     for (left, right), (name, values) in zip(rows[1:], maps.items(), strict=True):
         text = (layers or {}).get(name, "")
         names = class_names if name == last and values.shape == (len(class_names),) else ()
-        largest = f"\nlargest: {shorten(names[int(values.argmax())], 20)}" if names else ""
+        largest = ""
+        if names:
+            (answer,) = predicted_classes(values[None], lambda _, name=name: f"layer {name!r}")  # type: ignore[misc]
+            largest = f"\nlargest: {shorten(names[answer], 20)}"
         _label(left, f"{name}  {text}".strip(), f"{_times(values.shape)}, {_range(values)}{largest}")
         if values.ndim == 1 and len(values) <= BARS:
             _draw_bars(right, values, names)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.plots.canvas import COLOURS, GREY, load_parts, mosaic, new_figure, picture, shorten, shown
+from engine.training.metrics import predicted_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ def check_number(what: str, value: int, most: int) -> None:
 
 def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Indices of the samples with a wrong label, the most probable first (then by index), at most `count`."""
-    predicted = probabilities.argmax(axis=1)
+    predicted = predicted_classes(probabilities)
     wrong = np.flatnonzero(predicted != truth)
     confidence = probabilities[wrong, predicted[wrong]]
     return wrong[np.argsort(-confidence, kind="stable")][:count]
@@ -50,7 +51,8 @@ def draw_mistakes(
     """
     check_number("the number of mistakes", count, MOST_MISTAKES)
     worst = worst_mistakes(truth, probabilities, count)
-    total = int((probabilities.argmax(axis=1) != truth).sum())
+    answers = predicted_classes(probabilities)
+    total = int((answers != truth).sum())
     columns = min(8, max(len(worst), 4))
     rows = max(1, math.ceil(len(worst) / columns))
     # Long class names need wide cells.
@@ -66,7 +68,7 @@ def draw_mistakes(
     for axes in grid[len(worst) :]:
         axes.axis("off")
     for axes, sample, image in zip(grid, worst, pictures):
-        predicted = int(probabilities[sample].argmax())
+        predicted = int(answers[sample])
         picture(axes, image)
         true_name, name = (shorten(class_names[label], 16) for label in (int(truth[sample]), predicted))
         percent = _percent(float(probabilities[sample, predicted]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from engine.data.images import list_images
 from engine.data.preprocess import PER_BATCH
 from engine.errors import UserError
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
+from engine.training.metrics import predicted_classes
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,15 @@ def label_with(teachers: Sequence[Member], unlabelled: Dataset, threshold: float
     for start in range(0, len(unlabelled), CHUNK):
         part = slice(start, start + CHUNK)
         images: Any = np.ascontiguousarray(unlabelled.images[part])
-        scores = ensemble_probabilities(teachers, [images] * len(teachers))
-        labels[part], confidence[part] = scores.argmax(axis=1), scores.max(axis=1)
+        say = partial(_say, unlabelled.name, start)
+        scores = ensemble_probabilities(teachers, [images] * len(teachers), say=say)
+        labels[part], confidence[part] = predicted_classes(scores, say), scores.max(axis=1)
     kept = np.flatnonzero(confidence >= np.float32(threshold))
     return PseudoLabels(kept, labels[kept], confidence[kept], len(unlabelled))
+
+
+def _say(name: str, start: int, index: int) -> str:
+    return f"{start + index} of {name}"
 
 
 def check_teacher(teacher: Member, unlabelled: Dataset) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,22 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 
 Labels = NDArray[np.int64]
+
+
+def check_scores(scores: NDArray[Any], say: Callable[[int], str]) -> None:
+    """UserError unless all scores (N, …) are finite; `say` names the first sample that has another one."""
+    finite = np.isfinite(scores.reshape(len(scores), -1)).all(axis=1)
+    if not finite.all():
+        raise UserError(f"{say(int(finite.argmin()))}: a score is NaN or infinite, so that it stands for no class")
+
+
+def predicted_classes(scores: NDArray[Any], say: Callable[[int], str] = "sample {}".format) -> Labels:
+    """The class of the largest score for each sample of (N, classes), the first of equal ones: (N,).
+
+    The only place where scores become classes, since NumPy calls NaN the largest. UserError as `check_scores` gives it.
+    """
+    check_scores(scores, say)
+    return scores.reshape(len(scores), -1).argmax(axis=1).astype(np.int64, copy=False)
 
 
 def accuracy(truth: Labels, predicted: Labels) -> float:

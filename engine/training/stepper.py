@@ -136,12 +136,13 @@ class Stepper:
 
         `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
 
-        DivergedError, with the step reached, where the loss is not finite.
+        DivergedError, with the step reached, where the loss or an output is not finite.
         """
         dataset = as_dataset(data)
         algorithm = self.algorithm if self.choices is None else self.choices
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
+        classes = self.has_classes(dataset)
         for start in range(0, len(dataset), EVALUATION_CHUNK):
             part = slice(start, start + EVALUATION_CHUNK)
             images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
@@ -150,9 +151,14 @@ class Stepper:
             except DivergedError as error:
                 raise DivergedError(self.steps, error.layer, error.what, dataset.name) from None
             total += loss * len(images)
-            predicted[part] = outputs.reshape(len(images), -1).argmax(axis=1)
+            if not classes:
+                continue
+            try:
+                predicted[part] = metrics.predicted_classes(outputs)
+            except UserError:  # where the loss is finite all the same
+                raise DivergedError(self.steps, None, "output", dataset.name) from None
         result = {"loss": total / len(dataset)}
-        if self.has_classes(dataset):
+        if classes:
             soft = dataset.labels.ndim == 2
             truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
             result["accuracy"] = metrics.accuracy(truth, predicted)
