@@ -39,11 +39,17 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def number(owner: str, name: str, value: Any, low: float, high: float, *, below: bool = False) -> float:
-    """`value` as a finite float in [low, high], or in [low, high) with `below`; UserError otherwise."""
+def number(
+    owner: str, name: str, value: Any, low: float, high: float, *, above: bool = False, below: bool = False
+) -> float:
+    """`value` as a finite float in [low, high], without `low` if `above`, without `high` if `below`; UserError
+    otherwise."""
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < low or value > high or (below and value == high):
-        bound = f"from {low} to {'below ' if below else ''}{high}" if math.isfinite(high) else f"of at least {low}"
+    if not good or value < low or value > high or (above and value == low) or (below and value == high):
+        if math.isfinite(high):
+            bound = f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
+        else:
+            bound = f"above {low}" if above else f"of at least {low}"
         raise UserError(f"{owner}: {name} must be a number {bound}, not {value!r}")
     return float(value)
 
