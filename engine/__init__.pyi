@@ -8,6 +8,7 @@ from engine.data.loader import Loader as Loader
 from engine.errors import DivergedError as DivergedError
 from engine.errors import UserError as UserError
 from engine.inference.calibrate import calibrate as calibrate
+from engine.layers import ELU as ELU
 from engine.layers import Add as Add
 from engine.layers import AvgPool2D as AvgPool2D
 from engine.layers import BatchNorm as BatchNorm

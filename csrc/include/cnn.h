@@ -96,7 +96,7 @@ typedef struct cnn_linear_geometry {
 
 typedef struct cnn_elementwise_geometry {
     ptrdiff_t count; /* elements per sample */
-    float slope;     /* LeakyReLU: slope of the negative side */
+    float slope;     /* LeakyReLU: slope of the negative side; ELU: alpha, finite and above 0 */
 } cnn_elementwise_geometry;
 
 typedef struct cnn_image_geometry {
@@ -273,7 +273,9 @@ enum {
  *                       is 0 or below, the same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
- * relu/sigmoid/tanh backward read the output (dst), leaky_relu the input (src).
+ * relu/sigmoid/tanh/elu backward read the output (dst), leaky_relu the input (src).
+ * elu_*                 dst = src above 0, slope * (e^src - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016); its
+ *                       derivative is 1 where dst is above 0 and dst + slope elsewhere
  * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream
  * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
  *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
@@ -457,6 +459,8 @@ enum {
     X(sigmoid_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                         \
     X(tanh_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
     X(tanh_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                            \
+    X(elu_forward, elementwise, elu, CNN_RUNS_ON, no, activation)                                                      \
+    X(elu_backward, elementwise, elu, CNN_RUNS_ON, no, activation_backward)                                            \
     X(softmax_forward, softmax, no, CNN_RUNS_ON, no, plain)                                                            \
     X(softmax_backward, softmax, no, CNN_RUNS_ON, no, softmax_backward)                                                \
     X(batchnorm_forward_training, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_training)                        \

@@ -145,6 +145,12 @@ bool cnn_maxpool2d_limits(const cnn_geometry *geometry)
     return geometry->pool2d.kh * geometry->pool2d.kw <= CNN_MAX_POOL_AREA;
 }
 
+/* Its gradient takes the sign of the input from the output's: alpha may be neither 0 nor below, and no NaN. */
+bool cnn_elu_limits(const cnn_geometry *geometry)
+{
+    return geometry->elementwise.slope > 0.0f && isfinite(geometry->elementwise.slope);
+}
+
 /* ---- the kinds -------------------------------------------------------------------------------------------------- */
 
 static const cnn_geometry_info kinds[] = {

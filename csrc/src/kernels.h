@@ -162,6 +162,8 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(sigmoid_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))                     \
     X(hyperbolic_tangent, (float *dst, const float *src, ptrdiff_t count))                                               \
     X(hyperbolic_tangent_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))          \
+    X(elu, (float *dst, const float *src, ptrdiff_t count, float alpha))                                                 \
+    X(elu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count, float alpha))            \
     /* dst = a + b, dst = a - b, dst = src * factor; all in place if wished */                                           \
     X(add, (float *dst, const float *a, const float *b, ptrdiff_t count))                                                \
     X(subtract, (float *dst, const float *a, const float *b, ptrdiff_t count))                                           \

@@ -394,9 +394,17 @@ static void pool_cases(visitor *visit)
 /* ---- elementwise and row-wise ops ------------------------------------------------------------------------------ */
 
 static const int elementwise_ops[] = {
-    CNN_OP_relu_forward,        CNN_OP_relu_backward,   CNN_OP_leaky_relu_forward,
-    CNN_OP_leaky_relu_backward, CNN_OP_sigmoid_forward, CNN_OP_sigmoid_backward,
-    CNN_OP_tanh_forward,        CNN_OP_tanh_backward,   CNN_OP_add,
+    CNN_OP_relu_forward,
+    CNN_OP_relu_backward,
+    CNN_OP_leaky_relu_forward,
+    CNN_OP_leaky_relu_backward,
+    CNN_OP_sigmoid_forward,
+    CNN_OP_sigmoid_backward,
+    CNN_OP_tanh_forward,
+    CNN_OP_tanh_backward,
+    CNN_OP_elu_forward,
+    CNN_OP_elu_backward,
+    CNN_OP_add,
 };
 
 static void elementwise_cases(visitor *visit)

@@ -149,6 +149,24 @@ static void saturated_activations(bool reference)
     test_end();
 }
 
+/* -inf and everything far below give -alpha, small numbers keep all their digits, NaN stays NaN. */
+static void elu_of_extremes(bool reference)
+{
+    const float src[8] = {-INFINITY, -200.0f, -18.5f, -1e-6f, -0.0f, 1e-30f, INFINITY, NAN};
+    float y[8], slope[8];
+    const float ones[8] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
+    const cnn_geometry g = {.elementwise = {.count = 8, .slope = 0.5f}};
+    test_begin("%s: ELU of extreme and tiny inputs", side(reference));
+    run_call(&(call){CNN_OP_elu_forward, g, 1, {y, (void *)src}}, reference);
+    test_expect(y[0] == -0.5f && y[1] == -0.5f && y[2] == -0.5f && isnan(y[7]), "%g %g %g %g", y[0], y[1], y[2], y[7]);
+    test_expect(fabs(y[3] / -0.49999975e-6 - 1.0) < 2e-7, "%.9g of -1e-6", y[3]);
+    test_expect(y[4] == 0.0f && y[5] == 1e-30f && y[6] == INFINITY, "%g %g %g", y[4], y[5], y[6]);
+    run_call(&(call){CNN_OP_elu_backward, g, 1, {slope, (void *)ones, y}}, reference);
+    test_expect(slope[0] == 0.0f && slope[4] == 0.5f && slope[5] == 1.0f && slope[6] == 1.0f, "slopes %g %g %g %g",
+                slope[0], slope[4], slope[5], slope[6]);
+    test_end();
+}
+
 static void optimisers_by_hand(bool reference)
 {
     const float gradient[2] = {0.5f, 0.5f};
@@ -214,6 +232,7 @@ void suite_edges(void)
         checks_name_the_first_offender(reference);
         losses_of_extreme_logits(reference);
         saturated_activations(reference);
+        elu_of_extremes(reference);
         optimisers_by_hand(reference);
         dropout_keeps_its_share(reference);
     }

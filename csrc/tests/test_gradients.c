@@ -79,6 +79,7 @@ static const gradient_case cases[] = {
     {CNN_OP_leaky_relu_forward, CNN_OP_leaky_relu_backward, 2, {.elementwise = {.count = 20, .slope = 0.1f}}},
     {CNN_OP_sigmoid_forward, CNN_OP_sigmoid_backward, 2, {.elementwise = {.count = 20}}},
     {CNN_OP_tanh_forward, CNN_OP_tanh_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_elu_forward, CNN_OP_elu_backward, 2, {.elementwise = {.count = 20, .slope = 0.5f}}},
     {CNN_OP_softmax_forward, CNN_OP_softmax_backward, 2, {.softmax = {.rows = 3, .c = 5}}},
     {CNN_OP_batchnorm_forward_training,
      CNN_OP_batchnorm_backward,

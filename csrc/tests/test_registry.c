@@ -1,4 +1,5 @@
 /* The registry: its marks make sense, and a geometry's table of fields is its struct. */
+#include <math.h>
 #include <string.h>
 
 #include "test.h"
@@ -77,6 +78,21 @@ static void limits_of_an_op(void)
     test_end();
 }
 
+static void limits_of_elu(void)
+{
+    static const float alphas[] = {0.0f, -1.0f, NAN, INFINITY};
+    test_begin("alpha of ELU is finite and above 0, a slope may be anything");
+    for (size_t i = 0; i < sizeof alphas / sizeof alphas[0]; i++) {
+        const cnn_geometry bad = {.elementwise = {.count = 1, .slope = alphas[i]}};
+        test_expect(cnn_geometry_fits(cnn_op_find(CNN_OP_leaky_relu_forward), &bad), "no slope %g", alphas[i]);
+        test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_elu_forward), &bad), "forward with alpha %g", alphas[i]);
+        test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_elu_backward), &bad), "backward with alpha %g", alphas[i]);
+    }
+    const cnn_geometry good = {.elementwise = {.count = 1, .slope = 0.5f}};
+    test_expect(cnn_geometry_fits(cnn_op_find(CNN_OP_elu_forward), &good), "not with alpha 0.5");
+    test_end();
+}
+
 void suite_registry(void)
 {
     static const size_t bytes[] = {
@@ -89,4 +105,5 @@ void suite_registry(void)
     names_are_places();
     unknown_kinds();
     limits_of_an_op();
+    limits_of_elu();
 }

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from engine.errors import UserError, unknown
-from engine.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from engine.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from engine.layers.base import Layer
 from engine.layers.convolution import Conv2D
 from engine.layers.linear import Linear
@@ -29,6 +29,7 @@ LAYERS: dict[str, type[Layer]] = {
         Dropout,
         ReLU,
         LeakyReLU,
+        ELU,
         Sigmoid,
         Tanh,
         Softmax,

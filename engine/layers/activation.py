@@ -1,4 +1,4 @@
-"""Activations: ReLU, LeakyReLU, Sigmoid, Tanh and Softmax."""
+"""Activations: ReLU, LeakyReLU, ELU, Sigmoid, Tanh and Softmax."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from engine.arguments import assign, number
+from engine.errors import UserError
 from engine.layers.base import Layer
 from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape, elements, spatial
+
+SMALLEST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127  # normal numbers in float32, which the core computes in
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,26 @@ class LeakyReLU(_Elementwise):
 
     def __post_init__(self) -> None:
         assign(self, slope=number("LeakyReLU", "slope", self.slope, float("-inf"), float("inf")))
+
+
+@dataclass(frozen=True)
+class ELU(_Elementwise):
+    """x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner & Hochreiter 2016); the gradient at 0 is alpha."""
+
+    alpha: float = 1.0
+
+    op: ClassVar[str] = "elu"
+
+    def __post_init__(self) -> None:
+        alpha = number("ELU", "alpha", self.alpha, 0.0, float("inf"), above=True)
+        if not SMALLEST <= alpha <= LARGEST:
+            raise UserError(f"ELU: alpha must be a number from {SMALLEST:.3g} to {LARGEST:.3g}, not {self.alpha!r}")
+        assign(self, alpha=alpha)
+
+    @property
+    def slope(self) -> float:
+        """Where the geometry has alpha."""
+        return self.alpha
 
 
 @dataclass(frozen=True)

@@ -279,6 +279,7 @@ RULES: dict[str, Rule] = {
     "leaky_relu_forward": _reads("src"),
     "sigmoid_forward": _reads("dst"),
     "tanh_forward": _reads("dst"),
+    "elu_forward": _reads("dst"),
     "softmax_forward": _reads("dst"),
     "batchnorm_forward_training": _batchnorm,
     "batchnorm_forward_inference": _fixed_batchnorm,

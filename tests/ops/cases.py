@@ -139,12 +139,15 @@ AVERAGE_POOLING: list[Family] = [
 ELEMENTWISE: list[Family] = [
     *[
         Activation(kind, batch, count, spread=spread)
-        for kind in ("relu", "leaky_relu", "sigmoid", "tanh")
+        for kind in ("relu", "leaky_relu", "sigmoid", "tanh", "elu")
         for batch, count, spread in [(1, 1, 2.0), (3, 17, 2.0), (7, 9 * 7 * 33, 2.0), (3, 1025, 60.0)]
     ],
     Activation("leaky_relu", 3, 33, slope=0.3),
     Activation("sigmoid", 3, 129, spread=0.01),
     Activation("tanh", 3, 129, spread=0.01),
+    Activation("elu", 7, 9 * 7 * 33, slope=1.0),
+    Activation("elu", 3, 1025, slope=1.7, spread=60.0),
+    Activation("elu", 3, 129, slope=1.0, spread=0.01),
     Softmax(1, 1, 1),
     Softmax(7, 1, 10),
     Softmax(3, 63, 17),

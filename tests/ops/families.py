@@ -387,7 +387,8 @@ class AvgPool2D(Pool2D):
 
 @dataclass(frozen=True)
 class Activation(Family):
-    """kind: relu, leaky_relu, sigmoid or tanh. `spread` scales the inputs, to reach the flat ends too."""
+    """kind: relu, leaky_relu, sigmoid, tanh or elu (its alpha is the slope). `spread` scales the inputs, to reach the
+    flat ends too."""
 
     kind: str
     batch: int
@@ -402,12 +403,16 @@ class Activation(Family):
             "leaky_relu": lambda x: oracle.leaky_relu(x, slope),
             "sigmoid": oracle.sigmoid,
             "tanh": np.tanh,
+            "elu": lambda x: oracle.elu(x, slope),
         }
         return table[self.kind](src)
 
     def backward(self, diff_dst: Array, src: Array, dst: Array) -> Array:
+        slope = float(np.float32(self.slope))
         if self.kind == "leaky_relu":
-            return oracle.leaky_relu_gradient(diff_dst, src, float(np.float32(self.slope)))
+            return oracle.leaky_relu_gradient(diff_dst, src, slope)
+        if self.kind == "elu":
+            return oracle.elu_gradient(diff_dst, dst, slope)
         gradients = {
             "relu": oracle.relu_gradient, "sigmoid": oracle.sigmoid_gradient, "tanh": oracle.tanh_gradient,
         }  # fmt: skip

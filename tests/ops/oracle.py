@@ -212,6 +212,14 @@ def tanh_gradient(diff_dst: Array, dst: Array) -> Array:
     return diff_dst * (1.0 - dst * dst)
 
 
+def elu(src: Array, alpha: float) -> Array:
+    return np.where(src > 0, src, alpha * np.expm1(np.minimum(src, 0.0)))
+
+
+def elu_gradient(diff_dst: Array, dst: Array, alpha: float) -> Array:
+    return np.where(dst > 0, diff_dst, diff_dst * (dst + alpha))
+
+
 def softmax(src: Array) -> Array:
     """Over the last axis."""
     powers = np.exp(src - src.max(axis=-1, keepdims=True))

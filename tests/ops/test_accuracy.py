@@ -1,5 +1,5 @@
 """Worst cases for rounding that ordinary networks meet: sums over pixels that are all alike (a white background, the
-gradient of a global average), and deviations that are small beside their mean (batch normalisation)."""
+gradient of a global average), deviations that are small beside their mean (batch normalisation), and e^x - 1 near 0."""
 
 from typing import Any
 
@@ -81,3 +81,16 @@ def test_a_bias_before_batch_normalisation_has_no_gradient(rows: int, isa: str) 
     run_on(isa, "batchnorm_backward", backward, geometry, rows)
     rounding = np.finfo(np.float32).eps * np.abs(diff_src).max() * rows
     np.testing.assert_array_less(np.abs(diff_src.astype(np.float64).sum(axis=0)), rounding)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_elu_keeps_its_digits_near_zero(alpha: float, isa: str) -> None:
+    """Each element by itself: e^x - 1 of a small x is about x, though e^x has lost most of its digits."""
+    magnitudes = np.geomspace(1e-35, 50.0, 100_003).astype(np.float32)
+    src = np.concatenate([-magnitudes, np.float32([-np.inf])])
+    dst = np.empty_like(src)
+    run_on(isa, "elu_forward", {"dst": dst, "src": src}, {"count": src.size, "slope": alpha}, 1)
+    exact = np.float64(np.float32(alpha)) * np.expm1(src.astype(np.float64))
+    np.testing.assert_allclose(dst, exact, rtol=2e-7)
+    assert dst[-1] == -np.float32(alpha)

@@ -18,7 +18,7 @@ def nan_at(count: int, *places: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("reference", (False, True))
-@pytest.mark.parametrize("op", ("relu_forward", "leaky_relu_forward", "sigmoid_forward", "tanh_forward"))
+@pytest.mark.parametrize("op", ("relu_forward", "leaky_relu_forward", "sigmoid_forward", "tanh_forward", "elu_forward"))
 def test_activations_pass_nan(op: str, reference: bool, isa: str) -> None:
     src, dst = nan_at(COUNT, 0, 17, 36), np.zeros(COUNT, np.float32)
     geometry = {"count": COUNT, "slope": 0.01}

@@ -52,6 +52,26 @@ static void hyperbolic_tangent_backward(float *diff_src, const float *diff_dst, 
     for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = diff_dst[i] * (1.0f - dst[i] * dst[i]);
 }
 
+/* Above 0, at 0 (of either sign) and for NaN the element itself. */
+static inline simd_float elu_of(simd_float x, simd_float alpha)
+{
+    return simd_select(simd_less(x, simd_zero()), alpha * math_expm1(x), x);
+}
+
+static void elu(float *dst, const float *src, ptrdiff_t count, float alpha)
+{
+    const simd_float factor = simd_set1(alpha);
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) simd_store(dst + i, elu_of(simd_load(src + i), factor));
+    if (i < count) simd_store_part(dst + i, elu_of(simd_load_part(src + i, count - i), factor), count - i);
+}
+
+/* alpha * e^src = dst + alpha: the input is not needed. At 0 the slope is alpha (PyTorch's choice). */
+static void elu_backward(float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count, float alpha)
+{
+    for (ptrdiff_t i = 0; i < count; i++) diff_src[i] = diff_dst[i] * (dst[i] <= 0.0f ? dst[i] + alpha : 1.0f);
+}
+
 static void add(float *dst, const float *a, const float *b, ptrdiff_t count)
 {
     for (ptrdiff_t i = 0; i < count; i++) dst[i] = a[i] + b[i];

@@ -4,7 +4,7 @@
  *
  * Method: Cody & Waite (Software Manual for the Elementary Functions, 1980) argument reduction with ln 2 split in two
  * parts, then the minimax polynomials of Moshier's Cephes library (single precision). Relative errors stay below 1e-7
- * (exp, log) and 2e-7 (log1p, sigmoid, tanh) where the result is a normal number.
+ * (exp, expm1, log) and 2e-7 (log1p, sigmoid, tanh) where the result is a normal number.
  */
 #ifndef CNN_BODY_MATH_H
 #define CNN_BODY_MATH_H
@@ -23,21 +23,39 @@ static inline __attribute__((always_inline)) simd_float math_polynomial(simd_flo
 static inline simd_float math_negate(simd_float x) { return simd_of_bits(simd_bits(x) ^ INT32_MIN); }
 static inline simd_float math_size(simd_float x) { return simd_of_bits(simd_bits(x) & INT32_MAX); }
 
-/* e^x: 0 below -104, infinity above 89, NaN for NaN. The power of two is applied in two halves: neither overflows
- * where the result does not, and results below the smallest normal number round once. */
-static inline simd_float math_exp(simd_float x)
+/* x = n ln 2 + r with |r| <= ln 2 / 2, for |x| up to 104: e^r - 1, and n in *power. NaN for NaN, with any n. */
+static inline simd_float math_reduced_expm1(simd_float x, simd_int *power)
 {
     static const float coefficients[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                          4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
     const simd_float magic = simd_set1(12582912.0f); /* 1.5 * 2^23: leaves the nearest integer in the low bits */
-    x = simd_max(simd_set1(-104.0f), x);
-    x = simd_select(simd_less(simd_set1(89.0f), x), simd_set1(89.0f), x);
     const simd_float shifted = simd_fma(x, simd_set1(1.44269504088896341f), magic), n = shifted - magic;
     const simd_float r = simd_fma(n, simd_set1(2.12194440e-4f), simd_fma(n, simd_set1(-0.693359375f), x));
-    const simd_float p = math_polynomial(r, coefficients, 6);
-    const simd_float y = simd_fma(p, r * r, r) + simd_set1(1.0f);
-    const simd_int power = simd_bits(shifted) - simd_bits(magic), half = power >> 1;
+    *power = simd_bits(shifted) - simd_bits(magic);
+    return simd_fma(math_polynomial(r, coefficients, 6), r * r, r);
+}
+
+/* e^x: 0 below -104, infinity above 89, NaN for NaN. The power of two is applied in two halves: neither overflows
+ * where the result does not, and results below the smallest normal number round once. */
+static inline simd_float math_exp(simd_float x)
+{
+    simd_int power;
+    x = simd_max(simd_set1(-104.0f), x);
+    x = simd_select(simd_less(simd_set1(89.0f), x), simd_set1(89.0f), x);
+    const simd_float y = math_reduced_expm1(x, &power) + simd_set1(1.0f);
+    const simd_int half = power >> 1;
     return y * simd_of_bits((half + 127) << 23) * simd_of_bits((power - half + 127) << 23);
+}
+
+/* e^x - 1 for x <= 0, -1 below -18, NaN for NaN; 0 for x > 0. It is 2^n (e^r - 1) + (2^n - 1), the second exact: nothing
+ * cancels, as n = 0 near 0, and the second outweighs the first elsewhere. */
+static inline simd_float math_expm1(simd_float x)
+{
+    simd_int power;
+    x = simd_max(simd_set1(-18.0f), x);
+    x = simd_select(simd_less(simd_zero(), x), simd_zero(), x);
+    const simd_float y = math_reduced_expm1(x, &power), scale = simd_of_bits((power + 127) << 23);
+    return simd_fma(scale, y, scale - simd_set1(1.0f));
 }
 
 /* ln x for normal x > 0; -infinity at 0 and below the smallest normal number, NaN for x < 0 and NaN. */

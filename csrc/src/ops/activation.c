@@ -89,3 +89,24 @@ void cnn_tanh_backward(const cnn_call *call, const cnn_worker *worker)
     share_batch(call, worker, &first, &last);
     worker->kernels->hyperbolic_tangent_backward(diff_src + first, diff_dst + first, dst + first, last - first);
 }
+
+void cnn_elu_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *dst = call->operands[CNN_elu_forward_dst];
+    const float *src = call->operands[CNN_elu_forward_src];
+    ptrdiff_t first, last;
+    assert(dst && src);
+    share_batch(call, worker, &first, &last);
+    worker->kernels->elu(dst + first, src + first, last - first, call->geometry->elementwise.slope);
+}
+
+void cnn_elu_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    float *diff_src = call->operands[CNN_elu_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_elu_backward_diff_dst], *dst = call->operands[CNN_elu_backward_dst];
+    ptrdiff_t first, last;
+    assert(diff_src && diff_dst && dst);
+    share_batch(call, worker, &first, &last);
+    worker->kernels->elu_backward(diff_src + first, diff_dst + first, dst + first, last - first,
+                                  call->geometry->elementwise.slope);
+}

@@ -77,3 +77,22 @@ void cnn_ref_tanh_backward(const cnn_call *call, const cnn_worker *worker)
         diff_src[i] = (float)(diff_dst[i] * (1.0 - y * y));
     }
 }
+
+void cnn_ref_elu_forward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const double alpha = call->geometry->elementwise.slope;
+    float *dst = call->operands[CNN_elu_forward_dst];
+    const float *src = call->operands[CNN_elu_forward_src];
+    for (ptrdiff_t i = 0; i < elements(call); i++) dst[i] = src[i] < 0.0f ? (float)(alpha * expm1(src[i])) : src[i];
+}
+
+void cnn_ref_elu_backward(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const double alpha = call->geometry->elementwise.slope;
+    float *diff_src = call->operands[CNN_elu_backward_diff_src];
+    const float *diff_dst = call->operands[CNN_elu_backward_diff_dst], *dst = call->operands[CNN_elu_backward_dst];
+    for (ptrdiff_t i = 0; i < elements(call); i++)
+        diff_src[i] = dst[i] <= 0.0f ? (float)(diff_dst[i] * (dst[i] + alpha)) : diff_dst[i];
+}

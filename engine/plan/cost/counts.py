@@ -101,6 +101,8 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "sigmoid_backward": _per_element(3),
     "tanh_forward": _per_element(4),
     "tanh_backward": _per_element(3),
+    "elu_forward": _per_element(3),
+    "elu_backward": _per_element(2),
     "cross_entropy": lambda g: 5 * g["classes"],
     "cross_entropy_soft": lambda g: 6 * g["classes"],
     "mean_squared_error": lambda g: 3 * g["classes"],

@@ -126,6 +126,8 @@ def forward(nodes: list[Node], parameters: Tree, statistics: Tree, x: Any, key: 
                 x = _max_pool(node, x)
             case "Dropout":
                 x = _dropout(node, x, jax.random.fold_in(key, position)) if key is not None else x
+            case "ELU":
+                x = jax.nn.elu(x, node.arguments["alpha"])
             case "GlobalAvgPool2D":
                 x = x.mean((1, 2))
             case "Flatten":

@@ -109,6 +109,8 @@ def _layers(node: Node) -> list[Any]:
             return [keras.layers.BatchNormalization(momentum=1.0 - given["momentum"], epsilon=given["eps"])]
         case "Dropout":
             return [keras.layers.Dropout(given["rate"])]
+        case "ELU":
+            return [keras.layers.ELU(given["alpha"])]
     simple = {
         "ReLU": keras.layers.ReLU, "Softmax": keras.layers.Softmax, "Flatten": keras.layers.Flatten,
         "GlobalAvgPool2D": keras.layers.GlobalAveragePooling2D,

@@ -95,6 +95,8 @@ def _operator(node: Node) -> tuple[str | None, dict[str, Any]]:
             return "BatchNormalization", {"epsilon": given["eps"]}
         case "Softmax":
             return "Softmax", {"axis": 1}
+        case "ELU":
+            return "Elu", {"alpha": given["alpha"]}
         case "Dropout":
             return None, {}
     return {"ReLU": "Relu", "Flatten": "Flatten", "GlobalAvgPool2D": "GlobalAveragePool"}[node.kind], {}

@@ -52,6 +52,8 @@ def module_of(node: Node) -> Any:
             return nn.Dropout(given["rate"])
         case "LeakyReLU":
             return nn.LeakyReLU(given["slope"])
+        case "ELU":
+            return nn.ELU(given["alpha"])
         case "Softmax":
             return nn.Softmax(1)
     simple = {

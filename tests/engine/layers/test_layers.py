@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.layers import (
+    ELU,
     LAYERS,
     Add,
     AvgPool2D,
@@ -44,6 +45,8 @@ SHAPES: list[tuple[Layer, tuple[tuple[int, ...], ...], tuple[int, ...]]] = [
     (BatchNorm(5), ((5, 9, 7),), (5, 9, 7)),
     (BatchNorm(5), ((5,),), (5,)),
     (Dropout(0.5), ((5, 9, 7),), (5, 9, 7)),
+    (ELU(), ((5, 9, 7),), (5, 9, 7)),
+    (ELU(0.5), ((5,),), (5,)),
     (Softmax(), ((5,),), (5,)),
     (Flatten(), ((5, 9, 7),), (315,)),
     (Add(), ((5, 9, 7), (5, 9, 7), (5, 9, 7)), (5, 9, 7)),
@@ -103,6 +106,13 @@ WRONG: list[tuple[type[Layer], dict[str, Any], str]] = [
     (Linear, {"in_features": 3, "out_features": True}, "out_features"),
     (BatchNorm, {"channels": 3, "eps": math.nan}, "eps"),
     (BatchNorm, {"channels": 3, "momentum": 1.5}, "from 0.0 to 1.0"),
+    (ELU, {"alpha": 0.0}, "alpha must be a number above 0.0, not 0.0"),
+    (ELU, {"alpha": -1.0}, "alpha must be a number above 0.0, not -1.0"),
+    (ELU, {"alpha": math.nan}, "alpha must be a number above 0.0, not nan"),
+    (ELU, {"alpha": math.inf}, "alpha must be a number above 0.0, not inf"),
+    (ELU, {"alpha": "1"}, "alpha must be a number above 0.0, not '1'"),
+    (ELU, {"alpha": 1e-40}, "alpha must be a number from 1.18e-38 to 3.4e"),
+    (ELU, {"alpha": 1e39}, "alpha must be a number from 1.18e-38 to 3.4e"),
     (Dropout, {"rate": 1.0}, "from 0.0 to below 1.0, not 1.0"),
 ]
 
