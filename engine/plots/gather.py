@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
 from engine.training.folder import BEST, CONFIG, LAST
 
-if TYPE_CHECKING:
-    Parts = tuple[Dataset, Dataset | None, Dataset | None]
+Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
 CHUNK = 1024  # samples made float32 at a time
 
