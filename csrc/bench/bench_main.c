@@ -1,45 +1,26 @@
-/* Speed of every op on the layers of real networks: milliseconds, GFLOP/s and share of the FMA peak, GB/s.
+/* Speed of every op on the layers of real networks: milliseconds, and GFLOP/s or GB/s with their share of what the
+ * machine does at best.
  *
- * All rows are measured in turn, round after round, so that a busy neighbour meets all of them; the table shows the
- * median over the rounds and half the interquartile range. The peak is measured in every round too, on as many threads;
- * shares are of the best round's, and when the median round falls far below it the machine was busy.
+ * All rows are measured in turn, round after round, so that a busy neighbour meets all of them. The peak of FMA and the
+ * rate at which memory is read are measured in every round too, on as many threads; shares are of the best round's, and
+ * when the median round falls far below it the machine was busy. GFLOP/s are those of the direct, dense algorithm:
+ * Winograd's, and a gradient that is mostly zero, go beyond 100 %. So do GB/s of operands that stay in a cache.
  */
 #define _POSIX_C_SOURCE 200112L
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
-#include "common/geometry.h"
 #include "internal.h"
 
-enum { FEWEST_ROUNDS = 3, WARM_UPS = 20 };
-static const double BUSY = 0.8; /* of the best round's peak */
+enum { FEWEST_ROUNDS = 3, WARM_UPS = 20, READ_BYTES = 256 << 20 };
 
 typedef struct options {
     double seconds;
     int threads;
+    bool quick;
     const char *op;
 } options;
-
-typedef struct statistic {
-    double median, spread; /* spread: half the interquartile range, as a share of the median */
-} statistic;
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static statistic summarise(const double *samples, int count)
-{
-    double sorted[BENCH_ROUNDS];
-    memcpy(sorted, samples, (size_t)count * sizeof *sorted);
-    qsort(sorted, (size_t)count, sizeof *sorted, ascending);
-    const double median = 0.5 * (sorted[(count - 1) / 2] + sorted[count / 2]);
-    return (statistic){median, 0.5 * (sorted[3 * (count - 1) / 4] - sorted[(count - 1) / 4]) / median};
-}
 
 /* FLOP/s of independent FMAs on the whole team, over about a millisecond or two. */
 static double measure_peak(int threads)
@@ -52,62 +33,60 @@ static double measure_peak(int threads)
     return flops / (cnn_now() - start);
 }
 
-static double operand_bytes(const bench_row *row)
-{
-    double bytes = 0.0;
-    for (int i = 0; i < row->operands.count; i++) bytes += (double)row->operands.operands[i].bytes;
-    return bytes;
-}
-
-static void print_row(const bench_row *row, int rounds, double peak)
-{
-    const statistic time = summarise(row->seconds, rounds);
-    const double flops = geometry_flops(row->op, &row->geometry, row->batch);
-    printf("%-10s %-10s %-28s %9.3f %4.0f%%", row->group, row->layer, cnn_op_find(row->op)->name, 1e3 * time.median,
-           100.0 * time.spread);
-    if (flops > 0.0)
-        printf(" %9.1f %6.0f%%\n", 1e-9 * flops / time.median, 100.0 * flops / time.median / peak);
-    else
-        printf(" %9s %7s %8.1f\n", "", "", 1e-9 * operand_bytes(row) / time.median);
-}
-
-static double largest(const double *samples, int count)
-{
-    double most = samples[0];
-    for (int i = 1; i < count; i++)
-        if (samples[i] > most) most = samples[i];
-    return most;
-}
-
-static void print_table(const bench_table *table, const double *peaks, int rounds, int threads)
-{
-    const double peak = largest(peaks, rounds), usual = summarise(peaks, rounds).median;
-    printf("%s, %d threads, FMA peak %.1f GFLOP/s, median of %d interleaved rounds\n", cnn_get_isa(), threads,
-           1e-9 * peak, rounds);
-    if (usual < BUSY * peak)
-        printf("The machine was busy: half of the rounds reached %.0f%% of the peak or less.\n", 100.0 * usual / peak);
-    printf("\n%-10s %-10s %-28s %9s %5s %9s %7s %8s\n", "network", "layer", "op", "ms", "+-", "GFLOP/s", "of peak",
-           "GB/s");
-    for (int i = 0; i < table->count; i++) print_row(&table->rows[i], rounds, peak);
-}
-
-static int measure(bench_table *table, const options *o, double *peaks)
+/* Bytes/s from so much memory that the caches of a core hold little of it. */
+static double measure_bandwidth(const float *memory)
 {
     const double start = cnn_now();
-    int rounds = 0;
-    while (rounds < FEWEST_ROUNDS || (rounds < BENCH_ROUNDS && cnn_now() - start < o->seconds)) {
-        peaks[rounds] = measure_peak(o->threads);
-        for (int i = 0; i < table->count; i++) table->rows[i].seconds[rounds] = bench_measure(&table->rows[i]);
-        rounds++;
+    const double bytes = cnn_read_burst(memory, READ_BYTES / (ptrdiff_t)sizeof *memory, 1);
+    return bytes / (cnn_now() - start);
+}
+
+static bool measure_round(bench_table *table, const options *o, const float *memory, bench_limits *limits, int round)
+{
+    limits->flops[round] = measure_peak(o->threads);
+    limits->bandwidth[round] = measure_bandwidth(memory);
+    for (int i = 0; i < table->count; i++) {
+        table->rows[i].seconds[round] = bench_measure(&table->rows[i]);
+        if (table->rows[i].seconds[round] < 0.0) {
+            fprintf(stderr, "error: %s %s %s did not run\n", table->rows[i].group, table->rows[i].layer,
+                    table->rows[i].name);
+            return false;
+        }
     }
+    return true;
+}
+
+/* The number of rounds; 0 when a row failed. */
+static int measure(bench_table *table, const options *o, const float *memory, bench_limits *limits)
+{
+    const double start = cnn_now();
+    const int fewest = o->quick ? 1 : FEWEST_ROUNDS, most = o->quick ? 1 : BENCH_ROUNDS;
+    for (int i = 0; i < WARM_UPS && !o->quick; i++) measure_peak(o->threads);
+    int rounds = 0;
+    while (rounds < fewest || (rounds < most && cnn_now() - start < o->seconds))
+        if (!measure_round(table, o, memory, limits, rounds++)) return 0;
     return rounds;
+}
+
+static bool run(bench_table *table, const options *o)
+{
+    bench_limits limits;
+    float *memory = malloc(READ_BYTES);
+    bool good = memory != NULL;
+    if (!good) fputs("error: out of memory\n", stderr);
+    if (good) memset(memory, 0, READ_BYTES);
+    for (int i = 0; i < table->count && good; i++) good = bench_prepare(&table->rows[i], o->quick);
+    const int rounds = good ? measure(table, o, memory, &limits) : 0;
+    if (rounds) bench_print(stdout, table, &limits, rounds, o->threads);
+    free(memory);
+    return rounds > 0;
 }
 
 static void keep_only(bench_table *table, const char *op)
 {
     int kept = 0;
     for (int i = 0; i < table->count; i++)
-        if (strstr(cnn_op_find(table->rows[i].op)->name, op)) table->rows[kept++] = table->rows[i];
+        if (strstr(table->rows[i].name, op)) table->rows[kept++] = table->rows[i];
     table->count = kept;
 }
 
@@ -120,12 +99,14 @@ static bool read_arguments(int argc, char **argv, options *o, bench_table *table
             o->threads = (int)strtol(argv[i] + 10, NULL, 10);
         else if (strncmp(argv[i], "--op=", 5) == 0)
             o->op = argv[i] + 5;
+        else if (strcmp(argv[i], "--quick") == 0)
+            o->quick = true;
         else if (!bench_read(argv[i], table))
             return false;
     }
     if (o->op) keep_only(table, o->op);
     if (table->count > 0) return true;
-    fprintf(stderr, "usage: %s [--seconds=S] [--threads=N] [--op=PART_OF_NAME] SHAPES.txt ...\n", argv[0]);
+    fprintf(stderr, "usage: %s [--quick] [--seconds=S] [--threads=N] [--op=PART_OF_NAME] SHAPES.txt ...\n", argv[0]);
     return false;
 }
 
@@ -133,17 +114,13 @@ int main(int argc, char **argv)
 {
     options o = {.seconds = 12.0};
     bench_table table = {0};
-    double peaks[BENCH_ROUNDS];
     if (!read_arguments(argc, argv, &o, &table)) return 2;
     if (cnn_set_threads(o.threads) != CNN_OK || !cnn_get_isa()) {
         fprintf(stderr, "error: --threads or CNN_ISA names what is not to be had\n");
         return 2;
     }
     o.threads = cnn_get_threads();
-    bool good = true;
-    for (int i = 0; i < WARM_UPS; i++) measure_peak(o.threads);
-    for (int i = 0; i < table.count && good; i++) good = bench_prepare(&table.rows[i]);
-    if (good) print_table(&table, peaks, measure(&table, &o, peaks), o.threads);
+    const bool good = run(&table, &o);
     bench_free(&table);
     return good ? 0 : 2;
 }

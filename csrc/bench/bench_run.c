@@ -1,72 +1,59 @@
-/* Running one row. */
-#include <stdio.h>
-
+/* One row: which kind it is, and how often it runs for one measurement. */
 #include "bench.h"
 
-enum { MOST_REPEATS = 200 };
+#include <string.h>
+
+enum { TRIALS = 6 };
 static const double ENOUGH = 1e-3; /* seconds of one measurement */
 
-static cnn_run make_run(const bench_row *row)
+static bool is(const char *name, const char *other, size_t length)
 {
-    cnn_run run = {.batch = row->batch, .seed = 1};
-    for (int i = 0; i < row->operands.count; i++) run.externals[i] = row->operands.operands[i].data;
-    return run;
+    return strlen(name) == length && strncmp(name, other, length) == 0;
 }
 
-static double run_once(bench_row *row)
+bench_row bench_row_of(const char *name, size_t length)
 {
-    cnn_run run = make_run(row);
-    return cnn_program_run(row->program, &run) == CNN_OK ? run.elapsed : -1.0;
-}
-
-/* A program of `repeats` times the same instruction, so that opening the team weighs as little as in a training step.
- * Every operand is an external: its memory is allocated and touched once, as in an arena. */
-static bool make_program(bench_row *row, int repeats)
-{
-    static cnn_instruction instructions[MOST_REPEATS];
-    cnn_operand operands[CNN_MAX_OPERANDS];
-    cnn_instruction instruction = {.op = row->op, .geometry = row->geometry};
-    if (row->operands.count > CNN_MAX_EXTERNALS) return false;
-    for (int i = 0; i < CNN_MAX_OPERANDS; i++) instruction.operands[i] = -1;
-    for (int i = 0; i < row->operands.count; i++) {
-        operands[i] = (cnn_operand){CNN_SPACE_EXTERNAL, i, (int64_t)row->operands.operands[i].bytes};
-        if (row->operands.operands[i].data) instruction.operands[i] = i;
+    static const char *const images = "gather_images", *const sgemm = "sgemm";
+    if (is(images, name, length)) return (bench_row){.name = images, .kind = &bench_images_kind};
+    if (is(sgemm, name, length)) return (bench_row){.name = sgemm, .kind = &bench_sgemm_kind};
+    for (int op = 0; op < CNN_OP_COUNT; op++) {
+        if (!is(cnn_op_find(op)->name, name, length)) continue;
+        bench_row row = {.name = cnn_op_find(op)->name, .kind = &bench_op_kind, .as.op.op = op};
+        for (int i = 0; i < CNN_MAX_OPERANDS; i++) row.as.op.over[i] = i;
+        return row;
     }
-    for (int i = 0; i < repeats; i++) instructions[i] = instruction;
-    const cnn_program_description description = {.instructions = instructions,
-                                                 .instruction_count = repeats,
-                                                 .operands = operands,
-                                                 .operand_count = row->operands.count,
-                                                 .max_batch = row->batch};
-    ptrdiff_t detail;
-    cnn_program_destroy(row->program);
-    row->repeats = repeats;
-    return cnn_program_create(&description, &row->program, &detail) == CNN_OK && run_once(row) >= 0.0;
+    return (bench_row){0};
 }
 
 /* The least of a few runs: the first ones may wait for threads to start or for the clock rate to rise. */
 static double estimate(bench_row *row)
 {
-    double least = run_once(row);
-    for (int i = 0; i < 5; i++) {
-        const double seconds = run_once(row);
+    double least = row->kind->run(row, false);
+    for (int i = 1; i < TRIALS; i++) {
+        const double seconds = row->kind->run(row, false);
         if (seconds < least) least = seconds;
     }
     return least;
 }
 
-bool bench_prepare(bench_row *row)
+static bool choose_repeats(bench_row *row)
 {
-    row->operands = operands_describe(row->op, &row->geometry, row->batch);
-    operands_allocate(&row->operands);
-    operands_fill(&row->operands, &row->geometry, VALUES_UNIFORM, 3);
-    bool good = make_program(row, 1);
-    if (good) {
-        const int repeats = (int)(ENOUGH / (estimate(row) + ENOUGH / MOST_REPEATS)) + 1;
-        good = make_program(row, repeats < MOST_REPEATS ? repeats : MOST_REPEATS);
-    }
-    if (!good) fprintf(stderr, "error: %s %s: the core refuses this shape\n", row->group, row->layer);
-    return good;
+    const double seconds = estimate(row);
+    if (seconds < 0.0) return false;
+    const int repeats = (int)(ENOUGH / (seconds + ENOUGH / BENCH_REPEATS)) + 1;
+    row->repeats = repeats < BENCH_REPEATS ? repeats : BENCH_REPEATS;
+    return row->kind->run(row, true) >= 0.0;
 }
 
-double bench_measure(bench_row *row) { return run_once(row) / row->repeats; }
+bool bench_prepare(bench_row *row, bool quick)
+{
+    if (quick && row->batch > BENCH_FEW) row->batch = BENCH_FEW;
+    row->repeats = 1;
+    if (row->kind->prepare(row) && row->kind->run(row, true) >= 0.0 && (quick || choose_repeats(row))) return true;
+    fprintf(stderr, "error: %s %s %s: cannot be run\n", row->group, row->layer, row->name);
+    return false;
+}
+
+void bench_release(bench_row *row) { row->kind->release(row); }
+
+double bench_measure(bench_row *row) { return row->kind->run(row, false) / row->repeats; }

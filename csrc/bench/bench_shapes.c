@@ -1,10 +1,8 @@
 /* Reading shape files. */
-#include <stdio.h>
+#include "bench.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "bench.h"
-#include "common/geometry.h"
 
 typedef struct place {
     const char *path;
@@ -16,13 +14,6 @@ static bool complain(const place *at, const char *what, const char *word)
 {
     fprintf(stderr, "error: %s:%d: %s '%s'\n", at->path, at->line, what, word);
     return false;
-}
-
-static int find_op(const char *name, size_t length)
-{
-    for (int op = 0; op < CNN_OP_COUNT; op++)
-        if (strlen(cnn_op_find(op)->name) == length && strncmp(cnn_op_find(op)->name, name, length) == 0) return op;
-    return -1;
 }
 
 static bool append(bench_table *table, const bench_row *row)
@@ -37,34 +28,44 @@ static bool append(bench_table *table, const bench_row *row)
     return true;
 }
 
-static bool read_fields(const place *at, cnn_geometry_kind kind, const char *text, cnn_geometry *geometry)
+/* The rows of a line, one for each of its ops. */
+static bool append_ops(const place *at, const char *layer, const char *ops, ptrdiff_t batch, bench_table *table)
 {
-    char field[BENCH_NAME];
-    double value;
-    int used;
-    for (; sscanf(text, " %31[a-z_0-9]=%lf%n", field, &value, &used) == 2; text += used)
-        if (!geometry_set(kind, geometry, field, value)) return complain(at, "no such field", field);
-    if (text[strspn(text, " \t")] != '\0') return complain(at, "expected field=number, not", text);
-    geometry_complete(kind, geometry);
-    return true;
-}
-
-static bool read_layer(const place *at, const char *line, ptrdiff_t batch, bench_table *table)
-{
-    char layer[BENCH_NAME], ops[256];
-    int used;
-    if (sscanf(line, " %31s %255s%n", layer, ops, &used) != 2)
-        return complain(at, "expected a layer and an op, not", line);
-    if (batch < 1) return complain(at, "a line 'batch N' must come before", layer);
     for (const char *op = ops; *op; op += strcspn(op, ","), op += *op == ',') {
-        bench_row row = {.op = find_op(op, strcspn(op, ",")), .batch = batch};
-        if (row.op < 0) return complain(at, "no such op in", ops);
+        bench_row row = bench_row_of(op, strcspn(op, ","));
+        if (!row.kind) return complain(at, "no such op in", ops);
+        row.batch = batch;
         snprintf(row.group, sizeof row.group, "%s", at->group);
         snprintf(row.layer, sizeof row.layer, "%s", layer);
-        if (!read_fields(at, cnn_op_find(row.op)->geometry, line + used, &row.geometry)) return false;
         if (!append(table, &row)) return complain(at, "out of memory at", layer);
     }
     return true;
+}
+
+/* A word goes to the rows that know it. */
+static bool set_word(const place *at, char *word, bench_row *rows, int count)
+{
+    char *equals = strchr(word, '=');
+    bool known = false;
+    if (equals) *equals = '\0';
+    for (int i = 0; i < count; i++) known = rows[i].kind->set(&rows[i], word, equals ? equals + 1 : "") || known;
+    return known || complain(at, "none of the ops knows the word", word);
+}
+
+static bool read_layer(const place *at, char *line, ptrdiff_t batch, bench_table *table)
+{
+    static const char *const blanks = " \t";
+    const char *layer = strtok(line, blanks), *ops = strtok(NULL, blanks);
+    const int first = table->count;
+    if (!ops) return complain(at, "expected a layer and an op, not", line);
+    if (batch < 1) return complain(at, "a line 'batch N' must come before", layer);
+    bool good = append_ops(at, layer, ops, batch, table);
+    for (char *word = strtok(NULL, blanks); good && word; word = strtok(NULL, blanks))
+        good = set_word(at, word, table->rows + first, table->count - first);
+    for (int i = first; good && i < table->count; i++)
+        good =
+            table->rows[i].kind->complete(&table->rows[i]) || complain(at, "the core cannot run", table->rows[i].name);
+    return good;
 }
 
 bool bench_read(const char *path, bench_table *table)
@@ -79,8 +80,9 @@ bool bench_read(const char *path, bench_table *table)
     bool good = true;
     while (good && fgets(line, sizeof line, file)) {
         at.line++;
-        line[strcspn(line, "#\n")] = '\0';
-        if (line[strspn(line, " \t")] == '\0') continue;
+        if (!strchr(line, '\n') && !feof(file)) good = complain(&at, "too long a line", line);
+        line[strcspn(line, "#\r\n")] = '\0';
+        if (!good || line[strspn(line, " \t")] == '\0') continue;
         if (sscanf(line, "batch %td", &batch) != 1) good = read_layer(&at, line, batch, table);
     }
     fclose(file);
@@ -89,10 +91,7 @@ bool bench_read(const char *path, bench_table *table)
 
 void bench_free(bench_table *table)
 {
-    for (int i = 0; i < table->count; i++) {
-        cnn_program_destroy(table->rows[i].program);
-        operands_free(&table->rows[i].operands);
-    }
+    for (int i = 0; i < table->count; i++) bench_release(&table->rows[i]);
     free(table->rows);
     *table = (bench_table){0};
 }

@@ -63,6 +63,7 @@ double geometry_flops(int op, const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_geometry_kind kind = cnn_op_find(op)->geometry;
     const cnn_conv2d_geometry *conv = &geometry->conv2d;
+    if (op == CNN_OP_winograd_filter || op == CNN_OP_winograd_filter_backward) return 0.0;
     if (kind == CNN_GEOMETRY_conv2d)
         return 2.0 * (double)(batch * conv->oh * conv->ow * conv->oc) *
                (double)(conv->kh * conv->kw * conv->ic / conv->groups);
