@@ -7,6 +7,7 @@ from engine.data.dataset import Dataset as Dataset
 from engine.data.loader import Loader as Loader
 from engine.errors import DivergedError as DivergedError
 from engine.errors import UserError as UserError
+from engine.inference.calibrate import calibrate as calibrate
 from engine.layers import Add as Add
 from engine.layers import AvgPool2D as AvgPool2D
 from engine.layers import BatchNorm as BatchNorm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any
 
 from engine.errors import UserError
@@ -39,13 +40,46 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def number(owner: str, name: str, value: Any, low: float, high: float, *, below: bool = False) -> float:
-    """`value` as a finite float in [low, high], or in [low, high) with `below`; UserError otherwise."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < low or value > high or (below and value == high):
-        bound = f"from {low} to {'below ' if below else ''}{high}" if math.isfinite(high) else f"of at least {low}"
-        raise UserError(f"{owner}: {name} must be a number {bound}, not {value!r}")
+_FLOAT32_MIN = 2.0**-126  # the least that is no denormal: the core counts what is below as zero
+FLOAT32_LIMIT = 2.0**128 - 2.0**103  # halfway behind the largest: from here on a number is infinite
+
+
+def as_float32(value: float) -> float:
+    """A number as the core sees it: rounded to float32, infinite where that overflows, zero below 1.18e-38 in size."""
+    try:
+        (rounded,) = struct.unpack("f", struct.pack("f", float(value)))
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return 0.0 if abs(rounded) < _FLOAT32_MIN else float(rounded)
+
+
+def number(
+    owner: str, name: str, value: Any, low: float, high: float, *, above: bool = False, below: bool = False
+) -> float:
+    """`value` as a float that is finite, in [low, high] and, as float32, still what it is; UserError otherwise.
+
+    `above` and `below` leave out `low` and `high` themselves. A number that float32 turns into infinity, zero or a
+    bound that is left out would reach the core as another one, so it is refused; other roundings are as always.
+    """
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
+    if not good or not low <= value <= high or (above and value == low) or (below and value == high):
+        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {value!r}")
+    seen = as_float32(value)
+    other = math.isinf(seen) or (seen == 0.0 and value != 0.0)
+    if other or (above and seen == low) or (below and seen == high):
+        raise UserError(
+            f"{owner}: {name} must be a number {_interval(low, high, above, below)}, but {value!r} is "
+            f"{'infinite' if math.isinf(seen) else f'{seen:g}'} as a float32, in which everything is computed"
+        )
     return float(value)
+
+
+def _interval(low: float, high: float, above: bool, below: bool) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "that is finite"
+    if math.isinf(high):
+        return f"above {low}" if above else f"of at least {low}"
+    return f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
 
 
 def assign(instance: object, **values: Any) -> None:

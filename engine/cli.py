@@ -41,7 +41,7 @@ def run(main: Callable[[], int | None]) -> int:
 
 
 def _is_foreseeable(error: Exception) -> bool:
-    from engine.errors import UserError
+    from engine.errors import UserError  # only now: --help has no error to tell
 
     if isinstance(error, (UserError, OSError, ImportError)):
         return True

@@ -9,7 +9,8 @@ class UserError(ValueError):
 
 
 class DivergedError(UserError):
-    """The loss or a gradient became NaN or infinite; nothing was updated in that step.
+    """The loss or a gradient became NaN or infinite; nothing was updated in that step. Or the weights did, in its
+    update: then they are lost.
 
     `step` counts optimiser steps from 0; `layer` is the name of the first layer whose output was not finite, or
     None where every output was finite (then the loss itself or a gradient overflowed). `during` names the data set

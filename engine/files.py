@@ -1,12 +1,33 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Writing files so that a reader, or a crash, never meets half of one, and every reader of JSON can read them."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+
+def _null(value: float) -> Any:
+    return None
+
+
+def json_text(value: Any, indent: int | None = None, stand_in: Callable[[float], Any] = _null) -> str:
+    """The value as JSON; `stand_in` says what NaN and infinities, which JSON lacks, become."""
+    return json.dumps(_finite(value, stand_in), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else stand_in(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(each, stand_in) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each, stand_in) for each in value]
+    return value
 
 
 def write_atomically(path: Path, data: bytes) -> None:

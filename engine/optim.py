@@ -143,9 +143,9 @@ def _check_adam(optimizer: Adam | AdamW) -> None:
     if not isinstance(optimizer.betas, (tuple, list)) or len(optimizer.betas) != 2:
         raise UserError(f"{name}: betas must be two numbers, not {optimizer.betas!r}")
     assign(optimizer, betas=tuple(number(name, "betas", beta, 0.0, 1.0, below=True) for beta in optimizer.betas))
-    _check(optimizer, eps=(optimizer.eps, 0.0, math.inf))
     if optimizer.eps == 0.0:
         raise UserError(f"{name}: eps must be above 0: a weight whose gradient stays zero would become 0/0")
+    _check(optimizer, eps=(optimizer.eps, 0.0, math.inf))
 
 
 def _check(optimizer: SGD | Adam | AdamW, **bounded: tuple[Any, float, float]) -> None:
@@ -160,5 +160,6 @@ def _check(optimizer: SGD | Adam | AdamW, **bounded: tuple[Any, float, float]) -
             if kind not in L2_KINDS:
                 raise UserError(f"{name}: l2 knows the layer kinds {', '.join(L2_KINDS)}, not {kind!r}")
             number(name, f"l2[{kind!r}]", factor, 0.0, math.inf)
+            number(name, f"weight_decay + 2 * l2[{kind!r}]", values["weight_decay"] + 2.0 * factor, 0.0, math.inf)
         l2 = dict(l2)
     assign(optimizer, l2=l2, **values)

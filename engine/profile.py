@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import engine
 from engine.arguments import integer
 from engine.cli import run
 from engine.errors import UserError
@@ -35,15 +36,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     options = parse_arguments()
     # Only now: --help answers at once.
-    import cnncore
-
     from engine.inspection.profile import profile, render
     from engine.plots.roofline import check_roofline, draw_roofline
     from engine.recipe.build import open_network
 
     batch = integer("profile", "batch", options.batch, 1)
     try:
-        cnncore.set_num_threads(options.threads)
+        engine.set_num_threads(options.threads)
     except ValueError as error:
         raise UserError(f"--threads: {error}") from None
     if options.out is not None:

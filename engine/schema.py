@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from engine.errors import UserError, unknown
@@ -17,10 +18,16 @@ from engine.errors import UserError, unknown
 Schema = TypeVar("Schema")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; UserError where the file is missing, is not YAML or holds something else."""
+def load_yaml() -> ModuleType:
+    """PyYAML, imported now: a prediction from a checkpoint does without it."""
     import yaml
 
+    return yaml
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; UserError where the file is missing, is not YAML or holds something else."""
+    yaml = load_yaml()
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -165,8 +172,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def parse_override(text: str) -> dict[str, Any]:
     """`data.count=500` as {"data": {"count": 500}}; the value is read as YAML."""
-    import yaml
-
+    yaml = load_yaml()
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise UserError(f"an override must read key=value, got {text!r}")

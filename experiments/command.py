@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.errors import UserError
-from experiments.cluster.cluster import Cluster
-from experiments.cluster.scheduler import Scheduler, parse_scheduler
+from experiments.cluster.scheduler import Scheduler, parse_scheduler, require_distributed
 from experiments.options import parse_seeds
 from experiments.records.export import check_format, export
 from experiments.records.planned import planned_graph
@@ -144,6 +143,9 @@ def jobs_of(options: argparse.Namespace) -> int:
 def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store: Store) -> Executor:
     """What trains: this process, several ones, or workers of a cluster."""
     if scheduler is not None:
+        require_distributed()
+        from experiments.cluster.cluster import Cluster  # only now: an optional package, and slow to load
+
         return Cluster(scheduler, store.root, Fingerprints(store.notes("data")))
     jobs = jobs_of(options)
     return InProcess() if jobs == 1 else Processes(jobs)

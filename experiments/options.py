@@ -1,4 +1,7 @@
-"""Which options of `python -m experiments.ablation` go together: one that would be ignored is an error."""
+"""Options of commands: lists as text, and which of `python -m experiments.ablation` go together.
+
+One that would be ignored is an error.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,11 @@ def check_together(options: argparse.Namespace) -> None:
                 raise UserError(f"{_flag(name)} does not go with --search: {why}")
         if options.seeds and "," in options.seeds.strip(" ,"):
             raise UserError(f"--search trains each trial with one seed, but --seeds gives several: {options.seeds}")
+
+
+def names(text: str) -> list[str]:
+    """`a,b` as a list, for argparse."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -60,6 +61,12 @@ class Bounds:
         return self.low <= value <= self.high
 
 
+def _special() -> ModuleType:
+    from scipy import special  # takes longer to load than NumPy, and most commands need no interval
+
+    return special
+
+
 def _alike(values: Sequence[float], scale: float = 0.0) -> bool:
     """Whether values differ by no more than rounding does; scale: the largest number they were computed from."""
     largest = max(scale, *map(abs, values))
@@ -73,25 +80,24 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     resamples with ties counted half. The draws depend on `seed` and the number of values alone. The interval never
     leaves the range of the values, and with few of them it is too short: of three it is about their range.
     """
-    from scipy.special import ndtr, ndtri
-
     if len(values) < 2:
         return None
     if _alike(values):
         return Bounds(min(values), max(values))
+    special = _special()
     sample = np.asarray(values, np.float64)
     count = len(sample)
     # Sorted, a resample with every value once is summed in the order of the sample, and so ties with it to the bit.
     picks = np.sort(generator(seed, BOOTSTRAP, 0).integers(0, count, (RESAMPLES, count)), axis=1)
     means = sample[picks].mean(axis=1)
     mean = sample[np.arange(count)[None]].mean(axis=1)
-    bias = ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
+    bias = special.ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
     leaving_one_out = (sample.sum() - sample) / (count - 1)
     pulls = leaving_one_out.mean() - leaving_one_out
     pulls = pulls / abs(pulls).max()  # the acceleration has no unit; powers of tiny values would vanish
     acceleration = (pulls**3).sum() / (6 * (pulls**2).sum() ** 1.5)
-    shifted = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
-    low, high = np.quantile(means, ndtr(bias + shifted / (1 - acceleration * shifted)))
+    shifted = bias + special.ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
+    low, high = np.quantile(means, special.ndtr(bias + shifted / (1 - acceleration * shifted)))
     return Bounds(max(float(low), min(values)), min(float(high), max(values)))  # a mean may round beyond its values
 
 
@@ -101,12 +107,11 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
     mean ± t(n - 1; (1 + confidence) / 2) s sqrt(1 + 1/n): G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991),
     section 4.7 (prediction of a single future observation).
     """
-    from scipy.special import stdtrit
-
     found = estimate(values)
     if found is None or found.std is None:
         return None
-    half_width = float(stdtrit(found.count - 1, (1 + confidence) / 2)) * found.std * math.sqrt(1 + 1 / found.count)
+    quantile = float(_special().stdtrit(found.count - 1, (1 + confidence) / 2))
+    half_width = quantile * found.std * math.sqrt(1 + 1 / found.count)
     return Bounds(found.mean - half_width, found.mean + half_width)
 
 
@@ -143,14 +148,12 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:
     t = mean / (s / sqrt(n)) with n - 1 degrees of freedom. None below two pairs, and where the differences are all
     alike up to rounding: there is no spread to hold them against.
     """
-    from scipy.special import stdtr
-
     differences = [a - b for a, b in zip(first, second, strict=True)]
     found = estimate(differences)
     if found is None or found.std is None or _alike(differences, max(map(abs, [*first, *second]))):
         return None
     t = found.mean / (found.std / math.sqrt(found.count))
-    return float(2 * stdtr(found.count - 1, -abs(t)))
+    return float(2 * _special().stdtr(found.count - 1, -abs(t)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -224,14 +227,12 @@ class Interval:
 
 def paired_interval(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval | None:
     """Student's t interval for the mean of first[i] - second[i]; None for no pairs."""
-    from scipy.special import stdtrit
-
     differences = estimate([a - b for a, b in zip(first, second, strict=True)])
     if differences is None:
         return None
     if differences.std is None:
         return Interval(differences.mean, None, differences.count)
-    quantile = float(stdtrit(differences.count - 1, (1 + confidence) / 2))
+    quantile = float(_special().stdtrit(differences.count - 1, (1 + confidence) / 2))
     return Interval(differences.mean, quantile * differences.std / math.sqrt(differences.count), differences.count)
 
 

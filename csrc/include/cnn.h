@@ -28,6 +28,10 @@
  *
  * The same bits for any number of threads: work is split by shape and batch, never by the size of the team, and sums
  * over samples run over a partition that depends on shape and batch only, added up in a fixed order.
+ *
+ * Denormals: while ops run, numbers below FLT_MIN (1.18e-38) in size count as zero, read or written, weights among them
+ * (flush to zero and denormals are zero; 1e-39 * 1e5 is 0). They make late training crawl, at no gain. The caller's mode
+ * is put back. On processors other than x86-64 and AArch64 they are computed as they are.
  */
 #ifndef CNN_H
 #define CNN_H
@@ -642,11 +646,19 @@ void cnn_ref_gather_images(float *dst, const cnn_image_batch *batch);
 
 /* ---- threads, instruction sets, random numbers, matrices -------------------------------------------------------- */
 
-/* The one place that decides the number of threads: an explicit count (honoured above the core count too), else
- * CNN_NUM_THREADS, else affinity and cgroup quota, whichever is less. Counts above CNN_MAX_THREADS are refused. */
+/* The one place that decides the number of threads. The first of these that says something decides:
+ *
+ *   1. an explicit count, cnn_set_threads()
+ *   2. CNN_NUM_THREADS; a value that is no count from 1 to CNN_MAX_THREADS is refused, not ignored
+ *   3. OMP_NUM_THREADS, which job schedulers and process pools (joblib's loky) set; the first of a list; a value that
+ *      OpenMP ignores is ignored here too
+ *   4. affinity (the places of OpenMP, where it binds threads) or the tightest CPU quota of a cgroup, whichever is less
+ *
+ * 1 to 3 are honoured above the core count too; OpenMP's OMP_THREAD_LIMIT bounds them all. The variables are read once; cnn_set_threads(0) reads them anew. */
 cnn_status cnn_set_threads(int threads); /* 0: back to the default */
 int cnn_get_threads(void);               /* -1 when CNN_NUM_THREADS is no count within the range */
 const char *cnn_requested_threads(void); /* what CNN_NUM_THREADS says, for the message; NULL: not set */
+int cnn_usable_cpus(void);               /* what 4. alone says: 1 or more */
 int cnn_measure_team(void);              /* opens a team and counts it */
 bool cnn_has_openmp(void);
 void cnn_barrier(const cnn_worker *worker);

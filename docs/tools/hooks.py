@@ -29,6 +29,7 @@ HEADINGS = {
     "engine.network.load": "Networks",
     "engine.training.trainer": "Training",
     "engine.training.schedules": "Learning rates and stopping",
+    "engine.inference.calibrate": "After training",
     "engine.losses": "Losses",
     "engine.optim": "Optimisers",
     "engine.data.dataset": "Data",

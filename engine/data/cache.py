@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.images import load_cv2
-from engine.data.location import CACHE_NAME
+from engine.data.location import user_cache
 from engine.data.preprocess import PER_BATCH, Preprocess
 from engine.errors import UserError
 
@@ -76,9 +76,7 @@ def cache_folder() -> Path | None:
     given = os.environ.get(VARIABLE)
     if given:
         return None if given.lower() == OFF else Path(given)
-    import platformdirs
-
-    return platformdirs.user_cache_path(CACHE_NAME) / "samples"
+    return user_cache() / "samples"
 
 
 def entry_key(images: Sequence[Any], preprocess: Preprocess) -> str | None:

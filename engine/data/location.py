@@ -20,6 +20,11 @@ def data_root(given: Path | None = None, configured: str | None = None) -> Path:
     place = configured or os.environ.get(VARIABLE)
     if place:
         return Path(place)
-    import pooch
+    return user_cache() / "data"
 
-    return Path(pooch.os_cache(CACHE_NAME)) / "data"
+
+def user_cache() -> Path:
+    """Our folder among the user's caches, where this system keeps them."""
+    import platformdirs  # only now: not needed where a folder is given, and a prediction looks for none
+
+    return platformdirs.user_cache_path(CACHE_NAME)

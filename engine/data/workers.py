@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+import cnncore
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -19,7 +21,7 @@ def in_order(
 
     An error is raised at the turn of its item. When the iterator is closed, what has not begun is not done any more.
     """
-    pool = ThreadPoolExecutor(threads, name)
+    pool = ThreadPoolExecutor(threads, name, cnncore.release)
     try:
         rest = iter(items)
         waiting: deque[Future[Result]] = deque(pool.submit(work, item) for item in islice(rest, ahead))

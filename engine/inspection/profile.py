@@ -146,6 +146,7 @@ def measure_peak() -> float:
             break
         rounds *= 2
     done: list[float] = []
+    cnncore.release()
     workers = [
         threading.Thread(target=lambda: done.append(cnncore.fma_burst(4 * rounds)))
         for _ in range(cnncore.get_num_threads())

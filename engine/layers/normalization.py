@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,6 +22,10 @@ class BatchNorm(Layer):
     Training: the batch's mean and biased variance; running = (1 - momentum) * running + momentum * batch, with the
     unbiased variance (PyTorch's form). Inference: the running statistics. Parameters weights and bias, buffers
     running_mean and running_var, all (channels,).
+
+    `momentum` is the weight of the new batch, as in PyTorch; Keras's is that of the old value, so that its 0.99 is 0.01
+    here. One above 0.5 draws a warning. After n updates (1 - momentum)^n of the first values are left: a run at whose
+    end that is more than a third warns too, and `engine.calibrate` renews the statistics.
 
     A frozen one (see engine.Trainer, `freeze`) normalises by its running statistics in training too and leaves
     them as they are, as Keras does with trainable = False (PyTorch would need eval() on the layer).
@@ -42,6 +47,13 @@ class BatchNorm(Layer):
             eps=number("BatchNorm", "eps", self.eps, 0.0, float("inf")),
             momentum=number("BatchNorm", "momentum", self.momentum, 0.0, 1.0),
         )
+        if self.momentum > 0.5:
+            warnings.warn(
+                f"BatchNorm: momentum {self.momentum:g} is the weight of the new batch here, as in PyTorch, and leaves "
+                f"little of the batches before in the running statistics; Keras's {self.momentum:g} is "
+                f"{1.0 - self.momentum:g} here",
+                stacklevel=3,  # the caller of the constructor
+            )
 
     def output_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes

@@ -2,8 +2,9 @@
 
 Tensors are the parameters and buffers in the public layouts ("parameters/0.weights", "buffers/1.running_mean") and, in
 a checkpoint of a training run, the optimiser's state ("optimizer/…"). The header's metadata holds one JSON document:
-format version, graph, plan choices, preprocessing, class names, training state. A SHA-256 over that document and all
-tensors detects any change. Loading reads numbers and text and builds layers by name: it never runs code.
+format version, graph, plan choices, preprocessing, class names, training state; NaN, which JSON lacks, stands there as
+{"float": "nan"}. A SHA-256 over that document and all tensors detects any change. Loading reads numbers and text and
+builds layers by name: it never runs code.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialise
 
 from engine.errors import UserError
-from engine.files import write_atomically
+from engine.files import json_text, write_atomically
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
+_NAMES = ("nan", "inf", "-inf")
 GROUPS = ("parameters", "buffers", "optimizer")
 
 Tensors = dict[str, NDArray[Any]]
@@ -87,11 +91,10 @@ def weights_hash(net: Storable) -> str:
 
 
 def write(path: Path | str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint so that `path` always holds a whole one: the old or the new."""
-    from safetensors.numpy import save as serialise
-
+    """Write a checkpoint so that `path` always holds a whole one: the old or the new. UserError for a tensor that is no
+    array of numbers."""
     tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
-    document = json.dumps(
+    document = json_text(
         {
             "project": _project_version(),
             "graph": checkpoint.graph,
@@ -99,7 +102,8 @@ def write(path: Path | str, checkpoint: Checkpoint) -> None:
             "class_names": checkpoint.class_names,
             "plan_choices": checkpoint.plan_choices,
             "training": checkpoint.training,
-        }
+        },
+        stand_in=_named_float,
     )
     header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
     # One key only: safetensors writes several in a random order, and equal networks shall give equal files.
@@ -121,7 +125,7 @@ def read(path: Path | str) -> Checkpoint:
             raise UserError(f"{path}: checkpoint format {header['version']}, but this program reads {FORMAT_VERSION}")
         if header["sha256"] != _digest(header["document"], tensors):
             raise UserError(f"{path}: the checkpoint was changed or damaged after it was written (SHA-256 differs)")
-        content: dict[str, Any] = json.loads(header["document"])
+        content: dict[str, Any] = json.loads(header["document"], object_hook=_float_named)
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = tensor
@@ -134,8 +138,6 @@ def read(path: Path | str) -> Checkpoint:
 
 
 def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
@@ -145,11 +147,26 @@ def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
 
 
 def _grouped(groups: Mapping[str, Tensors]) -> Tensors:
-    return {
-        f"{group}/{name}": np.ascontiguousarray(tensor)
-        for group, tensors in groups.items()
-        for name, tensor in tensors.items()
-    }
+    named = {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
+    return {name: _storable(name, tensor) for name, tensor in named.items()}
+
+
+def _storable(name: str, tensor: Any) -> NDArray[Any]:
+    """The tensor without gaps and, as safetensors writes the bytes as they lie, with the low byte first."""
+    array = np.asarray(tensor)
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8:
+        raise UserError(f"{name} has dtype {array.dtype}, but a checkpoint stores numbers of up to 64 bits")
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+
+
+def _named_float(value: float) -> dict[str, str]:
+    """How NaN and infinities stand in the document: JSON has no numbers for them."""
+    return {"float": str(value)}
+
+
+def _float_named(content: dict[str, Any]) -> Any:
+    """The inverse of `_named_float`, for every object of the document."""
+    return float(content["float"]) if content.get("float") in _NAMES and len(content) == 1 else content
 
 
 def _digest(document: str, tensors: Tensors) -> str:
@@ -162,7 +179,7 @@ def _digest(document: str, tensors: Tensors) -> str:
 
 
 def _project_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, version  # only now: a prediction starts faster without it
 
     try:
         return version("cnn-engine")

@@ -98,5 +98,5 @@ class Execution:
         except UserError:
             self.store.buffers[:] = before
             raise
-        self.store.version += 1
+        self.store.count_step()
         return value, read(self.store.slots, self.store.gradients)

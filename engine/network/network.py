@@ -138,6 +138,7 @@ class Network:
 
         self.store.write_parameters(drawn(self.store.slots), strict=True)
         self.store.write_buffers(drawn(self.store.buffer_slots), strict=True)
+        self.store.fresh = dict.fromkeys(self.store.buffer_slots, self.store.steps)
 
     def parameters(self) -> dict[str, Array]:
         """Copies of the trainable parameters in the public layouts: conv OIHW, linear (out, in), vectors (C,)."""

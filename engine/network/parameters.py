@@ -21,7 +21,8 @@ Array = NDArray[np.float32]
 class ParameterStore:
     """Flat, 64-byte aligned arrays of parameters, gradients and buffers; gaps between parameters stay zero.
 
-    `version` counts the changes of parameters or buffers: whoever derives values from them compares it.
+    `version` counts the changes of parameters or buffers: whoever derives values from them compares it. `steps` counts
+    those by training; `fresh` has, of the running statistics that began as 0 and 1, by key, what `steps` was then.
     """
 
     def __init__(self, topology: Topology):
@@ -29,7 +30,8 @@ class ParameterStore:
         self.count = total_floats(self.slots.values())
         self.data: Array = cnncore.aligned_zeros(self.count)
         self.buffers: Array = cnncore.aligned_zeros(total_floats(self.buffer_slots.values()))
-        self.version = 0
+        self.version = self.steps = 0
+        self.fresh: dict[str, int] = {}
         self._gradients: Array | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,6 +73,22 @@ class ParameterStore:
     def write_buffers(self, mapping: Mapping[str, Any], *, strict: bool) -> None:
         write(self.buffer_slots, self.buffers, mapping, "buffer", strict=strict)
         self.version += 1
+        self.fresh = {key: since for key, since in self.fresh.items() if key not in mapping}
+
+    def count_step(self) -> None:
+        """A training step has changed parameters or buffers."""
+        self.version += 1
+        self.steps += 1
+
+    def first_nonfinite(self) -> str | None:
+        """Key of the first parameter or running statistic that holds NaN or infinity."""
+        for slots, data in ((self.slots, self.data), (self.buffer_slots, self.buffers)):
+            if np.isfinite(data).all():
+                continue
+            for key, array in read(slots, data).items():
+                if not np.isfinite(array).all():
+                    return key
+        return None
 
     def key_at(self, element: int) -> str:
         """The parameter that owns this element of the flat arrays (its gap belongs to it)."""
@@ -118,10 +136,14 @@ def write(slots: Mapping[str, Slot], data: Array, mapping: Mapping[str, Any], wh
 
 
 def checked_array(key: str, slot: Slot, value: Any) -> Array:
-    """`value` as float32 in the slot's public shape; UserError where shape or type do not fit."""
+    """`value` as float32 in the slot's public shape; UserError where shape, type or size do not fit."""
     array = np.asarray(value)
     if array.shape != slot.spec.shape:
         raise UserError(f"{key} has shape {array.shape}, but the network expects {slot.spec.shape}")
     if array.dtype.kind not in "fiu":
         raise UserError(f"{key} has dtype {array.dtype}, but real numbers are expected")
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        packed = array.astype(np.float32)
+    if array.dtype != np.float32 and not np.array_equal(np.isfinite(packed), np.isfinite(array)):
+        raise UserError(f"{key} holds numbers that are infinite as float32, the only type that is computed in")
+    return packed

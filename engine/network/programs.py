@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import cnncore
 from numpy.typing import NDArray
 
-from engine.arguments import integer
+from engine.arguments import integer, number
 from engine.errors import DivergedError, UserError
 from engine.layers.topology import Topology
 from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError
@@ -72,6 +73,8 @@ class Programs:
     ) -> Plan:
         """`plan` in the words of `Network.plan`."""
         batch = integer("plan", "batch", batch, 1)
+        if max_norm is not None:
+            number("plan", "max_norm", max_norm, 0.0, math.inf, above=True)
         if training and loss is None:
             loss = CrossEntropy() if len(self.topology.output_shape) == 1 else MeanSquaredError()
         with_loss = EVALUATION if loss else INFERENCE
@@ -199,10 +202,23 @@ class Programs:
         step: int,
     ) -> str | None:
         """Name of the first layer whose output is not finite; None where only the loss is."""
-        try:
-            compiled.program.run(len(externals[0]), externals, seed=seed, step=step, check_outputs=True)
-        except cnncore.CoreError as error:
-            if error.status == "CNN_NONFINITE_OUTPUT":
-                name = compiled.plan.instructions[error.detail].layer.split("+")[0]
-                return name if any(node.name == name for node in self.topology.nodes) else None
-        return None
+        named = _first_nonfinite(compiled, externals, seed, step)
+        if named is not None and "+" in named:  # one op for several layers: with an op for each it shows which
+            request = replace(compiled.plan.request, optimizer=None, max_norm=None, fused=False)
+            mode = GRADIENTS if request.mode == TRAINING else request.mode
+            apart = self._compile(replace(request, mode=mode), None)
+            self.refresh(apart)
+            named = _first_nonfinite(apart, externals, seed, step) or named.split("+")[0]
+        return named if any(node.name == named for node in self.topology.nodes) else None
+
+
+def _first_nonfinite(
+    compiled: Compiled, externals: tuple[Array, NDArray[Any] | None, Array | None], seed: int, step: int
+) -> str | None:
+    """What the plan calls the layer, or the layers, of the first instruction whose output is not finite."""
+    try:
+        compiled.program.run(len(externals[0]), externals, seed=seed, step=step, check_outputs=True)
+    except cnncore.CoreError as error:
+        if error.status == "CNN_NONFINITE_OUTPUT":
+            return compiled.plan.instructions[error.detail].layer
+    return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import integer
+from engine.arguments import FLOAT32_LIMIT, integer, number
 from engine.errors import UserError
 from engine.losses import LABELS, Loss
 from engine.network.finetune import frozen_layers, rate_factors
@@ -38,8 +39,8 @@ class TrainingSession:
         freeze: Sequence[str | int] | None = None,
         learning_rates: Mapping[Any, float] | None = None,
     ):
-        if max_norm is not None and not max_norm > 0:
-            raise UserError(f"max_norm must be above 0, not {max_norm!r}")
+        if max_norm is not None:
+            number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
         self.programs = programs
         self.loss = loss
         self.optimizer = optimizer
@@ -48,6 +49,7 @@ class TrainingSession:
         self.algorithm = algorithm
         self.frozen = frozen_layers(programs.topology, freeze)
         self.rates = rate_factors(programs.store.slots, learning_rates)
+        self._largest_factor = max([1.0, *(factor for _, factor in self.rates)])
         store = programs.store
         self._learning = {key: slot for key, slot in store.slots.items() if slot.layer not in self.frozen}
         self._store = store
@@ -111,6 +113,8 @@ class TrainingSession:
             and y.flags.c_contiguous
         ):
             x, y = self._checked(x, y)
+        if not 0.0 <= learning_rate * self._largest_factor < FLOAT32_LIMIT:
+            self._refuse_rate(learning_rate)
         current = self._current
         store = self._store
         if self._saved_buffers.size:
@@ -121,7 +125,7 @@ class TrainingSession:
             explained = self.programs.explain(error, current, (x, y, None), seed=seed, step=step)
             store.buffers[:] = self._saved_buffers
             raise explained from None
-        store.version += 1
+        store.count_step()
         return loss
 
     def state(self) -> dict[str, Array]:
@@ -156,6 +160,13 @@ class TrainingSession:
         self._current = self._compiled[kind]
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
         self._target_shape = self.loss.target_shape(kind, self.programs.topology.output_shape)
+
+    def _refuse_rate(self, learning_rate: Any) -> NoReturn:
+        """Say what is wrong with a rate that, times the largest factor on it, is none in float32."""
+        number("training step", "learning rate", learning_rate, 0.0, math.inf)
+        largest = learning_rate * self._largest_factor
+        number("training step", f"learning rate times {self._largest_factor:g}", largest, 0.0, math.inf)
+        raise AssertionError("the rate is a good one")
 
     def _checked(self, x: Any, y: Any) -> tuple[Array, NDArray[Any]]:
         """Whatever the quick look in `step` did not accept: convert it or say what is wrong with it."""

@@ -32,12 +32,14 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     if request.frozen:
         code = without_needless_positions(code, request.frozen)
     folds: tuple[Fold, ...] = ()
-    if not request.trains:
+    if request.fused and not request.trains:
         code, folds = fold_batchnorm(code, parameters, start=0)
-    code = fuse_maxpool(fuse_relu(code))
+    if request.fused:
+        code = fuse_maxpool(fuse_relu(code))
     segments: tuple[Segment, ...] = ()
     if request.trains:
-        code = check_gradients(fuse_backward(differentiate(code, request.frozen)), parameters, request.frozen)
+        code = differentiate(code, request.frozen)
+        code = check_gradients(fuse_backward(code) if request.fused else code, parameters, request.frozen)
     if request.mode == TRAINING:
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer, request.frozen, request.rates)

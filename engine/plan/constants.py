@@ -33,17 +33,19 @@ def write_fold(
     parameter_data: Array,
     buffer_data: Array,
 ) -> None:
-    """Fold the running statistics into weights and bias, in double precision, rounded once."""
+    """Fold the running statistics into weights and bias, in double precision, rounded once. What is not finite there
+    shows in the outputs, as it does without folding."""
     gamma, beta = (_read(parameters[f"{fold.norm}.{name}"], parameter_data) for name in ("weights", "bias"))
     mean, variance = (_read(buffers[f"{fold.norm}.{name}"], buffer_data) for name in ("running_mean", "running_var"))
-    scale = gamma / np.sqrt(variance + fold.eps)
-    slot = parameters[fold.weights]
-    panels = _read(slot, parameter_data).reshape(slot.groups, -1, slot.rows, column_scale(slot, scale).shape[-1])
-    start = fold.weights_offset // 4
-    constants[start : start + slot.count] = (panels * column_scale(slot, scale)).reshape(-1)
-    bias = _read(parameters[fold.bias], parameter_data) if fold.bias else 0.0
-    start = fold.bias_offset // 4
-    constants[start : start + scale.size] = (bias - mean) * scale + beta
+    with np.errstate(all="ignore"):
+        scale = gamma / np.sqrt(variance + fold.eps)
+        slot = parameters[fold.weights]
+        panels = _read(slot, parameter_data).reshape(slot.groups, -1, slot.rows, column_scale(slot, scale).shape[-1])
+        start = fold.weights_offset // 4
+        constants[start : start + slot.count] = (panels * column_scale(slot, scale)).reshape(-1)
+        bias = _read(parameters[fold.bias], parameter_data) if fold.bias else 0.0
+        start = fold.bias_offset // 4
+        constants[start : start + scale.size] = (bias - mean) * scale + beta
 
 
 def write_filter(constants: Array, made: Filter, parameter_data: Array) -> None:

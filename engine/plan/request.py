@@ -18,7 +18,8 @@ class Request:
     Modes: "inference" (input → output), "evaluation" (with the loss), "gradients" (forward in training mode, loss,
     backward), "training" (and the update). `max_norm` clips the gradient's Euclidean norm. `algorithm` of the
     convolutions: "auto", "direct", or one by layer and pass (see engine.plan.algorithms.choose). In training, `frozen`
-    names the layers that stay as they are, and `rates` has factors on the learning rate by key of a parameter.
+    names the layers that stay as they are, and `rates` has factors on the learning rate by key of a parameter. `fused`
+    lets one op do the work of several layers; without it every layer has ops of its own.
     """
 
     mode: str
@@ -30,6 +31,7 @@ class Request:
     algorithm: Algorithm = "auto"
     frozen: tuple[str, ...] = ()
     rates: tuple[tuple[str, float], ...] = ()
+    fused: bool = True
 
     @property
     def trains(self) -> bool:

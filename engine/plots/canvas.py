@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,17 +31,21 @@ FORMATS = (".png", ".svg", ".pdf")
 MISSING = 'a plot needs matplotlib: pip install "cnn-engine[plots]"'
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of this size in inches; UserError with pip's command where matplotlib is missing."""
+def load_parts() -> ModuleType:
+    """What is used of matplotlib, an optional package that takes long to load; UserError where it is missing."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
+        from engine.plots import parts
     except ImportError:
         raise UserError(MISSING) from None
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.05)
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
-    FigureCanvasAgg(figure)
+    return parts
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of this size in inches; UserError with pip's command where matplotlib is missing."""
+    parts = load_parts()
+    layout = parts.ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.05)
+    figure: Figure = parts.Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    parts.FigureCanvasAgg(figure)
     return figure
 
 
@@ -72,12 +77,10 @@ def save(figure: Figure, path: Path) -> None:
 
 def encode(figure: Figure, kind: str = "png") -> bytes:
     """The figure as a file of this kind: png, svg (text stays text) or pdf."""
-    import matplotlib
-
     buffer = io.BytesIO()
     # No dates and no random names inside, so that the same figure is the same file.
     dateless: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with matplotlib.rc_context({"svg.hashsalt": "cnn-engine", "svg.fonttype": "none"}):
+    with load_parts().rc_context({"svg.hashsalt": "cnn-engine", "svg.fonttype": "none"}):
         figure.savefig(buffer, format=kind, metadata=dateless.get(kind))
     return buffer.getvalue()
 
@@ -135,16 +138,15 @@ def tile(pictures: Sequence[bytes], width: int, colours: int = 256) -> bytes:
     Each is scaled to half the width, or to three quarters of its size where that is less; a palette of few colours
     keeps the file small.
     """
-    from PIL import Image
-
+    pillow = load_parts().Image
     half = (width - GUTTER) // 2
     columns: list[list[Any]] = [[], []]
     for data in pictures:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
+        image = pillow.open(io.BytesIO(data)).convert("RGB")
         scale = min(half / image.width, 0.75)
         size = round(image.width * scale), max(1, round(image.height * scale))
-        min(columns, key=_height).append(image.resize(size, Image.Resampling.LANCZOS))
-    sheet = Image.new("RGB", (width, max(map(_height, columns))), "white")
+        min(columns, key=_height).append(image.resize(size, pillow.Resampling.LANCZOS))
+    sheet = pillow.new("RGB", (width, max(map(_height, columns))), "white")
     for place, column in enumerate(columns):
         top = 0
         for image in column:
@@ -152,7 +154,7 @@ def tile(pictures: Sequence[bytes], width: int, colours: int = 256) -> bytes:
             top += image.height
     buffer = io.BytesIO()
     # An octree keeps rare colours, which the median cut would merge into common ones.
-    sheet.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    sheet.quantize(colours, pillow.Quantize.FASTOCTREE, dither=pillow.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.plots.canvas import BLANK, new_figure, shorten
+from engine.plots.canvas import BLANK, load_parts, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,11 +51,9 @@ def draw_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title:
 
 
 def _draw(axes: Any, values: NDArray[np.float64], class_names: Sequence[str], gamma: float, top: float) -> Any:
-    from matplotlib import colormaps
-    from matplotlib.colors import PowerNorm
-
-    colours = colormaps["Blues"].with_extremes(bad=BLANK)
-    image = axes.imshow(values, cmap=colours, norm=PowerNorm(gamma, 0.0, top), interpolation="nearest")
+    parts = load_parts()
+    colours = parts.colormaps["Blues"].with_extremes(bad=BLANK)
+    image = axes.imshow(values, cmap=colours, norm=parts.PowerNorm(gamma, 0.0, top), interpolation="nearest")
     classes = len(class_names)
     named = range(0, classes, math.ceil(classes / MOST_NAMES))
     names = [shorten(class_names[label], 14) for label in named]
@@ -75,9 +73,8 @@ def _draw(axes: Any, values: NDArray[np.float64], class_names: Sequence[str], ga
 
 
 def _bar(figure: Figure, image: Any, axes: Any, label: str, whole: bool = False) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30, ticks=MaxNLocator(5, integer=whole))
+    ticks = load_parts().MaxNLocator(5, integer=whole)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30, ticks=ticks)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.network.checkpoint import read
-from engine.plots.canvas import COLOURS, GREY, new_figure, shorten
+from engine.plots.canvas import COLOURS, GREY, load_parts, new_figure, shorten
 from engine.training.folder import LOG, read_epochs
 
 if TYPE_CHECKING:
@@ -123,8 +123,6 @@ def _draw_named(axes: Any, logs: Sequence[Log], metric: str, part: str, line: st
 
 
 def _draw_many(axes: Any, own: Sequence[Log], metric: str, part: str, line: str) -> dict[str, Any]:
-    from matplotlib.patheffects import withStroke
-
     colour = COLOURS[0] if part == "val" else COLOURS[1]
     alpha = max(0.1, min(0.4, 6 / len(own)))
     for log in own:
@@ -132,7 +130,7 @@ def _draw_many(axes: Any, own: Sequence[Log], metric: str, part: str, line: str)
         (thin,) = axes.plot(log.epochs, log.values[metric], line, **style)
     epochs, median = median_of(own, metric)
     # A white rim sets the median apart from the lines around it.
-    rim = [withStroke(linewidth=4.5, foreground="white")]
+    rim = [load_parts().withStroke(linewidth=4.5, foreground="white")]
     (thick,) = axes.plot(epochs, median, line, color=colour, linewidth=2.2, path_effects=rim)
     return {f"{PART_NAMES[part]}, {len(own)} runs": thin, f"{PART_NAMES[part]}, median": thick}
 
@@ -156,13 +154,11 @@ def _marks(log: Log, part: str, size: float = 4) -> dict[str, Any]:
 
 
 def _finish(axes: Any, label: str, last: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     margin = 0.04 * max(last - 1, 1)
     axes.set_xlim(max(1 - margin, 0.1), last + margin)  # no epoch 0
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(load_parts().MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

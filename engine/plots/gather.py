@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ from engine.recipe.samples import load_data
 from engine.training.folder import BEST, CONFIG, LAST
 from engine.training.metrics import predicted_classes
 
-if TYPE_CHECKING:
-    Parts = tuple[Dataset, Dataset | None, Dataset | None]
+Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
 CHUNK = 1024  # samples made float32 at a time
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.plots.canvas import BLANK, COLOURS, GREY, mosaic, new_figure, picture, shorten, shown
+from engine.plots.canvas import BLANK, COLOURS, GREY, load_parts, mosaic, new_figure, picture, shorten, shown
 from engine.training.metrics import predicted_classes
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ def _sheet(sheet: NDArray[np.float64], title: str, bound: float | None) -> Figur
     if bound is None:
         picture(axes, sheet)
     else:
-        from matplotlib import colormaps
-
-        colours = colormaps["RdBu_r"].with_extremes(bad=BLANK)
+        colours = load_parts().colormaps["RdBu_r"].with_extremes(bad=BLANK)
         _weight_bar(figure, picture(axes, sheet, cmap=colours, vmin=-bound, vmax=bound), axes)
     figure.suptitle(_wrapped(title, figure.get_figwidth()), **_title())
     return figure
@@ -195,8 +194,6 @@ def _range(values: NDArray[np.float32]) -> str:
 
 
 def _wrapped(text: str, inches: float, size: float = 9.0) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, max(12, int(inches * 72 / (0.56 * size)))))
 
 

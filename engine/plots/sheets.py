@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.plots.canvas import COLOURS, GREY, mosaic, new_figure, picture, shorten, shown
+from engine.plots.canvas import COLOURS, GREY, load_parts, mosaic, new_figure, picture, shorten, shown
 from engine.training.metrics import predicted_classes
 
 if TYPE_CHECKING:
@@ -126,8 +126,6 @@ def _class_rows(images: NDArray[Any], labels: NDArray[np.int64], classes: int, p
 
 
 def _draw_counts(axes: Any, counts: Mapping[str, NDArray[np.int64]], classes: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     before = np.zeros(classes, np.int64)
     for part, values in counts.items():
         colour = COLOURS[PARTS.index(part) if part in PARTS else len(PARTS)]
@@ -150,7 +148,7 @@ def _draw_counts(axes: Any, counts: Mapping[str, NDArray[np.int64]], classes: in
             fontsize=7 if classes <= 20 else 6,
         )
     axes.set_xlim(0, max(int(before.max()), 1) * 1.22)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_locator(load_parts().MaxNLocator(4, integer=True))
     axes.tick_params(axis="y", left=False, labelleft=False)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel("samples")

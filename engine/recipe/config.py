@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.arguments import checked_seed
+from engine.arguments import checked_seed, number
 from engine.data.augment_config import AugmentConfig
 from engine.data.choose.noise import LabelNoise
 from engine.data.choose.selection import Selection
@@ -190,8 +191,8 @@ class TrainConfig:
                 raise UserError(f"{name} must be 1 or more, got {value}")
         if self.checkpoint_seconds is not None and not self.checkpoint_seconds > 0:
             raise UserError(f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}")
-        if self.max_norm is not None and not self.max_norm > 0:
-            raise UserError(f"max_norm must be above 0, got {self.max_norm}")
+        if self.max_norm is not None:
+            number("configuration", "max_norm", self.max_norm, 0.0, math.inf, above=True)
         if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):
             raise unknown("algorithm", self.algorithm, ("auto", "direct"))
         if self.tune and self.algorithm != "auto":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from engine.data.choose.splits import Indices
 from engine.data.dataset import Dataset
 from engine.data.location import data_root
 from engine.errors import UserError
-from engine.files import write_atomically
+from engine.files import json_text, write_atomically
 from engine.recipe.build import build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
@@ -301,4 +300,4 @@ def _text(value: Spread) -> str:
 
 
 def _write(out: Path, result: CrossValidation) -> None:
-    write_atomically(out / RECORD, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
+    write_atomically(out / RECORD, (json_text(result.to_dict(), indent=2) + "\n").encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from engine.data.dataset import Dataset
 from engine.data.loader import Loader, Mixup
 from engine.data.location import data_root
 from engine.errors import UserError
-from engine.files import write_atomically
+from engine.files import json_text, write_atomically
 from engine.network.transfer import InitializeConfig, Report, initialize_as
 from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, load_config
@@ -113,7 +112,7 @@ def fit_and_test(
     if skipped:
         result["skipped_images"] = skipped
     if trainer.out is not None:
-        write_atomically(trainer.out / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+        write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
     return history, result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.errors import UserError, unknown
+from engine.layers import BatchNorm
 from engine.network.inputs import checked_targets, single_value_norm
 from engine.training import metrics
 from engine.training.stepper import Stepper
@@ -45,6 +47,32 @@ def check_last_batch(stepper: Stepper, loader: Loader) -> None:
             f"{loader.dataset.name}: with {len(loader.dataset)} samples in batches of {loader.batch_size} a batch "
             f"has one sample, of which BatchNorm {layer!r} sees one value per channel; "
             "choose another batch_size, or leave that batch out (drop_last)"
+        )
+
+
+STALE_SHARE = 1 / 3  # of first values in a running statistic: validation is then far from what was trained
+
+
+def warn_of_statistics(stepper: Stepper) -> None:
+    """Warn of the BatchNorm whose running statistics have seen too few updates: their first values, 0 and 1, still have
+    a share of (1 - momentum)^updates in them."""
+    store = stepper.net.store
+    stale = [
+        (share, updates, name, layer.momentum)
+        for name, layer in stepper.net.layers.items()
+        if isinstance(layer, BatchNorm) and name not in stepper.frozen and f"{name}.running_var" in store.fresh
+        for updates in [store.steps - store.fresh[f"{name}.running_var"]]
+        for share in [(1.0 - layer.momentum) ** updates]
+        if share > STALE_SHARE
+    ]
+    if stale:
+        share, updates, name, momentum = max(stale)
+        warnings.warn(
+            f"BatchNorm {name!r}: {share:.0%} of its running statistics, by which evaluation and prediction normalise, "
+            f"are still their first values, after {updates} updates with momentum {momentum:g}. Momentum is the weight "
+            "of the new batch here, as in PyTorch (0.01 here is Keras's 0.99). Take a larger one, train longer, or "
+            "renew the statistics with engine.calibrate(net, data)",
+            stacklevel=4,  # the caller of fit
         )
 
 

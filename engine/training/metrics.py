@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,7 @@ def macro_f1(truth: Labels, predicted: Labels) -> float:
     Classes that occur neither in the truth nor in the prediction do not count; a class never met right has F1 0.
     """
     _check(truth, predicted)
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(truth, predicted, average="macro", zero_division=0.0))
+    return float(_sklearn().f1_score(truth, predicted, average="macro", zero_division=0.0))
 
 
 PER_CLASS = ("macro_recall", "min_recall", "macro_precision", "min_precision")
@@ -58,10 +57,9 @@ def per_class(truth: Labels, predicted: Labels) -> dict[str, float]:
     class that is never predicted has precision 0.
     """
     _check(truth, predicted)
-    from sklearn.metrics import precision_recall_fscore_support
-
     met = np.unique(truth)
-    precision, recall, _, _ = precision_recall_fscore_support(truth, predicted, labels=met, zero_division=0.0)
+    both = _sklearn().precision_recall_fscore_support
+    precision, recall, _, _ = both(truth, predicted, labels=met, zero_division=0.0)
     values = (recall.mean(), recall.min(), precision.mean(), precision.min())
     return {name: float(value) for name, value in zip(PER_CLASS, values, strict=True)}
 
@@ -69,9 +67,7 @@ def per_class(truth: Labels, predicted: Labels) -> dict[str, float]:
 def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Counts (classes, classes): row = true label, column = predicted label."""
     _check(truth, predicted)
-    from sklearn.metrics import confusion_matrix as count
-
-    return count(truth, predicted, labels=np.arange(classes)).astype(np.int64)
+    return _sklearn().confusion_matrix(truth, predicted, labels=np.arange(classes)).astype(np.int64)
 
 
 def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
@@ -84,6 +80,12 @@ def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> s
         for name, row in zip(class_names, matrix, strict=True)
     ]
     return "\n".join([head, *rows])
+
+
+def _sklearn() -> ModuleType:
+    from sklearn import metrics  # takes a second, and a network is judged long after its training began
+
+    return metrics
 
 
 def _check(truth: Labels, predicted: Labels) -> None:

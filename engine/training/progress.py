@@ -38,7 +38,7 @@ class BarProgress(Progress):
     """A tqdm bar over the whole run, with images per second and the time left, and a line per epoch above it."""
 
     def begin(self, epochs: int, samples: int, done: int) -> None:
-        from tqdm import tqdm
+        from tqdm import tqdm  # only now: lines, and no display at all, do without it
 
         self._bar = tqdm(total=epochs * samples, initial=done, unit=" images", unit_scale=True, dynamic_ncols=True)
 

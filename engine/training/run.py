@@ -19,7 +19,7 @@ from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
-from engine.training.checks import check_data, check_last_batch, measured_names, watched_per_class
+from engine.training.checks import check_data, check_last_batch, measured_names, warn_of_statistics, watched_per_class
 from engine.training.folder import BEST, CONFIG, LAST, RESULT
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
@@ -98,6 +98,7 @@ class Run:
             try:
                 self._begin(resume)
                 self._train(callbacks)
+                warn_of_statistics(self.trainer)
             finally:
                 if self.log:
                     self.log.close()
@@ -184,6 +185,7 @@ class Run:
                 now = time.perf_counter()
                 position.seconds += now - started
                 started = now
+                self._check_weights()
                 self._write_last()
         position.seconds += time.perf_counter() - started
         return self._end_epoch()
@@ -207,6 +209,7 @@ class Run:
 
     def _end_epoch(self) -> Record:
         position = self.position
+        self._check_weights()
         record: Record = {
             "epoch": position.epoch + 1,
             "step": self.trainer.steps,
@@ -235,6 +238,14 @@ class Run:
         if self.log:
             self.log.append(record)
         return record
+
+    def _check_weights(self) -> None:
+        """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
+        store = self.trainer.net.store
+        key = store.first_nonfinite()
+        if key is not None:
+            slot = store.slots.get(key) or store.buffer_slots[key]
+            raise DivergedError(self.trainer.steps - 1, slot.layer, f"updated {key}")
 
     def _next_epoch(self) -> None:
         position = self.position
@@ -316,7 +327,9 @@ class Run:
         assert trainer.session is not None
         self.position = Position(**last.training["position"])
         self.history = History(**self.position.history)
+        fresh = trainer.net.store.fresh  # of the network that the run began with
         restore(trainer.net, last)
+        trainer.net.store.fresh = {key: since - self.position.step for key, since in fresh.items()}
         trainer.initialized = last.training.get("initialized")
         trainer.session.load_state(last.optimizer)
         trainer.schedule.load_state(self.position.schedule)

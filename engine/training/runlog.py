@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.files import write_atomically
+from engine.files import json_text, write_atomically
 from engine.training.tracking import Tracker
 
 Record = Mapping[str, Any]
@@ -65,11 +63,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _json_line(record: Record) -> str:
-    """One JSON object; NaN and infinities, which JSON lacks, become null."""
-    finite = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
-    }
-    return json.dumps(finite, allow_nan=False) + "\n"
+    return json_text(record) + "\n"
 
 
 def _csv_lines(rows: Sequence[Sequence[Any]]) -> str:

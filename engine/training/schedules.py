@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.arguments import number
 from engine.errors import UserError
 from engine.training.metrics import direction, is_better
 
@@ -231,5 +232,5 @@ def _check_unit(unit: str) -> None:
 
 
 def _check_rates(name: str, rates: Sequence[float]) -> None:
-    if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
-        raise UserError(f"{name} of a schedule must be finite and not negative, got {list(rates)}")
+    for rate in rates:
+        number("schedule", name, rate, 0.0, math.inf)

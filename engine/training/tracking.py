@@ -61,10 +61,12 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: Path):
         try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
             raise UserError('tensorboard: true needs TensorBoard: pip install "cnn-engine[tensorboard]"') from None
         self._make_writer = EventFileWriter
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         self._folder = folder / "tensorboard"
         self._writer: Any = None
 
@@ -77,11 +79,10 @@ class TensorBoard(Tracker):
             self.append(record)
 
     def append(self, record: Record) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        values = [Summary.Value(tag=tag(name), simple_value=value) for name, value in numbers(record).items()]
-        self._writer.add_event(Event(wall_time=time.time(), step=record["epoch"], summary=Summary(value=values)))
+        numbers_by_tag = {tag(name): value for name, value in numbers(record).items()}
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in numbers_by_tag.items()]
+        summary = self._summary(value=values)
+        self._writer.add_event(self._event(wall_time=time.time(), step=record["epoch"], summary=summary))
         self._writer.flush()
 
     def close(self) -> None:

@@ -25,9 +25,8 @@ from typing import Any
 import cnncore
 import numpy as np
 
+import engine
 from engine.cli import run
-from engine.losses import CrossEntropy
-from engine.models import make_model
 from engine.plan import GRADIENTS, INFERENCE, Request, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
 from engine.plan.cost import counts
@@ -73,12 +72,14 @@ class Case:
 
 def collect(networks: Sequence[str], batches: Sequence[int], isa: str) -> Iterator[Case]:
     """Time every convolution of the networks that differs from those before."""
+    from engine.models import make_model  # only now: --help answers sooner
+
     seen: set[str] = set()
     for name in networks:
         net = make_model(name)
         slots = net.store.slots, net.store.buffer_slots
         for batch in batches:
-            for request in (Request(GRADIENTS, batch, CrossEntropy(), algorithm="direct"),
+            for request in (Request(GRADIENTS, batch, engine.CrossEntropy(), algorithm="direct"),
                             Request(INFERENCE, batch, algorithm="direct")):  # fmt: skip
                 code = make_plan(net.topology, *slots, request, isa).code
                 for instruction in code.instructions:  # for the fit alone: there is nothing to choose
@@ -142,7 +143,7 @@ def estimated(measured: Sequence[Measured], rates: Mapping[str, Sequence[float]]
 
 def fit(cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:
     """Rates (ns) by kind of work that leave the least sum of squared relative errors."""
-    from scipy.optimize import nnls
+    from scipy.optimize import nnls  # only now: slow to load, and only --fit needs it
 
     samples: dict[str, list[Measured]] = {}
     for case in cases:

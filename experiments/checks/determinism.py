@@ -19,14 +19,11 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+import engine
 from engine.cli import run
-from engine.data.digits import digits5k
 from engine.errors import UserError
-from engine.losses import CrossEntropy
-from engine.network.graph import Network
-from engine.optim import SGD, Adam
-from engine.training.trainer import Trainer
 from experiments.measuring.networks import Measured, chosen
+from experiments.options import names
 
 TEAMS = (1, 2, 3, 7)
 FULL_STEPS = 2
@@ -37,11 +34,13 @@ Labels = NDArray[np.int64]
 Hashes = dict[str, dict[int, str]]  # what was hashed -> team -> digest
 
 
-def digits_for(net: Network, samples: int) -> tuple[Images, Labels]:
+def digits_for(net: engine.Network, samples: int) -> tuple[Images, Labels]:
     """Real digits in the network's input shape: set in the middle of a larger image, repeated over the channels.
 
     Where the network has fewer than ten classes, several digits share one.
     """
+    from engine.data.digits import digits5k  # only now: --help answers sooner
+
     images, labels = digits5k()
     channels, height, width = net.input_shape
     if height < 28 or width < 28:
@@ -61,23 +60,24 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
-def weights_digest(net: Network) -> str:
+def weights_digest(net: engine.Network) -> str:
     """SHA-256 of all parameters and running statistics."""
     return digest({**net.parameters(), **net.buffers()})
 
 
-def by_session(net: Network, x: Images, y: Labels, batch: int) -> None:
+def by_session(net: engine.Network, x: Images, y: Labels, batch: int) -> None:
     """The bare training session, batch by batch in the given order."""
-    session = net.training_session(CrossEntropy(), Adam(), batch)
+    session = net.training_session(engine.CrossEntropy(), engine.Adam(), batch)
     for step, start in enumerate(range(0, len(x), batch)):
         session.step(x[start : start + batch], y[start : start + batch], 0.001, step, 0)
 
 
-def by_trainer(net: Network, x: Images, y: Labels, batch: int) -> None:
-    Trainer(net, SGD(lr=0.01, momentum=0.9), batch_size=batch, progress="none").fit((x, y), epochs=1)
+def by_trainer(net: engine.Network, x: Images, y: Labels, batch: int) -> None:
+    optimizer = engine.SGD(lr=0.01, momentum=0.9)
+    engine.Trainer(net, optimizer, batch_size=batch, progress="none").fit((x, y), epochs=1)
 
 
-WAYS: dict[str, Callable[[Network, Images, Labels, int], None]] = {
+WAYS: dict[str, Callable[[engine.Network, Images, Labels, int], None]] = {
     "session, Adam": by_session,
     "trainer, SGD": by_trainer,
 }
@@ -90,7 +90,7 @@ def require_team(size: int) -> None:
         raise AssertionError(f"asked for {size} threads, the team has {cnncore.measure_team()}")
 
 
-def predictions(net: Network, x: Images) -> dict[str, Images]:
+def predictions(net: engine.Network, x: Images) -> dict[str, Images]:
     """Of so many images, time after time: after a pause one worker may do what the whole team does later on."""
     return {f"{count}, {time}": net.predict(x[:count]) for count in PREDICTED for time in range(PREDICTIONS)}
 
@@ -139,11 +139,6 @@ def check(options: argparse.Namespace) -> int:
             failed.append(case.name)
     print("verdict: " + (f"FAILED: the bits differ for {', '.join(failed)}" if failed else "the same bits"))
     return 1 if failed else 0
-
-
-def names(text: str) -> list[str]:
-    """`a,b` as a list, for argparse."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

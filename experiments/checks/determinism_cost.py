@@ -33,14 +33,14 @@ import cnncore
 import numpy as np
 from cnncore import _build_info
 
+import engine
 from engine.cli import run
 from engine.errors import UserError
-from engine.losses import CrossEntropy
-from engine.optim import SGD
-from experiments.checks.determinism import digits_for, names, require_team, weights_digest
+from experiments.checks.determinism import digits_for, require_team, weights_digest
 from experiments.measuring import sides
 from experiments.measuring.networks import Measured, chosen
 from experiments.measuring.sides import Answer, Side, turns
+from experiments.options import names
 from experiments.stats import Spread, spread
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def build_unordered(folder: Path) -> None:
     )
     if built.returncode:
         raise UserError(f"the core could not be built with CNN_UNORDERED: {built.stderr.strip().splitlines()[-1:]}")
-    for source in (ROOT / "python" / "cnncore").glob("__init__.py"):
+    for source in (path for path in (ROOT / "python" / "cnncore").glob("*.py") if path.name != "_build_info.py"):
         shutil.copy(source, folder / "cnncore")
 
 
@@ -83,7 +83,8 @@ def serve(case: Measured, threads: int) -> None:
         """A fresh network on a team of this size: the variant cuts its sums when a program is made."""
         require_team(team)
         net = case.make()
-        return net, net.training_session(CrossEntropy(), SGD(lr=LEARNING_RATE, momentum=MOMENTUM), case.batch)
+        optimizer = engine.SGD(lr=LEARNING_RATE, momentum=MOMENTUM)
+        return net, net.training_session(engine.CrossEntropy(), optimizer, case.batch)
 
     timed = session(threads)[1]
     done = 0

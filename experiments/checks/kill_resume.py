@@ -18,9 +18,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import engine
 from engine.cli import run
-from engine.network.checkpoint import read, weights_hash
-from engine.network.load import load
 
 TEAMS = (1, 2, 3, 5)
 CHECKPOINT_EVERY = 50  # steps
@@ -63,11 +62,16 @@ def _stamp(file: Path) -> int:
 
 def position(file: Path) -> str:
     """Where a checkpoint stands, for the table."""
+    from engine.network.checkpoint import read  # only now, as below: --help answers at once
+
     return f"step {read(file).training['position']['step']}"
 
 
 def weights(file: Path) -> str:
-    return weights_hash(load(file))
+    """The hash of a checkpoint's weights."""
+    from engine.network.checkpoint import weights_hash
+
+    return weights_hash(engine.load(file))
 
 
 def check(config: Path, overrides: Sequence[str], folder: Path) -> bool:

@@ -25,8 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.cli import run
-from engine.network.checkpoint import weights_hash
-from engine.network.load import load
+from experiments.checks.kill_resume import weights
 
 DEFAULT = ("--seeds", "0,1", "--rows", "Reverse,BBox+Reverse+Mixup", "epochs=3", "checkpoint_seconds=0.1")
 OF_A_CLOCK = ("seconds", "seconds_per_epoch", "folder")
@@ -88,7 +87,7 @@ def outcome(arguments: Sequence[str], out: Path) -> list[tuple[str, ...]]:
     subprocess.run([*command(arguments, out, 1), "--export", str(target)], check=True, stdout=subprocess.DEVNULL)
     with target.open() as file:
         rows: list[Row] = list(csv.DictReader(file))
-    return [(*compared(row), weights_hash(load(Path(row["folder"]) / "best.safetensors"))) for row in rows]
+    return [(*compared(row), weights(Path(row["folder"]) / "best.safetensors")) for row in rows]
 
 
 def compared(row: Row) -> Iterator[str]:

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import cnncore
 import numpy as np
 
+import engine
 from engine.cli import run
-from engine.models import make_model
-from engine.optim import SGD
-from engine.training.trainer import Trainer
+from experiments.measuring.networks import NETWORKS
 
 MODELS = ("lenet", "model3")
 BATCH = 64
@@ -41,10 +40,10 @@ class Share:
 def measure(model: str, steps: int) -> Share:
     """Train `model` on one random batch for `steps` steps."""
     random = np.random.default_rng(0)
-    net = make_model(model)
+    net = NETWORKS[model].make()
     x = random.standard_normal((BATCH, *net.input_shape)).astype(np.float32)
     y = random.integers(0, net.output_shape[0], BATCH)
-    trainer = Trainer(net, SGD(lr=0.001, momentum=0.9), batch_size=BATCH)
+    trainer = engine.Trainer(net, engine.SGD(lr=0.001, momentum=0.9), batch_size=BATCH)
     session = trainer.open_session(BATCH)
     wall, inside = np.zeros(steps), np.zeros(steps)
     for i in range(-WARM_UP, steps):

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import cnncore
 import numpy as np
 
+import engine
 from engine.cli import run
 from engine.errors import UserError
-from engine.losses import CrossEntropy
-from engine.optim import SGD
-from experiments.checks.determinism import by_session, digits_for, names, require_team, weights_digest
+from experiments.checks.determinism import by_session, digits_for, require_team, weights_digest
 from experiments.measuring.networks import Measured, chosen
+from experiments.options import names
 
 BEYOND = (4, 8, 16, 32, 64)  # threads of the modelled limits
 MEETING = 1e-6  # seconds, of two cores; doubled with the threads: every worker writes to one line
@@ -55,7 +55,7 @@ def measure(case: Measured, threads: Sequence[int], rounds: int) -> Scaling:
     """Steps of SGD on one random batch."""
     net = case.make()
     x, y = digits_for(net, case.batch)
-    session = net.training_session(CrossEntropy(), SGD(lr=0.0), case.batch)
+    session = net.training_session(engine.CrossEntropy(), engine.SGD(lr=0.0), case.batch)
     plan, program = session.compiled.plan, session.compiled.program
     times: dict[int, list[float]] = {count: [] for count in threads}
     single: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []

@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.cli import run
 from engine.errors import UserError
-from engine.models import make_model
+from experiments.measuring.networks import NETWORKS
 
 NETWORK = "lenet"
 IMPORT_ALLOWED, FIRST_ALLOWED, WHEEL_ALLOWED = 0.040, 0.3, 2 << 20  # seconds, seconds, bytes
@@ -90,7 +90,7 @@ def check(options: argparse.Namespace) -> int:
     print(f"{options.rounds} rounds of fresh processes, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / f"{NETWORK}.safetensors"
-        make_model(NETWORK).save(network)
+        NETWORKS[NETWORK].make().save(network)
         times = measure(network, options.rounds)
     return 0 if report(times, options.wheel) else 1
 

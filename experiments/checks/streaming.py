@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from engine.cli import run
 from engine.errors import UserError
-from engine.plan import INFERENCE, Request
-from experiments.checks.determinism import names, require_team
+from experiments.checks.determinism import require_team
 from experiments.checks.scaling import thread_counts
 from experiments.measuring.networks import Measured, chosen
+from experiments.options import names
 from experiments.stats import Spread, spread
 
 LEAST = 0.80  # of the bandwidth
@@ -57,6 +57,8 @@ def read(weights: NDArray[np.float32]) -> float:
 
 def measure(case: Measured, threads: int, rounds: int) -> Streaming:
     """UserError where no layer of the network streams weights enough."""
+    from engine.plan import INFERENCE, Request  # only now: --help answers sooner
+
     require_team(threads)
     net = case.make()
     compiled = net.programs.compile(Request(INFERENCE, 1))

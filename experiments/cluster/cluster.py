@@ -20,32 +20,28 @@ import math
 import os
 import queue
 import sys
-import tempfile
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import cnncore
+from distributed import CancelledError, Client, Future, KilledWorker
 
 from engine.errors import UserError
 from engine.files import write_atomically
 from experiments.cluster import worker
+from experiments.cluster.courier import Courier, order_of
 from experiments.cluster.local_workers import LocalWorkers, silence
-from experiments.cluster.shipping import moved, pack, pieces, places_of, put_piece, unpack_run
+from experiments.cluster.members import Held, Lost, Member, last_step
+from experiments.cluster.scheduler import Scheduler
 from experiments.records.result import Result
 from experiments.running.execute import FULL_DISK, EpochRecord, Job, failed
 from experiments.running.executors import OnEpoch
 from experiments.tasks.fingerprint import Fingerprints, code_hash
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
-from experiments.cluster.members import Held, Lost, Member, last_step
-from experiments.cluster.scheduler import Scheduler, require_distributed
 
 # A run that kills its worker does so again at the same step. Kills from outside hit a run that many times in a row
 # without any progress only if they come faster than a worker starts.
@@ -66,7 +62,6 @@ class Cluster:
     """
 
     def __init__(self, scheduler: Scheduler, root: Path, fingerprints: Fingerprints | None = None):
-        require_distributed()
         self._scheduler, self._fingerprints = scheduler, fingerprints or Fingerprints()
         self._client: Client | None = None
         self._local: LocalWorkers | None = None
@@ -76,7 +71,7 @@ class Cluster:
         self._members: dict[str, Member] = {}
         self._queue: deque[Held] = deque()
         self._ended: deque[Result] = deque()
-        self._hosts_with: set[tuple[str, str]] = set()  # (host, hash) of data that were sent
+        self._courier = Courier(self._session, self._ask)
         self._told = 0
         self._welcomed = False
         self._refusals: list[str] = []  # not told yet
@@ -146,8 +141,6 @@ class Cluster:
         """Connect to the scheduler; the one on this machine is started first."""
         if self._client is not None:
             return
-        from distributed import Client
-
         silence()
         address = self._scheduler.address
         if not address:
@@ -238,14 +231,15 @@ class Cluster:
 
     def _result(self, future: Future) -> Any:
         """The result of a task that has ended, or its error; Lost where it went with its worker."""
-        from distributed import CancelledError, KilledWorker
-
         try:
             return future.result(timeout=ANSWER_SECONDS)
         except (CancelledError, KilledWorker, TimeoutError):
             raise Lost from None
 
     # ---- workers and their runs ----
+
+    def _order(self, job: Job) -> worker.Order:
+        return order_of(job, self._fingerprints, self._token, self._session)
 
     def _welcome(self, member: Member) -> None:
         """Read the answer of a worker that was greeted: it gets runs, or is refused."""
@@ -315,7 +309,8 @@ class Cluster:
         try:
             reply = self._result(member.future)
             if isinstance(reply, worker.Missing):
-                self._supply(member, held, reply)
+                self._courier.supply(member, held, reply)
+                self._begin(member, held)
                 return
             if isinstance(reply, worker.Refused):
                 self._refuse(member, reply.why)
@@ -325,7 +320,7 @@ class Cluster:
             for record in reply.epochs:  # what it told may still be on its way
                 self._tell(held, record, on_epoch)
             if reply.fetch is not None:
-                self._fetch(member, held.job, reply.fetch)
+                self._courier.fetch(member, held.job, reply.fetch)
             result = dataclasses.replace(reply.result, folder=held.job.folder)
         except Lost:
             self._lose(member)
@@ -338,58 +333,3 @@ class Cluster:
             result = failed(held.job, error)
         member.state, member.held, member.future = "idle", None, None
         self._ended.append(result)
-
-    # ---- files ----
-
-    def _order(self, job: Job) -> worker.Order:
-        """What a worker must know of the job, wherever its files are."""
-        places = places_of(job.config)
-        absolute = {place: Path(os.path.abspath(place)) for place in places}
-        configs = [job.config]
-        if places:
-            configs.append(moved(job.config, absolute))
-        return worker.Order(
-            job=dataclasses.replace(job, folder=Path(os.path.abspath(job.folder))),
-            key=job.run.key,
-            code=code_hash(),
-            configs=tuple(configs),
-            places=tuple((place, self._fingerprints.files((place,))) for place in places),
-            data=self._fingerprints.data(job.config),
-            token=self._token,
-            topic=self._session,
-        )
-
-    def _supply(self, member: Member, held: Held, missing: worker.Missing) -> None:
-        """Send a worker the data that it lacks, and the run again. Workers of one host share what was sent there."""
-        places = {content: place for place, content in held.order.places}
-        again = [each for each in missing.hashes if (member.address, each) in held.sent]
-        if again or not missing.hashes:
-            raise RuntimeError(f"worker {member.address} does not have the run's data: {missing.why}")
-        for content in missing.hashes:
-            if (member.host, content) not in self._hosts_with:
-                self._ship(member, places[content], content)
-                self._hosts_with.add((member.host, content))
-            held.sent.add((member.address, content))
-        self._begin(member, held)
-
-    def _ship(self, member: Member, place: Path, content: str) -> None:
-        name = f"{content[:16]}-{self._session[:16]}"
-        with tempfile.TemporaryDirectory() as folder:
-            archive = Path(folder, "packed.zip")
-            pack(place, archive)
-            size = archive.stat().st_size / (1 << 20)
-            print(f"sending {place} ({size:.1f} MiB) to worker {member.address}", file=sys.stderr, flush=True)
-            for offset, piece in pieces(archive):
-                self._ask(member, worker.receive, name, offset, piece)
-        self._ask(member, worker.unpack, name, content)
-
-    def _fetch(self, member: Member, job: Job, archive: Path) -> None:
-        """Bring the folder of a run that a worker trained in its own to where it belongs."""
-        arrived = job.folder.with_name(f".{job.folder.name}.zip")
-        offset = 0
-        while piece := self._ask(member, worker.fetch, archive, offset):
-            put_piece(arrived, offset, piece)
-            offset += len(piece)
-        unpack_run(arrived, job.folder)
-        with suppress(Lost):  # the run is here: that of its worker no longer matters
-            self._ask(member, worker.forget, archive)

@@ -14,6 +14,10 @@ import signal
 import threading
 from multiprocessing.context import SpawnProcess
 
+import cnncore
+import dask
+import distributed
+
 from engine.errors import UserError
 from experiments.running.executors import end_with_parent, threads_each
 
@@ -28,13 +32,10 @@ class LocalWorkers:
     """`number` workers that share the usable cores; `tend` replaces those that have ended."""
 
     def __init__(self, number: int):
-        import dask
-        from distributed import LocalCluster
-
         self._threads = threads_each(number)
         self._ended = 0
         with dask.config.set(_NO_PAGES):
-            self._cluster = LocalCluster(
+            self._cluster = distributed.LocalCluster(
                 n_workers=0,
                 host=HOST,
                 dashboard_address=f"{HOST}:0",
@@ -69,6 +70,7 @@ class LocalWorkers:
         process = multiprocessing.get_context("spawn").Process(
             target=serve, args=(self.address, self._threads), daemon=True
         )
+        cnncore.release()  # the worker inherits where this thread may run
         process.start()
         return process
 
@@ -82,20 +84,15 @@ def serve(address: str, threads: int) -> None:
 
 def silence() -> None:
     """Keep Dask's loggers quiet: what they have to say of workers that come and go is said by the cluster."""
-    import distributed
-
     for name in (distributed.__name__, *logging.root.manager.loggerDict):
         if name.split(".")[0] == distributed.__name__:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 async def _serve(address: str, threads: int) -> None:
-    import dask
-    from distributed import Worker
-
     silence()
     with dask.config.set(_NO_PAGES):
         # A training needs the memory that it needs: its worker is not to be paused for that.
-        worker = Worker(address, nthreads=threads, host=HOST, dashboard_address=f"{HOST}:0", memory_limit=0)
+        worker = distributed.Worker(address, nthreads=threads, host=HOST, dashboard_address=f"{HOST}:0", memory_limit=0)
         async with worker:
             await worker.finished()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from distributed import Future
 
 from engine.errors import UserError
 from engine.network import checkpoint
 from engine.training.folder import LAST
 from experiments.cluster import worker
 from experiments.running.execute import Job
-
-if TYPE_CHECKING:
-    from distributed import Future
 
 
 @dataclass

@@ -34,6 +34,6 @@ def parse_scheduler(text: str) -> Scheduler:
 
 
 def require_distributed() -> None:
-    """UserError where Dask.distributed is not installed. It is imported when there is something to train."""
+    """UserError where Dask.distributed is not installed, an optional package that `cluster` imports."""
     if find_spec("distributed") is None:
         raise UserError('--scheduler needs Dask.distributed: pip install ".[cluster]"')

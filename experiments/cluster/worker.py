@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cnncore
+from distributed import Worker, get_worker
 
 from engine.errors import UserError
 from engine.recipe.config import TrainConfig
@@ -32,9 +32,6 @@ from experiments.running.execute import EpochRecord, Job, attempt
 from experiments.tasks.fingerprint import Fingerprints, code_hash, files_of
 from experiments.tasks.keys import Run
 from experiments.tasks.samples import DataCache
-
-if TYPE_CHECKING:
-    from distributed import Worker
 
 FOLDER = "cnn-engine"
 WATCH_SECONDS = 0.5
@@ -161,8 +158,6 @@ def forget(archive: Path) -> None:
 
 def own_folder() -> Path:
     """Where this worker keeps files, beside Dask's own; shared by all workers of the host."""
-    from distributed import get_worker
-
     return Path(get_worker().local_directory).parent / FOLDER
 
 
@@ -204,8 +199,6 @@ def located(order: Order, fingerprints: Fingerprints) -> tuple[TrainConfig | Non
 
 def trained(order: Order, cache: DataCache) -> Ended:
     """Train the order's job, in the store where it is seen from here, else in a folder of this worker's own."""
-    from distributed import get_worker
-
     worker = get_worker()
     task = worker.get_current_task()
     seen = order.token.exists()

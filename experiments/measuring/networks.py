@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import engine
 from engine.errors import unknown
-from engine.models import make_model
-from engine.network.graph import Network
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,9 @@ class Measured:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 64
 
-    def make(self, seed: int = 0) -> Network:
+    def make(self, seed: int = 0) -> engine.Network:
+        from engine.models import make_model  # only now: a command that lists the networks answers sooner
+
         return make_model(self.model, seed=seed, **self.arguments)
 
 

@@ -29,7 +29,7 @@ from experiments.peers import render
 from experiments.peers.cases import BATCHES, ONLY, OPTIMIZERS, TASKS, Case, cases_of
 from experiments.peers.frameworks import FRAMEWORKS, OURS, PEERS, probe
 from experiments.peers.job import INFERENCE, SGD, TRAINING
-from experiments.peers.plot import draw
+from experiments.peers.plot import draw, load_pyplot
 from experiments.peers.protocol import Settings, measure
 from experiments.peers.records import CaseRecord, Run, from_json, merged, to_json
 
@@ -207,7 +207,7 @@ def check_outputs(options: argparse.Namespace) -> None:
     if options.plot:
         if options.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise UserError(f"{options.plot}: the name of a plot ends with .png, .svg or .pdf")
-        import matplotlib  # noqa: F401  (says what is missing)
+        load_pyplot()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.layers import Conv2D, Dropout
-from engine.layers.topology import Topology
-from engine.network.network import Network
+import engine
 from experiments.measuring.networks import NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 
@@ -59,7 +57,7 @@ def cases_of(
     ]
 
 
-def network_of(case: Case) -> Network:
+def network_of(case: Case) -> engine.Network:
     return NETWORKS[case.network].make()
 
 
@@ -68,24 +66,24 @@ def batches_of(network: str, usual: Sequence[int]) -> Sequence[int]:
     return usual if batch == USUAL_BATCH else (batch,)
 
 
-def has_dropout(net: Network) -> bool:
-    return any(isinstance(layer, Dropout) and layer.rate > 0.0 for layer in net.layers.values())
+def has_dropout(net: engine.Network) -> bool:
+    return any(isinstance(layer, engine.Dropout) and layer.rate > 0.0 for layer in net.layers.values())
 
 
-def nodes_of(topology: Topology) -> tuple[Node, ...]:
+def nodes_of(net: engine.Network) -> tuple[Node, ...]:
     """The layers as plain data."""
     nodes = []
-    for node in topology.nodes:
-        shape = topology.shape_of(node.inputs[0])
-        pads = node.layer.pads(*shape[1:]) if isinstance(node.layer, Conv2D) else (0, 0, 0, 0)
+    for node in net.topology.nodes:
+        shape = net.topology.shape_of(node.inputs[0])
+        pads = node.layer.pads(*shape[1:]) if isinstance(node.layer, engine.Conv2D) else (0, 0, 0, 0)
         nodes.append(Node(node.name, type(node.layer).__name__, node.inputs, node.layer.arguments(), shape, pads))
     return tuple(nodes)
 
 
-def write_job(case: Case, net: Network, folder: Path, dropout: bool = True) -> Job:
+def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = True) -> Job:
     """The job of a case in `folder`; without `dropout` every rate is 0."""
     graph = copy.deepcopy(net.to_config())
-    nodes = list(nodes_of(net.topology))
+    nodes = list(nodes_of(net))
     if not dropout:
         for arguments in [*(node["arguments"] for node in graph["nodes"]), *(node.arguments for node in nodes)]:
             if "rate" in arguments:
@@ -98,7 +96,7 @@ def write_job(case: Case, net: Network, folder: Path, dropout: bool = True) -> J
     return job
 
 
-def arrays_of(case: Case, net: Network) -> dict[str, Array]:
+def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
     """The first weights, a batch, and running statistics that are drawn for inference: 0 and 1 would hide an error."""
     random = np.random.default_rng(0)
     arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from experiments.peers.frameworks import PEERS
@@ -15,13 +16,17 @@ COLOURS = dict(zip(PEERS, ("#d1495b", "#edae49", "#8d5a97", "#30638e", "#3f8f5b"
 TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100)
 
 
-def draw(run: Run, path: Path) -> None:
-    """Write the picture to `path`, in the format that its ending names: a panel per task and number of threads."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+def load_pyplot() -> ModuleType:
+    """matplotlib's pyplot, which needs no display now; ImportError where the optional package is missing."""
     from matplotlib import pyplot
 
+    pyplot.switch_backend("Agg")
+    return pyplot
+
+
+def draw(run: Run, path: Path) -> None:
+    """Write the picture to `path`, in the format that its ending names: a panel per task and number of threads."""
+    pyplot = load_pyplot()
     panels: dict[tuple[str, int], list[CaseRecord]] = {}
     for record in run.records:
         if record.peers:

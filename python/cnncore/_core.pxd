@@ -190,6 +190,7 @@ cdef extern from "cnn.h" nogil:
     cnn_status cnn_set_threads(int threads)
     int cnn_get_threads()
     const char *cnn_requested_threads()
+    int cnn_usable_cpus()
     int cnn_measure_team()
     c_bool cnn_has_openmp()
     cnn_status cnn_set_isa(const char *name)

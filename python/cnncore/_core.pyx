@@ -580,7 +580,8 @@ def _table(where, name, array, dtype, shape):
 
 
 def set_num_threads(int threads):
-    """Size of the team from now on; 0 goes back to the default (CNN_NUM_THREADS, else the usable cores)."""
+    """Size of the team from now on; 0 goes back to the default: CNN_NUM_THREADS, else OMP_NUM_THREADS, else the usable
+    cores."""
     if threads < 0 or threads > CNN_MAX_THREADS:
         raise ValueError(f"number of threads: expected 0 (the default) to {CNN_MAX_THREADS}, got {threads}")
     _check(cnn_set_threads(threads))
@@ -592,6 +593,11 @@ def get_num_threads():
     if threads < 1:
         raise CoreError(<int>CNN_BAD_THREADS, -1, _variable(CNN_BAD_THREADS))
     return threads
+
+
+def usable_cpus():
+    """Cores that this process may use, by affinity and CPU quota, whatever the variables say of the team."""
+    return cnn_usable_cpus()
 
 
 def measure_team():

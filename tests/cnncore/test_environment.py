@@ -20,7 +20,7 @@ ROOM = np.zeros(4, np.float32)
 def run_python(code: str, *, paths: list[Path] | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter with these variables; without `paths` it finds the same cnncore as this one."""
     paths = [Path(cnncore.__file__).parents[1], ROOT] if paths is None else paths
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CNN_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CNN_", "OMP_", "GOMP_"))}
     environment["PYTHONPATH"] = os.pathsep.join(str(path) for path in paths)
     return subprocess.run(
         [sys.executable, "-c", code], env={**environment, **variables}, capture_output=True, text=True, timeout=60

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
-from experiments.checks.gradients import compare, passed, report
+from experiments.checks.gradients.comparison import compare, passed, report
 
 NETWORKS = 25
 

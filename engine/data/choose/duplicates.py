@@ -57,7 +57,7 @@ def read_digests(
     def part(start: int) -> bytes:
         return b"".join(map(each, range(start, min(start + PER_TASK, len(images)))))
 
-    with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
+    with ThreadPoolExecutor(threads or cnncore.get_num_threads(), initializer=cnncore.release) as pool:
         joined = bytearray().join(pool.map(part, range(0, len(images), PER_TASK)))
     values = np.frombuffer(joined, np.uint64).reshape(-1, DIGEST_BYTES // 8)
     return values, dict(sorted(unreadable.items()))

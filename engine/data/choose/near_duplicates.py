@@ -104,16 +104,15 @@ def perceptual_hashes(images: Sequence[Image] | NDArray[np.uint8], method: str, 
     """The 64-bit hash of every image by this method of METHODS, as 8 bytes each: uint8 (N, 8)."""
     if method not in METHODS:
         raise unknown("select.near_duplicates.method", method, METHODS)
-    library = _load_imagehash()
-    compute: Callable[..., Any] = getattr(library, METHODS[method])
-    from PIL.Image import fromarray
+    imagehash, pillow = _load_imagehash()
+    compute: Callable[..., Any] = getattr(imagehash, METHODS[method])
 
     def part(start: int) -> list[Hashes]:
         indices = range(start, min(start + PER_TASK, len(images)))
-        bits = (compute(fromarray(_plane(images[index])), hash_size=HASH_SIDE).hash for index in indices)
+        bits = (compute(pillow.fromarray(_plane(images[index])), hash_size=HASH_SIDE).hash for index in indices)
         return [np.packbits(each) for each in bits]
 
-    with ThreadPoolExecutor(threads or cnncore.get_num_threads()) as pool:
+    with ThreadPoolExecutor(threads or cnncore.get_num_threads(), initializer=cnncore.release) as pool:
         return np.stack([each for some in pool.map(part, range(0, len(images), PER_TASK)) for each in some])
 
 
@@ -149,11 +148,13 @@ def nearest_kept(hashes: Hashes, threshold: int) -> NDArray[np.int64]:
     return leaders
 
 
-def _load_imagehash() -> ModuleType:
+def _load_imagehash() -> tuple[ModuleType, ModuleType]:
+    """ImageHash, an optional package, and Pillow's images, which it takes."""
     try:
         import imagehash
+        from PIL import Image as pillow
     except ImportError:
         raise UserError(
             'select.near_duplicates needs the package ImageHash: `pip install "cnn-engine[dedup]"`'
         ) from None
-    return imagehash
+    return imagehash, pillow

@@ -65,7 +65,7 @@ def _thinned(pixels: NDArray[np.uint8], size: int) -> tuple[Indices, float]:
     count = len(pixels)
     if size == count:
         return np.arange(count), 0.0
-    from scipy.cluster.hierarchy import linkage
+    from scipy.cluster.hierarchy import linkage  # only now: slow to load, and few runs choose representatives
 
     merges = linkage(condensed_distances(pixels), "complete")[: count - size]
     first: dict[int, int] = {index: index for index in range(count)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,9 @@ def stratified_split(strata: NDArray[Any], fraction: float, seed: int) -> tuple[
             f"needs two samples, and each part one of every class; there are {len(strata)} samples, "
             f"{counts.min()} in the smallest class"
         )
-    from sklearn.model_selection import train_test_split
-
     indices = np.arange(len(strata))
-    train, validation = train_test_split(indices, test_size=fraction, random_state=_state(seed), stratify=strata)
+    split = _sklearn().train_test_split
+    train, validation = split(indices, test_size=fraction, random_state=_state(seed), stratify=strata)
     return np.sort(train), np.sort(validation)
 
 
@@ -49,10 +49,14 @@ def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[
     smallest = int(np.unique(strata, return_counts=True)[1].min())
     if not 2 <= folds <= smallest:
         raise UserError(f"folds must be from 2 to the samples of the smallest class ({smallest}), got {folds}")
-    from sklearn.model_selection import StratifiedKFold
-
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=_state(seed))
+    splitter = _sklearn().StratifiedKFold(folds, shuffle=True, random_state=_state(seed))
     return [(np.sort(train), np.sort(held)) for train, held in splitter.split(np.zeros(len(strata)), strata)]
+
+
+def _sklearn() -> ModuleType:
+    from sklearn import model_selection  # takes a second; most runs split nothing
+
+    return model_selection
 
 
 def _state(seed: int) -> int | np.random.RandomState:

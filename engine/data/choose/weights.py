@@ -9,6 +9,7 @@ Evaluation never weights.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import as_float32
 from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
 from engine.errors import UserError, unknown
@@ -109,7 +111,7 @@ class WeightedLoader(Loader):
 
 
 def _weight(where: str, value: Any) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value) and value >= 0
-    if not good:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not 0.0 <= as_float32(value) < math.inf:
         raise UserError(f"{where}: a weight is a finite number of at least 0, not {value!r}")
     return float(value)

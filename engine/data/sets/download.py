@@ -11,6 +11,9 @@ from logging import Logger
 from pathlib import Path
 from typing import Any
 
+import pooch
+import requests
+from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from engine.data.sets.record import Download
@@ -33,9 +36,6 @@ def download(wanted: Download, folder: Path, progress: bool = True, pause: float
     (as far as they are known) are right; a wrong one is deleted. pause: seconds before the second attempt, more before
     each later one. UserError that names the last address where none gives the file.
     """
-    import pooch
-    import requests
-
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     for url in wanted.urls:
@@ -77,9 +77,6 @@ class ResumingDownloader:
 
     def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
         """Download `url` to the path `output_file`; pooch checks the hash then and moves it to its place."""
-        import requests
-        from tqdm import tqdm
-
         idle = 0
         # disable=None: no bar where the output is no terminal.
         bar = tqdm(desc=self.wanted.name, unit="B", unit_scale=True, disable=None if self.progress else True)
@@ -115,8 +112,6 @@ class ResumingDownloader:
 
     def _request(self, url: str, bar: Any) -> None:
         """One answer of the server, written to the part; returns when the file is whole."""
-        import requests
-
         start = self._gathered()
         known = self._validator.read_text() if start and self._validator.is_file() else ""
         given, _, validator = known.partition("\n")
@@ -172,8 +167,6 @@ def _total(headers: Mapping[str, str], start: int) -> int | None:
 
 def _words(error: Exception) -> str:
     """The error in few words: requests wraps long representations of its own objects round the reason."""
-    import requests
-
     if isinstance(error, requests.Timeout):
         return "the server does not answer in time"
     text = str(error)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from engine.data.readers import read_dataset
 from engine.data.readers.files import place_of
-from engine.data.sets.download import download
 from engine.data.sets.record import Download, Record
 from engine.data.sets.registry import find
 from engine.data.sets.verify import check_file
@@ -51,6 +50,8 @@ def fetch(record: Record, root: Path, progress: bool = True, pause: float = 1.0)
 
 def _fetch(record: Record, work: Path, progress: bool, pause: float) -> None:
     """Bring the whole set to `work`/NAME, checked and on the disk."""
+    from engine.data.sets.download import download  # only now: HTTP takes longer to load than a list of sets
+
     files = [download(each, work, progress, pause) for each in record.downloads]
     stage = work / record.name
     shutil.rmtree(stage, ignore_errors=True)

@@ -24,7 +24,7 @@ from engine.data.steps import STEPS, Step, apply_steps, describe_step, read_step
 from engine.draws import BATCH, epoch_order, generator
 from engine.errors import UserError, unknown
 from engine.files import write_atomically
-from engine.schema import merge, parse_override, read_mapping
+from engine.schema import load_yaml, merge, parse_override, read_mapping
 
 CELL, GAP, LABEL = 112, 6, 16  # pixels: a picture's longer side, the space between two, a line of text
 BACKGROUND, INK = 236, 40
@@ -66,8 +66,7 @@ class Stages:
 
 def read_stages(text: str) -> Stages:
     """The stages in `bbox,{dilation: {kernel: 5}},shift`; UserError for one that is unknown or in the wrong place."""
-    import yaml
-
+    yaml = load_yaml()
     try:
         entries: Any = yaml.safe_load(f"[{text}]")
     except yaml.YAMLError:

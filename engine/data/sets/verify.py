@@ -139,7 +139,7 @@ def check_files(folder: Path, record: Record, present: Sequence[Split]) -> tuple
     files = [each for each in record.files if each.name not in absent]
     if not any(find(folder, record, each.name) for each in files):
         return ()
-    with ThreadPoolExecutor(cnncore.get_num_threads()) as pool:
+    with ThreadPoolExecutor(cnncore.get_num_threads(), initializer=cnncore.release) as pool:
         return tuple(pool.map(lambda each: check_file(find(folder, record, each.name), each), files))
 
 

@@ -22,6 +22,9 @@ if "KERAS_BACKEND" not in os.environ:
 
 import keras  # noqa: E402  (reads KERAS_BACKEND when it is imported)
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow
+
 
 def version() -> str:
     backend = keras.backend.backend()
@@ -30,8 +33,6 @@ def version() -> str:
 
 def prepare(job: Job, side: str) -> Prepared:
     if keras.backend.backend() == "tensorflow":
-        import tensorflow
-
         tensorflow.config.threading.set_intra_op_parallelism_threads(job.threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(job.threads)
     model = network_of(job)
@@ -58,8 +59,6 @@ def prepare(job: Job, side: str) -> Prepared:
 
 
 def _tensorflow_step(model: Any, optimizer: Any, loss_of: Any, x: Any, y: Any) -> Callable[[], float]:
-    import tensorflow
-
     optimizer.build(model.trainable_variables)
     images, labels = tensorflow.constant(x), tensorflow.constant(y)
 

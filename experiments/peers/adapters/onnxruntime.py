@@ -31,8 +31,7 @@ def prepare(job: Job, side: str) -> Prepared:
 
 def export(job: Job) -> None:
     """Write the job's network as ONNX to its folder."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, checker, helper, numpy_helper, save  # only now: a user's process runs without it
 
     constants: list[Any] = []
     operators: list[Any] = []
@@ -60,8 +59,8 @@ def export(job: Job) -> None:
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(job.folder / FILE))
+    checker.check_model(model)
+    save(model, str(job.folder / FILE))
 
 
 def _arrays(node: Node) -> tuple[str, ...]:

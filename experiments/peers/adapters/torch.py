@@ -125,7 +125,7 @@ def _prediction(network: Any, x: Any, compiled: bool) -> Any:
     # Frozen weights are folded only where autograd is off without inference_mode's own tensors.
     off = torch.no_grad if compiled else torch.inference_mode
     if compiled:
-        import torch._inductor.config as settings
+        import torch._inductor.config as settings  # only now: eager PyTorch starts without its compiler
 
         settings.freezing = True
         network = torch.compile(network)

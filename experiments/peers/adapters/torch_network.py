@@ -51,7 +51,7 @@ class TorchNetwork(nn.Module):
             self.nodes = self.nodes[:-1]
         self.parts = nn.ModuleList()
         streams = 0
-        for node, data in zip(self.nodes, nodes_of(net.topology), strict=False):
+        for node, data in zip(self.nodes, nodes_of(net), strict=False):
             if isinstance(node.layer, Dropout):
                 self.parts.append(KeyedDropout(node.layer.rate, streams))
                 streams += 1

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import engine
@@ -166,6 +168,46 @@ def test_a_header_of_another_kind_is_refused(tmp_path, header):
     save_file({"a": np.zeros(1, np.float32)}, path, {checkpoint.METADATA_KEY: header})
     with pytest.raises(UserError, match="header.safetensors"):
         engine.load(path)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i8", "<f4", "u1", "f2", "?"])
+def test_arrays_of_either_byte_order_come_back(tmp_path, dtype):
+    array = np.arange(6).reshape(2, 3).T.astype(dtype)
+    checkpoint.write(tmp_path / "a.safetensors", Checkpoint({}, {"a": array, "b": np.array(3, dtype)}, {}))
+    back = checkpoint.read(tmp_path / "a.safetensors").parameters
+    assert np.array_equal(back["a"], array) and back["b"].shape == ()
+    native = {"a": array.astype(array.dtype.newbyteorder("=")), "b": np.array(3, array.dtype.newbyteorder("="))}
+    checkpoint.write(tmp_path / "b.safetensors", Checkpoint({}, native, {}))
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("array", [np.array(["a"]), np.array([None]), np.array(["2000"], "M8[s]"), np.longdouble([1])])
+def test_what_cannot_be_stored_is_named_and_nothing_written(tmp_path, array):
+    with pytest.raises(UserError, match="parameters/a has dtype"):
+        checkpoint.write(tmp_path / "a.safetensors", Checkpoint({}, {"a": array}, {}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_metrics_that_are_not_finite_are_json_and_come_back(tmp_path):
+    path = tmp_path / "a.safetensors"
+    training = {"history": [{"val_f1": -math.inf, "epoch": 1}, {"val_f1": math.nan, "epoch": 2}], "float": "nan"}
+    checkpoint.write(path, Checkpoint({}, {}, {}, training=training))
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()[checkpoint.METADATA_KEY], parse_constant=refuse)
+    json.loads(header["document"], parse_constant=refuse)
+    back = checkpoint.read(path).training
+    assert back["history"][0] == training["history"][0] and math.isnan(back["history"][1]["val_f1"])
+    assert back["float"] == "nan"
+
+
+def test_a_bare_nan_of_an_earlier_version_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "json_text", lambda value, stand_in: json.dumps(value))
+    checkpoint.write(tmp_path / "a", Checkpoint({}, {}, {}, training={"best": math.nan}))
+    assert math.isnan(checkpoint.read(tmp_path / "a").training["best"])
 
 
 def test_equal_networks_give_equal_files(tmp_path):

@@ -506,6 +506,22 @@ def test_a_diverged_loss_names_step_and_layer_and_updates_nothing(key: str) -> N
     assert all(np.array_equal(state[name], array) for name, array in session.state().items())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("layer", ["0", "1", "4"])
+def test_the_layer_of_a_fused_group_is_named(layer: str, value: float) -> None:
+    """In an evaluation one op does the work of convolution and batch normalisation."""
+    net = Sequential(
+        [Conv2D(3, 4, 3), BatchNorm(4), ReLU(), Flatten(), Linear(192, 3), BatchNorm(3), Softmax()],
+        input_shape=(3, 10, 8),
+    )
+    net.load_parameters({f"{layer}.bias": np.full_like(net.parameters()[f"{layer}.bias"], value)}, strict=False)
+    assert any(instruction.layer.startswith("0+1") for instruction in net.plan(4).instructions)
+    before = net.store.buffers.tobytes()
+    with pytest.raises(DivergedError) as caught:
+        net.evaluate(IMAGES, LABELS % 3, CrossEntropy())
+    assert caught.value.layer == layer and net.store.buffers.tobytes() == before
+
+
 def test_a_loss_that_overflows_has_no_layer() -> None:
     net = Sequential([Flatten(), Linear(240, 4)], input_shape=(3, 10, 8))
     targets = np.full((9, 4), 1e30, np.float32)

@@ -188,6 +188,8 @@ def test_without_matplotlib_the_command_for_it_is_told(trained, monkeypatch, cap
             raise ImportError(f"No module named {name!r}")
         return real(name, *arguments, **keywords)
 
+    monkeypatch.delitem(sys.modules, "engine.plots.parts", raising=False)  # which an earlier test has loaded
+    monkeypatch.delattr("engine.plots.parts", raising=False)
     monkeypatch.setattr(builtins, "__import__", refuse)
     status, _, err = call(capsys, "curves", trained / "run", "--out", tmp_path / "c.png")
     assert status == 2 and 'pip install "cnn-engine[plots]"' in err and not list(tmp_path.iterdir())

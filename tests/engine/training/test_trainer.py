@@ -15,10 +15,15 @@ from engine.errors import DivergedError, UserError
 from engine.network.checkpoint import weights_hash
 from engine.training.schedules import EarlyStopping, PiecewiseConstant, ReduceLROnPlateau
 from engine.training.trainer import Trainer
-from tests.engine.small import CLASSES, SIDE, small_dataset, small_net
+from tests.engine.small import CLASSES, SIDE, small_dataset, small_layers, small_net
 
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)
 INFINITE = np.full(TRAIN.images.shape, np.inf, np.float32)
+
+
+def targets(dataset):
+    """Far away, for a gradient above 1."""
+    return 1e3 * np.eye(3, dtype=np.float32)[dataset.labels]
 
 
 def make_trainer(**options):
@@ -142,6 +147,32 @@ def test_divergence_names_step_and_layer_and_keeps_the_last_checkpoint(tmp_path)
     event = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert event["event"] == "diverged" and event["step"] == caught.value.step and event["layer"] == caught.value.layer
     assert engine.load(tmp_path / "last.safetensors").num_parameters == net.num_parameters
+
+
+@pytest.mark.parametrize("validation", [None, VALIDATION])
+def test_weights_that_the_last_update_ruined_are_no_best_ones(tmp_path, validation):
+    """One update an epoch, finite as a number and in its loss: no step sees what it left behind."""
+    net = engine.Sequential(small_layers()[:-1], (1, SIDE, SIDE))
+    loss = engine.MeanSquaredError()
+    trainer = Trainer(net, engine.SGD(lr=3e38), loss, batch_size=96, progress="none", out=tmp_path)
+    train, held_out = (each and (each.normalise(each.images), targets(each)) for each in (TRAIN, validation))
+    with pytest.raises(DivergedError, match="diverged at step 0: the updated .* is NaN or infinite in layer") as caught:
+        trainer.fit(train, held_out, epochs=1)
+    assert caught.value.layer in trainer.net.layers
+    assert not list(tmp_path.glob("*.safetensors"))
+    event = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert event["event"] == "diverged" and event["layer"] == caught.value.layer
+
+
+def test_a_checkpoint_within_an_epoch_has_finite_weights(tmp_path):
+    net = engine.Sequential(small_layers()[:-1], (1, SIDE, SIDE))
+    schedule = PiecewiseConstant([1], [0.01, 3e38])
+    loss = engine.MeanSquaredError()
+    trainer = Trainer(net, engine.SGD(lr=0.01), loss, schedule, batch_size=16, progress="none", out=tmp_path)
+    with pytest.raises(DivergedError, match="at step 2: the updated"):
+        trainer.fit((TRAIN.normalise(TRAIN.images), targets(TRAIN)), epochs=1, checkpoint_every=1)
+    kept = engine.load(tmp_path / "last.safetensors")
+    assert all(np.isfinite(array).all() for array in kept.parameters().values())
 
 
 def test_soft_labels_and_mixup_train():

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from experiments.checks import winograd_accuracy as study
-from experiments.checks.winograd_accuracy import ALLOWED, Pair
+from experiments.checks.winograd_accuracy import __main__ as command
+from experiments.checks.winograd_accuracy import pairs, verdict
+from experiments.checks.winograd_accuracy.pairs import Pair
+from experiments.checks.winograd_accuracy.studies import ALLOWED, studies
 from experiments.records.planned import planned_runs
 from experiments.records.store import Store
 from experiments.study.read import parse_study
@@ -34,7 +36,7 @@ rows:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Study:
     found = parse_study(TINY, "tiny.yaml")
-    monkeypatch.setattr(study, "load", lambda *arguments: found)
+    monkeypatch.setattr(verdict, "load", lambda *arguments: found)
     return found
 
 
@@ -42,13 +44,13 @@ def test_equal_accuracies_pass_and_a_wide_or_shifted_interval_does_not() -> None
     near = [
         Pair(seed, 99.0 + seed / 10, 99.0 + seed / 10 + step) for seed, step in enumerate((0.05, -0.05, 0.01, 0, -0.02))
     ]
-    good, lines = study.verdict(near, allowed=0.15)
+    good, lines = verdict.verdict(near, allowed=0.15)
     assert good and any("contains 0: yes" in line for line in lines)
-    assert not study.verdict(near, allowed=0.01)[0]
+    assert not verdict.verdict(near, allowed=0.01)[0]
     worse = [Pair(each.seed, each.auto - 1.0, each.direct) for each in near]
-    good, lines = study.verdict(worse, allowed=0.15)
+    good, lines = verdict.verdict(worse, allowed=0.15)
     assert not good and any("contains 0: NO" in line for line in lines)
-    assert not study.verdict(near[:1], allowed=0.15)[0]
+    assert not verdict.verdict(near[:1], allowed=0.15)[0]
 
 
 @pytest.mark.parametrize(("name", "model", "steps"), [("mnist", "mnist_cnn", 938), ("cifar10", "vgg3", 782)])
@@ -56,21 +58,21 @@ def test_pairs_differ_by_the_algorithm_alone_and_the_cosine_ends_with_the_run(
     name: str, model: str, steps: int
 ) -> None:
     for epochs in (None, 2):
-        auto, direct = (row.config for row in study.load(name, (), epochs, Path("/data")).rows)
+        auto, direct = (row.config for row in pairs.load(name, (), epochs, Path("/data")).rows)
         assert (auto.algorithm, direct.algorithm) == ("auto", "direct")
         assert {**auto.to_dict(), "algorithm": "direct"} == direct.to_dict()
         assert auto.model.name == model and auto.data_root == "/data"
         assert auto.schedule == {"name": "Cosine", "total": steps * auto.epochs}
-    assert len(study.load(name, (), None, None).seeds) == 5
-    assert study.load(name, (3, 7), None, None).seeds == (3, 7)
+    assert len(pairs.load(name, (), None, None).seeds) == 5
+    assert pairs.load(name, (3, 7), None, None).seeds == (3, 7)
 
 
 def test_a_tiny_study_is_run_and_not_repeated(tiny: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(tmp_path)
-    pairs = study.train_pairs(tiny, store)
-    assert [each.seed for each in pairs] == [0, 1] and all(0 < each.auto < 100 for each in pairs)
+    found = pairs.train_pairs(tiny, store)
+    assert [each.seed for each in found] == [0, 1] and all(0 < each.auto < 100 for each in found)
     assert capsys.readouterr().err.count("on record") == 0
-    assert study.train_pairs(tiny, store) == pairs
+    assert pairs.train_pairs(tiny, store) == found
     assert capsys.readouterr().err.count("on record") == 4
 
 
@@ -80,22 +82,22 @@ def test_the_last_epoch_counts_not_the_best(tiny: Study, tmp_path: Path) -> None
     log.parent.mkdir(parents=True)
     records = [{"epoch": 1, "val_accuracy": 0.9}, {"epoch": 2, "val_accuracy": 0.5}]
     log.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert study.last_accuracy(store, each) == 50.0
+    assert pairs.last_accuracy(store, each) == 50.0
     log.write_text(json.dumps(records[0]) + "\n")
     with pytest.raises(UserError, match="did not reach epoch 2"):
-        study.last_accuracy(store, each)
+        pairs.last_accuracy(store, each)
 
 
 def test_without_winograd_there_is_nothing_to_compare(
     tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not study.winograd_ops(tiny.rows[1].config)
-    monkeypatch.setattr(study, "winograd_ops", lambda config: {})
-    assert study.main(["--studies", "mnist", "--out", str(tmp_path)]) == 1
+    assert not pairs.winograd_ops(tiny.rows[1].config)
+    monkeypatch.setattr(verdict, "winograd_ops", lambda config: {})
+    assert command.main(["--studies", "mnist", "--out", str(tmp_path)]) == 1
     assert "nothing to compare" in capsys.readouterr().out and not any(tmp_path.iterdir())
 
 
 def test_unknown_studies_are_refused() -> None:
-    assert study.studies("cifar10, mnist") == ["cifar10", "mnist"] and set(ALLOWED) == {"mnist", "cifar10"}
+    assert studies("cifar10, mnist") == ["cifar10", "mnist"] and set(ALLOWED) == {"mnist", "cifar10"}
     with pytest.raises(SystemExit):
-        study.main(["--studies", "mnits"])
+        command.main(["--studies", "mnits"])

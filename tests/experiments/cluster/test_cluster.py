@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pytest
 
+pytest.importorskip("distributed", reason="needs the extra [cluster]")
+
 from engine.errors import UserError
 from experiments.ablation import parse_arguments
 from experiments.checks.kill_study import workers
@@ -17,7 +19,7 @@ from experiments.cluster import cluster, local_workers, members, scheduler, work
 from experiments.cluster.cluster import DEATHS, Cluster
 from experiments.cluster.local_workers import LocalWorkers
 from experiments.cluster.scheduler import Scheduler, parse_scheduler
-from experiments.command import chosen_scheduler
+from experiments.command import chosen_scheduler, executor_of
 from experiments.records.planned import planned_graph
 from experiments.records.store import Store
 from experiments.running import runner
@@ -27,7 +29,6 @@ from experiments.study.read import parse_study
 from tests.experiments.running.test_executors import comparable
 from tests.experiments.running.test_runner import STUDY, Listener
 
-pytest.importorskip("distributed", reason="needs the extra [cluster]")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find processes in")
 
 MNIST = """
@@ -85,7 +86,7 @@ def test_options_that_contradict_a_scheduler_are_refused():
 def test_without_the_extra_one_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "\.\[cluster\]"'):
-        Cluster(Scheduler(workers=1), tmp_path)
+        executor_of(parse_arguments([]), Scheduler(workers=1), Store(tmp_path))
 
 
 def test_nobody_at_an_address_is_one_error(tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from experiments.records.store import Store
 from experiments.running import runner
 from experiments.running.executors import Processes, usable_cores
 from experiments.study.read import parse_study
+from tests.cnncore.test_binding import second_runtime
+from tests.cnncore.test_environment import printed
 from tests.experiments.running.test_runner import STUDY, Listener
 
 pytestmark = pytest.mark.skipif(
@@ -50,6 +52,24 @@ def test_processes_give_the_results_of_one_after_the_other_and_share_the_cores(t
     parallel = runner.run_study(study, Store(tmp_path / "parallel"), listener, executor=executor)
     assert comparable(parallel) == comparable(serial) and listener.epochs == 4
     assert not workers(os.getpid())
+
+
+def test_a_process_may_use_all_cores_although_openmp_has_pinned_its_parent(tmp_path):
+    code = f"""
+import ctypes, os
+from experiments.running.executors import Processes, _Worker
+ctypes.CDLL({str(second_runtime(tmp_path))!r})
+pinned = len(os.sched_getaffinity(0))
+worker = _Worker(1)
+print(pinned, len(os.sched_getaffinity(worker.process.pid)), Processes(2).threads)
+worker.end()
+"""
+    assert printed(code, OMP_PROC_BIND="true") == f"1 {usable_cores()} {usable_cores() // 2}"
+
+
+def test_what_openmp_may_use_in_a_process_does_not_say_how_many_processes_there_may_be():
+    code = "from experiments.running.executors import Processes; print(Processes(2).threads)"
+    assert printed(code, OMP_NUM_THREADS="1") == "1"
 
 
 def test_a_killed_process_fails_its_run_alone_and_the_next_command_goes_on(tmp_path):

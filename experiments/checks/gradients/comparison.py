@@ -1,35 +1,23 @@
-"""Random whole networks: every gradient beside PyTorch's in float64.
-
-`python -m experiments.checks.gradients [--networks 200] [--first 0]`
-
-A gradient passes where it differs by at most 2e-3 of the largest gradient of its tensor, or of 1 % of the network's
-largest where that is more (a bias before batch normalisation has a true gradient of zero). Where the input of a ReLU
-stands at zero, or two elements of a max-pool's window are equal, up to what float32 rounds away, the two may rightly
-take different sides: such samples are found by hooks in the float64 network, replaced by fresh draws, and counted.
-No network is left out; one whose every draw has ties (there is none among the first 200) is given up and counted.
-"""
+"""Gradients of one random network after the other in PyTorch's float64 and in the engine, and what they differ by."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cli import run
 from engine.losses import BinaryCrossEntropy, CrossEntropy
+from experiments.checks.gradients.ties import settle
 from experiments.measuring.random_networks import Sampled, random_network
 from experiments.peers.adapters.torch_network import TorchNetwork, nn, torch
 
 TOLERANCE = 2e-3
 FLOOR = 0.01  # of the network's largest gradient
-TIE = 1e-5  # of the largest value of a tensor: float32 may round that away
-ROUNDS = 100  # of replacing samples, before a network is given up for another
 ATTEMPTS = 20
 SEED, STEP = 11, 3  # of the dropout masks
 
@@ -47,49 +35,6 @@ class Comparison:
     redrawn: int = 0  # networks given up for ties in every draw
 
 
-@dataclass
-class Watcher:
-    """Hooks that note the samples with a tie in a ReLU or a max-pool."""
-
-    samples: set[int] = field(default_factory=set)
-
-    def watch(self, network: TorchNetwork) -> None:
-        for module in network.modules():
-            if isinstance(module, nn.ReLU | nn.LeakyReLU):
-                module.register_forward_hook(self._relu)
-            elif isinstance(module, nn.MaxPool2d):
-                module.register_forward_hook(self._pool)
-
-    def _note(self, x: Any, distance: Any) -> None:
-        """Distances of exactly zero are no ties: there both sides hold the same numbers (zeros behind a ReLU)."""
-        near = (distance != 0) & (distance < TIE * x.abs().max())
-        self.samples.update(near.flatten(1).any(1).nonzero().flatten().tolist())
-
-    def _relu(self, module: Any, inputs: Any, output: Any) -> None:
-        self._note(inputs[0].detach(), inputs[0].detach().abs())
-
-    def _pool(self, module: Any, inputs: Any, output: Any) -> None:
-        """The distance is each maximum's lead over the second in its window."""
-        x = inputs[0].detach()
-        windows = pool_windows(x, module, tuple(output.shape[2:]))
-        if windows.shape[-1] > 1:
-            best = torch.topk(windows, 2, -1).values
-            self._note(x, best[..., 0] - best[..., 1])
-
-
-def pool_windows(x: Any, pool: Any, out: tuple[int, int]) -> Any:
-    """(n, c, OH, OW, elements of the window) with minus infinity outside the image."""
-    (kh, kw), (sh, sw), (ph, pw) = (_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
-    bottom = max(0, (out[0] - 1) * sh + kh - ph - x.shape[2])
-    right = max(0, (out[1] - 1) * sw + kw - pw - x.shape[3])
-    framed = nn.functional.pad(x, (pw, right, ph, bottom), value=float("-inf"))
-    return framed.unfold(2, kh, sh).unfold(3, kw, sw)[:, :, : out[0], : out[1]].flatten(4)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
-
-
 def torch_loss(sampled: Sampled, outputs: Any, targets: Any) -> Any:
     functional = nn.functional
     if isinstance(sampled.loss, CrossEntropy):
@@ -97,25 +42,6 @@ def torch_loss(sampled: Sampled, outputs: Any, targets: Any) -> Any:
     if isinstance(sampled.loss, BinaryCrossEntropy):
         return functional.binary_cross_entropy_with_logits(outputs, targets)
     return functional.mse_loss(outputs, targets)
-
-
-def settle(
-    sampled: Sampled, network: TorchNetwork, random: np.random.Generator
-) -> tuple[NDArray[np.float32], int] | None:
-    """Inputs without a tie, and how many samples were replaced for it; None where there are none."""
-    watcher = Watcher()
-    watcher.watch(network)
-    x = sampled.inputs(random, sampled.batch)
-    excluded = 0
-    for _ in range(ROUNDS):
-        watcher.samples.clear()
-        with torch.no_grad():
-            network(torch.from_numpy(x).double())
-        if not watcher.samples:
-            return x, excluded
-        excluded += len(watcher.samples)
-        x[sorted(watcher.samples)] = sampled.inputs(random, len(watcher.samples))
-    return None
 
 
 @dataclass(frozen=True)
@@ -203,18 +129,3 @@ def check(options: argparse.Namespace) -> int:
     comparisons = [compare(number) for number in numbers]
     print(report(comparisons, time.perf_counter() - start))
     return 0 if all(map(passed, comparisons)) else 1
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.gradients",
-        description="Compare every gradient of random networks with PyTorch in float64.",
-    )
-    parser.add_argument("--networks", type=int, default=200, help="how many (default: 200)")
-    parser.add_argument("--first", type=int, default=0, help="number of the first (default: 0)")
-    options = parser.parse_args(arguments)
-    return run(lambda: check(options))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
