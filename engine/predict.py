@@ -36,14 +36,21 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--gt", type=Path, metavar="CSV", help="true labels: columns filename and label (or digit)")
     parser.add_argument("--out", type=Path, metavar="CSV", help="predictions (default: standard output)")
+    parser.add_argument("--recursive", action="store_true", help="read the folders inside the given ones too")
+    parser.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="go on behind an image that cannot be read: its row has no label but the error, in a column of that name, "
+        "and the exit status is 1",
+    )
     return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main() -> int:
     options = parse_arguments()
     from engine.recipe.prediction import predict  # only now: --help answers at once
 
-    predict(options)
+    return predict(options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.headers import KINDS, START, Header, other_kind, read_header
-from engine.data.listing import Unread, images_in, warn_unread
+from engine.data.listing import Unread, images_below, images_in, warn_unread
 from engine.errors import UserError
 
 Image = NDArray[np.uint8]
@@ -130,24 +130,26 @@ def _upright(image: Image, orientation: int) -> Image:
     return np.ascontiguousarray(image)
 
 
-def find_images(places: Iterable[Path | str]) -> list[Path]:
+def find_images(places: Iterable[Path | str], recursive: bool = False) -> list[Path]:
     """All image files named or, for a folder, lying directly in it (sorted by name), as `images_in` knows them.
+
+    recursive: also those in the folders inside it, behind its own; each of them may be without images.
 
     A warning counts what else lies in a folder. UserError for a place that does not exist, a folder without images, or
     a file given twice.
     """
-    found, unread = list_images(places)
+    found, unread = list_images(places, recursive)
     warn_unread("the images given", unread)
     return found
 
 
-def list_images(places: Iterable[Path | str]) -> tuple[list[Path], tuple[Unread, ...]]:
+def list_images(places: Iterable[Path | str], recursive: bool = False) -> tuple[list[Path], tuple[Unread, ...]]:
     """The same without the warning, and what it would be about."""
     found: list[Path] = []
     unread: list[Unread] = []
     for place in map(Path, places):
         if place.is_dir():
-            listing = images_in(place)
+            listing = images_below(place) if recursive else images_in(place)
             if not listing.images:
                 raise UserError(f"{place}: the folder holds no images{listing.instead}")
             found += listing.images

@@ -142,6 +142,20 @@ def images_in(folder: Path) -> Listing:
     return Listing(found.images, (), tuple(sorted(found.unread + inside, key=lambda each: each.path)))
 
 
+def images_below(folder: Path) -> Listing:
+    """The images in the folder and in all folders inside it, folder by folder; links to folders are not followed."""
+    found = scan(folder)
+    images, unread = list(found.images), list(found.unread)
+    for each in found.folders:
+        if each.is_symlink():
+            unread.append(_folder(each))
+            continue
+        inside = images_below(each)
+        images += inside.images
+        unread += inside.unread
+    return Listing(tuple(images), (), tuple(unread))
+
+
 def _folder(path: Path) -> Unread:
     count = 0
     for _, folders, files in os.walk(path):
