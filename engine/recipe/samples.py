@@ -110,6 +110,11 @@ def _prepared_parts(
     test = None
     if section.test is not None:
         raw_test = (read or read_dataset)(section.name, root, section.test)
+        if not config.select.classes:  # those are taken by name later
+            try:
+                raw_test = raw_test.with_classes(raw.class_names)
+            except UserError as error:
+                raise UserError(f"{where}dataset.test: {error}") from None
         if section.test_subset is not None:
             try:
                 raw_test = draw_subset(raw_test, section.test_subset, config.split.seed, "test_subset")
