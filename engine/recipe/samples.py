@@ -144,7 +144,11 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
     if split.kind in ("test", "none"):
         return None
     if split.kind == "fraction":
-        return stratified_split(split_strata(raw, split.stratify), split.fraction, split.seed)
+        strata = split_strata(raw, split.stratify)
+        firsts = np.unique(strata, return_index=True)[1]
+        known = raw.class_names and raw.labels.ndim == 1
+        names = [raw.class_names[int(raw.labels[first])] for first in firsts] if known else []
+        return stratified_split(strata, split.fraction, split.seed, names)
     if not 0 <= split.fold < split.folds:
         raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
     return all_folds(raw, split)[split.fold]
