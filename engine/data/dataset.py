@@ -58,6 +58,16 @@ class RawDataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def with_classes(self, names: Sequence[str]) -> RawDataset:
+        """The same samples with their labels as indices into `names`; UserError for a class not there."""
+        if not names or not self.class_names or tuple(names) == self.class_names:
+            return self
+        other = [name for name in self.class_names if name not in names]
+        if other:
+            raise UserError(f"{self.name}: classes {', '.join(other)} are none of the run's: {', '.join(names)}")
+        numbers = np.array([names.index(name) for name in self.class_names], np.int64)
+        return replace(self, labels=numbers[self.labels], class_names=tuple(names))
+
     def subset(self, indices: NDArray[np.int64]) -> RawDataset:
         """The samples with these indices, in this order."""
         if isinstance(self.images, np.ndarray):

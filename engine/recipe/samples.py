@@ -110,6 +110,11 @@ def _prepared_parts(
     test = None
     if section.test is not None:
         raw_test = (read or read_dataset)(section.name, root, section.test)
+        if not config.select.classes:  # those are taken by name later
+            try:
+                raw_test = raw_test.with_classes(raw.class_names)
+            except UserError as error:
+                raise UserError(f"{where}dataset.test: {error}") from None
         if section.test_subset is not None:
             try:
                 raw_test = draw_subset(raw_test, section.test_subset, config.split.seed, "test_subset")
@@ -139,7 +144,11 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
     if split.kind in ("test", "none"):
         return None
     if split.kind == "fraction":
-        return stratified_split(split_strata(raw, split.stratify), split.fraction, split.seed)
+        strata = split_strata(raw, split.stratify)
+        firsts = np.unique(strata, return_index=True)[1]
+        known = raw.class_names and raw.labels.ndim == 1
+        names = [raw.class_names[int(raw.labels[first])] for first in firsts] if known else []
+        return stratified_split(strata, split.fraction, split.seed, names)
     if not 0 <= split.fold < split.folds:
         raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
     return all_folds(raw, split)[split.fold]

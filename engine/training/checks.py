@@ -19,12 +19,19 @@ from engine.training.stepper import Stepper
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
     """UserError where images or labels do not fit the network and its loss."""
     net, loss = stepper.net, stepper.loss
+    names: tuple[str, ...] = ()  # those of the first set that has any
     for dataset in datasets:
         if dataset is None:
             continue
         if dataset.sample_shape != net.input_shape:
             raise UserError(
                 f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}"
+            )
+        names = names or tuple(dataset.class_names)
+        if dataset.class_names and tuple(dataset.class_names) != names:
+            raise UserError(
+                f"{dataset.name}: its classes are {', '.join(dataset.class_names)}, but those trained on are "
+                f"{', '.join(names)}; labels must be numbered alike"
             )
         if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
             raise UserError(f"{dataset.name}: the images hold NaN or infinity")
@@ -35,6 +42,11 @@ def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
                 f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
                 f"but the network has {net.output_shape[0]} classes"
             )
+    if names and len(net.output_shape) == 1 and net.output_shape[0] > len(names):
+        warnings.warn(
+            f"the network has {net.output_shape[0]} outputs, but the data {len(names)} classes: {', '.join(names)}",
+            stacklevel=2,
+        )
 
 
 def check_last_batch(stepper: Stepper, loader: Loader) -> None:

@@ -23,25 +23,43 @@ def combine(columns: Sequence[NDArray[Any]]) -> Indices:
     return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def stratified_split(strata: NDArray[Any], fraction: float, seed: int) -> tuple[Indices, Indices]:
+def stratified_split(
+    strata: NDArray[Any], fraction: float, seed: int, names: Sequence[str] = ()
+) -> tuple[Indices, Indices]:
     """Indices (train, validation), sorted; `fraction` of every stratum goes to validation.
 
     UserError where a stratum has one sample only, or the split would leave one side without some stratum.
+    names: of the strata in the order of their values, for that error.
     """
     if not 0 < fraction < 1:
         raise UserError(f"the validation fraction must lie between 0 and 1, got {fraction}")
-    counts = np.unique(strata, return_counts=True)[1]
+    values, counts = np.unique(strata, return_counts=True)
     held_out = math.ceil(len(strata) * fraction)
     if counts.min() < 2 or min(held_out, len(strata) - held_out) < len(counts):
         raise UserError(
             f"the data cannot be split with a validation fraction of {fraction}: each of the {len(counts)} classes "
             f"needs two samples, and each part one of every class; there are {len(strata)} samples, "
-            f"{counts.min()} in the smallest class"
+            f"{counts.min()} in the smallest class, {(names or values)[int(counts.argmin())]}"
         )
     indices = np.arange(len(strata))
-    split = _sklearn().train_test_split
-    train, validation = split(indices, test_size=fraction, random_state=_state(seed), stratify=strata)
-    return np.sort(train), np.sort(validation)
+    draw = _sklearn().train_test_split
+    train, validation = draw(indices, test_size=fraction, random_state=_state(seed), stratify=strata)
+    train, validation = np.sort(train), np.sort(validation)
+    # The drawing rounds, and may leave a small stratum to one side.
+    for value in values:
+        if value not in strata[validation]:
+            validation, train = _give_one(strata, value, validation, train)
+        elif value not in strata[train]:
+            train, validation = _give_one(strata, value, train, validation)
+    return train, validation
+
+
+def _give_one(strata: NDArray[Any], value: Any, side: Indices, other: Indices) -> tuple[Indices, Indices]:
+    """Both sides with a sample of this stratum on `side`, in exchange for one of the stratum that has most there."""
+    taken = other[strata[other] == value][0]
+    present, counts = np.unique(strata[side], return_counts=True)
+    given = side[strata[side] == present[counts.argmax()]][-1]
+    return np.sort(np.append(side[side != given], taken)), np.sort(np.append(other[other != taken], given))
 
 
 def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[Indices, Indices]]:

@@ -33,6 +33,10 @@ def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
             for row in rows:
                 if any(row[column] is None for column in columns):
                     raise UserError(f"{path}, line {rows.line_num}: too few values")
-                yield rows.line_num, row
+                stripped = {name: value.strip() for name, value in row.items() if isinstance(value, str)}
+                for column in columns:
+                    if not stripped[column]:
+                        raise UserError(f"{path}, line {rows.line_num}: the column {column!r} is empty")
+                yield rows.line_num, stripped
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None

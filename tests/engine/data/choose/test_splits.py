@@ -41,3 +41,17 @@ def test_what_cannot_be_split_is_named():
         stratified_folds(np.array([0, 0, 0, 1]), 2, seed=0)
     with pytest.raises(UserError):
         combine([])
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.7])
+def test_a_small_class_is_on_both_sides(fraction):
+    labels = np.array([0] * 30 + [1] * 30 + [2] * 2)
+    for seed in range(5):
+        parts = stratified_split(labels, fraction, seed)
+        assert sorted(np.concatenate(parts)) == list(range(62))
+        assert all(set(labels[part]) == {0, 1, 2} for part in parts)
+
+
+def test_the_class_of_one_sample_is_named():
+    with pytest.raises(UserError, match="1 in the smallest class, owl"):
+        stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "owl"])
