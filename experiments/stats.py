@@ -7,12 +7,17 @@ Few seeds say little, and what is shown depends on their number:
     3        a verdict on the published value (`MIN_VERDICT`): with two, the prediction interval is 31 standard
              deviations wide and would hold almost anything
     5        the paired t-test against the base row (`MIN_TEST`), and with it the mark of a better row
+
+One rule for values that are not finite (NaN, infinity): a single one among the values means no answer, never a good
+one. Estimates, intervals and p-values are then None (so they are where the answer itself leaves the range of doubles),
+the verdict is "not comparable", a row is compared with no other, a spread is NaN throughout; and Holm's correction
+gives NaN for a p-value that is none and does not count it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal, TypeVar
@@ -39,11 +44,33 @@ class Estimate:
     count: int
 
 
+def _finite(values: Iterable[float]) -> bool:
+    return all(map(math.isfinite, values))
+
+
+def _exponent(values: Iterable[float]) -> int:
+    """The power of two by which finite values must be divided before they are squared; 0 where they may stay."""
+    largest = max(map(abs, values), default=0.0)
+    return 0 if largest == 0 or 1e-140 < largest < 1e140 else math.frexp(largest)[1]
+
+
+def _divided(values: Sequence[float], exponent: int) -> list[float]:
+    return [math.ldexp(value, -exponent) for value in values] if exponent else list(values)
+
+
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """Mean and standard deviation (divisor count - 1) in double precision; None for no values."""
+    """Mean and standard deviation (divisor count - 1) in double precision; None for no values, or one not finite."""
     count = len(values)
-    if count == 0:
+    if count == 0 or not _finite(values):
         return None
+    if exponent := _exponent(values):
+        within = estimate(_divided(values, exponent))
+        assert within is not None
+        try:
+            std = None if within.std is None else math.ldexp(within.std, exponent)
+            return Estimate(math.ldexp(within.mean, exponent), std, count)
+        except OverflowError:
+            return None
     mean = math.fsum(values) / count
     if count == 1:
         return Estimate(mean, None, 1)
@@ -80,8 +107,11 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     resamples with ties counted half. The draws depend on `seed` and the number of values alone. The interval never
     leaves the range of the values, and with few of them it is too short: of three it is about their range.
     """
-    if len(values) < 2:
+    if len(values) < 2 or not _finite(values):
         return None
+    if exponent := _exponent(values):
+        within = bootstrap_interval(_divided(values, exponent), confidence, seed)
+        return within and Bounds(math.ldexp(within.low, exponent), math.ldexp(within.high, exponent))
     if _alike(values):
         return Bounds(min(values), max(values))
     special = _special()
@@ -112,7 +142,8 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
         return None
     quantile = float(_special().stdtrit(found.count - 1, (1 + confidence) / 2))
     half_width = quantile * found.std * math.sqrt(1 + 1 / found.count)
-    return Bounds(found.mean - half_width, found.mean + half_width)
+    low, high = found.mean - half_width, found.mean + half_width
+    return Bounds(low, high) if _finite([low, high]) else None
 
 
 @dataclass(frozen=True)
@@ -134,6 +165,8 @@ def verdict(published: float, values: Sequence[float], incomparable: str = "") -
     """The verdict on a published value. incomparable: why the two cannot be compared (empty: they can)."""
     if incomparable:
         return Verdict("not comparable", incomparable)
+    if not _finite([published, *values]):
+        return Verdict("not comparable", "a value is not finite")
     interval = prediction_interval(values)
     if interval is None or len(values) < MIN_VERDICT:
         return Verdict("too few seeds", f"{len(values)} of {MIN_VERDICT}")
@@ -146,8 +179,13 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:
     """The two-sided p-value of Student's paired t-test (Biometrika 6, 1908) that first[i] - second[i] has mean 0.
 
     t = mean / (s / sqrt(n)) with n - 1 degrees of freedom. None below two pairs, and where the differences are all
-    alike up to rounding: there is no spread to hold them against.
+    alike up to rounding: there is no spread to hold them against. Right for subnormal values, too: t has no unit, and
+    they are scaled before they are subtracted and squared.
     """
+    if not _finite([*first, *second]):
+        return None
+    exponent = _exponent([*first, *second])
+    first, second = _divided(first, exponent), _divided(second, exponent)
     differences = [a - b for a, b in zip(first, second, strict=True)]
     found = estimate(differences)
     if found is None or found.std is None or _alike(differences, max(map(abs, [*first, *second]))):
@@ -160,12 +198,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number, in the order given: below alpha, the chance of one false hit is too.
 
     S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979): the k-th smallest of
-    m is multiplied by m - k + 1, and none becomes smaller than the one before it.
+    m is multiplied by m - k + 1, and none becomes smaller than the one before it. NaN stays NaN and is not counted.
     """
-    corrected = [0.0] * len(p_values)
+    corrected = [math.nan] * len(p_values)
+    tested = [place for place, p in enumerate(p_values) if math.isfinite(p)]
     least = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+    for rank, place in enumerate(sorted(tested, key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(tested) - rank) * p_values[place]))
         corrected[place] = least
     return corrected
 
@@ -196,7 +235,8 @@ class Comparison:
 
 
 def compare(pairs: Mapping[Key, Pairs]) -> dict[Key, Comparison]:
-    """Every row against its base row, the p-values corrected for all rows tested. A row without pairs is left out."""
+    """Every row against its base row, the p-values corrected for all rows tested. A row without pairs, or
+    with a value that is not finite, is left out."""
     tests = {key: paired_p(each.row, each.base) for key, each in pairs.items() if len(each.row) >= MIN_TEST}
     tested = {key: p for key, p in tests.items() if p is not None}
     corrected = dict(zip(tested, holm(list(tested.values()))))
@@ -226,14 +266,15 @@ class Interval:
 
 
 def paired_interval(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Student's t interval for the mean of first[i] - second[i]; None for no pairs."""
+    """Student's t interval for the mean of first[i] - second[i]; None for no pairs, or one not finite."""
     differences = estimate([a - b for a, b in zip(first, second, strict=True)])
     if differences is None:
         return None
     if differences.std is None:
         return Interval(differences.mean, None, differences.count)
     quantile = float(_special().stdtrit(differences.count - 1, (1 + confidence) / 2))
-    return Interval(differences.mean, quantile * differences.std / math.sqrt(differences.count), differences.count)
+    half_width = quantile * differences.std / math.sqrt(differences.count)
+    return Interval(differences.mean, half_width, differences.count) if math.isfinite(half_width) else None
 
 
 @dataclass(frozen=True)
@@ -248,6 +289,8 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Quartiles by linear interpolation, as numpy has them."""
+    """Quartiles by linear interpolation, as numpy has them; NaN throughout where a value is not finite."""
+    if not _finite(values):
+        return Spread(*[math.nan] * 5)
     least, low, median, high, most = (float(value) for value in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
     return Spread(median, low, high, least, most)

@@ -156,6 +156,8 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Me
     ours, published = estimate(numbers), row.published.get(key)
     difference = None if published is None or ours is None else ours.mean - published.value
     judged = published is not None and key not in FIGURES
+    # A seed that ended without a finite figure is not passed over: what the others say would be too good.
+    everything = [value for value in found.values() if value is not None]
     return Measure(
         key,
         values,
@@ -164,7 +166,7 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Me
         prediction_interval(numbers),
         published,
         difference,
-        verdict(published.value, numbers, _incomparable(study, row)) if published and judged else None,
+        verdict(published.value, everything, _incomparable(study, row)) if published and judged else None,
     )
 
 

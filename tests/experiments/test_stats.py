@@ -1,11 +1,14 @@
 """Statistics of studies and measurements against figures from elsewhere."""
 
 import itertools
+import math
+from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from experiments.stats import (
@@ -13,6 +16,7 @@ from experiments.stats import (
     Pairs,
     bootstrap_interval,
     compare,
+    estimate,
     holm,
     paired_interval,
     paired_p,
@@ -131,12 +135,37 @@ def test_verdict_gives_its_reason() -> None:
 # ---- tests between rows ----
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12))
-def test_paired_p_agrees_with_scipy(pairs: list[tuple[float, float]]) -> None:
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+PAIRS = st.lists(st.tuples(FINITE, FINITE) | st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12)
+
+
+def _exact_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """The paired t-test in fractions: scipy squares differences, and those of subnormal numbers vanish."""
+    differences = [Fraction(a) - Fraction(b) for a, b in zip(first, second, strict=True)]
+    count, mean = len(differences), sum(differences) / Fraction(len(differences))
+    variance = sum((each - mean) ** 2 for each in differences) / (count - 1)
+    square = mean**2 * count / variance
+    t = math.sqrt(square) if square < 10**300 else 1e150
+    return float(2 * scipy.stats.t.sf(t, count - 1))
+
+
+@given(PAIRS)
+@example([(0.0, 1.1e-308), (0.0, 0.0)])
+@example([(0.0, 1.1e-308), (0.0, 0.0), (0.0, 3e-308)])
+@example([(1.7e308, -1.7e308), (0.0, 0.0)])
+def test_paired_p_agrees_with_fractions(pairs: list[tuple[float, float]]) -> None:
     first, second = zip(*pairs)
-    assume(np.ptp(np.subtract(first, second)) > 1e-6)
-    ours = paired_p(first, second)
-    assert ours == pytest.approx(scipy.stats.ttest_rel(first, second).pvalue, rel=1e-6, abs=1e-12)
+    spread_of = [Fraction(a) - Fraction(b) for a, b in pairs]
+    assume(max(spread_of) - min(spread_of) > Fraction(1, 10**6) * Fraction(max(map(abs, [*first, *second]))))
+    assert paired_p(first, second) == pytest.approx(_exact_p(first, second), rel=1e-6, abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=12))
+def test_paired_p_agrees_with_scipy(pairs: list[tuple[int, int]]) -> None:
+    first, second = (np.array(each) / 1000 for each in zip(*pairs))
+    assume(np.ptp(first - second) > 1e-6)
+    expected = scipy.stats.ttest_rel(first, second).pvalue
+    assert paired_p(first.tolist(), second.tolist()) == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 def test_paired_p_of_students_own_example() -> None:
@@ -198,3 +227,34 @@ def test_many_rows_take_the_mark_from_a_weak_one() -> None:
     assert compare({"weak": weak})["weak"].better
     noise = {place: Pairs(_higher(0.001, 0.01 + place / 1000), BASE) for place in range(10)}
     assert not compare({"weak": weak, **noise})["weak"].better
+
+
+# ---- values that are not finite ----
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_value_that_is_not_finite_means_no_answer(bad: float) -> None:
+    values = [0.5, 0.6, bad, 0.7, 0.8]
+    assert estimate(values) is None and bootstrap_interval(values) is None and prediction_interval(values) is None
+    assert paired_p(values, BASE) is None and paired_p(BASE, values) is None
+    assert paired_interval(values, BASE) is None
+    assert str(verdict(0.5, values)) == "not comparable (a value is not finite)"
+    assert verdict(bad, [0.5] * 5).word == verdict(0.5, [bad] * 5).word == "not comparable"
+    assert math.isnan(spread(values).median) and math.isnan(spread(values).least)
+
+
+def test_holm_does_not_count_what_is_no_p() -> None:
+    assert holm([math.nan, 0.001]) == pytest.approx([math.nan, 0.001], nan_ok=True)
+    assert holm([0.001, math.nan]) == pytest.approx([0.001, math.nan], nan_ok=True)
+    assert holm([0.02, math.nan, 3e-8]) == pytest.approx([0.02, math.nan, 6e-8], nan_ok=True)
+
+
+def test_a_row_with_nan_is_left_out_and_takes_nothing_from_the_others() -> None:
+    good = Pairs(_higher(0.05), BASE)
+    assert compare({"nan": Pairs([math.nan] * 5, BASE), "good": good}) == compare({"good": good})
+
+
+@given(st.lists(FINITE, min_size=2, max_size=6))
+def test_no_finite_value_makes_an_interval_raise_or_leave_the_doubles(values: list[float]) -> None:
+    for found in (bootstrap_interval(values), prediction_interval(values)):
+        assert found is None or (math.isfinite(found.low) and math.isfinite(found.high))
