@@ -29,6 +29,8 @@ from engine.draws import generator
 CONFIDENCE = 0.95
 MIN_VERDICT = 3
 MIN_TEST = 5
+DEFAULT_MARGIN = 0.01  # of accuracies and F1 from 0 to 1, where a study states none
+MOST_SEEDS = 1000  # beyond these, no number of seeds is said to decide
 RESAMPLES = 9999
 BOOTSTRAP = 301  # purpose of the bootstrap's draws (engine.draws.generator)
 
@@ -150,19 +152,46 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
 class Verdict:
     """What our seeds say of a published value; `reason` says why where they say nothing.
 
-    reproduced: it lies in the prediction interval of our seeds, as one more run of ours would with 95 % probability.
+    reproduced: it lies in the prediction interval of our seeds, as one more run of ours would with 95 % probability,
+    and our mean is equivalent to it within the margin. compatible: it lies there, but they are not shown equivalent.
     above, below: our runs lie above or below it.
     """
 
-    word: Literal["reproduced", "above", "below", "not comparable", "too few seeds"]
+    word: Literal["reproduced", "compatible", "above", "below", "not comparable", "too few seeds"]
     reason: str = ""
 
     def __str__(self) -> str:
         return f"{self.word} ({self.reason})" if self.reason else self.word
 
 
-def verdict(published: float, values: Sequence[float], incomparable: str = "") -> Verdict:
-    """The verdict on a published value. incomparable: why the two cannot be compared (empty: they can)."""
+def _equivalent(distance: float, std: float, count: int, margin: float) -> bool:
+    """Two one-sided t-tests, each at 1 - `CONFIDENCE`: D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987)."""
+    from scipy.special import stdtrit
+
+    return abs(distance) + float(stdtrit(count - 1, CONFIDENCE)) * std / math.sqrt(count) <= margin
+
+
+def more_seeds(distance: float, found: Estimate, margin: float) -> int | None:
+    """How many more seeds would decide, were mean and standard deviation to stay as they are; None: no number would.
+
+    Decided is: equivalent within the margin, or outside the prediction interval. An approximation, as both will move.
+    """
+    from scipy.special import stdtrit
+
+    assert found.std is not None
+    for count in range(found.count + 1, found.count + MOST_SEEDS + 1):
+        half_width = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * found.std * math.sqrt(1 + 1 / count)
+        if abs(distance) > half_width or _equivalent(distance, found.std, count, margin):
+            return count - found.count
+    return None
+
+
+def verdict(
+    published: float, values: Sequence[float], incomparable: str = "", margin: float | None = DEFAULT_MARGIN
+) -> Verdict:
+    """The verdict on a published value. incomparable: why the two cannot be compared (empty: they can); margin: a
+    difference of the means that does not matter, in the metric's unit (None: none is stated, so nothing is reproduced
+    but what is alike)."""
     if incomparable:
         return Verdict("not comparable", incomparable)
     if not _finite([published, *values]):
@@ -170,9 +199,19 @@ def verdict(published: float, values: Sequence[float], incomparable: str = "") -
     interval = prediction_interval(values)
     if interval is None or len(values) < MIN_VERDICT:
         return Verdict("too few seeds", f"{len(values)} of {MIN_VERDICT}")
-    if _alike([published, *values]) or published in interval:
+    if _alike([published, *values]):
         return Verdict("reproduced")
-    return Verdict("above" if published < interval.low else "below")
+    if published not in interval:
+        return Verdict("above" if published < interval.low else "below")
+    if margin is None:
+        return Verdict("compatible", "no margin is stated for this metric")
+    found = estimate(values)
+    assert found is not None and found.std is not None
+    if _equivalent(found.mean - published, found.std, found.count, margin):
+        return Verdict("reproduced")
+    more = more_seeds(found.mean - published, found, margin)
+    many = "no number of seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
+    return Verdict("compatible", f"but our interval is wide: {many} would decide")
 
 
 def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -24,7 +24,7 @@ from experiments.stats import (
     verdict,
 )
 from experiments.study.schema import FIGURES, FULL, PublishedValue
-from experiments.study.study import Budget, Row, Study, base_of, headline
+from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of
 
 PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside published ones, never judged
 
@@ -37,7 +37,7 @@ class Measure:
     ours        their mean and standard deviation (None: no values)
     interval    bootstrap interval of the mean; prediction: where one more run is expected (None: too few values)
     difference  our mean - the published value
-    verdict     on the published value (None: nothing is published, or a figure)
+    verdict     on the published value (None: nothing is published, or a figure); margin: that it was held against
     """
 
     key: str
@@ -48,6 +48,7 @@ class Measure:
     published: PublishedValue | None = None
     difference: float | None = None
     verdict: Verdict | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Me
     numbers = list(values.values())
     ours, published = estimate(numbers), row.published.get(key)
     difference = None if published is None or ours is None else ours.mean - published.value
-    judged = published is not None and key not in FIGURES
+    judged, margin = published is not None and key not in FIGURES, margin_of(study, key)
     # A seed that ended without a finite figure is not passed over: what the others say would be too good.
     everything = [value for value in found.values() if value is not None]
     return Measure(
@@ -166,7 +167,8 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Me
         prediction_interval(numbers),
         published,
         difference,
-        verdict(published.value, everything, _incomparable(study, row)) if published and judged else None,
+        verdict(published.value, everything, _incomparable(study, row), margin) if published and judged else None,
+        margin if judged else None,
     )
 
 

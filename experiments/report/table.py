@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, RowSummary, StudySummary
+from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, Measure, RowSummary, StudySummary
 from experiments.stats import CONFIDENCE, MIN_TEST, MIN_VERDICT, Bounds, Estimate
 from experiments.study.study import Study
 
@@ -97,7 +97,8 @@ def _layout(study: Study, summary: StudySummary, marks: dict[str, str]) -> list[
             layout += _metric_columns(study, key, detail=key not in headlines, marks=marks)
     return [
         *layout,
-        (Column("verdict", "verdict", "text"), lambda row: row.main.verdict and row.main.verdict.word),
+        (Column("verdict", "verdict", "text"), lambda row: _verdict(row, row.headline)),
+        (Column("prediction_half_width", "± of one more run", digits=4), lambda row: _half_width(row.main)),
         (Column("vs_base", "vs base", digits=4, form="signed"), _against_base),
         (Column("vs_base_interval", "95 % of vs base", digits=4, detail=True), _base_bounds),
         (Column("p", "p (Holm)", digits=3, form="p"), lambda row: row.comparison and row.comparison.p),
@@ -122,8 +123,7 @@ def _metric_columns(study: Study, key: str, detail: bool, marks: dict[str, str])
     title = metric_title(key)
 
     def other_verdict(row: RowSummary) -> Cell:
-        found = row.measures[key].verdict
-        return None if found is None or key == row.headline else found.word
+        return None if key == row.headline else _verdict(row, key)
 
     return [
         (
@@ -163,6 +163,19 @@ def _published(row: RowSummary, key: str, marks: dict[str, str]) -> Cell:
 
 def _marked(value: str | int | float, notes: Sequence[str], marks: dict[str, str]) -> Cell:
     return Marked(value, " ".join(marks[note] for note in notes)) if notes else value
+
+
+def _verdict(row: RowSummary, key: str) -> str | None:
+    """The word, and for one that is undecided what would decide it."""
+    found = row.measures[key].verdict
+    return None if found is None else str(found) if found.word == "compatible" else found.word
+
+
+def _half_width(measure: Measure) -> float | None:
+    """Of the prediction interval that a published value was held against."""
+    judged = measure.verdict is not None and measure.verdict.word in ("reproduced", "compatible", "above", "below")
+    bounds = measure.prediction
+    return (bounds.high - bounds.low) / 2 if judged and bounds is not None else None
 
 
 def _against_base(row: RowSummary) -> Cell:
@@ -229,6 +242,14 @@ def _notes(study: Study, summary: StudySummary, marks: dict[str, str], columns: 
     return tuple(notes)
 
 
+def _margins(summary: StudySummary) -> str:
+    """ "val macro F1: 0.01": the margin of every metric that was judged."""
+    judged = {key: each.margin for row in summary.rows for key, each in row.measures.items() if each.verdict}
+    return ", ".join(
+        f"{metric_title(key)}: {'none stated' if margin is None else f'{margin:g}'}" for key, margin in judged.items()
+    )
+
+
 def _reading_notes(summary: StudySummary, columns: set[str]) -> list[str]:
     """How the statistics are to be read: only of those that the table has."""
     percent = f"{100 * CONFIDENCE:g} %"
@@ -241,7 +262,9 @@ def _reading_notes(summary: StudySummary, columns: set[str]) -> list[str]:
     if "verdict" in columns:
         notes.append(
             f"verdict: reproduced where the published value lies in the {percent} t prediction interval of our seeds "
-            f"(from {MIN_VERDICT} seeds up); above, below: our runs lie above or below it"
+            f"(from {MIN_VERDICT} seeds up) and our mean is equivalent to it within the margin ({_margins(summary)}; "
+            f"two one-sided t-tests at {1 - CONFIDENCE:.2f}); compatible: the first alone; above, below: our runs lie "
+            "above or below it"
         )
         verdicts = [row.main.verdict for row in summary.rows if row.main.verdict and not row.incomparable]
         reasons = dict.fromkeys(each.reason for each in verdicts if each.word == "not comparable")

@@ -84,6 +84,7 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         budget=next(each for each in budgets if each.name == budget),
         budgets=budgets,
         search=given.search,
+        margin=given.margin,
     )
 
 

@@ -155,6 +155,8 @@ class StudyFile:
     stages          trainings that are no rows
     published       where the published values come from
     factors         crossed to further rows (see experiments.study.factors)
+    margin          difference between our mean and a published value that does not matter, in the metric's unit: only
+                    within it a value counts as reproduced (default: 0.01 for accuracies and F1, none for others)
     assumptions     what the report leaves open, and how it was chosen here
     footnotes       what is odd about the report, by name; those that no row names concern all of it
     budgets         smaller versions of the study, by name
@@ -173,10 +175,15 @@ class StudyFile:
     factors: dict[str, Any] = field(default_factory=dict)
     stages: tuple[StageFile, ...] = ()
     published: PublishedSource = PublishedSource()
+    margin: float | None = None
     assumptions: tuple[str, ...] = ()
     footnotes: dict[str, str] = field(default_factory=dict)
     budgets: dict[str, BudgetFile] = field(default_factory=dict)
     search: Search | None = None
+
+    def __post_init__(self) -> None:
+        if self.margin is not None and not 0 < self.margin < float("inf"):
+            raise UserError(f"margin must be a number above 0, got {self.margin}")
 
 
 def check_metric(name: str, where: str) -> None:

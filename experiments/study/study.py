@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.recipe.build import build_optimizer
 from engine.recipe.config import TrainConfig
+from experiments.stats import DEFAULT_MARGIN
 from experiments.study.schema import FULL, PublishedSource, PublishedValue, ScoreEpoch
 from experiments.study.search import Search
 
@@ -75,6 +76,7 @@ class Study:
     score_epoch     whose figures count: those of the best epoch by `metric`, or of the last one
     split_per_seed  whether split.seed is the seed of each run
     stages          trainings that rows need and that are no rows
+    margin          difference to a published value that does not matter (None: `margin_of` has a default)
     footnotes       those that concern the whole report
     overrides       were laid over all rows and stages, whatever the file says
     budget          what the study was scaled to; budgets: all that there are
@@ -97,6 +99,7 @@ class Study:
     budget: Budget = Budget()
     budgets: tuple[Budget, ...] = (Budget(),)
     search: Search | None = None
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         if not self.metrics:
@@ -111,6 +114,14 @@ class Study:
 def headline(study: Study, row: Row) -> str:
     """The metric that stands for the row: the first of the study's that is published for it, or the first of all."""
     return next((name for name in study.metrics if name in row.published), study.metrics[0])
+
+
+def margin_of(study: Study, metric: str) -> float | None:
+    """The margin within which a published value of the metric counts as reproduced; None: the study states none, and
+    the metric is no fraction from 0 to 1."""
+    if study.margin is not None:
+        return study.margin
+    return DEFAULT_MARGIN if metric.endswith(("_accuracy", "_f1")) else None
 
 
 def base_of(study: Study, row: Row) -> Row | None:

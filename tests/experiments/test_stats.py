@@ -114,7 +114,8 @@ def test_prediction_interval_moves_with_the_values(values: list[float], shift: f
 @pytest.mark.parametrize(
     ("published", "values", "word"),
     [
-        (0.90, [0.89, 0.90, 0.91], "reproduced"),
+        (0.90, [0.89, 0.90, 0.91], "compatible"),
+        (0.90, [0.899, 0.900, 0.901], "reproduced"),
         (0.80, [0.89, 0.90, 0.91], "above"),
         (0.99, [0.89, 0.90, 0.91], "below"),
         (0.90, [0.89, 0.91], "too few seeds"),
@@ -125,6 +126,19 @@ def test_prediction_interval_moves_with_the_values(values: list[float], shift: f
 )
 def test_verdict_on_a_published_value(published: float, values: list[float], word: str) -> None:
     assert verdict(published, values).word == word
+
+
+def test_wide_scatter_does_not_reproduce() -> None:
+    """0.9664 ± 0.0048 of five seeds: 0.98 is in the prediction interval (± 0.0146), but not within 0.01 of the mean."""
+    shape = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    values = (0.9664 + 0.0048 * shape / shape.std(ddof=1)).tolist()
+    # t(5; 0.975) = 2.571 from printed tables: with one seed more the interval is ± 0.0133, and 0.0136 lies outside.
+    assert str(verdict(0.98, values, margin=0.01)) == "compatible (but our interval is wide: 1 more seed would decide)"
+    assert verdict(0.98, values, margin=0.02).word == "reproduced"
+    assert verdict(0.98, [0.9664 + (value - 0.9664) / 2 for value in values]).word == "below"
+    assert verdict(0.98, values, margin=None).word == "compatible"
+    wide = [0.9664 + 3 * (value - 0.9664) for value in values]
+    assert "no number of seeds" in str(verdict(0.98, wide, margin=0.01))
 
 
 def test_verdict_gives_its_reason() -> None:

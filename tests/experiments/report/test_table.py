@@ -157,6 +157,22 @@ def test_verdict_of_a_row(row, others, expected):
     assert 0.8 in only.main.prediction and only.main.interval.low < only.main.ours.mean < only.main.interval.high
 
 
+def test_the_table_shows_width_and_margin_beside_the_verdict():
+    published = {"val_macro_f1": PublishedValue(0.8)}
+    table = table_of(study(Row("a", CONFIG, published=published), margin=0.005), scores("a", 0.8))
+    (word,) = table.column("verdict")
+    assert word.startswith("compatible (but our interval is wide: ") and word.endswith("would decide)")
+    assert table.column("prediction_half_width") == (pytest.approx(2.776 * np.std(NOISE, ddof=1) * 1.2**0.5, rel=1e-3),)
+    assert any("val macro F1: 0.005" in note for note in table.notes)
+
+
+def test_nan_of_one_seed_is_not_passed_over():
+    published = {"val_macro_f1": PublishedValue(0.8)}
+    results = [*scores("a", 0.8)[:4], result("a", 4, float("nan"))]
+    only = summarize(study(Row("a", CONFIG, published=published)), results).rows[0]
+    assert str(only.main.verdict) == "not comparable (a value is not finite)"
+
+
 def test_a_figure_is_shown_and_not_judged():
     published = {"parameters": PublishedValue(44000.0)}
     only = summarize(study(Row("a", CONFIG, published=published)), scores("a", 0.8)).rows[0]
@@ -204,7 +220,8 @@ def test_the_table_is_data():
         "mean ± standard deviation over the seeds that finished; 95 % of mean: BCa bootstrap interval, of two or three "
         "seeds about their range",
         "verdict: reproduced where the published value lies in the 95 % t prediction interval of our seeds (from 3 "
-        "seeds up); above, below: our runs lie above or below it",
+        "seeds up) and our mean is equivalent to it within the margin (val macro F1: 0.01; two one-sided t-tests at "
+        "0.05); compatible: the first alone; above, below: our runs lie above or below it",
         "not comparable: with epochs=3",
         "Assumption: momentum 0.9",
         "Changed for this table: epochs=3",
