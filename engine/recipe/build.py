@@ -15,8 +15,9 @@ from engine.network.graph import Sequential
 from engine.network.load import load
 from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
-from engine.recipe.config import ModelConfig, load_config
+from engine.recipe.config import ModelConfig, TrainConfig, load_config
 from engine.schema import parse_override, read_mapping
+from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
 from engine.training.schedules import SCHEDULES, Constant, Schedule
 
 Built = TypeVar("Built")
@@ -97,3 +98,14 @@ def open_network(source: str, settings: Sequence[str]) -> Network:
     for text in settings:
         arguments |= parse_override(text)
     return make_model(source, **arguments)
+
+
+def check_metrics(config: TrainConfig) -> None:
+    """UserError where the run, its early stopping or its schedule goes by a metric that its log will not have. That a
+    loss has no classes shows with the labels only."""
+    train = WITH_CLASSES if config.train_metrics else ()
+    validation = () if config.split.kind == "none" else WITH_CLASSES
+    stop = config.early_stopping.metric if config.early_stopping else None
+    schedule = build_schedule(config.schedule).metric
+    watched = {"metric": config.metric, "early stopping metric": stop, "schedule metric": schedule}
+    watched_per_class(logged_names(train, validation), watched)

@@ -15,6 +15,8 @@ from engine.network.inputs import checked_targets, single_value_norm
 from engine.training import metrics
 from engine.training.stepper import Stepper
 
+WITH_CLASSES = ("loss", "accuracy", "macro_f1", *metrics.PER_CLASS)
+
 
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
     """UserError where images or labels do not fit the network and its loss."""
@@ -90,8 +92,13 @@ def warn_of_statistics(stepper: Stepper) -> None:
 
 def measured_names(stepper: Stepper, dataset: Dataset) -> Sequence[str]:
     """What an evaluation of this set can give."""
-    with_classes = ["loss", "accuracy", "macro_f1", *metrics.PER_CLASS]
-    return with_classes if stepper.has_classes(dataset) else ["loss"]
+    return WITH_CLASSES if stepper.has_classes(dataset) else WITH_CLASSES[:1]
+
+
+def logged_names(train: Sequence[str], validation: Sequence[str]) -> list[str]:
+    """The metrics that a run's log has; train, validation: what is measured of these parts after an epoch."""
+    names = ["train_loss", *(f"train_{name}" for name in train), *(f"val_{name}" for name in validation)]
+    return list(dict.fromkeys(names))
 
 
 def watched_per_class(logged: Sequence[str], watched: Mapping[str, str | None]) -> set[str]:

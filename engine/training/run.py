@@ -19,7 +19,14 @@ from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
-from engine.training.checks import check_data, check_last_batch, measured_names, warn_of_statistics, watched_per_class
+from engine.training.checks import (
+    check_data,
+    check_last_batch,
+    logged_names,
+    measured_names,
+    warn_of_statistics,
+    watched_per_class,
+)
 from engine.training.folder import BEST, CONFIG, LAST, RESULT
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
@@ -73,12 +80,8 @@ class Run:
 
     def _logged(self) -> list[str]:
         """The metrics that the log will have."""
-        names = ["train_loss"]
-        for prefix, dataset in (("train", self.loader.dataset), ("val", self.validation)):
-            if dataset is not None and (prefix == "val" or self.train_metrics):
-                own = [f"{prefix}_{name}" for name in measured_names(self.trainer, dataset)]
-                names += [name for name in own if name not in names]
-        return names
+        train = measured_names(self.trainer, self.loader.dataset) if self.train_metrics else ()
+        return logged_names(train, () if self.validation is None else measured_names(self.trainer, self.validation))
 
     def _watched(self) -> dict[str, str | None]:
         """The metrics that something decides by, and what that is."""

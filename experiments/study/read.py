@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from engine.errors import UserError, unknown
-from engine.recipe.build import build_loss, build_optimizer, build_schedule
+from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge, parse_override, read_mapping
 from experiments.study.budget import scaling
@@ -140,6 +140,7 @@ def _config(
         build_optimizer(config.optimizer)
         build_schedule(config.schedule)
         build_loss(config.loss)
+        check_metrics(config)
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     return config
