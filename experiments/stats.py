@@ -166,9 +166,7 @@ class Verdict:
 
 def _equivalent(distance: float, std: float, count: int, margin: float) -> bool:
     """Two one-sided t-tests, each at 1 - `CONFIDENCE`: D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987)."""
-    from scipy.special import stdtrit
-
-    return abs(distance) + float(stdtrit(count - 1, CONFIDENCE)) * std / math.sqrt(count) <= margin
+    return abs(distance) + float(_special().stdtrit(count - 1, CONFIDENCE)) * std / math.sqrt(count) <= margin
 
 
 def more_seeds(distance: float, found: Estimate, margin: float) -> int | None:
@@ -176,11 +174,9 @@ def more_seeds(distance: float, found: Estimate, margin: float) -> int | None:
 
     Decided is: equivalent within the margin, or outside the prediction interval. An approximation, as both will move.
     """
-    from scipy.special import stdtrit
-
     assert found.std is not None
     for count in range(found.count + 1, found.count + MOST_SEEDS + 1):
-        half_width = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * found.std * math.sqrt(1 + 1 / count)
+        half_width = float(_special().stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * found.std * math.sqrt(1 + 1 / count)
         if abs(distance) > half_width or _equivalent(distance, found.std, count, margin):
             return count - found.count
     return None
