@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from engine.cli import run
 
@@ -30,7 +28,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def main() -> None:
     options = parse_arguments()
-    from engine.models import described_models  # only now: --help answers at once
+    # Only now: --help answers at once.
+    import json
+    from dataclasses import asdict
+
+    from engine.models import described_models
     from engine.network.summary import render
     from engine.recipe.build import open_network
 
