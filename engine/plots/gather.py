@@ -131,15 +131,12 @@ def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) ->
             f"{checkpoint}: the network has {net.output_shape[0]} classes, but labels of {dataset.name} run to "
             f"{truth.max()}"
         )
-    answers = [
-        probabilities(
-            net,
-            np.ascontiguousarray(dataset.normalise(dataset.images[start : start + CHUNK])),
-            str(checkpoint),
-            lambda index, start=start: f"{start + index} of {dataset.name} ({part})",  # type: ignore[misc]
-        )
-        for start in range(0, len(dataset), CHUNK)
-    ]
+
+    def answer(start: int) -> NDArray[np.float32]:
+        images = np.ascontiguousarray(dataset.normalise(dataset.images[start : start + CHUNK]))
+        return probabilities(net, images, str(checkpoint), lambda index: f"{start + index} of {dataset.name} ({part})")
+
+    answers = [answer(start) for start in range(0, len(dataset), CHUNK)]
     return Predictions(part, dataset, truth, np.concatenate(answers), tuple(class_names(net)))
 
 

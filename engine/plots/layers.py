@@ -124,7 +124,7 @@ def draw_features(
         names = class_names if name == last and values.shape == (len(class_names),) else ()
         largest = ""
         if names:
-            (answer,) = predicted_classes(values[None], lambda _, name=name: f"layer {name!r}")  # type: ignore[misc]
+            (answer,) = predicted_classes(values[None], lambda _: f"layer {last!r}")
             largest = f"\nlargest: {shorten(names[answer], 20)}"
         _label(left, f"{name}  {text}".strip(), f"{_times(values.shape)}, {_range(values)}{largest}")
         if values.ndim == 1 and len(values) <= BARS:

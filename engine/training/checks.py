@@ -16,6 +16,7 @@ from engine.training import metrics
 from engine.training.stepper import Stepper
 
 WITH_CLASSES = ("loss", "accuracy", "macro_f1", *metrics.PER_CLASS)
+STALE_SHARE = 1 / 3  # of first values in a running statistic: validation is then far from what was trained
 
 
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
@@ -62,9 +63,6 @@ def check_last_batch(stepper: Stepper, loader: Loader) -> None:
             f"has one sample, of which BatchNorm {layer!r} sees one value per channel; "
             "choose another batch_size, or leave that batch out (drop_last)"
         )
-
-
-STALE_SHARE = 1 / 3  # of first values in a running statistic: validation is then far from what was trained
 
 
 def warn_of_statistics(stepper: Stepper) -> None:

@@ -90,9 +90,7 @@ class Stepper:
         self.epoch = 0
         self.isa: str | None = None  # instruction set of the last run
         self.initialize_from: Record | None = None  # the section of the configuration that a transfer followed
-        self.initialized: Record | None = (
-            None  # what the transfer did (engine.network.transfer.Report): goes to the record
-        )
+        self.initialized: Record | None = None  # what the transfer did (its Report): goes to the record
         self.session: TrainingSession | None = None
         self._capacity = 0
 

@@ -18,6 +18,7 @@ from experiments.report.summary import RowSummary, StudySummary
 from experiments.report.table import Cell, Column, Table, metric_title, study_table
 from experiments.study.schema import FULL
 from experiments.study.study import Row, Study
+from experiments.words import exact_duration
 
 UNTOLD = untold(TrainConfig)
 TOLD_ELSEWHERE = ("Assumption: ", "About the report: ", "Budget ", "Changed for this table: ")  # of a table's notes
@@ -157,7 +158,7 @@ def _tiles(study: Study, runs: Sequence[Standing]) -> tuple[Fact, ...]:
         Fact("rows", str(len(study.rows))),
         Fact("seeds", f"{len(study.seeds)} ({', '.join(map(str, study.seeds))})"),
         *(Fact(f"runs {each.name}", f"{each.value} of {len(runs)}") for each in counts),
-        Fact("training time", duration(seconds)),
+        Fact("training time", exact_duration(seconds)),
         Fact("budget", study.budget.name),
     )
 
@@ -248,16 +249,6 @@ def _worded(value: Any) -> str:
     return (
         yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n").strip()
     )
-
-
-def duration(seconds: float) -> str:
-    """ "4.2 s", "12 min 5 s", "3 h 20 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def with_pictures(

@@ -9,10 +9,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from engine.errors import UserError
-from experiments.report.document import Document, Picture, duration
+from experiments.report.document import Document, Picture
 from experiments.report.render import cell_text
 from experiments.report.table import Cell, Column, Marked
 from experiments.stats import Bounds, Estimate
+from experiments.words import exact_duration
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -49,7 +50,7 @@ def _template() -> Template:
     except ImportError:
         raise UserError(MISSING) from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"cell": cell_text, "sort_value": sort_value, "source": source, "duration": duration}
+    environment.filters |= {"cell": cell_text, "sort_value": sort_value, "source": source, "duration": exact_duration}
     environment.tests["svg"] = lambda picture: isinstance(picture.data, str)
     return environment.from_string(page_file("report.html.j2"))
 

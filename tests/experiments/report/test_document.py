@@ -6,12 +6,13 @@ import pytest
 
 from experiments.records.result import Result
 from experiments.records.standing import Standing, results_of
-from experiments.report.document import build_document, distinguishing, duration
+from experiments.report.document import build_document, distinguishing
 from experiments.report.summary import summarize
 from experiments.report.table import Marked
 from experiments.stats import Estimate
 from experiments.study.read import parse_study
 from experiments.tasks.keys import Run
+from experiments.words import exact_duration
 from tests.experiments.report.conftest import STUDY
 
 CONFIG = parse_study(STUDY, "tiny.yaml").rows[0].config
@@ -96,4 +97,9 @@ def test_settings_of_a_machine_are_not_told(study):
 
 
 def test_durations():
-    assert [duration(each) for each in (4.21, 60, 725, 12_000)] == ["4.2 s", "1 min 0 s", "12 min 5 s", "3 h 20 min"]
+    assert [exact_duration(each) for each in (4.21, 60, 725, 12_000)] == [
+        "4.2 s",
+        "1 min 0 s",
+        "12 min 5 s",
+        "3 h 20 min",
+    ]
