@@ -64,6 +64,15 @@ struct bench_row {
 
 extern const bench_kind bench_op_kind, bench_images_kind, bench_sgemm_kind;
 
+/* A word of a shape file that is a whole number. */
+typedef struct bench_whole {
+    const char *name;
+    ptrdiff_t *field;
+} bench_whole;
+
+/* Sets the field of that name; false when there is none, or the value is no whole number. */
+bool bench_set_whole(const bench_whole *fields, size_t count, const char *name, const char *value);
+
 /* A row of that op or function; its kind is NULL when there is none of that name. */
 bench_row bench_row_of(const char *name, size_t length);
 

@@ -9,28 +9,17 @@
 static bool set(bench_row *row, const char *name, const char *value)
 {
     bench_images *r = &row->as.images;
-    const struct {
-        const char *name;
-        ptrdiff_t *field;
-    } fields[] = {{"h", &r->batch.h},
-                  {"w", &r->batch.w},
-                  {"c", &r->batch.c},
-                  {"count", &r->count},
-                  {"shift", &r->shift},
-                  {"flip", &r->flip},
-                  {"side", &r->side},
-                  {"fill", &r->fill},
-                  {"boxes", &r->batch.box_count},
-                  {"per_sample", &r->per_sample}};
-    char *end;
-    const long number = strtol(value, &end, 10);
-    if (*value == '\0' || *end != '\0') return false;
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (strcmp(fields[i].name, name) == 0) {
-            *fields[i].field = number;
-            return true;
-        }
-    return false;
+    const bench_whole fields[] = {{"h", &r->batch.h},
+                                  {"w", &r->batch.w},
+                                  {"c", &r->batch.c},
+                                  {"count", &r->count},
+                                  {"shift", &r->shift},
+                                  {"flip", &r->flip},
+                                  {"side", &r->side},
+                                  {"fill", &r->fill},
+                                  {"boxes", &r->batch.box_count},
+                                  {"per_sample", &r->per_sample}};
+    return bench_set_whole(fields, sizeof fields / sizeof fields[0], name, value);
 }
 
 static int draw(uint32_t stream, ptrdiff_t i, ptrdiff_t below)

@@ -2,27 +2,15 @@
 #include "bench.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "internal.h"
 
 static bool set(bench_row *row, const char *name, const char *value)
 {
     bench_sgemm *r = &row->as.sgemm;
-    const struct {
-        const char *name;
-        ptrdiff_t *field;
-    } fields[] = {
+    const bench_whole fields[] = {
         {"m", &r->m}, {"n", &r->n}, {"k", &r->k}, {"transpose_a", &r->transpose_a}, {"transpose_b", &r->transpose_b}};
-    char *end;
-    const long number = strtol(value, &end, 10);
-    if (*value == '\0' || *end != '\0') return false;
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (strcmp(fields[i].name, name) == 0) {
-            *fields[i].field = number;
-            return true;
-        }
-    return false;
+    return bench_set_whole(fields, sizeof fields / sizeof fields[0], name, value);
 }
 
 static bool complete(bench_row *row) { return row->as.sgemm.m >= 1 && row->as.sgemm.n >= 1 && row->as.sgemm.k >= 1; }

@@ -68,6 +68,19 @@ static bool read_layer(const place *at, char *line, ptrdiff_t batch, bench_table
     return good;
 }
 
+bool bench_set_whole(const bench_whole *fields, size_t count, const char *name, const char *value)
+{
+    char *end;
+    const long number = strtol(value, &end, 10);
+    if (*value == '\0' || *end != '\0') return false;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(fields[i].name, name) == 0) {
+            *fields[i].field = number;
+            return true;
+        }
+    return false;
+}
+
 bool bench_read(const char *path, bench_table *table)
 {
     FILE *file = fopen(path, "r");
