@@ -23,7 +23,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=Path,
         metavar="FILE",
         action="append",
-        help="a trained network; given several times, the mean of the networks' probabilities counts",
+        help="a trained network, or a run folder (its best epoch); given several times, "
+        "the mean of the networks' probabilities counts",
     )
     parser.add_argument(
         "--tta",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from engine.network.network import Network
 from engine.plots import confusion, curves, gather, layers, sheets
 from engine.plots.canvas import check_folder, check_target, encode, new_figure, save, tile
 from engine.plots.gather import Predictions
-from engine.training.folder import CONFIG
+from engine.training.folder import CONFIG, find_checkpoint
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SHEET_WIDTH = 1200  # pixels of a sheet with every figure of a run
 MISTAKES, PER_CLASS = 24, 10  # images drawn unless told otherwise
+WITHOUT_DATA = ("curves", "filters")  # figures of a run that need no data set
 
 
 def draw_curves(options: argparse.Namespace) -> Figure:
@@ -39,12 +41,12 @@ def draw_confusion(options: argparse.Namespace) -> Figure:
 
 
 def draw_filters(options: argparse.Namespace) -> Figure:
-    path = gather.find_checkpoint(options.checkpoint)
+    path = find_checkpoint(options.checkpoint)
     return _filters(load(path), path, options.layer)
 
 
 def draw_features(options: argparse.Namespace) -> Figure:
-    path = gather.find_checkpoint(options.checkpoint)
+    path = find_checkpoint(options.checkpoint)
     net = load(path)
     return _features(net, gather.read_input(net, options.image, path))
 
@@ -59,18 +61,27 @@ def draw_samples(options: argparse.Namespace) -> Figure:
 
 
 def draw_all(options: argparse.Namespace) -> dict[str, Figure]:
-    """The wished figures of a run by name; data are read and images classified once."""
+    """The wished figures of a run by name; data are read and images classified once. Those that need the data set are
+    left out, with a word, where a run from Python names none.
+    """
+    if not options.run.is_dir():
+        raise UserError(f"{options.run}: is no run folder")
     drawn = draw_curves(argparse.Namespace(runs=[options.run]))  # first: a damaged log shows before data are read
-    net, parts, answers = judged(options.run, options.data_root)
-    figures: dict[str, Callable[[], Figure]] = {
-        "curves": lambda: drawn,
-        "samples": lambda: _samples(parts),
-        "features": lambda: _features(net, answers.dataset.normalise(answers.dataset.images[:1])[0]),
-        "confusion": lambda: _confusion(answers),
-        "mistakes": lambda: _mistakes(answers),
-    }
-    if gather.filter_layers(net):
-        figures["filters"] = lambda: _filters(net, gather.find_checkpoint(options.run), None)
+    figures: dict[str, Callable[[], Figure]] = {"curves": lambda: drawn}
+    of_data = [name for name in options.only if name not in WITHOUT_DATA]
+    if of_data and (gather.names_data(options.run) or len(of_data) == len(options.only)):
+        net, parts, answers = judged(options.run, options.data_root)
+        figures |= {
+            "samples": lambda: _samples(parts),
+            "features": lambda: _features(net, answers.dataset.normalise(answers.dataset.images[:1])[0]),
+            "confusion": lambda: _confusion(answers),
+            "mistakes": lambda: _mistakes(answers),
+        }
+    elif of_data:
+        print(f"left out: {', '.join(of_data)}; {gather.FROM_PYTHON}", file=sys.stderr)
+    path = find_checkpoint(options.run)
+    if gather.filter_layers(filtered := load(path)):
+        figures["filters"] = lambda: _filters(filtered, path, None)
     return {name: draw() for name, draw in figures.items() if name in options.only}
 
 
@@ -79,7 +90,7 @@ def judged(folder: Path, root: Path | None) -> tuple[Network, dict[str, Dataset]
     if not folder.is_dir():
         raise UserError(f"{folder}: is no run folder")
     config = gather.find_config(folder)
-    path = gather.find_checkpoint(folder, config)
+    path = find_checkpoint(folder)
     net = load(path)
     parts = gather.read_parts(config, root, str(folder / CONFIG))
     return net, parts, gather.predict_part(net, path, *gather.held_out(parts, str(folder)))

@@ -21,12 +21,14 @@ from engine.layers.topology import INPUT
 from engine.network.network import Network
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
-from engine.training.folder import BEST, CONFIG, LAST
+from engine.schema import read_yaml
+from engine.training.folder import CONFIG
 from engine.training.metrics import predicted_classes
 
 Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
 CHUNK = 1024  # samples made float32 at a time
+FROM_PYTHON = f"the run was started from Python, and its {CONFIG} names no data set whose images could be read"
 
 
 @dataclass(frozen=True)
@@ -44,27 +46,24 @@ class Predictions:
         return predicted_classes(self.probabilities)
 
 
+def names_data(folder: Path) -> bool:
+    """Whether the configuration in a run folder can be read again: that of a run from Python names no data set."""
+    path = folder / CONFIG
+    return not path.is_file() or {"dataset", "model"} <= read_yaml(path).keys()
+
+
 def find_config(source: Path) -> TrainConfig:
     """The configuration of a run folder, or the one in a YAML file."""
     if not source.is_dir():
         return load_config(source)
     if not (source / CONFIG).is_file():
         raise UserError(f"{source}: holds no run, it has no {CONFIG}")
+    if not names_data(source):
+        raise UserError(
+            f"{source}: {FROM_PYTHON}; curves, filters and features can be drawn, the rest in Python from your own "
+            "samples, with engine.plots.confusion and engine.plots.sheets"
+        )
     return load_config(source / CONFIG)
-
-
-def find_checkpoint(source: Path, config: TrainConfig | None = None) -> Path:
-    """The checkpoint meant by a file, or a run folder's best epoch.
-
-    With the configuration of a run that had no validation set, its last epoch: the one that `engine.train` tests.
-    """
-    if not source.is_dir():
-        return source
-    names = (LAST, BEST) if config is not None and config.split.kind == "none" else (BEST, LAST)
-    for name in names:
-        if (source / name).is_file():
-            return source / name
-    raise UserError(f"{source}: holds no run, it has neither {BEST} nor {LAST}")
 
 
 def read_parts(

@@ -17,6 +17,7 @@ from engine.inference.ensemble import CHUNK, load_members
 from engine.inference.truth import read_truth
 from engine.inference.views import parse_views
 from engine.recipe.config import load_config
+from engine.training.folder import find_checkpoint
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -26,6 +27,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.out and options.out.is_dir():
         raise UserError(f"{options.out}: is a folder; --out takes the name of a file")
     checkpoints, truth_path = sources(options)
+    checkpoints = [find_checkpoint(path) for path in checkpoints]
     views = parse_views(options.tta) if options.tta else ()
     members = load_members(checkpoints)
     names = members[0].class_names

@@ -27,7 +27,7 @@ from engine.training.checks import (
     warn_of_statistics,
     watched_per_class,
 )
-from engine.training.folder import BEST, CONFIG, LAST, RESULT
+from engine.training.folder import BEST, CONFIG, LAST, RESULT, TRAINERS_KEY
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
@@ -280,7 +280,7 @@ class Run:
 
     def _settings(self) -> Record:
         own: Record = {
-            "order_seed": self.loader.seed,
+            TRAINERS_KEY: self.loader.seed,
             "batch_size": self.loader.batch_size,
             "drop_last": self.loader.drop_last,
             "augmentation": self.loader.description,

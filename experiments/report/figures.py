@@ -22,7 +22,7 @@ from engine.network.load import load
 from engine.plots import confusion, gather, layers, sheets
 from engine.plots.canvas import COLOURS, GREY, MISSING, encode, load_parts, new_figure
 from engine.plots.curves import draw_curves, make_log
-from engine.training.folder import LOG, read_epochs
+from engine.training.folder import LOG, find_checkpoint, read_epochs
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 from experiments.records.standing import Standing
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
@@ -215,7 +215,7 @@ def _kept_images(run: Standing, keep: Path, data: DataCache) -> dict[str, bytes]
 
 def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
     config = gather.find_config(folder)
-    path = gather.find_checkpoint(folder, config)
+    path = find_checkpoint(folder)
     net = load(path)
     parts = gather.read_parts(config, None, str(folder), data.load)
     answers = gather.predict_part(net, path, *gather.held_out(parts, str(folder)))
