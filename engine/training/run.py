@@ -179,7 +179,8 @@ class Run:
         for x, y in self._batches():
             if trainer.before_step is not None:
                 trainer.before_step()
-            loss = trainer.step(x, y)
+            with self.loader.named(position.epoch, position.batch):
+                loss = trainer.step(x, y)
             position.loss_sum += loss * len(x)
             position.samples += len(x)
             position.batch += 1
