@@ -298,5 +298,7 @@ def test_a_folder_without_a_run_is_no_checkpoint(from_python, capsys, tmp_path):
     ):
         assert call_module(module, module.__name__, arguments) == 2
         assert capsys.readouterr().err.startswith(f"error: {tmp_path}: holds no run")
-    with pytest.raises(UserError, match=r"own: no such checkpoint file, but a folder; give a file in it, such as .*best\.safetensors"):
+    with pytest.raises(
+        UserError, match=r"own: no such checkpoint file, but a folder; give a file in it, such as .*best\.safetensors"
+    ):
         engine.load(from_python / "own")
