@@ -49,7 +49,7 @@ def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
     if names and len(net.output_shape) == 1 and net.output_shape[0] > len(names):
         warnings.warn(
             f"the network has {net.output_shape[0]} outputs, but the data {len(names)} classes: {', '.join(names)}",
-            stacklevel=2,
+            stacklevel=4,  # the caller of fit
         )
 
 

@@ -244,3 +244,15 @@ def test_what_a_transform_spoils_is_named_by_its_row_in_the_data(epoch):
     with pytest.raises(UserError, match=r"^set: the input of sample 77 holds nan"):
         make_trainer().fit(loader, epochs=2)
     assert len(calls) > 96 * epoch
+
+
+# ---- warnings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("validation", [None, VALIDATION])
+def test_more_outputs_than_classes_are_warned_of_once_where_fit_is_called(validation):
+    net = engine.Sequential([engine.Flatten(), engine.Linear(100, 5)], input_shape=(1, 10, 10))
+    trainer = Trainer(net, engine.SGD(lr=0.05), batch_size=16, progress="none")
+    with pytest.warns(UserWarning, match="5 outputs, but the data 3 classes: top, bottom, left") as caught:
+        trainer.fit(TRAIN, validation, epochs=1)
+    assert [each.filename for each in caught] == [__file__]
