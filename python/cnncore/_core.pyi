@@ -20,6 +20,7 @@ class OperandInfo(NamedTuple):
     read: bool
     written: bool
     in_place: bool
+    per_sample: bool
 
 class OpInfo(NamedTuple):
     name: str
@@ -50,6 +51,7 @@ class RegisterTile(NamedTuple):
 
 OPS: dict[str, OpInfo]
 GEOMETRIES: dict[str, tuple[str, ...]]
+GEOMETRY_LIMITS: dict[str, dict[str, tuple[float, float]]]  # of each kind and field: the least and the largest number
 
 class CoreError(RuntimeError):
     status: str
