@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
@@ -20,7 +20,6 @@ from engine.network.parameters import nonfinite_arrays
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
-LISTED = 12  # class names that a message shows
 
 
 @dataclass(frozen=True)
@@ -71,18 +70,10 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
         if first.class_names != last.class_names:
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
-                f"the first has {_counted(first.class_names)}, the second {_counted(last.class_names)}"
+                f"the first has {len(first.class_names)} classes ({listed(first.class_names)}), "
+                f"the second {len(last.class_names)} classes ({listed(last.class_names)})"
             )
     return members
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first class names, for a message."""
-    return ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} classes ({listed(names)})"
 
 
 def probabilities(

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.readers import csv_header, read_csv
-from engine.errors import UserError
-from engine.inference.ensemble import listed
+from engine.errors import UserError, listed
 
 # Column names that a table of true labels may use, in the order in which they are looked for.
 FILE_COLUMNS = ("filename", "file", "image")

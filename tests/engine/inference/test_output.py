@@ -245,6 +245,9 @@ def test_a_thousand_classes_print_no_matrix(place, call, tmp_path):
     content = json.loads(report.read_text())
     assert len(content["per_class"]) == 1000 and sum(each["count"] for each in content["confusion"]) == COUNT
     assert len(content["confusion"]) <= COUNT
+    (place / "wrong.csv").write_text("file,label\n00.png,class 1\n")
+    status, _, err = call("pictures/00.png", "--gt", "wrong.csv", net="many.safetensors")
+    assert status == 2 and "wrong.csv, line 2: label 'class 1'" in err and "1000 in all" in err and len(err) < 300
 
 
 @pytest.mark.parametrize(
