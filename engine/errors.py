@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -46,6 +46,15 @@ class SampleError(UserError):
         """The same mistake by the sample's number in a data set."""
         before, after = self._parts
         return SampleError(before, sample, after, f"{dataset}: ")
+
+
+LISTED = 12  # names that a message shows
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas between them; of many the first ones, and how many there are."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown}, … ({len(names)} in all)"
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> UserError:

@@ -95,6 +95,7 @@ class Dataset:
     skipped     images of the set that could not be decoded and are left out, then what else lay among its files and is
                 not read, each as "path: reason"
     kept        int64 (N,), where images were left out: the place of each sample in the raw set
+    files       the file of each sample, or empty where they are not files of their own
     """
 
     name: str
@@ -107,6 +108,7 @@ class Dataset:
     record: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     kept: NDArray[np.int64] | None = None
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         assign(self, images=as_array(self.name, "images", self.images), labels=as_labels(self.name, self.labels))
@@ -117,6 +119,8 @@ class Dataset:
                 f"got {self.images.dtype} {self.images.shape}"
             )
         check_labels(self.name, len(self.images), self.labels, self.class_names)
+        if len(self.files) not in (0, len(self)):
+            raise UserError(f"{self.name}: {len(self)} images but {len(self.files)} files")
         if self.sample_weights is not None:
             object.__setattr__(self, "sample_weights", checked_weights(self.name, len(self), self.sample_weights))
 
@@ -133,8 +137,11 @@ class Dataset:
         columns = {name: column[indices] for name, column in self.columns.items()}
         weights = None if self.sample_weights is None else self.sample_weights[indices]
         kept = None if self.kept is None else self.kept[indices]
+        files = tuple(self.files[index] for index in indices) if self.files else ()
         images, labels = self.images[indices], self.labels[indices]
-        return replace(self, images=images, labels=labels, columns=columns, sample_weights=weights, kept=kept)
+        return replace(
+            self, images=images, labels=labels, columns=columns, sample_weights=weights, kept=kept, files=files
+        )
 
     def with_preprocess(self, preprocess: Preprocess) -> Dataset:
         """The same samples with another description of how they came about."""
@@ -234,8 +241,10 @@ def prepare(
         parts = list(_prepared_parts(raw, preprocess, threads))
         left = tuple(each for _, out in parts for each in out)
         entry = cache.Entry(np.concatenate([samples for samples, _ in parts if len(samples)]), left)
+    files = tuple(raw.images.paths) if isinstance(raw.images, ImageFiles) else ()
     if not entry.left:
-        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns, skipped=unread)
+        about: dict[str, Any] = {"skipped": unread, "files": files}
+        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns, **about)
     reasons = tuple(each.reason for each in entry.left)
     if strict:
         raise UserError(_left_out(raw, reasons))
@@ -244,8 +253,9 @@ def prepare(
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
     labels = raw.labels[kept]
-    skipped = reasons + unread
-    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, skipped=skipped, kept=kept)
+    about = {"skipped": reasons + unread, "kept": kept}
+    about["files"] = tuple(files[index] for index in kept) if files else ()
+    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, **about)
 
 
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:

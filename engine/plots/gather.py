@@ -16,6 +16,7 @@ from engine.data.location import data_root
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.inference.ensemble import class_names, probabilities
+from engine.inference.judging import Judgement, rank_of
 from engine.layers import Dropout, Flatten
 from engine.layers.topology import INPUT
 from engine.network.network import Network
@@ -44,6 +45,26 @@ class Predictions:
     @property
     def predicted(self) -> NDArray[np.int64]:
         return predicted_classes(self.probabilities)
+
+    @property
+    def captions(self) -> list[str]:
+        """What names each sample beside its picture: its file, or where the set has none its number, from 0."""
+        files = self.dataset.files
+        return [each.name for each in files] if files else [f"sample {each}" for each in range(len(self.truth))]
+
+    def judgement(self) -> Judgement:
+        """The answers beside the truth."""
+        predicted, rows = self.predicted, np.arange(len(self.truth))
+        return Judgement(
+            self.class_names,
+            [str(each) for each in self.dataset.files or range(len(self.truth))],
+            self.truth,
+            predicted,
+            self.probabilities[rows, predicted],
+            self.probabilities[rows, self.truth],
+            np.array([rank_of(*each) for each in zip(self.probabilities, self.truth)], np.int64),
+            "file" if self.dataset.files else "sample",
+        )
 
 
 def names_data(folder: Path) -> bool:

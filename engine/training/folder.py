@@ -65,3 +65,8 @@ def _is_epoch(record: Mapping[str, Any]) -> bool:
 def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:
     """Seconds of training, summed over the epochs of a log."""
     return sum(float(each.get("seconds") or 0.0) for each in epochs)
+
+
+def measured_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """The losses and metrics of an epoch's record."""
+    return {name: value for name, value in record.items() if name.startswith(PARTS)}

@@ -24,10 +24,19 @@ def check_scores(scores: NDArray[Any], say: Callable[[int], str]) -> None:
 def predicted_classes(scores: NDArray[Any], say: Callable[[int], str] = "sample {}".format) -> Labels:
     """The class of the largest score for each sample of (N, classes), the first of equal ones: (N,).
 
-    The only place where scores become classes, since NumPy calls NaN the largest. UserError as `check_scores` gives it.
+    Scores become classes here and in `ranked_classes` alone, since NumPy calls NaN the largest. UserError as
+    `check_scores` gives it.
     """
     check_scores(scores, say)
     return scores.reshape(len(scores), -1).argmax(axis=1).astype(np.int64, copy=False)
+
+
+def ranked_classes(scores: NDArray[Any], count: int, say: Callable[[int], str] = "sample {}".format) -> Labels:
+    """The classes of the `count` largest scores for each sample of (N, classes), the largest first, of equal ones the
+    first: (N, count). UserError as `check_scores` gives it.
+    """
+    check_scores(scores, say)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64, copy=False)
 
 
 def accuracy(truth: Labels, predicted: Labels) -> float:

@@ -17,6 +17,8 @@ from engine.training.metrics import (
     is_better,
     macro_f1,
     per_class,
+    predicted_classes,
+    ranked_classes,
 )
 
 TRUTH = np.array([0, 0, 1, 1, 2])
@@ -99,3 +101,12 @@ def test_metrics_by_class_are_over_the_classes_of_the_truth():
     assert measured["macro_recall"] == pytest.approx((3 / 4 + 1 / 2) / 2) and measured["min_recall"] == 0.5
     assert measured["macro_precision"] == pytest.approx((1 + 1 / 2) / 2) and measured["min_precision"] == 0.5
     assert per_class(np.array([0, 1]), np.array([0, 0]))["min_precision"] == 0.0
+
+
+def test_ranked_classes_begin_with_the_predicted_one_and_keep_the_order_of_equal_ones():
+    scores = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 0.0]], np.float32)
+    assert ranked_classes(scores, 3).tolist() == [[1, 2, 0], [0, 2, 1], [0, 1, 2]]
+    assert ranked_classes(scores, 1)[:, 0].tolist() == predicted_classes(scores).tolist()
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(UserError, match="sample 1"):
+            ranked_classes(np.array([[0.0, 1.0], [0.0, value]]), 2)
