@@ -16,7 +16,7 @@ from engine.network.load import load
 from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
-from engine.schema import parse_override, read_mapping
+from engine.schema import parse_override, read_arguments, read_mapping
 from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
 from engine.training.schedules import SCHEDULES, Constant, Schedule
 
@@ -64,7 +64,7 @@ def _build_layer(entry: Any) -> Any:
         if len(values) > len(names):
             raise UserError(f"model.layers: {name} takes {len(names)} arguments, got {len(values)}")
         arguments = dict(zip(names, values, strict=False))
-    return make_layer(name, dict(arguments))
+    return make_layer(name, read_arguments(LAYERS[name], arguments, f"model.layers: {name}"))
 
 
 def _build(known: Mapping[str, type[Built]], section: Mapping[str, Any], where: str) -> Built:

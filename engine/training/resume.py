@@ -11,13 +11,12 @@ from typing import Any
 
 import cnncore
 import numpy as np
-import yaml
 
 from engine.data.dataset import Dataset
 from engine.errors import UserError
 from engine.network.checkpoint import Checkpoint
 from engine.network.network import Network
-from engine.schema import read_yaml
+from engine.reading.yaml_text import dump_yaml, read_yaml
 from engine.training.folder import CONFIG, LAST, RUN_FILES
 
 
@@ -50,7 +49,7 @@ def plain(value: Any) -> Any:
 
 def to_yaml(mapping: Mapping[str, Any]) -> str:
     """The mapping as YAML, keys in their order."""
-    return yaml.safe_dump(plain(mapping), sort_keys=False, allow_unicode=True)
+    return dump_yaml(plain(mapping))
 
 
 def data_hash(datasets: Iterable[Dataset | None]) -> str:

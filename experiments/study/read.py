@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from engine.errors import UserError, unknown
+from engine.reading.yaml_text import parse_yaml
 from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge, parse_override, read_mapping
@@ -34,11 +33,7 @@ from experiments.study.study import Budget, Row, Stage, Study
 def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: str = FULL) -> Study:
     """Read a study from YAML text; `where` stands for it in errors. Overrides are laid over the configuration of every
     row and stage, after the budget."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
-    given = read_mapping(StudyFile, content, where)
+    given = read_mapping(StudyFile, parse_yaml(text, where), where)
     rows = (*given.rows, *crossed_rows(given.factors, where))
     if not rows or not given.seeds:
         raise UserError(f"{where}: a study needs at least one row and one seed")
