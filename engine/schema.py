@@ -11,13 +11,16 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from engine.errors import UserError, shortened, unknown
 from engine.reading.yaml_text import NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
+
+FilePath = typing.Annotated[str, "path"]
+"""The type of a field that names a file or folder: `./photos/` is read as `photos`."""
 
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:_[0-9]{3})+(?:\.[0-9]*)?")
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39}|0x[0-9a-fA-F]{1,32})")
@@ -48,14 +51,14 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
 
 
 @cache  # evaluating the annotations anew takes most of the time of reading a study
-def _hints(schema: type) -> dict[str, Any]:
-    return typing.get_type_hints(schema)
+def _hints(schema: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(schema, include_extras=True)
 
 
 def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The keyword arguments in `given`, checked against the function's annotations; UserError as in `read_mapping`."""
     parameters = inspect.signature(function).parameters
-    hints = typing.get_type_hints(function.func if isinstance(function, partial) else function)
+    hints = _hints(function.func if isinstance(function, partial) else function)
     for name in given:
         if name not in parameters:
             raise UserError(f"{where}: {unknown('option', name, parameters)}")
@@ -67,6 +70,8 @@ def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where
 
 def _read_value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint == FilePath:
+        return plain_path(_read_value(str, value, where))
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
@@ -163,6 +168,11 @@ def _kind(value: object) -> str:
 def is_false(value: object) -> bool:
     """Whether a key that takes false for none was given it, in whichever of YAML's words."""
     return value is False or (isinstance(value, str) and value.lower() in NO)
+
+
+def plain_path(text: str) -> str:
+    """A path without `./`, a slash at its end and double slashes. What begins like `run:` is another kind of name."""
+    return text if not text or ":" in text.split("/")[0] else str(PurePath(text))
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

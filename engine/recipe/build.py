@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import UserError, unknown
-from engine.layers import LAYERS, make_layer
+from engine.layers import LAYERS, Layer, make_layer
 from engine.losses import LOSSES, Loss
 from engine.models import make_model
 from engine.network.graph import Sequential
@@ -46,11 +46,17 @@ def build_network(section: ModelConfig, seed: int) -> Network:
         return make_model(section.name, **{"seed": seed, **section.arguments})
     if section.input_shape is None:
         raise UserError("model: layers need input_shape, (C, H, W)")
-    layers = [_build_layer(entry) for entry in section.layers or ()]
-    return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+    return Sequential(
+        build_layers(section), input_shape=section.input_shape, seed=seed, initializer=section.initializer
+    )
 
 
-def _build_layer(entry: Any) -> Any:
+def build_layers(section: ModelConfig) -> list[Layer]:
+    """The layers that the section lists."""
+    return [_build_layer(entry) for entry in section.layers or ()]
+
+
+def _build_layer(entry: Any) -> Layer:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:

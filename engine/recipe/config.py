@@ -19,7 +19,7 @@ from engine.network.transfer import InitializeConfig
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false
-from engine.schema import is_false, merge, parse_override, read_mapping
+from engine.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.training.schedules import EarlyStopping
 from engine.training.tracking import WandbConfig
 
@@ -65,7 +65,7 @@ class SplitConfig:
     fold: int = 0
     stratify: tuple[str, ...] = ("label",)
     seed: int = 0
-    file: str | None = None
+    file: FilePath | None = None
 
     def __post_init__(self) -> None:
         checked_seed("split", self.seed)

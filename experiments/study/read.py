@@ -22,7 +22,7 @@ from engine.schema import merge, parse_override, read_mapping
 from experiments.study.budget import scaling
 from experiments.study.cited import with_cited
 from experiments.study.factors import crossed_rows
-from experiments.study.identity import difference, identity
+from experiments.study.identity import difference, same_text
 from experiments.study.needs import checked_order, references, with_all_needed
 from experiments.study.packaged import study_text
 from experiments.study.schema import FULL, BudgetFile, RowFile, StageFile, StudyFile, check_metric, read_published
@@ -47,7 +47,10 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     configs = {each.name: _config(each, given, where, None, {}) for each in everything}
     same = _checked_repeats(rows, configs, where)
     overrides = tuple(overrides)
-    if limits or overrides:
+    if limits:
+        configs = {each.name: _config(each, given, where, limits, {}) for each in everything}
+    before = {name: configs[same.get(name, name)] for name in configs} if overrides else {}
+    if overrides:
         on_top: dict[str, Any] = {}
         for override in overrides:
             on_top = merge(on_top, parse_override(override))
@@ -64,7 +67,12 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         title=given.title,
         metric=given.metric,
         seeds=limits.seeds if limits and limits.seeds else given.seeds,
-        rows=tuple(_row(each, given, configs[each.name], needs[each.name], where) for each in rows),
+        rows=tuple(
+            dataclasses.replace(
+                _row(each, given, configs[each.name], needs[each.name], where), before=before.get(each.name)
+            )
+            for each in rows
+        ),
         metrics=given.metrics,
         score_epoch=given.score_epoch,
         split_per_seed=given.split_per_seed,
@@ -169,7 +177,7 @@ def _checked_repeats(rows: Sequence[RowFile], configs: Mapping[str, TrainConfig]
     for name in names:
         if name in same:
             continue
-        earlier = first.setdefault(repr(identity(configs[name])), name)
+        earlier = first.setdefault(same_text(configs[name]), name)
         if earlier != name:
             raise UserError(f"{where}, row {name!r}: trains the same as {earlier!r}; say so with same_as")
     return same
