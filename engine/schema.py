@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from engine.errors import UserError, shortened, unknown
-from engine.reading.yaml_text import NO, TRUTH, YES, finite_number, parse_yaml
+from engine.reading.yaml_text import DEEPEST, NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
 
@@ -195,16 +195,28 @@ def parse_override(text: str) -> dict[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise UserError(f"an override must read key=value, got {text!r}")
+    if path.count(".") > DEEPEST:
+        raise UserError(f"{shortened(repr(text))}: a key lies at most {DEEPEST} sections deep")
     nested = parse_yaml(value, repr(text))
     for key in reversed(path.split(".")):
         nested = {key: nested}
     return typing.cast(dict[str, Any], nested)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object with these keys; ValueError where one stands twice, of which JSON has the last count."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shortened(twice)!r} stands there twice")
+    return given
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; UserError where it cannot be read or holds something else."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

@@ -69,7 +69,10 @@ class Run:
     def former(self) -> str:
         """The identity that the first results of this very text have."""
         content = self._resolved(self.former_needs).to_dict()
-        return self._digest({name: value for name, value in content.items() if name not in INDIFFERENT_KEYS})
+        try:
+            return self._digest({name: value for name, value in content.items() if name not in INDIFFERENT_KEYS})
+        except TypeError:  # JSON cannot sort numbers among names as keys: such a configuration never had a key
+            return self.identity
 
     def _resolved(self, needs: Mapping[str, str]) -> TrainConfig:
         return resolved(self.config, lambda name: f"{PREFIX}{needs.get(name, name)}")

@@ -179,6 +179,12 @@ def test_a_section_that_cannot_be_read_keeps_the_key_of_its_text():
     assert key(read(CONV, "model: {layers: [Nothing]}")) != key(read(CONV, "model: {layers: [Nobody]}"))
 
 
+def test_numbers_among_names_of_layers_have_a_key():
+    config = read(BASE, "learning_rates: {0: 2, head: 1}")
+    run = Run("row", 0, config, data="data")
+    assert run.former == run.identity != Run("row", 0, read(BASE), data="data").identity
+
+
 def test_a_configuration_made_in_python_is_the_one_of_the_file():
     config = dataclasses.replace(read(BASE), optimizer={"name": "SGD", "lr": 1, "momentum": 0}, max_norm=1)
     assert key(config) == key(read(BASE, "optimizer: {name: SGD, lr: 1.0, momentum: 0.0, l2: null}\nmax_norm: 1.0"))
