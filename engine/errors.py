@@ -5,9 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+LONGEST = 1500  # characters of a message: less than a screen
+MOST_LINES = 20
+
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one sentence that names the file, key or shape and says what was expected."""
+    """A mistake in what the user gave: one sentence that names the file, key or shape and says what was expected.
+
+    A message that would fill more than a screen, as it does with values of a damaged file in it, loses its middle.
+    """
+
+    def __init__(self, message: object = ""):
+        text = shortened(str(message), LONGEST)
+        super().__init__(" ".join(text.split("\n")) if text.count("\n") > MOST_LINES else text)
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """The text, or its beginning and end where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[len(text) - most // 3 + 3 :]}"
 
 
 class DivergedError(UserError):
@@ -61,6 +76,7 @@ def unknown(what: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a `name` that is not among the `known` ones: it points at the nearest, or lists them all."""
     names = list(known)
     lower = {each.lower(): each for each in names}
-    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    given = shortened(str(name))
+    near = difflib.get_close_matches(given.lower(), lower, n=1)
     hint = f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(names)}"
-    return UserError(f"unknown {what} {str(name)!r}; {hint}")
+    return UserError(f"unknown {what} {given!r}; {hint}")

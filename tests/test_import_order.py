@@ -20,7 +20,7 @@ MOST_FILES = 14  # of a room
 MOST_LAZY = 60  # imports inside functions: for the time that a start takes, or an optional package
 MOST_OF_NETWORK = 200  # lines of the class Network
 
-GROUND = "engine.files engine.schema engine.cli engine.arguments engine.draws"
+GROUND = "engine.files engine.reading engine.schema engine.cli engine.arguments engine.draws"
 LAB_GROUND = "experiments.words experiments.stats experiments.circumstances experiments.options"
 
 # The order, written once: what the files of a room (or a file by its own name) may import beside their own room. What
@@ -28,6 +28,7 @@ LAB_GROUND = "experiments.words experiments.stats experiments.circumstances expe
 BELOW: Mapping[str, str] = {
     "engine.errors": "",
     **dict.fromkeys(GROUND.split(), "engine.errors"),
+    "engine.schema": "engine.reading",
     "engine.program": GROUND,
     "engine.layers": "engine.program",
     "engine.losses": "engine.layers",

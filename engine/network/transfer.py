@@ -15,6 +15,7 @@ from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.load import from_config
 from engine.network.network import Network
+from engine.schema import FilePath
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class InitializeConfig:
     mismatch    what an array of another shape does: error, or skip, which lets its layer keep its weights
     """
 
-    checkpoint: str
+    checkpoint: FilePath
     layers: tuple[Any, ...] = ("*",)
     exclude: tuple[Any, ...] = ()
     rename: dict[str, Any] = field(default_factory=dict)

@@ -16,9 +16,10 @@ from engine.data.choose.selection import Selection
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.network.transfer import InitializeConfig
+from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false
-from engine.schema import merge, parse_override, read_mapping, read_yaml
+from engine.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.training.folder import BEST, LAST, TRAINERS_KEY
 from engine.training.schedules import EarlyStopping
 from engine.training.tracking import WandbConfig
@@ -65,7 +66,7 @@ class SplitConfig:
     fold: int = 0
     stratify: tuple[str, ...] = ("label",)
     seed: int = 0
-    file: str | None = None
+    file: FilePath | None = None
 
     def __post_init__(self) -> None:
         checked_seed("split", self.seed)
@@ -226,10 +227,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 def read_config(given: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
     """A mapping, as YAML gives it, to a TrainConfig."""
     may_be_false = none_if_false(TrainConfig)
-    given = {key: None if value is False and key in may_be_false else value for key, value in given.items()}
+    given = {key: None if key in may_be_false and is_false(value) else value for key, value in given.items()}
     dataset = given.get("dataset")
     if isinstance(dataset, str):
         given["dataset"] = {"name": dataset}
-    elif isinstance(dataset, Mapping) and dataset.get("test") is False:
+    elif isinstance(dataset, Mapping) and is_false(dataset.get("test")):
         given["dataset"] = {**dataset, "test": None}
     return read_mapping(TrainConfig, given, where)

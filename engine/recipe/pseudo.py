@@ -24,6 +24,7 @@ from engine.data.images import list_images
 from engine.data.preprocess import PER_BATCH
 from engine.errors import UserError
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
+from engine.schema import FilePath
 from engine.training.metrics import predicted_classes
 
 
@@ -38,10 +39,10 @@ class PseudoLabelConfig:
                   training samples that dataset.labelled_fraction stripped of theirs
     """
 
-    checkpoints: tuple[str, ...]
+    checkpoints: tuple[FilePath, ...]
     threshold: float = 0.9
     weight: float = 0.5
-    images: tuple[str, ...] = ()
+    images: tuple[FilePath, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.checkpoints:

@@ -33,7 +33,7 @@ from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
     check_same_config,
     check_same_run,
-    data_hash,
+    data_record,
     holds_run,
     instruction_set,
     plain,
@@ -134,7 +134,7 @@ class Run:
         if self.out and holds_run(self.out, resume):
             if (self.out / LAST).exists():
                 last = checkpoint.read(self.out / LAST)
-                check_same_run(self.out / LAST, last, trainer.net, self._settings(), self._data_hash)
+                check_same_run(self.out / LAST, last, trainer.net, self._settings(), self._data)
             else:
                 check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
         trainer.begin_anew()
@@ -291,9 +291,9 @@ class Run:
         return plain({**self.trainer.settings(), **own})
 
     @cached_property
-    def _data_hash(self) -> str:
+    def _data(self) -> Record:
         """Only runs with a folder need it."""
-        return data_hash((self.loader.dataset, self.validation))
+        return data_record(self.loader.dataset, self.validation)
 
     def _write_last(self) -> None:
         trainer, position = self.trainer, self.position
@@ -301,7 +301,7 @@ class Run:
         position.step = trainer.steps
         position.history = asdict(self.history)
         position.schedule = trainer.schedule.state_dict()
-        training: Record = {"settings": self._settings(), "data": self._data_hash, "position": asdict(position)}
+        training: Record = {"settings": self._settings(), **self._data, "position": asdict(position)}
         training["initialized"] = trainer.initialized
         content = Checkpoint.of(
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training

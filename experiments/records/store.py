@@ -103,7 +103,8 @@ class Store:
         return record
 
     def _stale(self, run: Run) -> Record | None:
-        rows = self._read("SELECT key, record FROM runs WHERE identity = ? ORDER BY ended DESC", run.identity)
+        same = "SELECT key, record FROM runs WHERE identity IN (?, ?) ORDER BY ended DESC"
+        rows = self._read(same, run.identity, run.former)
         records = (self._parsed(key, text) for key, text in rows if key != run.key)
         return next((record for record in records if record.result.final), None)
 

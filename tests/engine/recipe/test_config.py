@@ -50,7 +50,7 @@ def test_overrides(tmp_path):
     overrides = ["epochs=3", "optimizer.lr=1e-2", "preprocess.size=[8, 9]", "dataset={name: cifar10}", "gt_csv=a.csv"]
     config = load_config(path, overrides)
     assert config.epochs == 3 and config.preprocess.size == (8, 9) and config.dataset.name == "cifar10"
-    assert config.gt_csv == "a.csv" and config.optimizer["lr"] == "1e-2"
+    assert config.gt_csv == "a.csv" and config.optimizer["lr"] == 0.01
     assert build_optimizer({"name": "SGD", "lr": "1e-2"}).lr == 0.01
 
 

@@ -178,7 +178,7 @@ def test_a_folder_of_something_else_is_left_alone(place, monkeypatch, capsys):
     assert call(monkeypatch, capsys, "small.yaml", "--no-final", "--out", "cv")[0] == 0
     for arguments, message in (
         (["--out", "cv/fold-0", "--resume"], "holds a single run"),
-        (["--out", "cv", "--resume", "optimizer.lr=0.1"], "optimizer = "),
+        (["--out", "cv", "--resume", "optimizer.lr=0.1"], "optimizer.lr = .*, now it is 0.1"),
         (["--out", "cv", "--resume", "split.folds=4"], "other data"),
         (["--out", "cv", "--resume", "epochs=1"], "trained for . epochs already, more than epochs = 1"),
     ):

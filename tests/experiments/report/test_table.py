@@ -17,6 +17,7 @@ from experiments.report.render import csv_text, latex, latex_text, markdown, ter
 from experiments.report.summary import summarize
 from experiments.report.table import BETTER, Marked, study_table
 from experiments.stats import Bounds, Estimate, estimate, holm, paired_p
+from experiments.study.read import parse_study
 from experiments.study.schema import PublishedSource, PublishedValue
 from experiments.study.study import Budget, Row, Study
 
@@ -155,6 +156,34 @@ def test_verdict_of_a_row(row, others, expected):
     only = summarize(study(Row("a", CONFIG, published=published, **row), **others), scores("a", 0.8)).rows[0]
     assert str(only.main.verdict) == expected and only.main.difference == pytest.approx(np.mean(NOISE))
     assert 0.8 in only.main.prediction and only.main.interval.low < only.main.ours.mean < only.main.interval.high
+
+
+@pytest.mark.parametrize(
+    ("override", "comparable"),
+    [
+        ("optimizer.lr=1e-2", True),
+        ("optimizer={name: sgd, momentum: 0}", True),
+        ("epochs=10", True),
+        ("cache=no", True),
+        ("checkpoint_seconds=9", True),
+        ("optimizer.lr=1e-3", False),
+        ("epochs=9", False),
+    ],
+)
+def test_an_override_that_says_what_stands_there_anyway_changes_nothing(override, comparable):
+    text = """
+name: small
+title: A small study
+metric: val_accuracy
+seeds: [0]
+base: {dataset: digits5k, model: {name: lenet}, optimizer: {name: SGD, lr: 0.01}}
+published: {columns: {val_accuracy: table 1}}
+rows: [{name: a, published: {val_accuracy: 0.8}}]
+"""
+    read = parse_study(text, "small.yaml", [override])
+    numbers = [result("a", seed, 0.8 + noise, metric="val_accuracy") for seed, noise in enumerate(NOISE)]
+    (row,) = summarize(read, numbers).rows
+    assert str(row.main.verdict) == ("reproduced" if comparable else f"not comparable (with {override})")
 
 
 def test_the_table_shows_width_and_margin_beside_the_verdict():
