@@ -1,7 +1,7 @@
 """The errors that a user can cause and put right."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -27,6 +27,15 @@ class DivergedError(UserError):
             f"training diverged at step {step}{when}: the {what} is NaN or infinite{place}; "
             "try a smaller learning rate or a bound on the gradient norm"
         )
+
+
+LISTED = 12  # names that a message shows
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas between them; of many the first ones, and how many there are."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown}, … ({len(names)} in all)"
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> UserError:

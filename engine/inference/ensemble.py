@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
@@ -19,7 +19,6 @@ from engine.network.parameters import nonfinite_arrays
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
-LISTED = 12  # class names that a message shows
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,25 @@ class Member:
     def class_names(self) -> list[str]:
         return class_names(self.net)
 
+    def by_name(self, scores: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+        """The network's scores (N, classes) with a column for each of `names`, which are its own in any order."""
+        own = self.class_names
+        return scores if own == list(names) else scores[:, [own.index(name) for name in names]]
+
 
 def class_names(net: Network) -> list[str]:
-    """The network's class names, or their numbers where it has none."""
-    return list(net.class_names) or [str(index) for index in range(net.output_shape[0])]
+    """The network's class names, or their numbers where it has none; an output beyond the classes has its number."""
+    names, outputs = list(net.class_names), net.output_shape[0]
+    if not names:
+        return [str(index) for index in range(outputs)]
+    return names + [f"output {index}" for index in range(len(names), outputs)]
 
 
 def load_members(paths: Sequence[Path]) -> list[Member]:
     """The networks in these checkpoints.
 
-    UserError for one that knows no preprocessing or is no classifier, for two whose classes differ, and for a file
-    given twice.
+    UserError for one that knows no preprocessing or is no classifier, for two whose classes differ (their order may),
+    and for a file given twice.
     """
     members: list[Member] = []
     for path in paths:
@@ -57,17 +64,13 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
         members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
         first, last = members[0], members[-1]
-        if first.class_names != last.class_names:
+        if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
-                f"the first has {_listed(first.class_names)}, the second {_listed(last.class_names)}"
+                f"the first has {len(first.class_names)} classes ({listed(first.class_names)}), "
+                f"the second {len(last.class_names)} classes ({listed(last.class_names)})"
             )
     return members
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
-    return f"{len(names)} classes ({shown})"
 
 
 def probabilities(
@@ -109,14 +112,20 @@ def ensemble_probabilities(
     prepared: Sequence[Pixels],
     views: Sequence[View] = (),
     say: Callable[[int], str] = "sample {}".format,
+    names: Sequence[str] = (),
 ) -> NDArray[np.float32]:
     """Mean of the probabilities over all members and views, (N, classes).
 
     prepared: for each member, the images as its `preprocess.prepare` gives them, uint8 (N, C, H, W). Without views the
-    images are taken as they are. UserError as `probabilities` gives it.
+    images are taken as they are. names: which class each column is for (default: as the first member has them); every
+    member has these, in an order of its own. UserError as `probabilities` gives it.
     """
+    names = list(names) or members[0].class_names
     parts = [
-        probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say)
+        member.by_name(
+            probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say),
+            names,
+        )
         for member, images in zip(members, prepared, strict=True)
         for view in views or (_unchanged,)
     ]

@@ -115,8 +115,8 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
-    """The network's probabilities on a set; UserError where the two do not fit, or the network
-    gives NaN or infinity.
+    """The network's probabilities on a set, whose labels are matched by name; UserError where the two do not fit, or
+    the network gives NaN or infinity.
     """
     if dataset.sample_shape != net.input_shape:
         raise UserError(
@@ -125,6 +125,10 @@ def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) ->
         )
     if len(net.output_shape) != 1:
         raise UserError(f"{checkpoint}: the network is no classifier, its output has shape {net.output_shape}")
+    try:
+        dataset = dataset.with_classes(net.class_names)
+    except UserError as error:
+        raise UserError(f"{checkpoint}: {error}") from None
     truth = class_labels(dataset)
     if truth.max() >= net.output_shape[0]:
         raise UserError(

@@ -22,7 +22,7 @@ from engine.data.choose.splits import Indices, stratified_split
 from engine.data.dataset import Dataset, ImageFiles, RawDataset, prepare
 from engine.data.images import list_images
 from engine.data.preprocess import PER_BATCH
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
 from engine.training.metrics import predicted_classes
 
@@ -98,7 +98,7 @@ def label_with(teachers: Sequence[Member], unlabelled: Dataset, threshold: float
         part = slice(start, start + CHUNK)
         images: Any = np.ascontiguousarray(unlabelled.images[part])
         say = partial(_say, unlabelled.name, start)
-        scores = ensemble_probabilities(teachers, [images] * len(teachers), say=say)
+        scores = ensemble_probabilities(teachers, [images] * len(teachers), (), say, unlabelled.class_names)
         labels[part], confidence[part] = predicted_classes(scores, say), scores.max(axis=1)
     kept = np.flatnonzero(confidence >= np.float32(threshold))
     return PseudoLabels(kept, labels[kept], confidence[kept], len(unlabelled))
@@ -115,10 +115,10 @@ def check_teacher(teacher: Member, unlabelled: Dataset) -> None:
             f"{teacher.source}: the network takes {teacher.net.input_shape}, but the images to label are "
             f"{unlabelled.images.dtype} {unlabelled.sample_shape}"
         )
-    if unlabelled.class_names and teacher.class_names != list(unlabelled.class_names):
+    if unlabelled.class_names and sorted(teacher.class_names) != sorted(unlabelled.class_names):
         raise UserError(
-            f"{teacher.source}: its classes are {', '.join(teacher.class_names)}, "
-            f"those of the set {unlabelled.name} are {', '.join(unlabelled.class_names)}"
+            f"{teacher.source}: its classes are {listed(teacher.class_names)}, "
+            f"those of the set {unlabelled.name} are {listed(unlabelled.class_names)}"
         )
 
     if unlabelled.preprocess is None:

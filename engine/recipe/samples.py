@@ -45,7 +45,7 @@ def load_data(
     train_set = replace(train_set, record={"select": selected} if selected else {})
     try:
         if test is not None and config.select.classes:
-            test = keep_classes(test, config.select.classes)
+            test = keep_classes(test, config.select.classes, may_lack=True)
             validation = test if config.split.kind == "test" else validation
         train_set = with_label_noise(train_set, config.label_noise)
     except UserError as error:

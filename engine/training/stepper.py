@@ -133,10 +133,12 @@ class Stepper:
         """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
 
         `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
+        Labels are matched by name where both the set and the network have class names.
 
-        DivergedError, with the step reached, where the loss or an output is not finite.
+        UserError for a class that the network does not know; DivergedError, with the step reached, where the loss or an
+        output is not finite.
         """
-        dataset = as_dataset(data)
+        dataset = as_dataset(data).with_classes(self.net.class_names)
         algorithm = self.algorithm if self.choices is None else self.choices
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)

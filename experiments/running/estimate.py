@@ -159,7 +159,10 @@ def sample_counts(config: TrainConfig, read: Reader) -> Counts:
         raw_test = read(config, section.test)
         if section.test_subset is not None:
             raw_test = draw_subset(raw_test, section.test_subset, split.seed, "test_subset")
-        test = len(keep_classes(raw_test, config.select.classes) if config.select.classes else raw_test)
+        chosen_test = (
+            keep_classes(raw_test, config.select.classes, may_lack=True) if config.select.classes else raw_test
+        )
+        test = len(chosen_test)
     # Folds have the same sizes however they are drawn; a file of them is for images that are not looked at here.
     indices = split_indices(raw, dataclasses.replace(split, file=None))
     train, validation = (len(raw), test * (split.kind == "test")) if indices is None else map(len, indices)

@@ -96,9 +96,20 @@ def test_a_teacher_of_other_images_is_refused(change, message):
 
 def test_a_teacher_of_other_classes_is_refused():
     other = teacher()
-    other.net.class_names = ["left", "top", "bottom"]
-    with pytest.raises(UserError, match="teacher0: its classes are left, top, bottom"):
+    other.net.class_names = ["left", "top", "middle"]
+    with pytest.raises(UserError, match="teacher0: its classes are left, top, middle"):
         label_with([other], small_dataset(4), 0.5)
+
+
+def test_labels_of_a_teacher_are_the_sets_by_name():
+    data, turned = small_dataset(20), teacher()
+    turned.net.class_names = [CLASSES[2], CLASSES[0], CLASSES[1]]
+    scores = probabilities(turned.net, data.normalise(data.images))
+    by_name = scores[:, [1, 2, 0]]
+    assert np.array_equal(label_with([turned], data, 0.0).labels, by_name.argmax(axis=1))
+    both = label_with([turned, teacher()], data, 0.0)
+    assert np.array_equal(both.labels, (by_name + scores).argmax(axis=1))
+    assert both.confidence == pytest.approx((by_name + scores).max(axis=1) / 2)
 
 
 def test_merged_samples_weigh_less():
