@@ -68,20 +68,24 @@ class PseudoLabels:
     asked: int
 
 
-def strip_labels(strata: NDArray[Any], fraction: float, seed: int) -> tuple[Indices, Indices]:
+def strip_labels(
+    strata: NDArray[Any], fraction: float, seed: int, names: Sequence[str] = ()
+) -> tuple[Indices, Indices]:
     """Indices (labelled, unlabelled), sorted: `fraction` of every stratum keeps its labels.
 
-    A pure function of strata, fraction and seed. UserError where a stratum would be left without a label.
+    A pure function of strata, fraction and seed. UserError where a stratum would be left without a label, with its name
+    where `names` has those of all, in the order of their values.
     """
     if not 0 < fraction < 1:
         raise UserError(f"labelled_fraction must lie between 0 and 1, got {fraction}")
     counts = np.unique(strata, return_counts=True)[1]
     if counts.min() * fraction < 1:
+        which = f"the class {names[int(counts.argmin())]}" if names else "a class"
         raise UserError(
-            f"labelled_fraction {fraction} leaves no label in a class of {counts.min()} samples; "
+            f"labelled_fraction {fraction} leaves no label in {which} of {counts.min()} samples; "
             f"it must be at least {1 / counts.min():.2g}"
         )
-    return stratified_split(strata, 1 - fraction, seed)
+    return stratified_split(strata, 1 - fraction, seed, names)
 
 
 def label_with(teachers: Sequence[Member], unlabelled: Dataset, threshold: float) -> PseudoLabels:

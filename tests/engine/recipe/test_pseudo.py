@@ -250,7 +250,7 @@ def test_images_to_label_are_cached_where_the_configuration_wants_it(place, monk
         ([PSEUDO, "dataset.labelled_fraction=null"], "nothing to label; give dataset.labelled_fraction or images"),
         ([PSEUDO, "loss.name=MeanSquaredError"], "pseudo_labels: their weight needs the loss CrossEntropy"),
         (["dataset.labelled_fraction=1.5"], "small.yaml: labelled_fraction must lie between 0 and 1, got 1.5"),
-        (["dataset.labelled_fraction=0.001"], "leaves no label in a class of"),
+        (["dataset.labelled_fraction=0.001"], "leaves no label in the class"),
     ],
 )
 def test_mistakes_print_one_line_and_write_nothing(place, monkeypatch, capsys, arguments, message):
