@@ -172,7 +172,8 @@ def _equivalent(distance: float, std: float, count: int, margin: float) -> bool:
 def more_seeds(distance: float, found: Estimate, margin: float) -> int | None:
     """How many more seeds would decide, were mean and standard deviation to stay as they are; None: no number would.
 
-    Decided is: equivalent within the margin, or outside the prediction interval. An approximation, as both will move.
+    Decided is: equivalent within the margin, or outside the prediction interval. Both will move, so that these
+    seeds decide in half to three quarters of all cases, and otherwise a new number is told.
     """
     assert found.std is not None
     for count in range(found.count + 1, found.count + MOST_SEEDS + 1):

@@ -2,13 +2,14 @@
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from experiments.stats import (
@@ -139,6 +140,44 @@ def test_wide_scatter_does_not_reproduce() -> None:
     assert verdict(0.98, values, margin=None).word == "compatible"
     wide = [0.9664 + 3 * (value - 0.9664) for value in values]
     assert "no number of seeds" in str(verdict(0.98, wide, margin=0.01))
+
+
+def _with(mean: float, std: float, count: int) -> list[float]:
+    """Values of exactly this mean and standard deviation."""
+    shape = np.linspace(-1, 1, count)
+    return (mean + std * shape / shape.std(ddof=1)).tolist()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0, 0.03), st.floats(0.001, 0.02), st.integers(3, 8), st.floats(0.002, 0.02))
+def test_the_stated_number_of_seeds_is_the_first_that_decides(
+    distance: float, std: float, count: int, margin: float
+) -> None:
+    found = verdict(0.9, _with(0.9 + distance, std, count), margin=margin)
+    assume(found.word == "compatible")
+    more = re.search(r"(\d+) more seeds? would decide", found.reason)
+    if more is None:
+        assert "no number of seeds" in found.reason
+        last = verdict(0.9, _with(0.9 + distance, std, count + 900), margin=margin)
+        assert last.word == "compatible"
+        return
+    decided = count + int(more[1])
+    assume(decided < 60)
+    words = [verdict(0.9, _with(0.9 + distance, std, size), margin=margin).word for size in range(count, decided + 1)]
+    assert words[:-1] == ["compatible"] * (len(words) - 1) and words[-1] in ("reproduced", "above")
+
+
+@pytest.mark.parametrize(
+    ("distance", "std", "count"), [(0.0136, 0.0048, 5), (0.004, 0.008, 5), (0.006, 0.006, 3), (0.02, 0.009, 4)]
+)
+def test_so_many_seeds_decide_more_often_than_not(distance: float, std: float, count: int) -> None:
+    """Further seeds are drawn: mean and standard deviation move, and either way is as likely."""
+    ours = _with(0.9 + distance, std, count)
+    more = re.search(r"(\d+) more", verdict(0.9, ours).reason)
+    assert more
+    draws = np.random.default_rng(0).normal(0.9 + distance, std, (1000, int(more[1]))).tolist()
+    decided = np.mean([verdict(0.9, [*ours, *each]).word != "compatible" for each in draws])
+    assert 0.5 < decided < 0.85
 
 
 def test_verdict_gives_its_reason() -> None:
