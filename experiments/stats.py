@@ -193,9 +193,11 @@ def verdict(
         return Verdict("not comparable", incomparable)
     if not _finite([published, *values]):
         return Verdict("not comparable", "a value is not finite")
-    interval = prediction_interval(values)
-    if interval is None or len(values) < MIN_VERDICT:
+    if len(values) < MIN_VERDICT:
         return Verdict("too few seeds", f"{len(values)} of {MIN_VERDICT}")
+    interval = prediction_interval(values)
+    if interval is None:
+        return Verdict("not comparable", "the spread of the values is beyond the range of numbers")
     if _alike([published, *values]):
         return Verdict("reproduced")
     if published not in interval:
@@ -325,8 +327,10 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Quartiles by linear interpolation, as numpy has them; NaN throughout where a value is not finite."""
-    if not _finite(values):
+    """Quartiles by linear interpolation, as numpy has them; NaN throughout for no values, or one that is not finite."""
+    if not values or not _finite(values):
         return Spread(*[math.nan] * 5)
-    least, low, median, high, most = (float(value) for value in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+    exponent = _exponent(values)
+    found = np.quantile(_divided(values, exponent), [0, 0.25, 0.5, 0.75, 1])
+    least, low, median, high, most = (math.ldexp(float(value), exponent) for value in found)
     return Spread(median, low, high, least, most)

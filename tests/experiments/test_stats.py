@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from experiments.stats import (
     Bounds,
     Pairs,
+    Spread,
     bootstrap_interval,
     compare,
     estimate,
@@ -294,6 +295,27 @@ def test_one_value_that_is_not_finite_means_no_answer(bad: float) -> None:
     assert str(verdict(0.5, values)) == "not comparable (a value is not finite)"
     assert verdict(bad, [0.5] * 5).word == verdict(0.5, [bad] * 5).word == "not comparable"
     assert math.isnan(spread(values).median) and math.isnan(spread(values).least)
+
+
+HUGE = [1e308, -1e308, 1e308]
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [0.5] * 5, [math.nan], [math.inf, -math.inf], HUGE, [5e-324, 0.0, 0.0]])
+def test_every_statistic_has_an_answer_for_every_list(values: list[float]) -> None:
+    for found in (bootstrap_interval(values), prediction_interval(values)):
+        assert found is None or (math.isfinite(found.low) and math.isfinite(found.high))
+    assert paired_p(values, values) is None and len(holm(values)) == len(values)
+    assert math.isnan(spread(values).median) == (not values or not np.isfinite(values).all())
+    assert set(compare({"row": Pairs(values, values)})) <= {"row"}
+    for margin in (None, 0.01, 0.0, math.inf, math.nan):
+        assert verdict(0.5, values, margin=margin).word in (
+            ("reproduced",) if values == [0.5] * 5 else ("too few seeds", "not comparable", "below")
+        )
+
+
+def test_values_beyond_the_doubles_are_not_too_few() -> None:
+    assert str(verdict(0.5, HUGE)) == "not comparable (the spread of the values is beyond the range of numbers)"
+    assert spread(HUGE) == Spread(1e308, 0.0, 1e308, -1e308, 1e308)
 
 
 def test_holm_does_not_count_what_is_no_p() -> None:
