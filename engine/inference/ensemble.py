@@ -15,7 +15,6 @@ from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
 from engine.network.network import Network
-from engine.network.parameters import nonfinite_arrays
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
@@ -85,12 +84,12 @@ def probabilities(
     the image, for outputs or weights that are NaN or infinite: no class can be told from them.
     """
     outputs = net.predict(images, batch_size=CHUNK)
-    damaged = nonfinite_arrays(net.store)
-    why = f" ({damaged[0]} holds NaN or infinite values)" if damaged else ""
+    damaged = net.store.first_nonfinite()
+    why = f" ({damaged} holds NaN or infinite values)" if damaged else ""
     check_scores(outputs, lambda index: f"{source}{why}, image {say(index)}")
     if damaged and len(images):
         # An infinite weight can hide behind a ReLU, and every answer is wrong all the same.
-        raise UserError(f"{source}: {damaged[0]} holds NaN or infinite values, so nothing can be said of {say(0)}")
+        raise UserError(f"{source}: {damaged} holds NaN or infinite values, so nothing can be said of {say(0)}")
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))

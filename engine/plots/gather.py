@@ -96,9 +96,10 @@ def held_out(parts: Mapping[str, Dataset], where: str) -> tuple[str, Dataset]:
 
 
 def class_labels(dataset: Dataset) -> NDArray[np.int64]:
-    """Labels (N,): of soft ones the largest."""
-    labels: NDArray[Any] = dataset.labels.argmax(axis=1) if dataset.labels.ndim == 2 else dataset.labels
-    return labels.astype(np.int64, copy=False)
+    """Labels (N,): of soft ones the largest; UserError for one that is NaN."""
+    if dataset.labels.ndim == 2:
+        return predicted_classes(dataset.labels, lambda index: f"label of sample {index} of {dataset.name}")
+    return dataset.labels.astype(np.int64, copy=False)
 
 
 def class_names_of(dataset: Dataset) -> tuple[str, ...]:

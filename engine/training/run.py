@@ -247,11 +247,7 @@ class Run:
 
     def _check_weights(self) -> None:
         """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
-        store = self.trainer.net.store
-        key = store.first_nonfinite()
-        if key is not None:
-            slot = store.slots.get(key) or store.buffer_slots[key]
-            raise DivergedError(self.trainer.steps - 1, slot.layer, f"updated {key}")
+        self.trainer.check_weights(self.trainer.steps - 1, "updated ")
 
     def _next_epoch(self) -> None:
         position = self.position

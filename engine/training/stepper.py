@@ -139,6 +139,7 @@ class Stepper:
         output is not finite.
         """
         dataset = as_dataset(data).with_classes(self.net.class_names)
+        self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
@@ -160,13 +161,22 @@ class Stepper:
         result = {"loss": total / len(dataset)}
         if classes:
             soft = dataset.labels.ndim == 2
-            truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
+            truth: NDArray[Any] = metrics.predicted_classes(dataset.labels) if soft else dataset.labels
             result["accuracy"] = metrics.accuracy(truth, predicted)
             result["macro_f1"] = metrics.macro_f1(truth, predicted)
             if extra:
                 measured = metrics.per_class(truth, predicted)
                 result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
         return result
+
+    def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
+        """DivergedError, at this step, where a parameter or running statistic is NaN or infinite: behind a ReLU that
+        shows in no loss."""
+        store = self.net.store
+        key = store.first_nonfinite()
+        if key is not None:
+            slot = store.slots.get(key) or store.buffer_slots[key]
+            raise DivergedError(step, slot.layer, f"{prefix}{key}", during)
 
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""
