@@ -57,7 +57,7 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
         raise UserError(f"{dataset.name}: has {len(names)} classes, {listed(names)}, but the network {outputs} outputs")
     if outputs > len(names):
         warnings.warn(
-            f"the network has {outputs} outputs, but the data {len(names)} classes: {listed(names)}", stacklevel=5
+            f"the network has {outputs} outputs, but the data {len(names)} classes: {listed(names)}", stacklevel=4
         )
     if before in ((), names):
         return
@@ -68,7 +68,7 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
     warnings.warn(
         f"the network's outputs stood for {other}: its last layer has to learn anew what they mean "
         "(engine.replace_head draws it anew)",
-        stacklevel=5,  # the caller of fit
+        stacklevel=4,  # the caller of fit
     )
 
 

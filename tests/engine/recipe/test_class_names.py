@@ -152,8 +152,9 @@ def test_figures_refuse_an_unknown_class():
 def test_going_on_with_outputs_that_stood_for_other_classes_is_told():
     """As from letters to digits with a last layer that fits by chance."""
     data = brightness("cba", [2, 0, 1])
-    with pytest.warns(UserWarning, match="outputs stood for a, b, c, those of part are c, b, a.*replace_head"):
+    with pytest.warns(UserWarning, match="outputs stood for a, b, c, those of part are c, b, a.*replace_head") as told:
         still(seeing_net()).fit(data, epochs=1)
+    assert [each.filename for each in told] == [__file__]
     deep = Sequential([Flatten(), Linear(4, 4), Linear(4, 3)], input_shape=(1, 2, 2))
     deep.class_names = ["a", "b", "c"]
     with pytest.raises(UserError, match="outputs stand for a, b, c, those of part are c, b, a.*is frozen"):
