@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +40,20 @@ class Member:
 
 
 def class_names(net: Network) -> list[str]:
-    """The network's class names, or their numbers where it has none; an output beyond the classes has its number."""
-    names, outputs = list(net.class_names), net.output_shape[0]
-    if not names:
+    """A name for each of the network's outputs: its class names, or numbers where it has none. An output that no class
+    of the training stands for is "output 3".
+    """
+    known, outputs = list(net.class_names), net.output_shape[0]
+    if not known:
         return [str(index) for index in range(outputs)]
-    return names + [f"output {index}" for index in range(len(names), outputs)]
+    return known[:outputs] + [f"output {index}" for index in range(len(known), outputs)]
 
 
 def load_members(paths: Sequence[Path]) -> list[Member]:
     """The networks in these checkpoints.
 
-    UserError for one that knows no preprocessing or is no classifier, for two whose classes differ (their order may),
-    and for a file given twice.
+    UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
+    classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
     for path in paths:
@@ -63,6 +66,11 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
         members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
         first, last = members[0], members[-1]
+        twice = [name for name, count in Counter(last.class_names).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"{path}: two classes of the network have the name {twice[0]!r}, so a label could be either"
+            )
         if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.readers import read_csv
-from engine.errors import UserError
+from engine.errors import UserError, listed
 
 # What a table of true labels may call its columns, in the order in which the names are looked for.
 COLUMNS = {"filename": ("filename", "file", "image"), "label": ("label", "digit")}
@@ -26,7 +26,7 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
     for line, row in read_csv(table, COLUMNS):
         label = row["label"]
         if label not in labels:
-            raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {', '.join(names)}")
+            raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {listed(names)}")
         name = Path(row["filename"])
         if known.setdefault(name, labels[label]) != labels[label]:
             raise UserError(f"{table}, line {line}: {name} has a second, different label")

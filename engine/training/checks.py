@@ -33,7 +33,8 @@ def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
                 f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}"
             )
         if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
-            raise UserError(f"{dataset.name}: the images hold NaN or infinity")
+            first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
+            raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
         labels = dataset.labels
         checked_targets(labels, len(dataset), loss, net.output_shape)
         if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
@@ -57,7 +58,8 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
         raise UserError(f"{dataset.name}: has {len(names)} classes, {listed(names)}, but the network {outputs} outputs")
     if outputs > len(names):
         warnings.warn(
-            f"the network has {outputs} outputs, but the data {len(names)} classes: {listed(names)}", stacklevel=4
+            f"the network has {outputs} outputs, but the data {len(names)} classes: {listed(names)}",
+            stacklevel=4,  # the caller of fit
         )
     if before in ((), names):
         return

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn import model_selection
 
-from engine.data.choose.splits import combine, stratified_folds, stratified_split
+from engine.data.choose.splits import combine, drawn_split, stratified_folds, stratified_split
 from engine.errors import UserError
 
 LABELS = np.repeat(np.arange(4), [40, 20, 20, 20])
@@ -65,7 +65,7 @@ FRACTION = st.floats(0.02, 0.98)
 
 
 def drawn_by_sklearn(labels, fraction, seed):
-    split = StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+    split = model_selection.StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
     return tuple(np.sort(part) for part in next(split.split(labels, labels)))
 
 
@@ -74,6 +74,7 @@ def splittable(counts, fraction):
     return min(held_out, sum(counts) - held_out) >= len(counts)
 
 
+@settings(deadline=None)
 @given(SIZES, FRACTION, st.integers(0, 2**32 - 1))
 @example([2] * 10 + [30], 0.25, 0)
 def test_every_class_is_on_both_sides_in_its_share(counts, fraction, seed):
@@ -89,6 +90,7 @@ def test_every_class_is_on_both_sides_in_its_share(counts, fraction, seed):
     assert (abs(there - fraction * np.array(counts)) <= 1 + np.array(counts) / len(labels)).all()
 
 
+@settings(deadline=None)
 @given(SIZES, FRACTION, st.integers(0, 2**32 - 1))
 def test_a_split_that_leaves_no_class_out_is_sklearns(counts, fraction, seed):
     assume(splittable(counts, fraction))
@@ -105,6 +107,7 @@ def test_a_split_that_leaves_no_class_out_is_sklearns(counts, fraction, seed):
         assert np.bincount(labels[part], minlength=len(counts))[list(missing)].tolist() == [1] * len(missing)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(3, 40), min_size=1, max_size=8), st.integers(2, 3), st.integers(0, 2**32 - 1))
 def test_every_fold_has_its_share_of_every_class(counts, folds, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
@@ -117,3 +120,44 @@ def test_every_fold_has_its_share_of_every_class(counts, folds, seed):
 def test_folds_name_the_smallest_class():
     with pytest.raises(UserError, match="the samples of the smallest class, owl .1., got 2"):
         stratified_folds(np.array([0, 0, 0, 1]), 2, 0, ["cat", "owl"])
+
+
+# ---- the draws are those that scikit-learn makes, so that a split stays what it was ----
+
+MOST_FOLDS = 6
+FEW = st.lists(st.integers(0, 5), min_size=1, max_size=60)
+STRATA = FEW.map(lambda few: np.array([*few, *(sorted(set(few)) * MOST_FOLDS)]))
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@settings(deadline=None)  # scikit-learn takes a while to load
+@given(STRATA, st.floats(0, 1), SEEDS)
+def test_a_split_is_scikit_learns(strata, share, seed):
+    classes = len(np.unique(strata))
+    held_out = classes + int(share * (len(strata) - 2 * classes))
+    expected = model_selection.train_test_split(
+        np.arange(len(strata)), test_size=held_out, random_state=seed, stratify=strata
+    )
+    ours = drawn_split(strata, held_out, np.random.RandomState(seed))
+    for part, other in zip(ours, expected, strict=True):
+        assert np.array_equal(part, np.sort(other))
+
+
+@settings(deadline=None)  # scikit-learn takes a while to load
+@given(STRATA, st.integers(2, MOST_FOLDS), SEEDS)
+def test_folds_are_scikit_learns(strata, folds, seed):
+    expected = model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed).split(strata, strata)
+    ours = stratified_folds(strata, folds, seed)
+    for parts, others in zip(ours, expected, strict=True):
+        assert all(np.array_equal(part, other) for part, other in zip(parts, others, strict=True))
+
+
+FOLDS = [[5, 6, 7, 8, 9], [0, 1, 2, 3, 4]]
+
+
+def test_splits_of_known_seeds_stay_what_they_are():
+    """Held against numbers too. A seed of more than 32 bits goes in as two words."""
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 0, 0])
+    assert stratified_split(labels, 0.4, 3)[1].tolist() == [0, 1, 2, 6]
+    assert stratified_split(labels, 0.4, 2**40 + 3)[1].tolist() == [0, 5, 6, 7]
+    assert [held_out.tolist() for _, held_out in stratified_folds(labels, 2, 3)] == FOLDS
