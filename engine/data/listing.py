@@ -56,9 +56,13 @@ NO_IMAGES = frozenset(
 LEFTOVERS = frozenset(
     (
         *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
-        *("system volume information", "lost+found", "__pycache__", "@eadir", "#recycle"),
+        *("found.000", "thumbs.db:encryptable", "picasa.ini", "zbthumbnail.info"),
+        *("system volume information", "network trash folder", "temporary items", "lost+found", "__pycache__"),
+        *("@eadir", "@tmp", "@sharebin", "@synoresource", "@synoeastream", "#recycle", "#snapshot", "~snapshot"),
+        *("@recycle", "@recently-snapshot"),
     )
 )
+MARKS = (":zone.identifier",)  # what follows a file's name where Windows kept a second stream of it
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def is_leftover(name: str) -> bool:
     """Whether an operating system or a file manager put this there: hidden names, but not those of images (apart from
     "._", macOS's resource forks), and some names of its own."""
     hidden_image = name.startswith(".") and not name.startswith("._") and _suffix(name) in ANY_IMAGE
-    return name.lower() in LEFTOVERS or (name.startswith(".") and not hidden_image)
+    return name.lower() in LEFTOVERS or name.lower().endswith(MARKS) or (name.startswith(".") and not hidden_image)
 
 
 def _suffix(name: str) -> str:

@@ -25,7 +25,8 @@ class BatchNorm(Layer):
 
     `momentum` is the weight of the new batch, as in PyTorch; Keras's is that of the old value, so that its 0.99 is 0.01
     here. One above 0.5 draws a warning. After n updates (1 - momentum)^n of the first values are left: a run at whose
-    end that is more than a third warns too, and `engine.calibrate` renews the statistics.
+    end that is more than a third, and with the default would not be, warns too; `engine.calibrate` renews the
+    statistics.
 
     A frozen one (see engine.Trainer, `freeze`) normalises by its running statistics in training too and leaves
     them as they are, as Keras does with trainable = False (PyTorch would need eval() on the layer).

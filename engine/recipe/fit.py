@@ -88,6 +88,7 @@ def fit_and_test(
     where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
     which is written last.
     """
+    test = None if test is None else test.with_classes(train_set.class_names)  # an unknown class shows before training
     history = trainer.fit(
         make_loader(config, train_set),
         validation,

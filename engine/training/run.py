@@ -20,6 +20,7 @@ from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
 from engine.training.checks import (
+    check_classes,
     check_data,
     check_last_batch,
     logged_names,
@@ -60,7 +61,8 @@ class Run:
     ):
         self.trainer = trainer
         self.loader = weights.weighted_loader(loader, trainer.loss, trainer.net.output_shape)
-        self.validation = validation
+        # Labels of both are numbered as the outputs of the network will be.
+        self.validation = None if validation is None else validation.with_classes(loader.dataset.class_names)
         self.epochs = epochs
         self.early_stopping = early_stopping
         self.checkpoint_every, self.checkpoint_seconds = checkpoint_due  # steps, seconds
@@ -74,7 +76,8 @@ class Run:
         self.position = Position()
         self.best: Checkpoint | None = None
         self.plan_choices: Record = {}
-        check_data(trainer, (self.loader.dataset, validation))
+        check_data(trainer, (self.loader.dataset, self.validation))
+        check_classes(trainer, self.loader.dataset)
         check_last_batch(trainer, self.loader)
         self.extra = watched_per_class(self._logged(), self._watched())
 
@@ -245,11 +248,7 @@ class Run:
 
     def _check_weights(self) -> None:
         """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
-        store = self.trainer.net.store
-        key = store.first_nonfinite()
-        if key is not None:
-            slot = store.slots.get(key) or store.buffer_slots[key]
-            raise DivergedError(self.trainer.steps - 1, slot.layer, f"updated {key}")
+        self.trainer.check_weights(self.trainer.steps - 1, "updated ")
 
     def _next_epoch(self) -> None:
         position = self.position

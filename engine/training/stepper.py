@@ -143,10 +143,13 @@ class Stepper:
         """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
 
         `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
+        Labels are matched by name where both the set and the network have class names.
 
-        DivergedError, with the step reached, where the loss or an output is not finite.
+        UserError for a class that the network does not know; DivergedError, with the step reached, where the loss or an
+        output is not finite.
         """
-        dataset = as_dataset(data)
+        dataset = as_dataset(data).with_classes(self.net.class_names)
+        self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
@@ -170,13 +173,22 @@ class Stepper:
         result = {"loss": total / len(dataset)}
         if classes:
             soft = dataset.labels.ndim == 2
-            truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
+            truth: NDArray[Any] = metrics.predicted_classes(dataset.labels) if soft else dataset.labels
             result["accuracy"] = metrics.accuracy(truth, predicted)
             result["macro_f1"] = metrics.macro_f1(truth, predicted)
             if extra:
                 measured = metrics.per_class(truth, predicted)
                 result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
         return result
+
+    def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
+        """DivergedError, at this step, where a parameter or running statistic is NaN or infinite: behind a ReLU that
+        shows in no loss."""
+        store = self.net.store
+        key = store.first_nonfinite()
+        if key is not None:
+            slot = store.slots.get(key) or store.buffer_slots[key]
+            raise DivergedError(step, slot.layer, f"{prefix}{key}", during)
 
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""

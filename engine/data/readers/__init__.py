@@ -19,11 +19,11 @@ from engine.data.readers.cifar10 import read_cifar10
 from engine.data.readers.folders import read_cmaterdb, read_folder, read_scenes
 from engine.data.readers.idx import read_emnist, read_mnist
 from engine.data.readers.numtadb import read_numtadb
-from engine.data.readers.tables import csv_header, read_csv
+from engine.data.readers.tables import read_csv
 from engine.errors import unknown
 from engine.schema import read_arguments
 
-__all__ = ["READERS", "csv_header", "read_csv", "read_dataset"]
+__all__ = ["READERS", "read_csv", "read_dataset"]
 
 READERS: Mapping[str, Callable[..., RawDataset]] = MappingProxyType(
     {

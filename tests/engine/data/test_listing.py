@@ -112,6 +112,10 @@ def test_many_files_of_one_kind_are_one_line(photos):
 
 LEFTOVERS = ["._1.png", ".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX/cat/._1.png", ".git/HEAD"]
 LEFTOVERS += ["@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", ".ipynb_checkpoints/1.png", "__pycache__/a.pyc", ".hidden"]
+LEFTOVERS += [f"{folder}/a/1.png" for folder in ("@Recycle", "@Recently-Snapshot", "#snapshot", "~snapshot", "@tmp")]
+LEFTOVERS += [f"{folder}/1.png" for folder in ("@sharebin", "@SynoResource", "FOUND.000", ".@__thumb")]
+LEFTOVERS += ["Temporary Items/1.png", "Network Trash Folder/1.png", "1.png:Zone.Identifier", "Thumbs.db:encryptable"]
+LEFTOVERS += ["Picasa.ini", "ZbThumbnail.info", ".AppleDouble/1.png", ".Trash-1000/files/1.png"]
 
 
 @pytest.mark.parametrize("name", LEFTOVERS)

@@ -158,7 +158,7 @@ def test_what_has_ended_is_not_repeated(place, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["split.folds=50"], "small.yaml: folds must be from 2 to the samples of the smallest class"),
+        (["split.folds=50"], "small.yaml: folds must be from 2 to the samples of the smallest class, "),
         (["split.folds=1"], "folds must be 2 or more"),
         (["schedule={name: ReduceLROnPlateau, metric: val_loss}"], "small.yaml: schedule: the metric val_loss needs"),
         (["pseudo_labels={checkpoints: [a], images: [b]}"], "small.yaml: pseudo_labels: no fold may be validated"),
