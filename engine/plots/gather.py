@@ -20,9 +20,9 @@ from engine.inference.judging import Judgement, rank_of
 from engine.layers import Dropout, Flatten
 from engine.layers.topology import INPUT
 from engine.network.network import Network
+from engine.reading.yaml_text import read_yaml
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
-from engine.schema import read_yaml
 from engine.training.folder import CONFIG
 from engine.training.metrics import predicted_classes
 
