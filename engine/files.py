@@ -30,15 +30,21 @@ def _finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
     return value
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder."""
-    with replacing(path) as file:
+def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
+    """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder.
+
+    keep: the name that the file that was there gets. For a moment between two renames there is none of the name `path`.
+    """
+    with replacing(path, keep) as file:
         file.write(data)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path` that takes its place at the end of the block, and vanishes on an error."""
+def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A temporary file beside `path` that takes its place at the end of the block, and vanishes on an error.
+
+    keep: the name that the file that was there gets.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -46,6 +52,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):

@@ -21,9 +21,9 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
-from engine.training.folder import LAST, RESULT
+from engine.training.folder import RESULT
 from engine.training.history import History, Record
-from engine.training.resume import holds_run, instruction_set
+from engine.training.resume import find_last, holds_run, instruction_set
 from engine.training.tracking import make_trackers
 from engine.training.trainer import Trainer
 
@@ -160,10 +160,10 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
 def initialize_trainer(trainer: Trainer, section: InitializeConfig) -> None:
     """Give the trainer's network the weights that the section names, and its run the record of it.
 
-    A run that goes on from its last checkpoint has weights already: the source may be gone by then.
+    A run that goes on from a checkpoint has weights already: the source may be gone by then.
     """
     trainer.initialize_from = asdict(section)
-    if trainer.out is not None and (trainer.out / LAST).exists():
+    if trainer.out is not None and find_last(trainer.out).start is not None:
         return
     try:
         trainer.initialized = initialize_as(trainer.net, section).to_dict()

@@ -11,7 +11,8 @@ from engine.errors import UserError
 
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
-RUN_FILES = (BEST, LAST, RESULT, LOG)
+PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
+RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
 
 
