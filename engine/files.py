@@ -1,14 +1,29 @@
-"""Writing files so that a reader, or a crash, never meets half of one, and every reader of JSON can read them."""
+"""Writing files so that a reader, or a crash, never meets half of one, and every reader of JSON can read them; and
+keeping two processes from writing in one place.
+
+Locks are advisory ones of the operating system (flock), which end with the process that holds them, however it ends: a
+lock file that a killed process leaves behind locks nothing.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import socket
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
+
+from engine.errors import UserError
+
+# Seconds in which a process that was just killed has let go of its locks, and one that began has said its number.
+PATIENCE = 0.5
+_POLL_SECONDS = 0.05
 
 
 def _null(value: float) -> Any:
@@ -69,3 +84,86 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# ---- locks ----
+
+
+@contextmanager
+def locked(path: Path, refusal: Callable[[str], str], patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock file `path` for the block. At its end it is removed, and the folders that were made for it alone.
+
+    UserError with the text of `refusal`, which gets the holder in words, where another holds it for `patience` seconds
+    more. On a file system that has no locks a warning says so, and nobody is kept out.
+    """
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _acquired(path, refusal, time.monotonic() + patience):
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+    finally:
+        with suppress(OSError):  # not empty: the usual case
+            for folder in made:
+                folder.rmdir()
+
+
+def _acquired(path: Path, refusal: Callable[[str], str], deadline: float) -> TextIO:
+    """The lock file, open and locked; another one than its name may stand for by then, if that is so for long."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                holder = _words(file.read())
+            if time.monotonic() > deadline:
+                raise UserError(refusal(holder)) from None
+        except OSError as error:
+            warnings.warn(f"{path.parent}: the file system has no locks ({error.strerror})", stacklevel=4)
+            return file
+        else:
+            # Who held it before may have removed it after it was opened here.
+            if _is_at(file, path) or time.monotonic() > deadline:
+                file.truncate(0)
+                file.write(f"{os.getpid()} {socket.gethostname()}\n")
+                file.flush()
+                return file
+            file.close()
+            continue
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def lock_holder(path: Path) -> str | None:
+    """Who holds the lock file, in words, or None."""
+    try:
+        file = path.open()
+    except OSError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _words(file.read())
+        except OSError:  # a file system without locks
+            return None
+    return None
+
+
+def _words(content: str) -> str:
+    """`process 12 on HOST`, of what stands in a lock file."""
+    number, _, host = content.strip().partition(" ")
+    place = f" on {host}" if host else ""
+    own = ", this one" if (number, host) == (str(os.getpid()), socket.gethostname()) else ""
+    return f"process {number or 'unknown'}{place}{own}"

@@ -86,34 +86,35 @@ def fit_and_test(
 ) -> tuple[History, Record]:
     """Train in the trainer's folder, then measure the test part with the best epoch's weights, or with the last ones
     where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
-    which is written last.
+    which is written last. No other process may train in the folder meanwhile.
     """
-    history = trainer.fit(
-        make_loader(config, train_set),
-        validation,
-        epochs=config.epochs,
-        early_stopping=config.early_stopping,
-        resume=resume,
-        checkpoint_every=config.checkpoint_every,
-        checkpoint_seconds=config.checkpoint_seconds,
-        callbacks=callbacks,
-        train_metrics=config.train_metrics,
-        restore_best=restore_best and validation is not None,
-    )
-    result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
-    if trainer.initialized is not None:
-        result["initialized"] = trainer.initialized
-    if test is not None:
-        with instruction_set(trainer.isa):
-            measured = trainer.evaluate(test)
-        result |= {f"test_{name}": value for name, value in measured.items()}
-    result |= train_set.record
-    skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
-    if skipped:
-        result["skipped_images"] = skipped
-    if trainer.out is not None:
-        write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
-    return history, result
+    with trainer.holding():
+        history = trainer.fit(
+            make_loader(config, train_set),
+            validation,
+            epochs=config.epochs,
+            early_stopping=config.early_stopping,
+            resume=resume,
+            checkpoint_every=config.checkpoint_every,
+            checkpoint_seconds=config.checkpoint_seconds,
+            callbacks=callbacks,
+            train_metrics=config.train_metrics,
+            restore_best=restore_best and validation is not None,
+        )
+        result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
+        if trainer.initialized is not None:
+            result["initialized"] = trainer.initialized
+        if test is not None:
+            with instruction_set(trainer.isa):
+                measured = trainer.evaluate(test)
+            result |= {f"test_{name}": value for name, value in measured.items()}
+        result |= train_set.record
+        skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
+        if skipped:
+            result["skipped_images"] = skipped
+        if trainer.out is not None:
+            write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
+        return history, result
 
 
 def make_trainer(config: TrainConfig, out: Path) -> Trainer:

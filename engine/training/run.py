@@ -12,7 +12,7 @@ import cnncore
 from engine.data.choose import weights
 from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
-from engine.errors import DivergedError
+from engine.errors import DivergedError, UserError
 from engine.files import write_atomically
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
@@ -139,6 +139,8 @@ class Run:
             else:
                 check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
             last = found.take()
+        if last is None and trainer.initialize_from is not None and trainer.initialized is None:
+            raise UserError(f"{self.out}: its checkpoint was removed while the run began; start it again")
         trainer.begin_anew()
         # Instruction set and algorithms decide rounding: a resumed run keeps those that it was started with.
         if last is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from engine.data.loader import Loader
 from engine.errors import UserError
+from engine.files import PATIENCE
+from engine.training.folder import only_training
 from engine.training.history import History, Record
+from engine.training.resume import holds_run
 from engine.training.run import Run
 from engine.training.schedules import EarlyStopping
 from engine.training.stepper import Data, Stepper, as_dataset
@@ -60,6 +64,7 @@ class Trainer(Stepper):
         gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
 
         Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
+        One run at a time trains in a folder: UserError, which names the process, where another one does.
         A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
         A last batch of one sample is refused where a BatchNorm would see one value per channel (see BatchNorm).
         """
@@ -71,4 +76,23 @@ class Trainer(Stepper):
             raise UserError(f"checkpoint_every must be 1 or more steps, got {checkpoint_every}")
         due = checkpoint_every, checkpoint_seconds
         run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
-        return run.go(resume, callbacks)
+        if self.out is not None:
+            holds_run(self.out, resume)
+        with self.holding():
+            return run.go(resume, callbacks)
+
+    @contextmanager
+    def holding(self, patience: float = PATIENCE) -> Iterator[None]:
+        """Keep every other training out of the run folder, where there is one, for the block; `fit` does so by itself.
+
+        UserError, which names the process, where another one still trains there after `patience` seconds.
+        """
+        if self.out is None or self._holds:
+            yield
+            return
+        with only_training(self.out, patience):
+            self._holds = True
+            try:
+                yield
+            finally:
+                self._holds = False

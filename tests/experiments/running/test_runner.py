@@ -12,7 +12,7 @@ import pytest
 
 from engine.data import steps
 from engine.errors import DivergedError, UserError
-from engine.training.folder import LOG, read_epochs
+from engine.training.folder import LOG, only_training, read_epochs
 from experiments import ablation, command
 from experiments.records.locks import only_runner
 from experiments.records.planned import planned_graph, planned_runs
@@ -201,8 +201,19 @@ def test_a_full_disk_stops_the_study_and_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_two_runners_on_one_store_are_one_too_many(tmp_path):
-    with only_runner(tmp_path), pytest.raises(UserError, match=f"another runner \\(process {os.getpid()}\\)"):
+    with only_runner(tmp_path), pytest.raises(UserError, match=f"another runner \\(process {os.getpid()} on .*\\)"):
         run(tmp_path)
+
+
+def test_a_run_in_whose_folder_another_process_trains_fails_and_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "PATIENCE", 0.1)
+    (first, *_) = planned_runs(parse_study(STUDY, "tiny.yaml"))
+    with only_training(Store(tmp_path).folder(first)):
+        _, results, _ = run(tmp_path)
+    assert [each.status for each in results] == ["failed"] + ["finished"] * 3
+    assert f"another training (process {os.getpid()} on " in results[0].error
+    _, again, listener = run(tmp_path)
+    assert {each.status for each in again} == {"finished"} and listener.repeated == [True] * 3 + [False]
 
 
 def test_a_lock_that_a_killed_runner_left_locks_nothing(finished):
