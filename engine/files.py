@@ -45,8 +45,27 @@ def _finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
     return value
 
 
+@contextmanager
+def naming(path: Path, *others: Path) -> Iterator[None]:
+    """An error of the operating system in the block that names no file, or one of `others`, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, *map(str, others)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add the text, in UTF-8, at the end of a file."""
+    with naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
     """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder.
+
+    An error of the operating system, such as that of a full disk, names `path`.
 
     keep: the name that the file that was there gets. For a moment between two renames there is none of the name `path`.
     """
@@ -62,19 +81,20 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            path.replace(keep)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
+    with naming(path, temporary):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,7 +119,9 @@ def locked(path: Path, refusal: Callable[[str], str], patience: float = PATIENCE
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _acquired(path, refusal, time.monotonic() + patience):
+        with naming(path.parent, path):
+            file = _acquired(path, refusal, time.monotonic() + patience)
+        with file:
             try:
                 yield
             finally:

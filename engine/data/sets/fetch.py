@@ -16,7 +16,7 @@ from engine.data.sets.record import Download, Record
 from engine.data.sets.registry import find
 from engine.data.sets.verify import check_file
 from engine.errors import UserError
-from engine.files import locked, sync_folder
+from engine.files import locked, naming, sync_folder
 
 DOWNLOADS = ".downloads"  # in the data root: what is not a data set yet
 
@@ -57,7 +57,8 @@ def _fetch(record: Record, work: Path, progress: bool, pause: float) -> None:
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
     for each, archive in zip(record.downloads, files):
-        _unpack(each, archive, stage)
+        with naming(stage / (each.unpack or each.name), archive):
+            _unpack(each, archive, stage)
     fault = first_fault(record, work)
     if fault is not None:
         shutil.rmtree(work)  # to go on from these files would give the same again
