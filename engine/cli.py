@@ -1,6 +1,7 @@
 """What every command shares: how errors reach the user and which exit status they give."""
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a full or broken disk says
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -25,19 +27,30 @@ def run(main: Callable[[], int | None]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return main() or 0
+        status = main() or 0
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`… | head`): say nothing, also not when Python flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return EXIT_USER_ERROR
     except Exception as error:
         if not _is_foreseeable(error):
             raise
+        if isinstance(error, OSError) and error.errno in _UNWRITTEN and not error.filename:
+            # Whoever writes a file names it (`engine.files.naming`); what is left is what was printed.
+            error = OSError(error.errno, error.strerror, "standard output")
+            _silence()
         print(f"error: {_describe(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+def _silence() -> None:
+    """Let what is printed from now on, and what Python writes at its exit, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_foreseeable(error: Exception) -> bool:

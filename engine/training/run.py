@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -13,7 +12,7 @@ import cnncore
 from engine.data.choose import weights
 from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
-from engine.errors import DivergedError
+from engine.errors import DivergedError, UserError
 from engine.files import write_atomically
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
@@ -28,17 +27,19 @@ from engine.training.checks import (
     warn_of_statistics,
     watched_per_class,
 )
-from engine.training.folder import BEST, CONFIG, LAST, RESULT, TRAINERS_KEY
+from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINERS_KEY
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
     check_same_config,
     check_same_run,
     data_record,
+    find_last,
     holds_run,
     instruction_set,
     plain,
     to_yaml,
+    warn_of_other_choices,
 )
 from engine.training.runlog import RunLog
 from engine.training.schedules import EarlyStopping
@@ -133,13 +134,16 @@ class Run:
 
     def _begin(self, resume: bool) -> None:
         trainer = self.trainer
-        last = None
+        last = found = None
         if self.out and holds_run(self.out, resume):
-            if (self.out / LAST).exists():
-                last = checkpoint.read(self.out / LAST)
-                check_same_run(self.out / LAST, last, trainer.net, self._settings(), self._data)
+            found = find_last(self.out)
+            if found.last is not None:
+                check_same_run(found.path, found.last, trainer.net, self._settings(), self._data)
             else:
                 check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
+            last = found.take()
+        if last is None and trainer.initialize_from is not None and trainer.initialized is None:
+            raise UserError(f"{self.out}: its checkpoint was removed while the run began; start it again")
         trainer.begin_anew()
         # Instruction set and algorithms decide rounding: a resumed run keeps those that it was started with.
         if last is not None:
@@ -151,6 +155,8 @@ class Run:
         self.plan_choices = plain(session.plan.choices)
         if last is not None:
             self._restore(last)
+        if found is not None and found.lost_best and last is not None:
+            self._keep_best()
         if self.out:
             self.out.mkdir(parents=True, exist_ok=True)
             for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
@@ -305,7 +311,7 @@ class Run:
         content = Checkpoint.of(
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
         )
-        checkpoint.write(self.out / LAST, content)
+        checkpoint.write(self.out / LAST, content, keep=self.out / PREVIOUS)
         self._written = time.perf_counter()
 
     def _keep_best(self) -> None:
@@ -320,10 +326,9 @@ class Run:
             self.best = content
 
     def _load_best(self) -> None:
-        if self.out and (self.out / BEST).exists():
-            restore(self.trainer.net, checkpoint.read(self.out / BEST))
-        elif self.best is not None:
-            restore(self.trainer.net, self.best)
+        best = checkpoint.read(self.out / BEST) if self.out and self.history.best_epoch else self.best
+        if best is not None:
+            restore(self.trainer.net, best)
 
     def _restore(self, last: Checkpoint) -> None:
         trainer = self.trainer
@@ -337,10 +342,4 @@ class Run:
         trainer.session.load_state(last.optimizer)
         trainer.schedule.load_state(self.position.schedule)
         trainer.steps = self.position.step
-        if last.plan_choices != self.plan_choices:
-            warnings.warn(
-                f"the run was started with the instruction set {last.plan_choices['isa']} and a batch of "
-                f"{last.plan_choices['batch']}, and goes on with {self.plan_choices['isa']} and "
-                f"{self.plan_choices['batch']}: its bits will differ from those of an undisturbed run",
-                stacklevel=2,
-            )
+        warn_of_other_choices(last.plan_choices, self.plan_choices)

@@ -103,6 +103,7 @@ class Stepper:
         self.initialized: Record | None = None  # what the transfer did (its Report): goes to the record
         self.session: TrainingSession | None = None
         self._capacity = 0
+        self._holds = False  # its run folder, for this process
 
     def step(self, x: NDArray[np.float32], y: NDArray[Any]) -> float:
         """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.

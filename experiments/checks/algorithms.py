@@ -27,6 +27,7 @@ import numpy as np
 
 import engine
 from engine.cli import run
+from engine.files import write_atomically
 from engine.plan import GRADIENTS, INFERENCE, Request, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
 from engine.plan.cost import counts
@@ -183,7 +184,7 @@ def table(cases: Sequence[Case], rates: Mapping[str, Sequence[float]]) -> tuple[
 def check(options: argparse.Namespace) -> int:
     cases = [_read(each) for each in json.loads(options.load.read_text())] if options.load else _all_cases(options)
     if options.save:
-        options.save.write_text(json.dumps([asdict(case) for case in cases]))
+        write_atomically(options.save, json.dumps([asdict(case) for case in cases]).encode())
     good = True
     for isa in dict.fromkeys(case.isa for case in cases):
         mine = [case for case in cases if case.isa == isa]
