@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from engine.data.images import Image, UnreadableImage, read_image
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import UserError
+from engine.errors import UserError, warn
 
 PER_TASK = 256  # images that a thread prepares at a time
 
@@ -208,7 +207,7 @@ def prepare(
     if strict:
         raise UserError(_left_out(raw, reasons))
     _check_classes(raw, entry.left)
-    warnings.warn(_left_out(raw, reasons), stacklevel=2)
+    warn(_left_out(raw, reasons))
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
     labels = raw.labels[kept]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
-from engine.errors import UserError, unknown
+from engine.errors import UserError, unknown, warn
 from engine.layers import BatchNorm
 from engine.network.inputs import checked_targets, single_value_norm
 from engine.training import metrics
@@ -46,9 +45,8 @@ def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
                 f"but the network has {net.output_shape[0]} classes"
             )
     if names and len(net.output_shape) == 1 and net.output_shape[0] > len(names):
-        warnings.warn(
+        warn(
             f"the network has {net.output_shape[0]} outputs, but the data {len(names)} classes: {', '.join(names)}",
-            stacklevel=2,
         )
 
 
@@ -79,12 +77,11 @@ def warn_of_statistics(stepper: Stepper) -> None:
     ]
     if stale:
         share, updates, name, momentum = max(stale)
-        warnings.warn(
+        warn(
             f"BatchNorm {name!r}: {share:.0%} of its running statistics, by which evaluation and prediction normalise, "
             f"are still their first values, after {updates} updates with momentum {momentum:g}. Momentum is the weight "
             "of the new batch here, as in PyTorch (0.01 here is Keras's 0.99). Take a larger one, train longer, or "
             "renew the statistics with engine.calibrate(net, data)",
-            stacklevel=4,  # the caller of fit
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -13,7 +12,7 @@ import cnncore
 from engine.data.choose import weights
 from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
-from engine.errors import DivergedError
+from engine.errors import DivergedError, warn
 from engine.files import write_atomically
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
@@ -338,9 +337,8 @@ class Run:
         trainer.schedule.load_state(self.position.schedule)
         trainer.steps = self.position.step
         if last.plan_choices != self.plan_choices:
-            warnings.warn(
+            warn(
                 f"the run was started with the instruction set {last.plan_choices['isa']} and a batch of "
                 f"{last.plan_choices['batch']}, and goes on with {self.plan_choices['isa']} and "
                 f"{self.plan_choices['batch']}: its bits will differ from those of an undisturbed run",
-                stacklevel=2,
             )

@@ -18,7 +18,6 @@ import json
 import re
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from typing import Any
 
 import cnncore
 
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.files import write_atomically
 from engine.plan import Choices
 from experiments.records.result import SCHEMA_VERSION, Record, Result, parse_record, read_record
@@ -191,8 +190,8 @@ class Store:
                 part = path.with_name(path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-            warnings.warn(
-                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs", stacklevel=2
+            warn(
+                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs",
             )
             return self._connected(path)
 
@@ -231,7 +230,7 @@ class Store:
                 try:
                     record = read_record(path)
                 except UserError as error:
-                    warnings.warn(str(error), stacklevel=2)
+                    warn(str(error))
                     continue
                 values = (record.result.key, record.identity, record.code, record.result.status, record.ended)
                 connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, record.to_json()))
