@@ -215,6 +215,15 @@ def prepare(
     return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, skipped=skipped, kept=kept)
 
 
+class SizesDiffer(UserError):
+    """Images of a set differ in size and are not resized; `differ` says how. `wanted`: the (H, W) to resize them to."""
+
+    def __init__(self, differ: str, wanted: Sequence[int] | None = None):
+        self.differ = differ
+        which = "[H, W]" if wanted is None else f"{list(wanted)}, which the network takes"
+        super().__init__(f"{differ}; set preprocess.size: {which}")
+
+
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:
     return f"{raw.name}: {len(reasons)} of {len(raw)} images cannot be read and are left out; the first: {reasons[0]}"
 
@@ -265,7 +274,7 @@ def _prepared_parts(raw: RawDataset, preprocess: Preprocess, threads: int | None
             shape = shape or image.shape
             if image.shape != shape:
                 some = " and ".join(f"{height}x{width}" for _, height, width in sorted({shape, image.shape}))
-                raise UserError(f"{raw.name}: images differ in size ({some}); give preprocess.size")
+                raise SizesDiffer(f"{raw.name}: images differ in size ({some})")
         yield np.stack(images) if images else np.empty((0, 0, 0, 0), np.uint8), left
     if shape is None and first is not None:
         raise UserError(f"{raw.name}: none of its {len(raw)} images can be read; the first: {first.reason}")

@@ -47,7 +47,10 @@ def build_network(section: ModelConfig, seed: int) -> Network:
     if section.input_shape is None:
         raise UserError("model: layers need input_shape, (C, H, W)")
     layers = [_build_layer(entry) for entry in section.layers or ()]
-    return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+    try:
+        return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+    except UserError as error:
+        raise UserError(f"model.layers: {error}") from None
 
 
 def _build_layer(entry: Any) -> Any:

@@ -8,9 +8,11 @@ import numpy as np
 
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
+from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown, warn
 from engine.layers import BatchNorm
 from engine.network.inputs import checked_targets, single_value_norm
+from engine.program.shapes import Shape
 from engine.training import metrics
 from engine.training.stepper import Stepper
 
@@ -19,35 +21,79 @@ STALE_SHARE = 1 / 3  # of first values in a running statistic: validation is the
 
 
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
-    """UserError where images or labels do not fit the network and its loss."""
-    net, loss = stepper.net, stepper.loss
+    """UserError where images or labels do not fit the network and its loss, or the classes of one set another's."""
+    outputs = stepper.net.output_shape
     names: tuple[str, ...] = ()  # those of the first set that has any
     for dataset in datasets:
         if dataset is None:
             continue
-        if dataset.sample_shape != net.input_shape:
-            raise UserError(
-                f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}"
-            )
         names = names or tuple(dataset.class_names)
         if dataset.class_names and tuple(dataset.class_names) != names:
             raise UserError(
                 f"{dataset.name}: its classes are {', '.join(dataset.class_names)}, but those trained on are "
                 f"{', '.join(names)}; labels must be numbered alike"
             )
-        if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
-            raise UserError(f"{dataset.name}: the images hold NaN or infinity")
-        labels = dataset.labels
-        checked_targets(labels, len(dataset), loss, net.output_shape)
-        if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
-            raise UserError(
-                f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
-                f"but the network has {net.output_shape[0]} classes"
-            )
-    if names and len(net.output_shape) == 1 and net.output_shape[0] > len(names):
+        check_fits(stepper, dataset)
+    if names and len(outputs) == 1 and outputs[0] > len(names):
         warn(
-            f"the network has {net.output_shape[0]} outputs, but the data {len(names)} classes: {', '.join(names)}",
+            f"the network has {outputs[0]} outputs, but the data {len(names)} classes: {', '.join(names)}; "
+            f"{_outputs_advice(len(names))}"
         )
+
+
+def check_fits(stepper: Stepper, dataset: Dataset) -> None:
+    """UserError where images or labels of a set do not fit the network and its loss."""
+    net, loss, labels = stepper.net, stepper.loss, dataset.labels
+    if dataset.sample_shape != net.input_shape:
+        channels, *size = dataset.sample_shape
+        raise UserError(
+            f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}; "
+            f"{_shape_advice(channels, size, net.input_shape)}"
+        )
+    if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
+        raise UserError(f"{dataset.name}: the images hold NaN or infinity")
+    checked_targets(labels, len(dataset), loss, net.output_shape)
+    if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
+        needed = max(len(dataset.class_names), int(labels.max()) + 1)
+        raise UserError(
+            f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
+            f"but the network has {net.output_shape[0]} classes; {_outputs_advice(needed)}"
+        )
+
+
+def check_preprocess(preprocess: Preprocess, taken: Shape) -> None:
+    """UserError where images prepared like this cannot have the shape `taken` of a network's input, whatever they are.
+    Of images that keep their size the channels are known."""
+    channels, size = preprocess.channels, preprocess.size
+    if size is not None and (channels, *size) != taken:
+        got = f"images get shape {(channels, *size)}"
+    elif size is None and len(taken) == 3 and channels != taken[0]:
+        got = f"images keep their size and get {'3 channels' if channels == 3 else '1 channel'}"
+    else:
+        return
+    raise UserError(f"{got}, but the network takes {taken}; {_shape_advice(channels, size, taken)}")
+
+
+def _shape_advice(channels: int, size: Sequence[int] | None, taken: Shape) -> str:
+    """The keys of a configuration that let images of that shape (size None: of any) fit a network's input."""
+    if len(taken) != 3 or taken[0] not in (1, 3):
+        return f"in a configuration set model.input_shape: {[channels, *(size or ('H', 'W'))]}".replace("'", "")
+    if channels == taken[0]:
+        return f"in a configuration set preprocess.size: {list(taken[1:])}"
+    keys = [f"preprocess.colour: {'true' if taken[0] == 3 else 'false'}"]
+    if size is None or tuple(size) != taken[1:]:
+        keys.append(f"preprocess.size: {list(taken[1:])}")
+    return (
+        f"in a configuration set {' and '.join(keys)}, or take a network of {channels} "
+        f"channel{'s' * (channels > 1)} (model.arguments.channels, or model.input_shape with layers)"
+    )
+
+
+def _outputs_advice(classes: int) -> str:
+    """The keys of a configuration that give a network so many outputs."""
+    return (
+        f"in a configuration set model.arguments.classes: {classes}, or with model.layers {classes} outputs in the last"
+    )
 
 
 def check_last_batch(stepper: Stepper, loader: Loader) -> None:

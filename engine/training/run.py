@@ -75,6 +75,7 @@ class Run:
         self.plan_choices: Record = {}
         check_data(trainer, (self.loader.dataset, validation))
         check_last_batch(trainer, self.loader)
+        trainer.set_length(epochs, len(self.loader))
         self.extra = watched_per_class(self._logged(), self._watched())
 
     def _logged(self) -> list[str]:

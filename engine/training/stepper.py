@@ -66,7 +66,8 @@ class Stepper:
         self.optimizer = optimizer
         self.loss = CrossEntropy() if loss is None else loss
         self._first_schedule = copy.deepcopy(schedule or Constant())
-        self.schedule = copy.deepcopy(self._first_schedule)
+        self._length: tuple[int, int] | None = None  # of the run, in epochs and steps of each
+        self.schedule = self._new_schedule()
         self.batch_size = batch_size
         self.seed = seed
         self.out = None if out is None else Path(out)
@@ -122,9 +123,18 @@ class Stepper:
         self.session, self._capacity = session, batch
         return session
 
+    def set_length(self, epochs: int, steps: int) -> None:
+        """Tell the schedule, which begins anew, how long the run will be: `epochs` epochs of `steps` steps each."""
+        self._length = epochs, steps
+        self.schedule = self._new_schedule()
+
+    def _new_schedule(self) -> Schedule:
+        schedule = copy.deepcopy(self._first_schedule)
+        return schedule if self._length is None else schedule.for_run(*self._length)
+
     def begin_anew(self) -> None:
         """Forget steps, optimiser state and what the schedule remembers; the weights stay as they are."""
-        self.schedule = copy.deepcopy(self._first_schedule)
+        self.schedule = self._new_schedule()
         self.session, self._capacity, self.choices = None, 0, None
         self.steps = self.epoch = 0
         self.last_rate = 0.0
