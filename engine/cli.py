@@ -50,9 +50,9 @@ SPELL = "engine.spell"  # the name of the way to encode, beside "strict", "backs
 
 def command_parser(module: str, description: str | None = None) -> argparse.ArgumentParser:
     """A parser for `python -m MODULE`, or the script that is installed for it, with `--version`."""
-    called = Path(sys.argv[0]).name
+    called = Path(sys.argv[0])
     parser = argparse.ArgumentParser(
-        prog=called if called.startswith("cnn-") else f"python -m {module}", description=description
+        prog=called.name if is_script(called) else f"python -m {module}", description=description
     )
     parser.add_argument(
         "--version",
@@ -61,6 +61,11 @@ def command_parser(module: str, description: str | None = None) -> argparse.Argu
         help="show the version of cnn-engine and exit",
     )
     return parser
+
+
+def is_script(called: Path) -> bool:
+    """Whether a process that was called so is an installed script, such as cnn-train."""
+    return called.name.startswith("cnn-")
 
 
 def run(main: Callable[[], int | None]) -> int:

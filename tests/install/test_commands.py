@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import engine
+from experiments.report.provenance import shown_command
 from tests.install.test_package import ROOT, declared_project
 from tests.terminals import on_terminal
 
@@ -96,3 +97,9 @@ def test_the_version_stands_in_one_place() -> None:
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "engine.__version__"}
     expand = pytest.importorskip("setuptools.config.expand", reason="the build's own reading needs setuptools")
     assert expand.read_attr("engine.__version__", {"engine": "engine"}, ROOT) == engine.__version__
+
+
+def test_a_report_shows_the_command_as_it_was_typed() -> None:
+    assert shown_command(["/somewhere/bin/cnn-ablation", "-j", "2"]) == ["cnn-ablation", "-j", "2"]
+    module = "/somewhere/experiments/ablation.py"
+    assert shown_command([module, "epochs=1"]) == ["python", "-m", "experiments.ablation", "epochs=1"]
