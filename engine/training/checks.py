@@ -51,7 +51,8 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
             f"{_shape_advice(channels, size, net.input_shape)}"
         )
     if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
-        raise UserError(f"{dataset.name}: the images hold NaN or infinity")
+        first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
+        raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
     checked_targets(labels, len(dataset), loss, net.output_shape)
     if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
         needed = max(len(dataset.class_names), int(labels.max()) + 1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 LOADER_BOUND = 0.05  # share of an epoch's time waited for data from which it is said
 LEAST_WAIT = 0.5  # seconds; an epoch that takes a moment waits for its first batch, and nobody has to care
 
 Mode = Literal["auto", "bar", "lines", "none"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 class Progress:
