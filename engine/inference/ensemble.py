@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
 from engine.network.network import Network
-from engine.network.parameters import nonfinite_arrays
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
-LISTED = 12  # class names that a message shows
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,27 @@ class Member:
     def class_names(self) -> list[str]:
         return class_names(self.net)
 
+    def by_name(self, scores: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+        """The network's scores (N, classes) with a column for each of `names`, which are its own in any order."""
+        own = self.class_names
+        return scores if own == list(names) else scores[:, [own.index(name) for name in names]]
+
 
 def class_names(net: Network) -> list[str]:
-    """The network's class names, or their numbers where it has none."""
-    return list(net.class_names) or [str(index) for index in range(net.output_shape[0])]
+    """A name for each of the network's outputs: its class names, or numbers where it has none. An output that no class
+    of the training stands for is "output 3".
+    """
+    known, outputs = list(net.class_names), net.output_shape[0]
+    if not known:
+        return [str(index) for index in range(outputs)]
+    return known[:outputs] + [f"output {index}" for index in range(len(known), outputs)]
 
 
 def load_members(paths: Sequence[Path]) -> list[Member]:
     """The networks in these checkpoints.
 
-    UserError for one that knows no preprocessing or is no classifier, for two whose classes differ, and for a file
-    given twice.
+    UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
+    classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
     for path in paths:
@@ -57,17 +66,18 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
         members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
         first, last = members[0], members[-1]
-        if first.class_names != last.class_names:
+        twice = [name for name, count in Counter(last.class_names).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"{path}: two classes of the network have the name {twice[0]!r}, so a label could be either"
+            )
+        if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
-                f"the first has {_listed(first.class_names)}, the second {_listed(last.class_names)}"
+                f"the first has {len(first.class_names)} classes ({listed(first.class_names)}), "
+                f"the second {len(last.class_names)} classes ({listed(last.class_names)})"
             )
     return members
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
-    return f"{len(names)} classes ({shown})"
 
 
 def probabilities(
@@ -82,12 +92,12 @@ def probabilities(
     the image, for outputs or weights that are NaN or infinite: no class can be told from them.
     """
     outputs = net.predict(images, batch_size=CHUNK)
-    damaged = nonfinite_arrays(net.store)
-    why = f" ({damaged[0]} holds NaN or infinite values)" if damaged else ""
+    damaged = net.store.first_nonfinite()
+    why = f" ({damaged} holds NaN or infinite values)" if damaged else ""
     check_scores(outputs, lambda index: f"{source}{why}, image {say(index)}")
     if damaged and len(images):
         # An infinite weight can hide behind a ReLU, and every answer is wrong all the same.
-        raise UserError(f"{source}: {damaged[0]} holds NaN or infinite values, so nothing can be said of {say(0)}")
+        raise UserError(f"{source}: {damaged} holds NaN or infinite values, so nothing can be said of {say(0)}")
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
@@ -109,14 +119,20 @@ def ensemble_probabilities(
     prepared: Sequence[Pixels],
     views: Sequence[View] = (),
     say: Callable[[int], str] = "sample {}".format,
+    names: Sequence[str] = (),
 ) -> NDArray[np.float32]:
     """Mean of the probabilities over all members and views, (N, classes).
 
     prepared: for each member, the images as its `preprocess.prepare` gives them, uint8 (N, C, H, W). Without views the
-    images are taken as they are. UserError as `probabilities` gives it.
+    images are taken as they are. names: which class each column is for (default: as the first member has them); every
+    member has these, in an order of its own. UserError as `probabilities` gives it.
     """
+    names = list(names) or members[0].class_names
     parts = [
-        probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say)
+        member.by_name(
+            probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say),
+            names,
+        )
         for member, images in zip(members, prepared, strict=True)
         for view in views or (_unchanged,)
     ]

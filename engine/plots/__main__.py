@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 FIGURES = ("curves", "samples", "features", "confusion", "mistakes", "filters")
 MISTAKES, PER_CLASS = 24, 10  # images drawn unless told otherwise
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.plots",
+    parser = command_parser(
+        "engine.plots",
         description="Draw training runs and networks into files, as PNG, SVG or PDF by the ending of --out "
         '(needs matplotlib: pip install "cnn-engine[plots]").',
     )
@@ -49,7 +49,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     mistakes = add("mistakes", "the most confident mistakes of a run on its test part, or else on its validation part")
     mistakes.add_argument("run", type=Path, metavar="RUN", help="run folder")
     mistakes.add_argument(
-        "--count", type=int, default=MISTAKES, metavar="N", help="so many at most (default: %(default)s)"
+        "--count", type=int, default=MISTAKES, metavar="N", help="draw so many at most (default: %(default)s)"
+    )
+    mistakes.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="all mistakes as a table, too: file (or sample, its number in the part), truth, label, both probabilities",
     )
     add_data_root(mistakes)
     samples = add("samples", "samples of each class and their counts")
@@ -77,5 +83,10 @@ def main() -> None:
     plot(options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

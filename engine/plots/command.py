@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from engine.data.dataset import Dataset
 from engine.errors import UserError
 from engine.files import write_atomically
+from engine.inference.judging import write_mistakes
+from engine.inference.rows import opened
 from engine.inspection.activations import activations
 from engine.network.load import load
 from engine.network.network import Network
@@ -52,7 +54,13 @@ def draw_features(options: argparse.Namespace) -> Figure:
 
 
 def draw_mistakes(options: argparse.Namespace) -> Figure:
-    return _mistakes(judged(options.run, options.data_root)[2], options.count)
+    answers = judged(options.run, options.data_root)[2]
+    figure = _mistakes(answers, options.count)
+    if options.csv:
+        with opened(options.csv) as file:
+            write_mistakes(answers.judgement(), file)
+        print(f"written: {options.csv}")
+    return figure
 
 
 def draw_samples(options: argparse.Namespace) -> Figure:
@@ -107,9 +115,8 @@ def _confusion(answers: Predictions) -> Figure:
 
 
 def _mistakes(answers: Predictions, count: int = MISTAKES) -> Figure:
-    return sheets.draw_mistakes(
-        answers.dataset.images, answers.truth, answers.probabilities, answers.class_names, count
-    )
+    images, names = answers.dataset.images, answers.class_names
+    return sheets.draw_mistakes(images, answers.truth, answers.probabilities, names, count, answers.captions)
 
 
 def _samples(parts: Mapping[str, Dataset], per_class: int = PER_CLASS) -> Figure:
@@ -150,6 +157,7 @@ def plot(options: argparse.Namespace) -> None:
     new_figure(1, 1)  # says now, not after the reading and classifying, that nothing can be drawn
     if options.command != "all":
         check_target(options.out)
+        _check_table(getattr(options, "csv", None), options.out)
         save(DRAWN[options.command](options), options.out)
         print(f"written: {options.out}")
         return
@@ -164,3 +172,12 @@ def plot(options: argparse.Namespace) -> None:
     for name, figure in figures.items():
         save(figure, out / f"{name}.png")
     print(f"written: {out}: " + ", ".join(f"{name}.png" for name in figures))
+
+
+def _check_table(table: Path | None, figure: Path) -> None:
+    """UserError unless a table can be written there, beside the figure."""
+    if table is None:
+        return
+    if table.is_dir() or table.resolve() == figure.resolve():
+        raise UserError(f"{table}: --csv takes the name of a file of its own")
+    check_folder(table.parent)

@@ -31,7 +31,7 @@ from experiments.tasks.samples import DataCache
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES_VERSION = 2  # of the drawing: kept ones of another version are drawn anew
+FIGURES_VERSION = 3  # of the drawing: kept ones of another version are drawn anew
 MISTAKES = 16
 PNG_COLOURS = 64
 MOST_BYTES = 4_500_000  # of all drawings of a page, so that it stays below 5 MB
@@ -241,7 +241,8 @@ def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
         return layers.draw_filters(weights[name], title, gather.reads_colour(net, name))
 
     def draw_mistakes() -> Figure:
-        return sheets.draw_mistakes(answers.dataset.images, truth, answers.probabilities, names, MISTAKES)
+        images, captions = answers.dataset.images, answers.captions
+        return sheets.draw_mistakes(images, truth, answers.probabilities, names, MISTAKES, captions)
 
     drawings: dict[str, Callable[[], Figure]] = {"confusion": draw_confusion, "mistakes": draw_mistakes}
     if gather.filter_layers(net):

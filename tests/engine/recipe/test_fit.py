@@ -43,8 +43,8 @@ def test_a_run_lands_in_runs_under_the_configs_name(place, monkeypatch, capsys):
     status, out, _ = call(monkeypatch, capsys, "small.yaml")
     assert status == 0 and "best epoch" in out
     written = sorted(path.name for path in (place / "runs" / "small").iterdir())
-    expected = ["best.safetensors", "config.yaml", "last.safetensors", "log.csv", "log.jsonl", "result.json"]
-    assert written == expected
+    networks = ["best.safetensors", "last.safetensors", "previous.safetensors"]
+    assert written == sorted([*networks, "config.yaml", "log.csv", "log.jsonl", "result.json"])
     result = json.loads((place / "runs" / "small" / "result.json").read_text())
     assert result["metric"] == "val_macro_f1" and result["best_epoch"] in (1, 2)
 
@@ -61,6 +61,37 @@ def test_a_test_part_is_measured_with_the_best_epoch(place, monkeypatch, capsys)
     status, out, _ = call(monkeypatch, capsys, "small.yaml", *overrides)
     assert status == 0 and "test: loss" in out
     assert 0 < json.loads((place / "t" / "result.json").read_text())["test_accuracy"] <= 1
+
+
+def test_the_result_has_all_final_figures(place, monkeypatch, capsys):
+    """Of the best epoch and of the last, of every part that was evaluated: what the log has of these epochs."""
+    overrides = ["dataset.test={path: set.npz}", "train_metrics=true", "metric=val_macro_recall", "seed=3", "epochs=3"]
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "--out", "t")[0] == 0
+    result = json.loads((place / "t" / "result.json").read_text())
+    log = [json.loads(line) for line in (place / "t" / "log.jsonl").read_text().splitlines()]
+    names = [name for name in log[0] if name.startswith(("train_", "val_"))]
+    assert {"train_loss", "train_accuracy", "val_loss", "val_macro_f1", "val_macro_recall"} <= set(names)
+    best, last = log[result["best_epoch"] - 1], log[-1]
+    assert result["best"] == {name: best[name] for name in names} and result["best_value"] == best["val_macro_recall"]
+    assert result["last"] == {name: last[name] for name in names}
+    assert result["epochs"] == 3 and result["steps"] == last["step"] and result["stopped_early"] is False
+    assert result["seconds"] == pytest.approx(sum(each["seconds"] for each in log), abs=1e-3)
+    assert {"test_loss", "test_accuracy", "test_macro_f1"} <= set(result)
+    assert result["tested_epoch"] == result["best_epoch"] and result["seed"] == 3
+    assert result["samples"] == {"training": 120, "validation": 40, "test": 160}
+    assert result["classes"] == ["0", "1", "2"]
+    assert result["parameters"] == engine.load(place / "t" / "best.safetensors").num_parameters
+
+
+def test_the_result_says_which_epoch_was_tested_and_that_a_run_stopped_early(place, monkeypatch, capsys):
+    plain = ["dataset.test={path: set.npz}", "split={kind: none}", "metric=train_loss", "schedule.name=Constant"]
+    assert call(monkeypatch, capsys, "small.yaml", *plain, "--out", "plain")[0] == 0
+    result = json.loads((place / "plain" / "result.json").read_text())
+    assert result["tested_epoch"] == result["epochs"] == 2 and set(result["last"]) == {"train_loss"}
+    early = ["epochs=9", "early_stopping={patience: 1, threshold: 10}", "--out", "early"]
+    assert call(monkeypatch, capsys, "small.yaml", *early)[0] == 0
+    result = json.loads((place / "early" / "result.json").read_text())
+    assert result["stopped_early"] is True and result["epochs"] == 2 and "tested_epoch" not in result
 
 
 @pytest.mark.parametrize(
@@ -117,7 +148,8 @@ def test_what_changes_no_result_may_change_where_a_run_begins_again(place, monke
     call(monkeypatch, capsys, "small.yaml")
     out = place / "runs" / "small"
     weights = (out / "best.safetensors").read_bytes()
-    (out / "last.safetensors").unlink()
+    for name in ("last", "previous"):
+        (out / f"{name}.safetensors").unlink()
     for other in ("batch_size=8", "train_metrics=true", "metric=val_loss", "seed=1", "label_noise.rate=0.1"):
         status, _, err = call(monkeypatch, capsys, "small.yaml", other, "--resume")
         assert status == 2 and re.search(rf"the run was started with {re.split('[.=]', other)[0]} = .*, now it is", err)

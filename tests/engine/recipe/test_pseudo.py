@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -96,9 +97,20 @@ def test_a_teacher_of_other_images_is_refused(change, message):
 
 def test_a_teacher_of_other_classes_is_refused():
     other = teacher()
-    other.net.class_names = ["left", "top", "bottom"]
-    with pytest.raises(UserError, match="teacher0: its classes are left, top, bottom"):
+    other.net.class_names = ["left", "top", "middle"]
+    with pytest.raises(UserError, match="teacher0: its classes are left, top, middle"):
         label_with([other], small_dataset(4), 0.5)
+
+
+def test_labels_of_a_teacher_are_the_sets_by_name():
+    data, turned = small_dataset(20), teacher()
+    turned.net.class_names = [CLASSES[2], CLASSES[0], CLASSES[1]]
+    scores = probabilities(turned.net, data.normalise(data.images))
+    by_name = scores[:, [1, 2, 0]]
+    assert np.array_equal(label_with([turned], data, 0.0).labels, by_name.argmax(axis=1))
+    both = label_with([turned, teacher()], data, 0.0)
+    assert np.array_equal(both.labels, (by_name + scores).argmax(axis=1))
+    assert both.confidence == pytest.approx((by_name + scores).max(axis=1) / 2)
 
 
 def test_merged_samples_weigh_less():
@@ -114,6 +126,19 @@ def test_merged_samples_weigh_less():
     soft = dataclasses.replace(labelled, labels=np.eye(3, dtype=np.float32)[labelled.labels])
     with pytest.raises(UserError, match="small: pseudo-labels are classes, but this set has soft labels"):
         merge(soft, unlabelled, KEPT, 0.5)
+
+
+def test_files_go_with_their_samples():
+    labelled, unlabelled = (
+        dataclasses.replace(data, files=tuple(Path(name, f"{each}.png") for each in range(len(data))))
+        for name, data in (("ours", small_dataset(6)), ("new", small_dataset(5, seed=1)))
+    )
+    both = merge(labelled, unlabelled, KEPT, 0.25)
+    assert both.files == (*labelled.files, Path("new/0.png"), Path("new/2.png"), Path("new/3.png"))
+    assert both.subset(np.array([7, 0])).files == (Path("new/2.png"), Path("ours/0.png"))
+    assert merge(labelled, small_dataset(5), KEPT, 0.25).files == ()  # some have none
+    with pytest.raises(UserError, match="6 images but 2 files"):
+        dataclasses.replace(labelled, files=labelled.files[:2])
 
 
 def test_what_was_kept_is_counted():
@@ -210,8 +235,8 @@ def test_images_without_labels(place, monkeypatch, capsys):
     assert list(record) == ["unlabelled"] and (record["unlabelled"]["kept"], record["unlabelled"]["right"]) == (9, None)
     assert "pseudo-labels: 9 of 9 unlabelled samples\n" in out
     (place / "more" / "4.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match="unlabelled: 1 of 9 images cannot be read"):
-        _, out, _ = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "another")
+    _, out, err = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "another")
+    assert "warning: unlabelled: 1 of 9 images cannot be read" in err
     assert "pseudo-labels: 8 of 8 unlabelled samples\n" in out
     skipped = json.loads((place / "another" / "result.json").read_text())["skipped_images"]
     assert len(skipped) == 1 and "4.png: the image file is empty" in skipped[0]
@@ -239,7 +264,7 @@ def test_images_to_label_are_cached_where_the_configuration_wants_it(place, monk
         ([PSEUDO, "dataset.labelled_fraction=null"], "nothing to label; give dataset.labelled_fraction or images"),
         ([PSEUDO, "loss.name=MeanSquaredError"], "pseudo_labels: their weight needs the loss CrossEntropy"),
         (["dataset.labelled_fraction=1.5"], "small.yaml: labelled_fraction must lie between 0 and 1, got 1.5"),
-        (["dataset.labelled_fraction=0.001"], "leaves no label in a class of"),
+        (["dataset.labelled_fraction=0.001"], "leaves no label in the class"),
     ],
 )
 def test_mistakes_print_one_line_and_write_nothing(place, monkeypatch, capsys, arguments, message):
