@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import UserError
 
@@ -80,6 +80,18 @@ def _interval(low: float, high: float, above: bool, below: bool) -> str:
     if math.isinf(high):
         return f"above {low}" if above else f"of at least {low}"
     return f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
+
+
+Kind = TypeVar("Kind")
+
+
+def instance(owner: str, name: str, value: Any, kind: type[Kind], what: str, *, good: bool = True) -> Kind:
+    """`value`, an object of `kind`, called `what` in the message; UserError for others, or one that is not good."""
+    if isinstance(value, kind) and good:
+        return value
+    is_class = isinstance(value, type) and issubclass(value, kind)
+    given = f"the class {value.__name__}: write {value.__name__}(…)" if is_class else repr(value)
+    raise UserError(f"{owner}: {name} must be {what}, not {given}")
 
 
 def assign(instance: object, **values: Any) -> None:

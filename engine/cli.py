@@ -53,6 +53,8 @@ def _is_foreseeable(error: Exception) -> bool:
 def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}: it is not installed; `pip install .` in the folder of cnn-engine brings all but the extras"
     return str(error) or type(error).__name__
 
 

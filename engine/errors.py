@@ -1,7 +1,9 @@
 """The errors that a user can cause and put right."""
 
+from __future__ import annotations
+
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -27,6 +29,32 @@ class DivergedError(UserError):
             f"training diverged at step {step}{when}: the {what} is NaN or infinite{place}; "
             "try a smaller learning rate or a bound on the gradient norm"
         )
+
+
+class SampleError(UserError):
+    """A mistake in one sample: `before`, "sample 7", `after`; `sample` is its number among those that were given."""
+
+    def __init__(self, before: str, sample: int, after: str, where: str = ""):
+        self.sample = sample
+        self._parts = before, after
+        super().__init__(f"{where}{before}sample {sample} {after}")
+
+    def __reduce__(self) -> tuple[type[Exception], tuple[str]]:
+        return UserError, (str(self),)
+
+    def at(self, sample: int, dataset: str) -> SampleError:
+        """The same mistake by the sample's number in a data set."""
+        before, after = self._parts
+        return SampleError(before, sample, after, f"{dataset}: ")
+
+
+LISTED = 12  # names that a message shows
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas between them; of many the first ones, and how many there are."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown}, … ({len(names)} in all)"
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> UserError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from engine.arguments import number
+from engine.arguments import instance, number
 from engine.errors import UserError
 from engine.layers import Layer, Shape, Sigmoid, Softmax
 from engine.program.shapes import elements
@@ -74,6 +74,11 @@ class BinaryCrossEntropy(Loss):
 
     absorbs: ClassVar[type[Layer] | None] = Sigmoid
     ops: ClassVar[dict[str, str]] = {TARGETS: "binary_cross_entropy"}
+
+
+def checked_loss(owner: str, value: Any) -> Loss:
+    """`value`, if it is a loss; UserError for anything else."""
+    return instance(owner, "loss", value, Loss, "a loss such as CrossEntropy()", good=bool(getattr(value, "ops", None)))
 
 
 LOSSES: Mapping[str, type[Loss]] = {

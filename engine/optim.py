@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import assign, number
+from engine.arguments import assign, instance, number
 from engine.errors import UserError
 
 L2_KINDS = ("conv", "linear")
@@ -132,6 +132,12 @@ class AdamW(Optimizer):
     def decay(self, kind: str, role: str) -> tuple[float, float]:
         l2 = 2.0 * (self.l2 or {}).get(kind, 0.0) if role == "weights" else 0.0
         return l2, self.weight_decay
+
+
+def checked_optimizer(owner: str, value: Any) -> Optimizer:
+    """`value`, if it is an optimiser; UserError for anything else: a name would leave its learning rate open."""
+    what = "an optimizer such as Adam(lr=0.001)"
+    return instance(owner, "optimizer", value, Optimizer, what, good=bool(getattr(value, "op", None)))
 
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {each.__name__: each for each in (SGD, Adam, AdamW)}

@@ -14,16 +14,23 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="python -m engine.predict",
         description="Classify images with a trained network: what training did to its images is done to these. "
-        "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1 and the "
-        "confusion matrix.",
+        "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1, mistakes and "
+        "the confusion matrix (of more than 20 classes, the worst classes and most frequent confusions).",
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="image files, or folders of them")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGES",
+        help="image files, or folders of them; - reads their names from standard input, one on each line",
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
         action="append",
-        help="a trained network; given several times, the mean of the networks' probabilities counts",
+        help="a trained network, or a run folder (its best epoch); given several times, "
+        "the mean of the networks' probabilities counts",
     )
     parser.add_argument(
         "--tta",
@@ -35,13 +42,39 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--config", type=Path, metavar="CONFIG.yaml", help="take the keys checkpoint_path and gt_csv from this file"
     )
     parser.add_argument("--gt", type=Path, metavar="CSV", help="true labels: columns filename and label (or digit)")
-    parser.add_argument("--out", type=Path, metavar="CSV", help="predictions (default: standard output)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="predictions (default: standard output)")
+    parser.add_argument("--json", action="store_true", help="a JSON object on a line for each image, instead of CSV")
+    parser.add_argument(
+        "--top",
+        type=int,
+        metavar="K",
+        help="the K likeliest classes: columns label_2, probability_2, …, or in JSON the list top; with true labels "
+        "also the share of images whose class is among them",
+    )
+    parser.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="the probability of every class: a column p(CLASS) for each, or in JSON the object probabilities",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="JSON",
+        help="with true labels: accuracy, macro-F1, figures by class, the confusion matrix's cells that are not 0, and "
+        "all mistakes",
+    )
+    parser.add_argument(
+        "--mistakes",
+        type=Path,
+        metavar="CSV",
+        help="with true labels: the files with a wrong label, the most confident first",
+    )
     parser.add_argument("--recursive", action="store_true", help="read the folders inside the given ones too")
     parser.add_argument(
         "--skip-damaged",
         action="store_true",
-        help="go on behind an image that cannot be read: its row has no label but the error, in a column of that name, "
-        "and the exit status is 1",
+        help="go on behind an image that cannot be read or is not there: its row has no label but the error, in "
+        "a column of that name, and the exit status is 1",
     )
     return parser.parse_args(arguments)
 

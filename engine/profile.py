@@ -1,4 +1,4 @@
-"""Where the time of a network goes: `python -m engine.profile MODEL|CONFIG|CHECKPOINT [key=value …]`."""
+"""Where the time of a network goes: `python -m engine.profile MODEL|CONFIG|CHECKPOINT|RUN [key=value …]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="Time every operation of a network on random images, beside the FMA peak and the bandwidth that "
         "this machine reaches in the same run.",
     )
-    parser.add_argument("source", metavar="MODEL|CONFIG|CHECKPOINT", help="as for engine.summary")
+    parser.add_argument("source", metavar="MODEL|CONFIG|CHECKPOINT|RUN", help="as for engine.summary")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="arguments of the model, such as filters=256")
     parser.add_argument("--batch", type=int, default=64, help="samples in a run (default: 64)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What a network consists of: `python -m engine.summary MODEL|CONFIG|CHECKPOINT [key=value …] [--json]`."""
+"""What a network consists of: `python -m engine.summary MODEL|CONFIG|CHECKPOINT|RUN [key=value …] [--json]`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "source",
         nargs="?",
-        metavar="MODEL|CONFIG|CHECKPOINT",
-        help="a named model, a .yaml configuration, or a .safetensors checkpoint; without one, the models are listed",
+        metavar="MODEL|CONFIG|CHECKPOINT|RUN",
+        help="a named model, a .yaml configuration, a .safetensors checkpoint, or a run folder (its best epoch); "
+        "without one, the models are listed",
     )
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="arguments of the model, such as filters=256")
     parser.add_argument("--batch", type=int, default=64, help="batch for which memory is stated (default: 64)")

@@ -38,9 +38,15 @@ static int32_t pair_of(const cnn_image_warp *warp, int64_t place, ptrdiff_t exte
     return (int32_t)(rounded - pixel * CNN_WEIGHT_ONE);
 }
 
-static int32_t pixel_at(const cnn_image_warp *warp, const uint8_t *plane, ptrdiff_t y, ptrdiff_t x)
+/* Where the pixel lies in its plane, or -1 for the fill value. */
+static ptrdiff_t offset_of(const cnn_image_warp *warp, ptrdiff_t y, ptrdiff_t x)
 {
-    return y < 0 || x < 0 ? warp->fill_value : plane[y * warp->w + x];
+    return y < 0 || x < 0 ? -1 : y * warp->w + x;
+}
+
+static int32_t pixel_at(const cnn_image_warp *warp, const uint8_t *plane, ptrdiff_t offset)
+{
+    return offset < 0 ? warp->fill_value : plane[offset];
 }
 
 /* Pixels first ... last-1 of a row, wherever their places lie. */
@@ -51,11 +57,13 @@ static void write_anywhere(uint8_t *dst, const uint8_t *src, const cnn_image_war
         ptrdiff_t x[2], y[2];
         const int32_t fx = pair_of(warp, row->x0 + i * row->dx, warp->w, x);
         const int32_t fy = pair_of(warp, row->y0 + i * row->dy, warp->h, y);
+        const ptrdiff_t from = offset_of(warp, y[0], x[0]), right = offset_of(warp, y[0], x[1]);
+        const ptrdiff_t below = offset_of(warp, y[1], x[0]), across = offset_of(warp, y[1], x[1]);
         for (ptrdiff_t channel = 0; channel < warp->c; channel++) {
-            const ptrdiff_t plane = channel * warp->h * warp->w;
-            const uint8_t *from = src + plane;
-            dst[plane + i] = cnn_between(pixel_at(warp, from, y[0], x[0]), pixel_at(warp, from, y[0], x[1]),
-                                         pixel_at(warp, from, y[1], x[0]), pixel_at(warp, from, y[1], x[1]), fx, fy);
+            const uint8_t *plane = src + channel * warp->h * warp->w;
+            dst[channel * warp->h * warp->w + i] =
+                cnn_between(pixel_at(warp, plane, from), pixel_at(warp, plane, right), pixel_at(warp, plane, below),
+                            pixel_at(warp, plane, across), fx, fy);
         }
     }
 }

@@ -12,6 +12,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import assign
 from engine.data import cache
 from engine.data.images import Image, UnreadableImage, read_image
 from engine.data.listing import Unread, describe_unread, warn_unread
@@ -19,6 +20,7 @@ from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
 from engine.errors import UserError
 
+NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
 
 
@@ -53,6 +55,7 @@ class RawDataset:
     unread: tuple[Unread, ...] = ()
 
     def __post_init__(self) -> None:
+        assign(self, labels=as_labels(self.name, self.labels), columns=_as_columns(self.name, self.columns))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
 
     def __len__(self) -> int:
@@ -85,13 +88,14 @@ class Dataset:
     """Samples ready for a network.
 
     images      (N, C, H, W), uint8 or float32
-    labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels
+    labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels; lists will do, for the images too
     sample_weights   float32 (N,) of at least 0: factors on the losses in training (see engine.data.choose.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     record      how the samples were chosen and changed, in JSON's own types, for the run's record
     skipped     images of the set that could not be decoded and are left out, then what else lay among its files and is
                 not read, each as "path: reason"
     kept        int64 (N,), where images were left out: the place of each sample in the raw set
+    files       the file of each sample, or empty where they are not files of their own
     """
 
     name: str
@@ -104,16 +108,19 @@ class Dataset:
     record: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     kept: NDArray[np.int64] | None = None
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        assign(self, images=as_array(self.name, "images", self.images), labels=as_labels(self.name, self.labels))
+        assign(self, columns=_as_columns(self.name, self.columns))
         if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
             raise UserError(
                 f"{self.name}: images must be uint8 or float32 of shape (N, C, H, W), "
                 f"got {self.images.dtype} {self.images.shape}"
             )
-        if self.labels.ndim == 1 and self.labels.dtype.kind in "iu":
-            object.__setattr__(self, "labels", self.labels.astype(np.int64, copy=False))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
+        if len(self.files) not in (0, len(self)):
+            raise UserError(f"{self.name}: {len(self)} images but {len(self.files)} files")
         if self.sample_weights is not None:
             object.__setattr__(self, "sample_weights", checked_weights(self.name, len(self), self.sample_weights))
 
@@ -130,8 +137,11 @@ class Dataset:
         columns = {name: column[indices] for name, column in self.columns.items()}
         weights = None if self.sample_weights is None else self.sample_weights[indices]
         kept = None if self.kept is None else self.kept[indices]
+        files = tuple(self.files[index] for index in indices) if self.files else ()
         images, labels = self.images[indices], self.labels[indices]
-        return replace(self, images=images, labels=labels, columns=columns, sample_weights=weights, kept=kept)
+        return replace(
+            self, images=images, labels=labels, columns=columns, sample_weights=weights, kept=kept, files=files
+        )
 
     def with_preprocess(self, preprocess: Preprocess) -> Dataset:
         """The same samples with another description of how they came about."""
@@ -145,6 +155,30 @@ class Dataset:
     def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """A batch of this set's images as the network takes them."""
         return images if images.dtype == np.float32 else self.normaliser.normalise(images)
+
+
+def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
+    """An array as it is, or one made of a list and the like; UserError where its rows differ in length."""
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name}: the {what} form no array: {error}") from None
+
+
+def as_labels(name: str, values: Any) -> NDArray[Any]:
+    """Labels as an array, whole numbers (N,) as int64; in a list of rows, which has no type of its own, as float32."""
+    array = as_array(name, "labels", values)
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        return array.astype(np.int64, copy=False)
+    if array.ndim == 2 and array.dtype.kind in "iuf" and not isinstance(values, np.ndarray):
+        return array.astype(np.float32)
+    return array
+
+
+def _as_columns(name: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    return {key: as_array(name, f"values of the column {key!r}", values) for key, values in columns.items()}
 
 
 def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:
@@ -161,15 +195,20 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
     """UserError unless there is a label of a fitting type and range for each of the `count` samples."""
     if count == 0:
         raise UserError(f"{name}: the data set is empty")
+    if not (labels.ndim == 1 and labels.dtype == np.int64) and not (labels.ndim == 2 and labels.dtype == np.float32):
+        raise UserError(
+            f"{name}: labels must be whole numbers (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}"
+        )
     if len(labels) != count:
         raise UserError(f"{name}: {count} images but {len(labels)} labels")
-    if labels.ndim == 1 and labels.dtype == np.int64:
+    if labels.ndim == 1:
         if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
             raise UserError(
                 f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"
             )
-    elif not (labels.ndim == 2 and labels.dtype == np.float32):
-        raise UserError(f"{name}: labels must be int64 (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}")
+    elif not np.isfinite(labels).all():
+        sample, label = map(int, np.argwhere(~np.isfinite(labels))[0])
+        raise UserError(f"{name}: the label of sample {sample} holds {labels[sample, label]} for class {label}")
 
 
 def prepare(
@@ -202,8 +241,10 @@ def prepare(
         parts = list(_prepared_parts(raw, preprocess, threads))
         left = tuple(each for _, out in parts for each in out)
         entry = cache.Entry(np.concatenate([samples for samples, _ in parts if len(samples)]), left)
+    files = tuple(raw.images.paths) if isinstance(raw.images, ImageFiles) else ()
     if not entry.left:
-        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns, skipped=unread)
+        about: dict[str, Any] = {"skipped": unread, "files": files}
+        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns, **about)
     reasons = tuple(each.reason for each in entry.left)
     if strict:
         raise UserError(_left_out(raw, reasons))
@@ -212,8 +253,9 @@ def prepare(
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
     labels = raw.labels[kept]
-    skipped = reasons + unread
-    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, skipped=skipped, kept=kept)
+    about = {"skipped": reasons + unread, "kept": kept}
+    about["files"] = tuple(files[index] for index in kept) if files else ()
+    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, **about)
 
 
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:

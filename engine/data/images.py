@@ -130,20 +130,23 @@ def _upright(image: Image, orientation: int) -> Image:
     return np.ascontiguousarray(image)
 
 
-def find_images(places: Iterable[Path | str], recursive: bool = False) -> list[Path]:
+def find_images(places: Iterable[Path | str], recursive: bool = False, absent: bool = False) -> list[Path]:
     """All image files named or, for a folder, lying directly in it (sorted by name), as `images_in` knows them.
 
     recursive: also those in the folders inside it, behind its own; each of them may be without images.
+    absent: also the places that do not exist, as files that cannot be read.
 
     A warning counts what else lies in a folder. UserError for a place that does not exist, a folder without images, or
     a file given twice.
     """
-    found, unread = list_images(places, recursive)
+    found, unread = list_images(places, recursive, absent)
     warn_unread("the images given", unread)
     return found
 
 
-def list_images(places: Iterable[Path | str], recursive: bool = False) -> tuple[list[Path], tuple[Unread, ...]]:
+def list_images(
+    places: Iterable[Path | str], recursive: bool = False, absent: bool = False
+) -> tuple[list[Path], tuple[Unread, ...]]:
     """The same without the warning, and what it would be about."""
     found: list[Path] = []
     unread: list[Unread] = []
@@ -154,7 +157,7 @@ def list_images(places: Iterable[Path | str], recursive: bool = False) -> tuple[
                 raise UserError(f"{place}: the folder holds no images{listing.instead}")
             found += listing.images
             unread += listing.unread
-        elif place.exists():
+        elif absent or place.exists():
             found.append(place)
         else:
             raise UserError(f"{place}: no such file or folder")

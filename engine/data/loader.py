@@ -7,7 +7,8 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,13 +16,13 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import checked_seed
+from engine.arguments import checked_seed, integer
 from engine.data.augment import changes, mixup, rotated_and_scaled
 from engine.data.augment_config import AugmentConfig
-from engine.data.dataset import Dataset
+from engine.data.dataset import NO_DATA, Dataset
 from engine.data.workers import in_order
 from engine.draws import BATCH, SAMPLE, epoch_order, generator
-from engine.errors import UserError
+from engine.errors import SampleError, UserError
 
 Batch = tuple[NDArray[np.float32], NDArray[Any]]
 
@@ -80,8 +81,9 @@ class Loader:
         prefetch: int = 4,
         workers: int | None = None,
     ):
-        if batch_size < 1:
-            raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+        if not isinstance(dataset, Dataset):
+            raise UserError(f"Loader: {NO_DATA}{type(dataset).__name__}")
+        batch_size = integer("Loader", "batch_size", batch_size, 1)
         if prefetch < 0 or (workers is not None and workers < 1):
             raise UserError(f"prefetch must be 0 or more and workers 1 or more, got {prefetch} and {workers}")
         if drop_last and len(dataset) < batch_size:
@@ -140,6 +142,15 @@ class Loader:
         for transform in self.sample_transforms:
             image = transform(image, rng)
         return image
+
+    @contextmanager
+    def named(self, epoch: int, index: int) -> Iterator[None]:
+        """An error about a sample of this batch becomes one by the sample's number in the data set."""
+        try:
+            yield
+        except SampleError as error:
+            place = epoch_order(len(self.dataset), self.seed, epoch)[index * self.batch_size + error.sample]
+            raise error.at(int(place), self.dataset.name) from None
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """The batches from `start` on, in order; threads keep `prefetch` of them ready. An error there is raised here.

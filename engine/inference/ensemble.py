@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
@@ -19,7 +20,6 @@ from engine.network.parameters import nonfinite_arrays
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
-LISTED = 12  # class names that a message shows
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,20 @@ class Member:
 
 
 def class_names(net: Network) -> list[str]:
-    """The network's class names, or their numbers where it has none."""
-    return list(net.class_names) or [str(index) for index in range(net.output_shape[0])]
+    """A name for each of the network's outputs: its class names, or numbers where it has none. An output that no class
+    of the training stands for is "output 3".
+    """
+    known, outputs = list(net.class_names), net.output_shape[0]
+    if not known:
+        return [str(index) for index in range(outputs)]
+    return known[:outputs] + [f"output {index}" for index in range(len(known), outputs)]
 
 
 def load_members(paths: Sequence[Path]) -> list[Member]:
     """The networks in these checkpoints.
 
-    UserError for one that knows no preprocessing or is no classifier, for two whose classes differ, and for a file
-    given twice.
+    UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
+    classes differ, and for a file given twice.
     """
     members: list[Member] = []
     for path in paths:
@@ -57,17 +62,18 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
         members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
         first, last = members[0], members[-1]
+        twice = [name for name, count in Counter(last.class_names).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"{path}: two classes of the network have the name {twice[0]!r}, so a label could be either"
+            )
         if first.class_names != last.class_names:
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
-                f"the first has {_listed(first.class_names)}, the second {_listed(last.class_names)}"
+                f"the first has {len(first.class_names)} classes ({listed(first.class_names)}), "
+                f"the second {len(last.class_names)} classes ({listed(last.class_names)})"
             )
     return members
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
-    return f"{len(names)} classes ({shown})"
 
 
 def probabilities(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.readers import csv_header, read_csv
-from engine.errors import UserError
+from engine.errors import UserError, listed
 
 # Column names that a table of true labels may use, in the order in which they are looked for.
 FILE_COLUMNS = ("filename", "file", "image")
@@ -30,7 +30,7 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
     for line, row in read_csv(table, (file_column, label_column)):
         label = row[label_column].strip()
         if label not in labels:
-            raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {', '.join(names)}")
+            raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {listed(names)}")
         name = Path(row[file_column].strip())
         if known.setdefault(name, labels[label]) != labels[label]:
             raise UserError(f"{table}, line {line}: {name} has a second, different label")

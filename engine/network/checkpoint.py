@@ -113,6 +113,10 @@ def write(path: Path | str, checkpoint: Checkpoint) -> None:
 def read(path: Path | str) -> Checkpoint:
     """The checkpoint in `path`, verified; UserError that names the file otherwise."""
     path = Path(path)
+    if path.is_dir():
+        raise UserError(
+            f"{path}: no such checkpoint file, but a folder; give a file in it, such as {path / 'best.safetensors'}"
+        )
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     metadata, tensors = _read_file(path)

@@ -11,6 +11,7 @@ from engine.layers.topology import INPUT, Node, checked_input_shape, checked_nam
 from engine.network.execution import Execution
 from engine.network.init import checked_initializer
 from engine.network.network import Network
+from engine.plan.table import preformatted
 from engine.program.shapes import Shape
 
 
@@ -60,6 +61,14 @@ class Graph(Network):
         self._shape = checked_input_shape(input_shape)
         self._nodes: list[Node] = []
         self._built = False
+
+    def __repr__(self) -> str:
+        if self._built:
+            return super().__repr__()
+        return f"Graph({len(self._nodes)} layer{'' if len(self._nodes) == 1 else 's'}, no output yet)"
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() if self._built else preformatted(repr(self))
 
     @property
     def input(self) -> str:

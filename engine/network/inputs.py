@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import integer
-from engine.errors import UserError
+from engine.errors import SampleError, UserError
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
-from engine.losses import LABELS, TARGETS, Loss
+from engine.losses import LABELS, TARGETS, Loss, checked_loss
 from engine.program.shapes import Shape, spatial
 
 
@@ -29,7 +29,7 @@ def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
 
 def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDArray[Any], str]:
     """`y` as the loss takes it, and its kind: int64 labels (n,) or float32 targets (n, *shape)."""
-    wanted = _wanted(loss, shape)
+    wanted = _wanted(checked_loss("network", loss), shape)
     if not isinstance(y, np.ndarray):
         raise UserError(f"the targets must be a NumPy array: {wanted}; got {type(y).__name__}")
     kind = LABELS if y.dtype.kind in "iu" else TARGETS
@@ -41,20 +41,20 @@ def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDA
     return np.ascontiguousarray(y, np.int64 if kind == LABELS else np.float32), kind
 
 
-def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> UserError:
+def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> SampleError:
     """Says where the first NaN or infinity is, in the input or else in the targets; `first` numbers the samples."""
     for name, array in (("input", x), ("targets", y)):
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             sample, *place = map(int, bad[0])
             value = array[tuple(bad[0])]
-            return UserError(f"the {name} of sample {first + sample} holds {value} at {tuple(place)}")
+            return SampleError(f"the {name} of ", first + sample, f"holds {value} at {tuple(place)}")
     raise AssertionError("no value is NaN or infinite")
 
 
-def label_error(y: NDArray[np.int64], classes: int, first: int) -> UserError:
+def label_error(y: NDArray[np.int64], classes: int, first: int) -> SampleError:
     sample = int(np.flatnonzero((y < 0) | (y >= classes))[0])
-    return UserError(f"sample {first + sample} has label {y[sample]}, but labels run from 0 to {classes - 1}")
+    return SampleError("", first + sample, f"has label {y[sample]}, but labels run from 0 to {classes - 1}")
 
 
 def single_value_norm(topology: Topology, frozen: Sequence[str] = ()) -> str | None:

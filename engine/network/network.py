@@ -19,10 +19,11 @@ from engine.network.inputs import single_value_norm
 from engine.network.parameters import Array, ParameterStore
 from engine.network.programs import Programs
 from engine.network.session import TrainingSession
-from engine.network.summary import BATCH, Summary, render, summarize
+from engine.network.summary import BATCH, Summary, brief, render, summarize
 from engine.optim import Optimizer
 from engine.plan import Algorithm, Choices
 from engine.plan.plan import Plan
+from engine.plan.table import preformatted
 from engine.program.shapes import Shape
 from engine.program.slots import Slot
 
@@ -126,6 +127,9 @@ class Network:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.layers)} layers, {self.num_parameters:,} parameters)"
 
+    def _repr_html_(self) -> str:
+        return preformatted(repr(self), "", *brief(self.topology))
+
     def initialize(self, seed: int) -> None:
         """Draw all weights anew from `seed`; biases 0, BatchNorm weights 1, running statistics 0 and 1."""
         index = {node.name: position for position, node in enumerate(self.topology.nodes)}
@@ -161,10 +165,7 @@ class Network:
         checkpoint.save(self, path)
 
     def predict(self, x: Array, batch_size: int = 256, algorithm: Algorithm = "auto") -> Array:
-        """What the last layer gives for float32 images (n, C, H, W): float32 (n, *output_shape).
-
-        `algorithm` as in `plan`.
-        """
+        """What the last layer gives for float32 images (n, C, H, W): float32 (n, *output_shape). Algorithms: `plan`."""
         return self.execution.predict(x, batch_size, algorithm)
 
     def evaluate(

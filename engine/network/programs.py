@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from engine.arguments import integer, number
 from engine.errors import DivergedError, UserError
 from engine.layers.topology import Topology
-from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError
+from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import label_error, nonfinite_error
 from engine.network.parameters import Array, ParameterStore
-from engine.optim import Optimizer
+from engine.optim import Optimizer, checked_optimizer
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
 from engine.plan.plan import Plan
@@ -75,6 +75,8 @@ class Programs:
         batch = integer("plan", "batch", batch, 1)
         if max_norm is not None:
             number("plan", "max_norm", max_norm, 0.0, math.inf, above=True)
+        loss = None if loss is None else checked_loss("plan", loss)
+        optimizer = None if optimizer is None else checked_optimizer("plan", optimizer)
         if training and loss is None:
             loss = CrossEntropy() if len(self.topology.output_shape) == 1 else MeanSquaredError()
         with_loss = EVALUATION if loss else INFERENCE

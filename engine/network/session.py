@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from engine.arguments import FLOAT32_LIMIT, integer, number
 from engine.errors import UserError
-from engine.losses import LABELS, Loss
+from engine.losses import LABELS, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import checked_input, checked_targets, single_value_error, single_value_norm
 from engine.network.parameters import Array, read, write
 from engine.network.programs import Compiled, Programs
-from engine.optim import Optimizer
+from engine.optim import Optimizer, checked_optimizer
 from engine.plan import TRAINING, Algorithm, Request
 from engine.plan.plan import Plan
 
@@ -42,8 +42,8 @@ class TrainingSession:
         if max_norm is not None:
             number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
         self.programs = programs
-        self.loss = loss
-        self.optimizer = optimizer
+        self.loss = checked_loss("training_session", loss)
+        self.optimizer = checked_optimizer("training_session", optimizer)
         self.batch = integer("training_session", "batch", batch, 1)
         self.max_norm = max_norm
         self.algorithm = algorithm

@@ -9,9 +9,10 @@ from typing import Any
 from engine.layers.topology import Topology
 from engine.network.parameters import ParameterStore
 from engine.plan.plan import Plan
-from engine.plan.table import quantity
+from engine.plan.table import quantity, table
 
 BATCH = 64  # for which memory is stated
+SHOWN = 12  # layers of a network that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,15 @@ def render(summary: Summary) -> str:
         f"inference {quantity(summary.inference_bytes)}B, training {quantity(summary.training_bytes)}B",
     ]
     return "\n".join(lines)
+
+
+def brief(topology: Topology) -> list[str]:
+    """A few lines for a notebook: the layers with their shapes, the first and the last of many."""
+    rows = [(node.name, str(node.layer), _times(node.shape)) for node in topology.nodes]
+    lines = table([("name", "layer", "output shape"), *rows], numeric={2})
+    if len(rows) > SHOWN:
+        lines[1 + SHOWN // 2 : -SHOWN // 2] = [f"… {len(rows) - SHOWN} more layers: print(net.summary())"]
+    return lines
 
 
 def _row(name: str, layer: Any, shape: tuple[int, ...]) -> LayerRow:

@@ -18,7 +18,7 @@ from engine.plan.memory import measure, plan_arena
 from engine.plan.plan import Plan
 from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request
 from engine.plan.team import leave_alone
-from engine.plan.update import Segment, append_update, check_gradients, make_segments
+from engine.plan.update import Segment, append_update, check_covered, check_gradients, make_segments
 from engine.program.code import Algorithm, Choices, constants_end
 from engine.program.slots import Slot
 
@@ -39,6 +39,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     segments: tuple[Segment, ...] = ()
     if request.trains:
         code = differentiate(code, request.frozen)
+        check_covered(code, parameters, request.frozen)
         code = check_gradients(fuse_backward(code) if request.fused else code, parameters, request.frozen)
     if request.mode == TRAINING:
         assert request.optimizer is not None

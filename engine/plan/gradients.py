@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.program.code import CONSTANTS, GRADIENTS, OUTPUTS, PARAMETERS, Code, Instruction, Value
+from engine.errors import UserError
+from engine.program.code import (
+    ARENA,
+    CONSTANTS,
+    GRADIENTS,
+    OUTPUTS,
+    PARAMETERS,
+    SOURCES,
+    Code,
+    Instruction,
+    Value,
+)
 
 LOSS_SOURCES = {
     "cross_entropy": "logits",
@@ -24,6 +36,8 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
     The gradient of a value that several ops read is the sum of their contributions (op `add`). Only values that
     depend on a parameter of a layer that is not frozen get a gradient: none is computed for the network's input, nor
     for anything below the lowest layer that learns.
+
+    UserError where a gradient would get lost on the way: an op without a rule, or a rule that passes an operand over.
     """
     tape = _Tape(list(code.values), _dependent_on_parameters(code, frozen), frozenset(frozen))
     forward: list[Instruction] = []
@@ -36,15 +50,20 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
                 tape.contribute(value, diff)
                 instruction = replace(instruction, operands={difference: diff, **instruction.operands})
         forward.append(instruction)
+    if code.instructions[-1].op not in LOSS_SOURCES:
+        raise _lost(code.instructions[-1], "is no loss that the planner can differentiate (LOSS_SOURCES)")
     for instruction in reversed(code.instructions):
-        rule = RULES.get(instruction.op)
-        if rule is None:
-            continue
-        dst = instruction.operands["dst"]
-        if dst in tape.dependent and dst in tape.contributions:
-            tape.layer = instruction.layer
-            rule(tape, instruction, tape.gradient(dst))
+        reached = [value for value in instruction.outputs() if value in tape.contributions]
+        if reached:
+            tape.go_back(instruction, reached)
     return replace(code, values=tuple(tape.values), instructions=(*forward, *tape.instructions))
+
+
+def _lost(instruction: Instruction, why: str) -> UserError:
+    return UserError(
+        f"op {instruction.op!r} of layer {instruction.layer!r} {why}, so what lies before it would not learn; rules of "
+        "gradients stand in engine/plan/gradients.py"
+    )
 
 
 @dataclass
@@ -56,7 +75,32 @@ class _Tape:
     frozen: frozenset[str] = frozenset()
     instructions: list[Instruction] = field(default_factory=list)
     contributions: dict[int, list[int]] = field(default_factory=dict)
+    given: Counter[int] = field(default_factory=Counter)  # gradients of each parameter
     layer: str = ""
+
+    def go_back(self, forward: Instruction, reached: list[int]) -> None:
+        """Emit the backward ops of an instruction, of which the gradient has reached these outputs."""
+        rule = RULES.get(forward.op)
+        if rule is None:
+            raise _lost(forward, "has no rule for its gradient (RULES)")
+        dst = forward.operands["dst"]
+        if reached != [dst]:
+            raise _lost(forward, f"has a rule for the gradient of 'dst' alone, but {len(reached)} outputs are read")
+        before = self._arrived(forward)
+        self.layer = forward.layer
+        rule(self, forward, self.gradient(dst))
+        for name, count in self._arrived(forward).items():
+            if count == before[name]:
+                raise _lost(forward, f"has a rule that gives no gradient to {name!r}")
+
+    def _arrived(self, forward: Instruction) -> dict[str, int]:
+        """How many gradients there are of each operand that needs one."""
+        counts = {}
+        for name, value in forward.operands.items():
+            space = self.values[value].space
+            if name in SOURCES[forward.op] and value in self.dependent and space in (ARENA, PARAMETERS):
+                counts[name] = self.given[value] if space == PARAMETERS else len(self.contributions.get(value, ()))
+        return counts
 
     def emit(self, op: str, geometry: Mapping[str, Any], **operands: int) -> None:
         self.instructions.append(Instruction(op, operands, dict(geometry), self.layer))
@@ -67,6 +111,7 @@ class _Tape:
         return len(self.values) - 1
 
     def gradient_of_parameter(self, value: int) -> int:
+        self.given[value] += 1
         self.values.append(replace(self.values[value], space=GRADIENTS))
         return len(self.values) - 1
 

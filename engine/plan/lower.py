@@ -49,6 +49,11 @@ def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Co
             builder.layer = node.name
             builder.flatten_is_alias = node.name in free
             tensors[node.name] = node.layer.lower(builder, [tensors[name] for name in node.inputs])
+            if tensors[node.name].shape != node.shape:
+                raise UserError(
+                    f"layer {node.name!r}: `lower` gives an output of shape {tensors[node.name].shape}, `output_shape` "
+                    f"says {node.shape}"
+                )
     builder.layer = "output"
     scores = tensors[absorbed.inputs[0] if absorbed else topology.output]
     if request.trains:
@@ -60,7 +65,25 @@ def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Co
     if request.loss is not None:
         assert targets is not None
         _emit_loss(builder, request.loss, request.targets, scores, targets)
+    _check_written(builder)
     return Code(tuple(builder.values), tuple(builder.instructions), output.value)
+
+
+def _check_written(builder: Builder) -> None:
+    """UserError unless every value of the arena is written before it is read, and never behind that."""
+    written: set[int] = set()
+    read: set[int] = set()
+    for each in builder.instructions:
+        where = f"op {each.op!r} of layer {each.layer!r}"
+        for value in each.sources():
+            if value not in written and builder.values[value].space == ARENA:
+                raise UserError(
+                    f"{where} reads a value that no op before it writes; see `lower` of the layers before it"
+                )
+        read.update(value for value in each.sources() if builder.values[value].space == ARENA)
+        if not read.isdisjoint(each.outputs()):
+            raise UserError(f"{where} writes over a value that was read: every result needs a value of its own")
+        written.update(each.outputs())
 
 
 def _emit_checks(builder: Builder, topology: Topology, request: Request) -> int | None:

@@ -11,7 +11,7 @@ from engine.plan.cost import counts, estimate
 from engine.plan.fuse import Fold
 from engine.plan.memory import Arena, Footprint
 from engine.plan.request import Request
-from engine.plan.table import byte_size, exact, milliseconds, quantity, table
+from engine.plan.table import byte_size, exact, milliseconds, preformatted, quantity, table
 from engine.plan.team import is_brief
 from engine.plan.update import Segment
 from engine.program.code import ARENA, EXTERNAL, Code, Instruction, Value, constants_end
@@ -105,6 +105,13 @@ class Plan:
 
     def __str__(self) -> str:
         return describe(self)
+
+    def __repr__(self) -> str:
+        memory = byte_size(self.footprint.bytes())
+        return f"Plan({self.request.mode}, batch up to {self.batch}, {len(self.instructions)} instructions, {memory})"
+
+    def _repr_html_(self) -> str:
+        return preformatted(repr(self), "", *_header(self), "", "every instruction: print(plan)")
 
 
 HEADINGS = ("#", "op", "layer", "algorithm", "shapes", "bytes", "FLOPs", "ms", "share", "at")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Collection, Sequence
 
 
@@ -25,6 +26,15 @@ def milliseconds(seconds: float) -> str:
 
 def exact(count: int) -> str:
     return f"{count:,} B"
+
+
+LINE = 160  # characters of a line in a notebook
+
+
+def preformatted(*lines: str) -> str:
+    """HTML of these lines as they are, as a notebook takes it from `_repr_html_`; long ones are cut."""
+    cut = (line if len(line) <= LINE else f"{line[: LINE - 1]}…" for line in lines)
+    return f"<pre>{html.escape(chr(10).join(cut))}</pre>"
 
 
 def table(rows: Sequence[tuple[str, ...]], numeric: Collection[int]) -> list[str]:

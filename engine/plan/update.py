@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cnncore
 
+from engine.errors import UserError
 from engine.optim import Optimizer
 from engine.program.code import (
     CONSTANTS,
@@ -64,6 +66,25 @@ def learning_range(slots: Mapping[str, Slot], frozen: Collection[str]) -> tuple[
     learning = [slot for slot in slots.values() if slot.layer not in frozen]
     first = min((slot.offset for slot in learning), default=0)
     return first, total_floats(learning) - first
+
+
+def check_covered(code: Code, slots: Mapping[str, Slot], frozen: Collection[str]) -> None:
+    """UserError unless the code writes one gradient for every parameter of a layer that learns."""
+    written = [code.values[value] for instruction in code.instructions for value in instruction.outputs()]
+    counts = Counter(value.offset for value in written if value.space == GRADIENTS)
+    for slot in slots.values():
+        count = counts[slot.offset * ITEM_BYTES["float32"]]
+        if slot.layer in frozen or count == 1:
+            continue
+        if count:
+            raise UserError(
+                f"parameter {slot.key!r} is read by {count} ops, each of which would write its gradient over that of "
+                "the others: give each op a parameter of its own"
+            )
+        raise UserError(
+            f"parameter {slot.key!r} gets no gradient: no op between the loss and the network's input reads it; see "
+            f"`lower` of layer {slot.layer!r}"
+        )
 
 
 def check_gradients(code: Code, slots: Mapping[str, Slot], frozen: Collection[str] = ()) -> Code:

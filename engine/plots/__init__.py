@@ -1,7 +1,7 @@
 """Figures of runs and networks: pure functions from data to a matplotlib Figure, and what gathers the data.
 
     from engine.plots.curves import draw_curves, read_log
-    draw_curves([read_log("runs/mnist")])  # a notebook shows it, after %matplotlib inline
+    draw_curves([read_log("runs/mnist")])  # a notebook shows it
 
 `curves`, `confusion`, `layers` (filters, feature maps), `sheets` (mistakes, samples) draw; `gather` reads run folders,
 checkpoints and data sets; `canvas` makes, styles and saves figures; `python -m engine.plots` is the command. Nothing

@@ -49,7 +49,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     mistakes = add("mistakes", "the most confident mistakes of a run on its test part, or else on its validation part")
     mistakes.add_argument("run", type=Path, metavar="RUN", help="run folder")
     mistakes.add_argument(
-        "--count", type=int, default=MISTAKES, metavar="N", help="so many at most (default: %(default)s)"
+        "--count", type=int, default=MISTAKES, metavar="N", help="draw so many at most (default: %(default)s)"
+    )
+    mistakes.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="all mistakes as a table, too: file (or sample, its number in the part), truth, label, both probabilities",
     )
     add_data_root(mistakes)
     samples = add("samples", "samples of each class and their counts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,15 @@ from numpy.typing import NDArray
 from engine.data.dataset import Dataset
 from engine.errors import UserError
 from engine.files import write_atomically
+from engine.inference.judging import write_mistakes
+from engine.inference.rows import opened
 from engine.inspection.activations import activations
 from engine.network.load import load
 from engine.network.network import Network
 from engine.plots import confusion, curves, gather, layers, sheets
 from engine.plots.canvas import check_folder, check_target, encode, new_figure, save, tile
 from engine.plots.gather import Predictions
-from engine.training.folder import CONFIG
+from engine.training.folder import CONFIG, find_checkpoint
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 SHEET_WIDTH = 1200  # pixels of a sheet with every figure of a run
 MISTAKES, PER_CLASS = 24, 10  # images drawn unless told otherwise
+WITHOUT_DATA = ("curves", "filters")  # figures of a run that need no data set
 
 
 def draw_curves(options: argparse.Namespace) -> Figure:
@@ -39,18 +43,24 @@ def draw_confusion(options: argparse.Namespace) -> Figure:
 
 
 def draw_filters(options: argparse.Namespace) -> Figure:
-    path = gather.find_checkpoint(options.checkpoint)
+    path = find_checkpoint(options.checkpoint)
     return _filters(load(path), path, options.layer)
 
 
 def draw_features(options: argparse.Namespace) -> Figure:
-    path = gather.find_checkpoint(options.checkpoint)
+    path = find_checkpoint(options.checkpoint)
     net = load(path)
     return _features(net, gather.read_input(net, options.image, path))
 
 
 def draw_mistakes(options: argparse.Namespace) -> Figure:
-    return _mistakes(judged(options.run, options.data_root)[2], options.count)
+    answers = judged(options.run, options.data_root)[2]
+    figure = _mistakes(answers, options.count)
+    if options.csv:
+        with opened(options.csv) as file:
+            write_mistakes(answers.judgement(), file)
+        print(f"written: {options.csv}")
+    return figure
 
 
 def draw_samples(options: argparse.Namespace) -> Figure:
@@ -59,18 +69,27 @@ def draw_samples(options: argparse.Namespace) -> Figure:
 
 
 def draw_all(options: argparse.Namespace) -> dict[str, Figure]:
-    """The wished figures of a run by name; data are read and images classified once."""
+    """The wished figures of a run by name; data are read and images classified once. Those that need the data set are
+    left out, with a word, where a run from Python names none.
+    """
+    if not options.run.is_dir():
+        raise UserError(f"{options.run}: is no run folder")
     drawn = draw_curves(argparse.Namespace(runs=[options.run]))  # first: a damaged log shows before data are read
-    net, parts, answers = judged(options.run, options.data_root)
-    figures: dict[str, Callable[[], Figure]] = {
-        "curves": lambda: drawn,
-        "samples": lambda: _samples(parts),
-        "features": lambda: _features(net, answers.dataset.normalise(answers.dataset.images[:1])[0]),
-        "confusion": lambda: _confusion(answers),
-        "mistakes": lambda: _mistakes(answers),
-    }
-    if gather.filter_layers(net):
-        figures["filters"] = lambda: _filters(net, gather.find_checkpoint(options.run), None)
+    figures: dict[str, Callable[[], Figure]] = {"curves": lambda: drawn}
+    of_data = [name for name in options.only if name not in WITHOUT_DATA]
+    if of_data and (gather.names_data(options.run) or len(of_data) == len(options.only)):
+        net, parts, answers = judged(options.run, options.data_root)
+        figures |= {
+            "samples": lambda: _samples(parts),
+            "features": lambda: _features(net, answers.dataset.normalise(answers.dataset.images[:1])[0]),
+            "confusion": lambda: _confusion(answers),
+            "mistakes": lambda: _mistakes(answers),
+        }
+    elif of_data:
+        print(f"left out: {', '.join(of_data)}; {gather.FROM_PYTHON}", file=sys.stderr)
+    path = find_checkpoint(options.run)
+    if gather.filter_layers(filtered := load(path)):
+        figures["filters"] = lambda: _filters(filtered, path, None)
     return {name: draw() for name, draw in figures.items() if name in options.only}
 
 
@@ -79,7 +98,7 @@ def judged(folder: Path, root: Path | None) -> tuple[Network, dict[str, Dataset]
     if not folder.is_dir():
         raise UserError(f"{folder}: is no run folder")
     config = gather.find_config(folder)
-    path = gather.find_checkpoint(folder, config)
+    path = find_checkpoint(folder)
     net = load(path)
     parts = gather.read_parts(config, root, str(folder / CONFIG))
     return net, parts, gather.predict_part(net, path, *gather.held_out(parts, str(folder)))
@@ -96,9 +115,8 @@ def _confusion(answers: Predictions) -> Figure:
 
 
 def _mistakes(answers: Predictions, count: int = MISTAKES) -> Figure:
-    return sheets.draw_mistakes(
-        answers.dataset.images, answers.truth, answers.probabilities, answers.class_names, count
-    )
+    images, names = answers.dataset.images, answers.class_names
+    return sheets.draw_mistakes(images, answers.truth, answers.probabilities, names, count, answers.captions)
 
 
 def _samples(parts: Mapping[str, Dataset], per_class: int = PER_CLASS) -> Figure:
@@ -139,6 +157,7 @@ def plot(options: argparse.Namespace) -> None:
     new_figure(1, 1)  # says now, not after the reading and classifying, that nothing can be drawn
     if options.command != "all":
         check_target(options.out)
+        _check_table(getattr(options, "csv", None), options.out)
         save(DRAWN[options.command](options), options.out)
         print(f"written: {options.out}")
         return
@@ -153,3 +172,12 @@ def plot(options: argparse.Namespace) -> None:
     for name, figure in figures.items():
         save(figure, out / f"{name}.png")
     print(f"written: {out}: " + ", ".join(f"{name}.png" for name in figures))
+
+
+def _check_table(table: Path | None, figure: Path) -> None:
+    """UserError unless a table can be written there, beside the figure."""
+    if table is None:
+        return
+    if table.is_dir() or table.resolve() == figure.resolve():
+        raise UserError(f"{table}: --csv takes the name of a file of its own")
+    check_folder(table.parent)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
+from engine.inference.judging import WRITTEN_CLASSES
 from engine.plots.canvas import BLANK, load_parts, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_NAMES = 100  # classes that are named along an axis; of more, every second, third, … one is
-WRITTEN_CLASSES = 20  # matrices of up to so many classes have their numbers written in
 
 
 def shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -16,17 +16,20 @@ from engine.data.location import data_root
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.inference.ensemble import class_names, probabilities
+from engine.inference.judging import Judgement, rank_of
 from engine.layers import Dropout, Flatten
 from engine.layers.topology import INPUT
 from engine.network.network import Network
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
-from engine.training.folder import BEST, CONFIG, LAST
+from engine.schema import read_yaml
+from engine.training.folder import CONFIG
 from engine.training.metrics import predicted_classes
 
 Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
 CHUNK = 1024  # samples made float32 at a time
+FROM_PYTHON = f"the run was started from Python, and its {CONFIG} names no data set whose images could be read"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,32 @@ class Predictions:
     def predicted(self) -> NDArray[np.int64]:
         return predicted_classes(self.probabilities)
 
+    @property
+    def captions(self) -> list[str]:
+        """What names each sample beside its picture: its file, or where the set has none its number, from 0."""
+        files = self.dataset.files
+        return [each.name for each in files] if files else [f"sample {each}" for each in range(len(self.truth))]
+
+    def judgement(self) -> Judgement:
+        """The answers beside the truth."""
+        predicted, rows = self.predicted, np.arange(len(self.truth))
+        return Judgement(
+            self.class_names,
+            [str(each) for each in self.dataset.files or range(len(self.truth))],
+            self.truth,
+            predicted,
+            self.probabilities[rows, predicted],
+            self.probabilities[rows, self.truth],
+            np.array([rank_of(*each) for each in zip(self.probabilities, self.truth)], np.int64),
+            "file" if self.dataset.files else "sample",
+        )
+
+
+def names_data(folder: Path) -> bool:
+    """Whether the configuration in a run folder can be read again: that of a run from Python names no data set."""
+    path = folder / CONFIG
+    return not path.is_file() or {"dataset", "model"} <= read_yaml(path).keys()
+
 
 def find_config(source: Path) -> TrainConfig:
     """The configuration of a run folder, or the one in a YAML file."""
@@ -50,21 +79,12 @@ def find_config(source: Path) -> TrainConfig:
         return load_config(source)
     if not (source / CONFIG).is_file():
         raise UserError(f"{source}: holds no run, it has no {CONFIG}")
+    if not names_data(source):
+        raise UserError(
+            f"{source}: {FROM_PYTHON}; curves, filters and features can be drawn, the rest in Python from your own "
+            "samples, with engine.plots.confusion and engine.plots.sheets"
+        )
     return load_config(source / CONFIG)
-
-
-def find_checkpoint(source: Path, config: TrainConfig | None = None) -> Path:
-    """The checkpoint meant by a file, or a run folder's best epoch.
-
-    With the configuration of a run that had no validation set, its last epoch: the one that `engine.train` tests.
-    """
-    if not source.is_dir():
-        return source
-    names = (LAST, BEST) if config is not None and config.split.kind == "none" else (BEST, LAST)
-    for name in names:
-        if (source / name).is_file():
-            return source / name
-    raise UserError(f"{source}: holds no run, it has neither {BEST} nor {LAST}")
 
 
 def read_parts(

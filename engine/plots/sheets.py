@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
+from engine.inference.judging import mistakes
 from engine.plots.canvas import COLOURS, GREY, load_parts, mosaic, new_figure, picture, shorten, shown
 from engine.training.metrics import predicted_classes
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PARTS = ("training", "validation", "test")  # in the order of their colours
 MOST_MISTAKES, MOST_PER_CLASS = 100, 50
 MOST_ROWS = 100  # classes of a sheet of samples
+LONGEST = 16  # letters of a class or file beside a picture; longer names are cut in the middle
 CELL = 64  # pixels of a sample's side at most; larger images are thinned out
 
 
@@ -31,9 +33,7 @@ def check_number(what: str, value: int, most: int) -> None:
 def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Indices of the samples with a wrong label, the most probable first (then by index), at most `count`."""
     predicted = predicted_classes(probabilities)
-    wrong = np.flatnonzero(predicted != truth)
-    confidence = probabilities[wrong, predicted[wrong]]
-    return wrong[np.argsort(-confidence, kind="stable")][:count]
+    return mistakes(truth, predicted, probabilities[np.arange(len(predicted)), predicted])[:count]
 
 
 def draw_mistakes(
@@ -42,12 +42,14 @@ def draw_mistakes(
     probabilities: NDArray[np.float32],
     class_names: Sequence[str],
     count: int = 24,
+    captions: Sequence[str] = (),
 ) -> Figure:
     """The `count` wrong predictions of the highest probability, with true and predicted label.
 
     images          (N, C, H, W), as in a data set
     truth           (N,)
     probabilities   (N, classes), as `engine.inference.ensemble.probabilities` gives them
+    captions        what names each sample, such as its file (none: nothing)
     """
     check_number("the number of mistakes", count, MOST_MISTAKES)
     worst = worst_mistakes(truth, probabilities, count)
@@ -56,9 +58,11 @@ def draw_mistakes(
     columns = min(8, max(len(worst), 4))
     rows = max(1, math.ceil(len(worst) / columns))
     # Long class names need wide cells.
-    longest = max((len(shorten(class_names[label], 16)) for label in range(len(class_names))), default=1)
+    named = [shorten(captions[sample], LONGEST) for sample in worst] if len(captions) else []
+    longest = max((len(shorten(name, LONGEST)) for name in class_names), default=1)
+    longest = max(longest, *(len(name) - 6 for name in named), 1)  # six letters: the probability behind a class
     cell = min(1.75, max(1.05, 0.085 * (longest + 6)))
-    figure = new_figure(columns * cell, rows * (cell + 0.38) + 0.45)
+    figure = new_figure(columns * cell, rows * (cell + (0.5 if named else 0.38)) + 0.45)
     figure.suptitle(f"{total:,} mistakes in {len(truth):,} samples" + (", the most confident first" if total else ""),
                     fontsize=10)  # fmt: skip
     if not total:
@@ -67,14 +71,18 @@ def draw_mistakes(
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes in grid[len(worst) :]:
         axes.axis("off")
-    for axes, sample, image in zip(grid, worst, pictures):
+    for place, (axes, sample, image) in enumerate(zip(grid, worst, pictures)):
         predicted = int(answers[sample])
         picture(axes, image)
-        true_name, name = (shorten(class_names[label], 16) for label in (int(truth[sample]), predicted))
+        true_name, name = (shorten(class_names[label], LONGEST) for label in (int(truth[sample]), predicted))
         percent = _percent(float(probabilities[sample, predicted]))
         axes.set_title(f"true {true_name}", fontsize=7.5, color=COLOURS[0], pad=2, parse_math=False)
-        axes.set_xlabel(f"{name} ({percent})", fontsize=7.5, color=COLOURS[1], labelpad=2, parse_math=False)
-    figure.supxlabel("above: true class; below: predicted class and its probability", fontsize=8, color=GREY)
+        below = f"{name} ({percent})" + (f"\n{named[place]}" if named else "")
+        axes.set_xlabel(below, fontsize=7.5, color=COLOURS[1], labelpad=2, parse_math=False)
+    what = (
+        "predicted class, its probability, and which sample it is" if named else "predicted class and its probability"
+    )
+    figure.supxlabel(f"above: true class; below: {what}", fontsize=8, color=GREY)
     return figure
 
 

@@ -7,12 +7,13 @@ operands (value numbers) and its geometry, in the words of cnn.h. A pass is a fu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cnncore
 
+from engine.errors import UserError, unknown
 from engine.program.shapes import Shape, elements, needs_transpose, stored_shape
 from engine.program.slots import Slot
 
@@ -120,6 +121,22 @@ def constants_end(code: Code) -> int:
     return -(-max(ends, default=0) // LINE_BYTES) * LINE_BYTES
 
 
+def _check_call(op: str, operands: Collection[str], geometry: Collection[str], layer: str) -> None:
+    """UserError unless the core has the op, with these operands and these fields of a geometry."""
+    info = cnncore.OPS.get(op)
+    if info is None:
+        raise unknown("op", op, cnncore.OPS)
+    needed = [each.name for each in info.operands if not each.optional]
+    optional = [each.name for each in info.operands if each.optional]
+    fields = cnncore.GEOMETRIES[info.geometry]
+    where = f"{op} of layer {layer!r}"
+    if not set(needed) <= set(operands) <= {*needed, *optional}:
+        also = f" and perhaps {', '.join(optional)}" if optional else ""
+        raise UserError(f"{where}: operands {', '.join(operands)}; expected {', '.join(needed)}{also}")
+    if set(geometry) != set(fields):
+        raise UserError(f"{where}: geometry {', '.join(geometry)}; expected {', '.join(fields)}")
+
+
 @dataclass
 class Builder:
     """Writes values and instructions; layers see it as the target of their lowering."""
@@ -170,6 +187,7 @@ class Builder:
             for name, operand in operands.items()
             if operand is not None
         }
+        _check_call(op, numbers, geometry, self.layer)
         self.instructions.append(Instruction(op, numbers, dict(geometry), self.layer))
 
     def to_stored(self, source: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from engine.errors import UserError, unknown
 from engine.layers import LAYERS, make_layer
 from engine.losses import LOSSES, Loss
-from engine.models import make_model
+from engine.models import MODELS, make_model
 from engine.network.graph import Sequential
 from engine.network.load import load
 from engine.network.network import Network
@@ -18,6 +18,7 @@ from engine.optim import OPTIMIZERS, Optimizer
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
 from engine.schema import parse_override, read_mapping
 from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
+from engine.training.folder import find_checkpoint
 from engine.training.schedules import SCHEDULES, Constant, Schedule
 
 Built = TypeVar("Built")
@@ -81,17 +82,18 @@ def _build(known: Mapping[str, type[Built]], section: Mapping[str, Any], where: 
 
 
 def open_network(source: str, settings: Sequence[str]) -> Network:
-    """The network of a checkpoint (.safetensors), of a configuration (.yaml, .yml) or of a model's name.
+    """The network of a checkpoint (.safetensors) or run folder, of a configuration (.yaml, .yml) or of a model's name.
 
     `settings` are key=value texts: arguments of a named model, or overrides of a configuration.
     """
-    suffix = Path(source).suffix.lower()
-    if suffix == ".safetensors":
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors" or (path.is_dir() and source not in MODELS):
         if settings:
             raise UserError(f"{source}: a checkpoint takes no settings, but got {settings[0]!r}")
-        return load(source)
+        return load(find_checkpoint(path))
     if suffix in (".yaml", ".yml"):
-        config = load_config(Path(source), settings)
+        config = load_config(path, settings)
         return build_network(config.model, config.seed)
 
     arguments: dict[str, Any] = {}

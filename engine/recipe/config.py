@@ -19,6 +19,7 @@ from engine.network.transfer import InitializeConfig
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false
 from engine.schema import merge, parse_override, read_mapping, read_yaml
+from engine.training.folder import BEST, LAST, TRAINERS_KEY
 from engine.training.schedules import EarlyStopping
 from engine.training.tracking import WandbConfig
 
@@ -212,6 +213,11 @@ class TrainConfig:
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file and the `key=value` overrides on top; UserError names the file and the key of any mistake."""
     given = read_yaml(path)
+    if TRAINERS_KEY in given and "dataset" not in given:
+        raise UserError(
+            f"{path}: holds the settings of a run that was started from Python, which name neither data set nor "
+            f"network; give a configuration, or where a network is wanted a checkpoint: {BEST} or {LAST} beside it"
+        )
     for text in overrides:
         given = merge(given, parse_override(text))
     return read_config(given, str(path))

@@ -21,7 +21,7 @@ from engine.recipe.build import build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
 from engine.recipe.samples import all_folds, among_read, chosen_samples, load_data, split_indices
-from engine.training.folder import RUN_FILES
+from engine.training.folder import RUN_FILES, measured_values
 from engine.training.history import History
 from engine.training.resume import holds_run
 
@@ -200,15 +200,10 @@ def _fold(number: int, history: History) -> Fold:
         len(history.epochs),
         history.best_epoch,
         history.stopped_early,
-        _measured(best),
-        _measured(last),
+        measured_values(best),
+        measured_values(last),
         sum(history["seconds"]),
     )
-
-
-def _measured(record: Mapping[str, Any]) -> Values:
-    """The losses and metrics of an epoch's record."""
-    return {name: value for name, value in record.items() if name.startswith(("train_", "val_"))}
 
 
 def _spreads(values: Sequence[Values]) -> dict[str, dict[str, float | None]]:

@@ -21,7 +21,7 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
-from engine.training.folder import LAST, RESULT
+from engine.training.folder import LAST, RESULT, measured_values
 from engine.training.history import History, Record
 from engine.training.resume import holds_run, instruction_set
 from engine.training.tracking import make_trackers
@@ -100,12 +100,19 @@ def fit_and_test(
         train_metrics=config.train_metrics,
         restore_best=restore_best and validation is not None,
     )
-    result: Record = {"metric": history.metric, "best_epoch": history.best_epoch, "best_value": history.best_value}
+    result = final_figures(history)
+    result["seed"] = config.seed
+    result["parameters"] = trainer.net.num_parameters
+    result["classes"] = list(train_set.class_names)
+    parts = {"training": train_set, "validation": validation, "test": test}
+    result["samples"] = {name: len(part) for name, part in parts.items() if part is not None}
     if trainer.initialized is not None:
         result["initialized"] = trainer.initialized
     if test is not None:
         with instruction_set(trainer.isa):
             measured = trainer.evaluate(test)
+        best = restore_best and validation is not None and history.best_epoch is not None
+        result["tested_epoch"] = history.best_epoch if best else len(history.epochs)
         result |= {f"test_{name}": value for name, value in measured.items()}
     result |= train_set.record
     skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
@@ -114,6 +121,25 @@ def fit_and_test(
     if trainer.out is not None:
         write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
     return history, result
+
+
+def final_figures(history: History) -> Record:
+    """What a run has come to: its best epoch and its last, with loss and metrics of every part that was evaluated after
+    them. seconds: in training steps, evaluation not counted.
+    """
+    best = None if history.best_epoch is None else measured_values(history.epochs[history.best_epoch - 1])
+    last = history.epochs[-1]
+    return {
+        "metric": history.metric,
+        "best_epoch": history.best_epoch,
+        "best_value": history.best_value,
+        "epochs": len(history.epochs),
+        "stopped_early": history.stopped_early,
+        "steps": last["step"],
+        "seconds": round(sum(history["seconds"]), 3),
+        "best": best,
+        "last": measured_values(last),
+    }
 
 
 def make_trainer(config: TrainConfig, out: Path) -> Trainer:

@@ -148,12 +148,16 @@ def merge(labelled: Dataset, unlabelled: Dataset, pseudo: PseudoLabels, weight: 
         for name, column in labelled.columns.items()
         if name in unlabelled.columns
     }
+    files: tuple[Path, ...] = ()
+    if labelled.files and unlabelled.files:
+        files = (*labelled.files, *(unlabelled.files[index] for index in pseudo.indices))
     return replace(
         labelled,
         images=np.concatenate([labelled.images, unlabelled.images[pseudo.indices]]),
         labels=np.concatenate([labelled.labels, pseudo.labels]),
         columns=columns,
         kept=None,  # these are samples of two sets
+        files=files,
         sample_weights=np.concatenate([own, np.full(len(pseudo.indices), weight, np.float32)]),
     )
 

@@ -37,7 +37,8 @@ def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
                 f"{', '.join(names)}; labels must be numbered alike"
             )
         if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
-            raise UserError(f"{dataset.name}: the images hold NaN or infinity")
+            first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
+            raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
         labels = dataset.labels
         checked_targets(labels, len(dataset), loss, net.output_shape)
         if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
@@ -48,7 +49,7 @@ def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
     if names and len(net.output_shape) == 1 and net.output_shape[0] > len(names):
         warnings.warn(
             f"the network has {net.output_shape[0]} outputs, but the data {len(names)} classes: {', '.join(names)}",
-            stacklevel=2,
+            stacklevel=4,  # the caller of fit
         )
 
 

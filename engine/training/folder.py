@@ -12,7 +12,22 @@ from engine.errors import UserError
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
 RUN_FILES = (BEST, LAST, RESULT, LOG)
+TRAINERS_KEY = "order_seed"  # in a CONFIG that holds a trainer's own settings, and in no configuration
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
+
+
+def find_checkpoint(source: Path) -> Path:
+    """The checkpoint meant by a file, or by a run folder: the best epoch's, or, where no validation part
+    picked that, the last epoch's. UserError for a folder without either.
+    """
+    if not source.is_dir():
+        return source
+    found = [source / name for name in (BEST, LAST) if (source / name).is_file()]
+    if not found:
+        raise UserError(f"{source}: holds no run, it has neither {BEST} nor {LAST}")
+    epochs = read_epochs(source / LOG) if len(found) > 1 else []
+    blind = bool(epochs) and not any(name.startswith("val_") for name in epochs[0])
+    return found[-1 if blind else 0]
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
@@ -50,3 +65,8 @@ def _is_epoch(record: Mapping[str, Any]) -> bool:
 def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:
     """Seconds of training, summed over the epochs of a log."""
     return sum(float(each.get("seconds") or 0.0) for each in epochs)
+
+
+def measured_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """The losses and metrics of an epoch's record."""
+    return {name: value for name, value in record.items() if name.startswith(PARTS)}

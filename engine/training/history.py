@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.plan.table import preformatted, table
+
 Record = dict[str, Any]
+
+SHOWN, COLUMNS = 10, 6  # epochs and metrics that a notebook shows
 
 
 @dataclass
@@ -21,6 +26,24 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         """The values of one metric, epoch by epoch."""
         return [record[name] for record in self.epochs]
+
+    def __repr__(self) -> str:
+        best = "" if self.best_value is None else f", best {self.best_epoch}: {self.metric} {self.best_value:.4g}"
+        return f"History({len(self.epochs)} epochs{best}{', stopped early' if self.stopped_early else ''})"
+
+    def _repr_html_(self) -> str:
+        return preformatted(repr(self), "", *_brief(self.epochs))
+
+
+def _brief(epochs: Sequence[Record]) -> list[str]:
+    """A table of the metrics for a notebook: the first epochs and the last of many."""
+    names = [name for name in (epochs[0] if epochs else ()) if name.startswith(("train_", "val_"))][:COLUMNS]
+    figures = [tuple(f"{each[name]:.4g}" for name in names) for each in epochs]
+    rows = [(str(each["epoch"]), *values) for each, values in zip(epochs, figures, strict=True)]
+    lines = table([("epoch", *names), *rows], numeric=range(1 + COLUMNS))
+    if len(rows) > SHOWN:
+        lines[1 + SHOWN // 2 : -SHOWN // 2] = [f"… {len(rows) - SHOWN} more epochs"]
+    return lines
 
 
 @dataclass

@@ -1,11 +1,10 @@
-"""Metrics of a classifier, and what "better" means. scikit-learn computes what it has; it is imported on first use."""
+"""Metrics of a classifier, and what "better" means."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,19 @@ def check_scores(scores: NDArray[Any], say: Callable[[int], str]) -> None:
 def predicted_classes(scores: NDArray[Any], say: Callable[[int], str] = "sample {}".format) -> Labels:
     """The class of the largest score for each sample of (N, classes), the first of equal ones: (N,).
 
-    The only place where scores become classes, since NumPy calls NaN the largest. UserError as `check_scores` gives it.
+    Scores become classes here and in `ranked_classes` alone, since NumPy calls NaN the largest. UserError as
+    `check_scores` gives it.
     """
     check_scores(scores, say)
     return scores.reshape(len(scores), -1).argmax(axis=1).astype(np.int64, copy=False)
+
+
+def ranked_classes(scores: NDArray[Any], count: int, say: Callable[[int], str] = "sample {}".format) -> Labels:
+    """The classes of the `count` largest scores for each sample of (N, classes), the largest first, of equal ones the
+    first: (N, count). UserError as `check_scores` gives it.
+    """
+    check_scores(scores, say)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64, copy=False)
 
 
 def accuracy(truth: Labels, predicted: Labels) -> float:
@@ -42,8 +50,8 @@ def macro_f1(truth: Labels, predicted: Labels) -> float:
 
     Classes that occur neither in the truth nor in the prediction do not count; a class never met right has F1 0.
     """
-    _check(truth, predicted)
-    return float(_sklearn().f1_score(truth, predicted, average="macro", zero_division=0.0))
+    found = _counts(truth, predicted)
+    return float(np.mean(2.0 * found.right / (found.true + found.predicted)))
 
 
 PER_CLASS = ("macro_recall", "min_recall", "macro_precision", "min_precision")
@@ -56,18 +64,22 @@ def per_class(truth: Labels, predicted: Labels) -> dict[str, float]:
     Recall is over the classes that occur in the truth (its mean is the balanced accuracy), precision over the same: a
     class that is never predicted has precision 0.
     """
-    _check(truth, predicted)
-    met = np.unique(truth)
-    both = _sklearn().precision_recall_fscore_support
-    precision, recall, _, _ = both(truth, predicted, labels=met, zero_division=0.0)
+    found = _counts(truth, predicted)
+    right, true, said = (each[found.true > 0] for each in found)
+    recall = right / true
+    precision = right / np.maximum(said, 1)  # none is right of a class that is never predicted
     values = (recall.mean(), recall.min(), precision.mean(), precision.min())
     return {name: float(value) for name, value in zip(PER_CLASS, values, strict=True)}
 
 
 def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """Counts (classes, classes): row = true label, column = predicted label."""
+    """Counts (classes, classes): row = true label, column = predicted label. A label that is none of 0 … classes - 1
+    has no row or column, and is not counted."""
     _check(truth, predicted)
-    return _sklearn().confusion_matrix(truth, predicted, labels=np.arange(classes)).astype(np.int64)
+    inside = (truth >= 0) & (truth < classes) & (predicted >= 0) & (predicted < classes)
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (truth[inside], predicted[inside]), 1)
+    return matrix
 
 
 def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
@@ -82,10 +94,19 @@ def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> s
     return "\n".join([head, *rows])
 
 
-def _sklearn() -> ModuleType:
-    from sklearn import metrics  # takes a second, and a network is judged long after its training began
+class _Counts(NamedTuple):
+    """Samples of each class that occurs in truth or prediction: rightly predicted, in the truth, predicted."""
 
-    return metrics
+    right: NDArray[np.int64]
+    true: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+
+def _counts(truth: Labels, predicted: Labels) -> _Counts:
+    _check(truth, predicted)
+    met, numbers = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
+    true, said = np.split(numbers.reshape(-1), 2)
+    return _Counts(*(np.bincount(each, minlength=len(met)) for each in (true[true == said], true, said)))
 
 
 def _check(truth: Labels, predicted: Labels) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 LOADER_BOUND = 0.05  # share of an epoch's time waited for data from which it is said
 
 Mode = Literal["auto", "bar", "lines", "none"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 class Progress:

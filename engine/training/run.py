@@ -27,7 +27,7 @@ from engine.training.checks import (
     warn_of_statistics,
     watched_per_class,
 )
-from engine.training.folder import BEST, CONFIG, LAST, RESULT
+from engine.training.folder import BEST, CONFIG, LAST, RESULT, TRAINERS_KEY
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
@@ -179,7 +179,8 @@ class Run:
         for x, y in self._batches():
             if trainer.before_step is not None:
                 trainer.before_step()
-            loss = trainer.step(x, y)
+            with self.loader.named(position.epoch, position.batch):
+                loss = trainer.step(x, y)
             position.loss_sum += loss * len(x)
             position.samples += len(x)
             position.batch += 1
@@ -280,7 +281,7 @@ class Run:
 
     def _settings(self) -> Record:
         own: Record = {
-            "order_seed": self.loader.seed,
+            TRAINERS_KEY: self.loader.seed,
             "batch_size": self.loader.batch_size,
             "drop_last": self.loader.drop_last,
             "augmentation": self.loader.description,

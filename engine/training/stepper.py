@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from engine.arguments import checked_seed
-from engine.data.dataset import Dataset
-from engine.errors import DivergedError, UserError
-from engine.losses import CrossEntropy, Loss
+from engine.arguments import checked_seed, instance, integer, number
+from engine.data.dataset import NO_DATA, Dataset, as_array, as_labels
+from engine.errors import DivergedError, SampleError, UserError, unknown
+from engine.losses import CrossEntropy, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.network import Network
 from engine.network.session import TrainingSession
-from engine.optim import Optimizer
+from engine.optim import Optimizer, checked_optimizer
 from engine.plan import Algorithm, Choices
 from engine.training import metrics
 from engine.training.history import Record
-from engine.training.progress import Mode
+from engine.training.progress import MODES, Mode
 from engine.training.resume import plain
 from engine.training.schedules import Constant, Schedule
 from engine.training.tracking import Tracker
 
 EVALUATION_CHUNK = 1024  # samples made float32 at a time
 
-Data = Dataset | tuple[NDArray[Any], NDArray[Any]]
+Data = Dataset | tuple[ArrayLike, ArrayLike]
+"""A data set, or images and labels: arrays, or lists of what arrays hold."""
 
 
 class Stepper:
@@ -58,16 +60,24 @@ class Stepper:
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
-        if batch_size < 1:
-            raise UserError(f"batch_size must be 1 or more, got {batch_size}")
         checked_seed("Trainer", seed)
         metrics.direction("", mode)
-        self.net = net
-        self.optimizer = optimizer
-        self.loss = CrossEntropy() if loss is None else loss
-        self._first_schedule = copy.deepcopy(schedule or Constant())
+        if metric is not None:
+            instance("Trainer", "metric", metric, str, "the name of a metric")
+        if max_norm is not None:
+            number("Trainer", "max_norm", max_norm, 0.0, math.inf, above=True)
+        if progress not in MODES:
+            raise unknown("progress", progress, MODES)
+        if not isinstance(algorithm, Mapping) and algorithm not in ("auto", "direct"):
+            raise unknown("algorithm", algorithm, ("auto", "direct"))
+        self.net = instance("Trainer", "net", net, Network, "a network such as Sequential(…)")
+        self.optimizer = checked_optimizer("Trainer", optimizer)
+        self.loss = CrossEntropy() if loss is None else checked_loss("Trainer", loss)
+        first = Constant() if schedule is None else schedule
+        what = "a schedule such as Cosine(steps=1000)"
+        self._first_schedule = copy.deepcopy(instance("Trainer", "schedule", first, Schedule, what))
         self.schedule = copy.deepcopy(self._first_schedule)
-        self.batch_size = batch_size
+        self.batch_size = integer("Trainer", "batch_size", batch_size, 1)
         self.seed = seed
         self.out = None if out is None else Path(out)
         self.metric = metric
@@ -81,7 +91,7 @@ class Stepper:
         rate_factors(net.store.slots, learning_rates)  # a mistake in it shows here
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
-        self.config = config
+        self.config = _checked_config(config)
         self.free_keys: Collection[str] = ()  # keys of `config` in which a run may differ from the one it goes on from
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
@@ -148,6 +158,8 @@ class Stepper:
                 loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss, algorithm=algorithm)
             except DivergedError as error:
                 raise DivergedError(self.steps, error.layer, error.what, dataset.name) from None
+            except SampleError as error:
+                raise error.at(start + error.sample, dataset.name) from None
             total += loss * len(images)
             if not classes:
                 continue
@@ -189,9 +201,24 @@ class Stepper:
         )
 
 
+def _checked_config(config: Any) -> Mapping[str, Any] | None:
+    """The mapping, or None; UserError for what cannot be written to config.yaml."""
+    try:
+        writable = config is None or isinstance(plain(config), dict)
+    except (TypeError, ValueError):
+        writable = False
+    if not writable:
+        raise UserError(f"Trainer: config must be a mapping of what YAML can hold, not {config!r}")
+    return config
+
+
 def as_dataset(data: Data, name: str = "data") -> Dataset:
     """A Dataset as it is, or one made of a pair (images, labels)."""
-    return data if isinstance(data, Dataset) else Dataset(name, data[0], data[1])
+    if isinstance(data, Dataset):
+        return data
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise UserError(f"{name}: {NO_DATA}{type(data).__name__}")
+    return Dataset(name, as_array(name, "images", data[0]), as_labels(name, data[1]))
 
 
 def describe(thing: Any) -> Record:

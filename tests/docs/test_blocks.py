@@ -30,6 +30,10 @@ NOT_RUN = {
     ("README.md", 'pip install ".[test]" && pytest'),
     ("index.md", "python -m venv .venv && source .venv/bin/activate"),
     ("index.md", "python -m experiments.ablation"),
+    ("install.md", "pip install ."),
+    ("install.md", "pip install -r requirements-predict.txt"),
+    ("install.md", "pip wheel --no-deps --wheel-dir dist ."),
+    ("install.md", "python -P -m engine.train run.yaml"),
     ("study.md", "from dask_jobqueue import SLURMCluster"),
     ("study.md", "from dask_kubernetes.operator import KubeCluster"),
     (

@@ -10,7 +10,7 @@ import cnncore
 import engine
 from engine.models.numtadb import lenet
 
-HEAVY = {"cv2", "matplotlib", "mlxtend", "onnx", "pandas", "scipy", "sklearn", "torch", "tqdm", "yaml"}
+HEAVY = {"cv2", "matplotlib", "onnx", "pandas", "scipy", "sklearn", "torch", "tqdm", "yaml"}
 
 
 def loaded(code: str) -> set[str]:

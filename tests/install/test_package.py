@@ -13,13 +13,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_module(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m module` in another folder with the checkout, and the core that these tests use, on its path."""
+    """Run `python -m module` in another folder."""
+    return run_python("-m", module, *arguments, cwd=cwd)
+
+
+def run_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python in another folder with the checkout, and the core that these tests use, on its path."""
     import cnncore
 
     core = Path(cnncore.__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(core)])}
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 def declared_project() -> dict:

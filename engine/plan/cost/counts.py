@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from engine.errors import UserError
 from engine.program.code import Instruction, Value
 
 Geometry = Mapping[str, Any]
@@ -122,9 +123,14 @@ PER_RUN: dict[str, Callable[[Geometry], int]] = {
 
 
 def flops(instruction: Instruction, batch: int) -> int:
-    """Floating-point operations of one run at this batch."""
+    """Floating-point operations of one run at this batch; UserError for an op that has no cost."""
     if instruction.op in PER_RUN:
         return PER_RUN[instruction.op](instruction.geometry)
+    if instruction.op not in PER_SAMPLE:
+        raise UserError(
+            f"op {instruction.op!r} of layer {instruction.layer!r} has no cost: its operations belong into PER_SAMPLE "
+            "or PER_RUN of engine/plan/cost/counts.py"
+        )
     return PER_SAMPLE[instruction.op](instruction.geometry) * batch
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import cnncore
 from cnncore import PANEL
 
+from engine.errors import UserError
 from engine.plan.cost import counts
 from engine.plan.cost.rates import RATES
 from engine.program.code import ITEM_BYTES, Instruction, Value
@@ -32,6 +33,11 @@ def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: 
     """Modelled seconds of one run at this batch, on one core."""
     rates = RATES[isa if isa in RATES else "portable"]
     kind, counts = features(instruction, values, batch, isa)
+    if kind not in rates:
+        raise UserError(
+            f"op {instruction.op!r} of layer {instruction.layer!r} has no cost: engine/plan/cost/rates.py has no rates "
+            f"for work of the kind {kind!r}"
+        )
     return sum(rate * count for rate, count in zip(rates[kind], counts, strict=True)) * 1e-9
 
 

@@ -1,9 +1,12 @@
 """`python -m engine.plots`: what it writes for a real run, and that every mistake is one line and no file."""
 
 import builtins
+import csv
 import json
 import re
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,13 +14,14 @@ import pytest
 import yaml
 
 import engine
-from engine import train
+from engine import crossval, predict, profile, summary, train
 from engine.cli import run
 from engine.errors import UserError
 from engine.plots import __main__ as door
 from engine.plots import command, gather
 from engine.plots.canvas import check_target
-from tests.engine.small import SIDE, small_config, small_images, small_net, write_archive
+from engine.training.folder import find_checkpoint
+from tests.engine.small import SIDE, small_config, small_dataset, small_images, small_net, write_archive
 
 pytest.importorskip("matplotlib", reason="figures need matplotlib")
 
@@ -99,10 +103,66 @@ def test_the_matrix_agrees_with_the_runs_own_result(trained):
     assert answers.part == "validation" and len(answers.truth) == 40
 
 
+def test_mistakes_come_as_a_table_too(trained, capsys, tmp_path):
+    """Of a set without files the number in the part names a sample."""
+    poor = tmp_path / "poor"
+    settings = ["epochs=1", "optimizer.lr=1e-6", "--out", poor]
+    assert call_module(train, "train", [trained / "small.yaml", *settings]) == 0
+    arguments = ["--out", tmp_path / "m.png", "--count", "1", "--csv", tmp_path / "m.csv"]
+    status, out, err = call(capsys, "mistakes", poor, *arguments)
+    assert status == 0 and f"written: {tmp_path / 'm.csv'}" in out, err
+    _, _, answers = command.judged(poor, None)
+    rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+    samples = [int(row["sample"]) for row in rows]
+    wrong = np.flatnonzero(answers.predicted != answers.truth)
+    assert samples == sorted(wrong, key=lambda each: (-answers.probabilities[each].max(), each)) and len(samples) > 1
+    for row, sample in zip(rows, samples):
+        truth, predicted = answers.truth[sample], answers.predicted[sample]
+        assert (row["truth"], row["label"]) == (str(truth), str(predicted))
+        assert np.float32(row["probability"]) == answers.probabilities[sample, predicted]
+        assert np.float32(row["truth_probability"]) == answers.probabilities[sample, truth]
+
+
+def test_mistakes_name_their_files(capsys, tmp_path, monkeypatch):
+    """Also behind an image that could not be read, of both parts."""
+    monkeypatch.setenv("CNN_CACHE", str(tmp_path / "cache"))
+    for name, seed in {"set": 0, "test": 1}.items():
+        images, labels = small_images(40, seed)
+        for number, (image, label) in enumerate(zip(images, labels)):
+            path = tmp_path / name / str(label) / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image)
+    first = min((tmp_path / "test" / "0").iterdir())
+    first.write_bytes(first.read_bytes()[:50])
+    config = small_config("") | {"epochs": 1, "optimizer": {"name": "SGD", "lr": 1e-6}}
+    config["dataset"] = {"name": "folder", "train": {"path": str(tmp_path / "set")}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    test = f"dataset.test={{path: {tmp_path / 'test'}}}"
+    with pytest.warns(UserWarning, match="1 of 40 images cannot be read"):
+        assert call_module(train, "train", [tmp_path / "c.yaml", test, "--out", tmp_path / "tested"]) == 0
+    assert call_module(train, "train", [tmp_path / "c.yaml", "--out", tmp_path / "split"]) == 0
+    for run_name, part, count in (("tested", "test", 39), ("split", "set", 10)):
+        arguments = ["--csv", tmp_path / "m.csv", "--out", tmp_path / "m.png"]
+        with pytest.warns(UserWarning, match="1 of 40") if part == "test" else nullcontext():
+            assert call(capsys, "mistakes", tmp_path / run_name, *arguments)[0] == 0
+            _, _, answers = command.judged(tmp_path / run_name, None)
+        rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+        assert rows and all(tmp_path / part in Path(row["file"]).parents for row in rows)
+        assert all(Path(row["file"]).parent.name == row["truth"] for row in rows)
+        assert len(answers.dataset) == len(answers.dataset.files) == count
+        for image, file in zip(answers.dataset.images, answers.dataset.files):
+            assert np.array_equal(image[0], cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+
+
+def test_a_table_of_mistakes_needs_a_file_of_its_own(trained, capsys, tmp_path):
+    for table in (tmp_path, tmp_path / "m.png"):
+        status, _, err = call(capsys, "mistakes", trained / "plain", "--out", tmp_path / "m.png", "--csv", table)
+        assert status == 2 and "--csv takes the name of a file" in err and not list(tmp_path.iterdir())
+
+
 def test_a_run_without_validation_is_drawn_from_its_last_epoch(trained):
-    config = gather.find_config(trained / "blind")
-    assert gather.find_checkpoint(trained / "blind", config).name == "last.safetensors"
-    assert gather.find_checkpoint(trained / "run", gather.find_config(trained / "run")).name == "best.safetensors"
+    assert find_checkpoint(trained / "blind").name == "last.safetensors"
+    assert find_checkpoint(trained / "run").name == "best.safetensors"
 
 
 def test_curves_of_a_checkpoint_are_those_of_its_log(trained):
@@ -228,3 +288,77 @@ def test_real_images_of_three_channels(data_root, tmp_path, capsys):
     assert figure.axes[0].images[0].get_array().ndim == 3
     assert sum(map(sum, gather.counts_by_class(parts, 10).values())) == 200
     assert SIDE != answers.dataset.images.shape[2] == 32
+
+
+# ---- runs that were started from Python ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def from_python(tmp_path_factory):
+    """Folders that `Trainer(out=…)` wrote: "own" settings, a "noted" mapping of the user's, and one "blind" run."""
+    place = tmp_path_factory.mktemp("python")
+    images, labels = small_images(4)
+    cv2.imwrite(str(place / "one.png"), images[0])
+    for name, config in {"own": None, "noted": {"note": "first try"}, "blind": None}.items():
+        trainer = engine.Trainer(small_net(), engine.SGD(lr=0.05), out=place / name, progress="none", config=config)
+        trainer.fit(small_dataset(96), None if name == "blind" else small_dataset(48, seed=1), epochs=6)
+    return place
+
+
+@pytest.mark.parametrize("name", ["own", "noted"])
+def test_what_needs_no_data_set_is_drawn_of_a_run_from_python(from_python, capsys, tmp_path, name):
+    run = from_python / name
+    for what, *more in (["curves"], ["filters"], ["features", "--image", from_python / "one.png"]):
+        status, _, err = call(capsys, what, run, *more, "--out", tmp_path / f"{what}.png")
+        assert status == 0, err
+    status, out, err = call(capsys, "all", run, "--out", tmp_path / "all")
+    assert status == 0 and {path.name for path in (tmp_path / "all").iterdir()} == {"curves.png", "filters.png"}
+    assert err.startswith("left out: samples, features, confusion, mistakes; ") and "started from Python" in err
+    assert call(capsys, "all", run, "--only", "filters", "--out", tmp_path / "one.png")[::2] == (0, "")
+
+
+@pytest.mark.parametrize("what", ["samples", "confusion", "mistakes", "all"])
+@pytest.mark.parametrize("name", ["own", "noted"])
+def test_a_run_from_python_has_no_data_set_to_draw(from_python, capsys, tmp_path, name, what):
+    more = ["--only", "mistakes"] if what == "all" else []
+    status, out, err = call(capsys, what, from_python / name, *more, "--out", tmp_path / "figure.png")
+    assert status == 2 and not out and not list(tmp_path.iterdir())
+    assert err.startswith(f"error: {from_python / name}: the run was started from Python") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", [train, crossval, summary, profile], ids=lambda module: module.__name__)
+def test_settings_of_a_run_from_python_are_no_configuration(from_python, capsys, module):
+    path = from_python / "own" / "config.yaml"
+    assert call_module(module, module.__name__, [path]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {path}: holds the settings of a run that was started from Python")
+
+
+@pytest.mark.parametrize("name", ["own", "blind"])
+def test_a_run_folder_stands_for_its_checkpoint(from_python, capsys, name):
+    """The best epoch's; the last one's where no validation part picked it."""
+    run, image = from_python / name, from_python / "one.png"
+    chosen = run / ("last.safetensors" if name == "blind" else "best.safetensors")
+    assert find_checkpoint(run) == chosen
+
+    def shown(module, *arguments):
+        assert call_module(module, module.__name__, arguments) == 0
+        return capsys.readouterr().out
+
+    assert shown(summary, run) == shown(summary, chosen)
+    assert shown(predict, image, "--checkpoint", run) == shown(predict, image, "--checkpoint", chosen)
+    assert "flops" in shown(profile, run, "--batch", 2, "--json").lower()
+
+
+def test_a_folder_without_a_run_is_no_checkpoint(from_python, capsys, tmp_path):
+    for module, arguments in (
+        (predict, [from_python / "one.png", "--checkpoint", tmp_path]),
+        (summary, [tmp_path]),
+        (profile, [tmp_path]),
+    ):
+        assert call_module(module, module.__name__, arguments) == 2
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path}: holds no run")
+    with pytest.raises(
+        UserError, match=r"own: no such checkpoint file, but a folder; give a file in it, such as .*best\.safetensors"
+    ):
+        engine.load(from_python / "own")

@@ -235,6 +235,17 @@ def test_the_most_confident_mistakes_come_first():
         assert axes.get_xlabel().startswith(NAMES[probabilities[sample].argmax()])
 
 
+def test_mistakes_say_which_sample_they_are():
+    images, truth, probabilities = answers()
+    captions = [f"photograph of number {each}.png" for each in range(len(truth))]
+    figure = sheets.draw_mistakes(images, truth, probabilities, NAMES, 5, captions)
+    for axes, sample in zip(figure.axes, sheets.worst_mistakes(truth, probabilities, 5)):
+        name, below = axes.get_xlabel().split("\n")
+        assert name.startswith(NAMES[probabilities[sample].argmax()]) and below == canvas.shorten(captions[sample], 16)
+    right = np.eye(3, dtype=np.float32)[truth]
+    assert not sheets.draw_mistakes(images, truth, right, NAMES, 5, captions).axes
+
+
 def test_no_mistakes_and_bad_counts():
     images, truth, probabilities = answers(3)
     right = np.eye(3, dtype=np.float32)[truth]

@@ -63,6 +63,37 @@ def test_a_test_part_is_measured_with_the_best_epoch(place, monkeypatch, capsys)
     assert 0 < json.loads((place / "t" / "result.json").read_text())["test_accuracy"] <= 1
 
 
+def test_the_result_has_all_final_figures(place, monkeypatch, capsys):
+    """Of the best epoch and of the last, of every part that was evaluated: what the log has of these epochs."""
+    overrides = ["dataset.test={path: set.npz}", "train_metrics=true", "metric=val_macro_recall", "seed=3", "epochs=3"]
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "--out", "t")[0] == 0
+    result = json.loads((place / "t" / "result.json").read_text())
+    log = [json.loads(line) for line in (place / "t" / "log.jsonl").read_text().splitlines()]
+    names = [name for name in log[0] if name.startswith(("train_", "val_"))]
+    assert {"train_loss", "train_accuracy", "val_loss", "val_macro_f1", "val_macro_recall"} <= set(names)
+    best, last = log[result["best_epoch"] - 1], log[-1]
+    assert result["best"] == {name: best[name] for name in names} and result["best_value"] == best["val_macro_recall"]
+    assert result["last"] == {name: last[name] for name in names}
+    assert result["epochs"] == 3 and result["steps"] == last["step"] and result["stopped_early"] is False
+    assert result["seconds"] == pytest.approx(sum(each["seconds"] for each in log), abs=1e-3)
+    assert {"test_loss", "test_accuracy", "test_macro_f1"} <= set(result)
+    assert result["tested_epoch"] == result["best_epoch"] and result["seed"] == 3
+    assert result["samples"] == {"training": 120, "validation": 40, "test": 160}
+    assert result["classes"] == ["0", "1", "2"]
+    assert result["parameters"] == engine.load(place / "t" / "best.safetensors").num_parameters
+
+
+def test_the_result_says_which_epoch_was_tested_and_that_a_run_stopped_early(place, monkeypatch, capsys):
+    plain = ["dataset.test={path: set.npz}", "split={kind: none}", "metric=train_loss", "schedule.name=Constant"]
+    assert call(monkeypatch, capsys, "small.yaml", *plain, "--out", "plain")[0] == 0
+    result = json.loads((place / "plain" / "result.json").read_text())
+    assert result["tested_epoch"] == result["epochs"] == 2 and set(result["last"]) == {"train_loss"}
+    early = ["epochs=9", "early_stopping={patience: 1, threshold: 10}", "--out", "early"]
+    assert call(monkeypatch, capsys, "small.yaml", *early)[0] == 0
+    result = json.loads((place / "early" / "result.json").read_text())
+    assert result["stopped_early"] is True and result["epochs"] == 2 and "tested_epoch" not in result
+
+
 @pytest.mark.parametrize(
     "overrides",
     [["split={kind: folds, folds: 4, fold: 3}"], ["split={kind: none}", "metric=train_loss", "schedule.name=Constant"]],

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -114,6 +115,19 @@ def test_merged_samples_weigh_less():
     soft = dataclasses.replace(labelled, labels=np.eye(3, dtype=np.float32)[labelled.labels])
     with pytest.raises(UserError, match="small: pseudo-labels are classes, but this set has soft labels"):
         merge(soft, unlabelled, KEPT, 0.5)
+
+
+def test_files_go_with_their_samples():
+    labelled, unlabelled = (
+        dataclasses.replace(data, files=tuple(Path(name, f"{each}.png") for each in range(len(data))))
+        for name, data in (("ours", small_dataset(6)), ("new", small_dataset(5, seed=1)))
+    )
+    both = merge(labelled, unlabelled, KEPT, 0.25)
+    assert both.files == (*labelled.files, Path("new/0.png"), Path("new/2.png"), Path("new/3.png"))
+    assert both.subset(np.array([7, 0])).files == (Path("new/2.png"), Path("ours/0.png"))
+    assert merge(labelled, small_dataset(5), KEPT, 0.25).files == ()  # some have none
+    with pytest.raises(UserError, match="6 images but 2 files"):
+        dataclasses.replace(labelled, files=labelled.files[:2])
 
 
 def test_what_was_kept_is_counted():

@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sklearn
 
 from engine.errors import UserError
 from engine.training.metrics import (
@@ -14,6 +17,8 @@ from engine.training.metrics import (
     is_better,
     macro_f1,
     per_class,
+    predicted_classes,
+    ranked_classes,
 )
 
 TRUTH = np.array([0, 0, 1, 1, 2])
@@ -27,6 +32,24 @@ def test_accuracy():
 def test_macro_f1_by_hand():
     # class 0: 2*1/(2+1+1) = 0.5; class 1: 2*2/(4+1+0) = 0.8; class 2 is never met: 0
     assert macro_f1(TRUTH, PREDICTED) == pytest.approx((0.5 + 0.8 + 0.0) / 3)
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=60).map(np.array)
+
+
+@pytest.mark.filterwarnings("ignore:A single label")
+@settings(deadline=None)  # scikit-learn takes a while to load
+@given(PAIRS)
+def test_metrics_are_scikit_learns_to_the_bit(pairs):
+    truth, predicted = pairs.T
+    assert macro_f1(truth, predicted) == sklearn.f1_score(truth, predicted, average="macro", zero_division=0.0)
+    both = sklearn.precision_recall_fscore_support
+    precision, recall, _, _ = both(truth, predicted, labels=np.unique(truth), zero_division=0.0)
+    expected = [recall.mean(), recall.min(), precision.mean(), precision.min()]
+    assert list(per_class(truth, predicted).values()) == expected
+    for classes in (int(truth.max()) + 1, 45):
+        matrix = confusion_matrix(truth, predicted, classes)
+        assert np.array_equal(matrix, sklearn.confusion_matrix(truth, predicted, labels=np.arange(classes)))
 
 
 def test_confusion_matrix_counts_true_rows_and_predicted_columns():
@@ -78,3 +101,12 @@ def test_metrics_by_class_are_over_the_classes_of_the_truth():
     assert measured["macro_recall"] == pytest.approx((3 / 4 + 1 / 2) / 2) and measured["min_recall"] == 0.5
     assert measured["macro_precision"] == pytest.approx((1 + 1 / 2) / 2) and measured["min_precision"] == 0.5
     assert per_class(np.array([0, 1]), np.array([0, 0]))["min_precision"] == 0.0
+
+
+def test_ranked_classes_begin_with_the_predicted_one_and_keep_the_order_of_equal_ones():
+    scores = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 0.0]], np.float32)
+    assert ranked_classes(scores, 3).tolist() == [[1, 2, 0], [0, 2, 1], [0, 1, 2]]
+    assert ranked_classes(scores, 1)[:, 0].tolist() == predicted_classes(scores).tolist()
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(UserError, match="sample 1"):
+            ranked_classes(np.array([[0.0, 1.0], [0.0, value]]), 2)

@@ -206,7 +206,7 @@ def test_a_folder_with_a_run_is_refused(tmp_path):
         (lambda out: make_trainer(out=out, metric="val_f1").fit(TRAIN, VALIDATION, epochs=1), "did you mean"),
         (lambda out: make_trainer(out=out, metric="val_loss").fit(TRAIN, epochs=1), "this run logs train_loss"),
         (lambda out: make_trainer(out=out, schedule=ReduceLROnPlateau()).fit(TRAIN, epochs=1), "schedule metric"),
-        (lambda out: make_trainer(out=out).fit(TRAIN, epochs=0), "epochs must be 1 or more"),
+        (lambda out: make_trainer(out=out).fit(TRAIN, epochs=0), "epochs must be a whole number of at least 1, not 0"),
         (lambda out: make_trainer(out=out).fit(TRAIN, epochs=1, checkpoint_every=0), "checkpoint_every"),
         (
             lambda out: make_trainer(out=out).fit((TRAIN.images[:, :, :5], TRAIN.labels), epochs=1),

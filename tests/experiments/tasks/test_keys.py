@@ -34,6 +34,10 @@ def images(tmp_path):
     return tmp_path / "set"
 
 
+def test_the_digits_that_come_along_are_the_bytes_that_finished_runs_have_on_record():
+    assert Fingerprints().data(CONFIG) == "e3ec2bfd1dd0995e20dc7480db360d3604189ccf6607a808c0e45531d833135b"
+
+
 def test_the_key_follows_what_the_result_depends_on():
     assert RUN.key == Run("another name", 0, dataclasses.replace(CONFIG, threads=3, out="elsewhere", seed=9)).key
     assert RUN.key != Run("raw", 1, CONFIG).key

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import model_selection
 
-from engine.data.choose.splits import combine, stratified_folds, stratified_split
+from engine.data.choose.splits import combine, drawn_split, stratified_folds, stratified_split
 from engine.errors import UserError
 
 LABELS = np.repeat(np.arange(4), [40, 20, 20, 20])
@@ -55,3 +58,44 @@ def test_a_small_class_is_on_both_sides(fraction):
 def test_the_class_of_one_sample_is_named():
     with pytest.raises(UserError, match="1 in the smallest class, owl"):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "owl"])
+
+
+# ---- the draws are those that scikit-learn makes, so that a split stays what it was ----
+
+MOST_FOLDS = 6
+FEW = st.lists(st.integers(0, 5), min_size=1, max_size=60)
+STRATA = FEW.map(lambda few: np.array([*few, *(sorted(set(few)) * MOST_FOLDS)]))
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@settings(deadline=None)  # scikit-learn takes a while to load
+@given(STRATA, st.floats(0, 1), SEEDS)
+def test_a_split_is_scikit_learns(strata, share, seed):
+    classes = len(np.unique(strata))
+    held_out = classes + int(share * (len(strata) - 2 * classes))
+    expected = model_selection.train_test_split(
+        np.arange(len(strata)), test_size=held_out, random_state=seed, stratify=strata
+    )
+    ours = drawn_split(strata, held_out, np.random.RandomState(seed))
+    for part, other in zip(ours, expected, strict=True):
+        assert np.array_equal(part, np.sort(other))
+
+
+@settings(deadline=None)  # scikit-learn takes a while to load
+@given(STRATA, st.integers(2, MOST_FOLDS), SEEDS)
+def test_folds_are_scikit_learns(strata, folds, seed):
+    expected = model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed).split(strata, strata)
+    ours = stratified_folds(strata, folds, seed)
+    for parts, others in zip(ours, expected, strict=True):
+        assert all(np.array_equal(part, other) for part, other in zip(parts, others, strict=True))
+
+
+FOLDS = [[5, 6, 7, 8, 9], [0, 1, 2, 3, 4]]
+
+
+def test_splits_of_known_seeds_stay_what_they_are():
+    """Held against numbers too. A seed of more than 32 bits goes in as two words."""
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 0, 0])
+    assert stratified_split(labels, 0.4, 3)[1].tolist() == [0, 1, 2, 6]
+    assert stratified_split(labels, 0.4, 2**40 + 3)[1].tolist() == [0, 5, 6, 7]
+    assert [held_out.tolist() for _, held_out in stratified_folds(labels, 2, 3)] == FOLDS
