@@ -1,14 +1,28 @@
-"""Writing files so that a reader, or a crash, never meets half of one, and every reader of JSON can read them."""
+"""Writing files so that a reader, or a crash, never meets half of one, and every reader of JSON can read them; and
+keeping two processes from writing in one place.
+
+Locks are advisory ones of the operating system (flock), which end with the process that holds them, however it ends: a
+lock file that a killed process leaves behind locks nothing.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
+
+from engine.errors import UserError, warn
+
+# Seconds in which a process that was just killed has let go of its locks, and one that began has said its number.
+PATIENCE = 0.5
+_POLL_SECONDS = 0.05
 
 
 def _null(value: float) -> Any:
@@ -30,28 +44,56 @@ def _finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
     return value
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder."""
-    with replacing(path) as file:
+@contextmanager
+def naming(path: Path, *others: Path) -> Iterator[None]:
+    """An error of the operating system in the block that names no file, or one of `others`, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, *map(str, others)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add the text, in UTF-8, at the end of a file."""
+    with naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
+    """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder.
+
+    An error of the operating system, such as that of a full disk, names `path`.
+
+    keep: the name that the file that was there gets. For a moment between two renames there is none of the name `path`.
+    """
+    with replacing(path, keep) as file:
         file.write(data)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path` that takes its place at the end of the block, and vanishes on an error."""
+def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A temporary file beside `path` that takes its place at the end of the block, and vanishes on an error.
+
+    keep: the name that the file that was there gets.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
+    with naming(path, temporary):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -61,3 +103,88 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# ---- locks ----
+
+
+@contextmanager
+def locked(path: Path, refusal: Callable[[str], str], patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock file `path` for the block. At its end it is removed, and the folders that were made for it alone.
+
+    UserError with the text of `refusal`, which gets the holder in words, where another holds it for `patience` seconds
+    more. On a file system that has no locks a warning says so, and nobody is kept out.
+    """
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with naming(path.parent, path):
+            file = _acquired(path, refusal, time.monotonic() + patience)
+        with file:
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+    finally:
+        with suppress(OSError):  # not empty: the usual case
+            for folder in made:
+                folder.rmdir()
+
+
+def _acquired(path: Path, refusal: Callable[[str], str], deadline: float) -> TextIO:
+    """The lock file, open and locked; another one than its name may stand for by then, if that is so for long."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                holder = _words(file.read())
+            if time.monotonic() > deadline:
+                raise UserError(refusal(holder)) from None
+        except OSError as error:
+            warn(f"{path.parent}: the file system has no locks ({error.strerror})")
+            return file
+        else:
+            # Who held it before may have removed it after it was opened here.
+            if _is_at(file, path) or time.monotonic() > deadline:
+                file.truncate(0)
+                file.write(f"{os.getpid()} {socket.gethostname()}\n")
+                file.flush()
+                return file
+            file.close()
+            continue
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def lock_holder(path: Path) -> str | None:
+    """Who holds the lock file, in words, or None."""
+    try:
+        file = path.open()
+    except OSError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _words(file.read())
+        except OSError:  # a file system without locks
+            return None
+    return None
+
+
+def _words(content: str) -> str:
+    """`process 12 on HOST`, of what stands in a lock file."""
+    number, _, host = content.strip().partition(" ")
+    place = f" on {host}" if host else ""
+    own = ", this one" if (number, host) == (str(os.getpid()), socket.gethostname()) else ""
+    return f"process {number or 'unknown'}{place}{own}"

@@ -5,38 +5,25 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
-from types import ModuleType
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from engine.errors import UserError, unknown
+from engine.errors import UserError, shortened, unknown
+from engine.reading.yaml_text import DEEPEST, NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
 
+FilePath = typing.Annotated[str, "path"]
+"""The type of a field that names a file or folder: `./photos/` is read as `photos`."""
 
-def load_yaml() -> ModuleType:
-    """PyYAML, imported now: a prediction from a checkpoint does without it."""
-    import yaml
-
-    return yaml
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; UserError where the file is missing, is not YAML or holds something else."""
-    yaml = load_yaml()
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(given, dict):
-        raise UserError(f"{path}: expected a mapping of keys to values, got {_kind(given)}")
-    return given
+_GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:_[0-9]{3})+(?:\.[0-9]*)?")
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39}|0x[0-9a-fA-F]{1,32})")
 
 
 def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
@@ -50,7 +37,7 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
     fields = {each.name: each for each in dataclasses.fields(schema) if each.init}  # type: ignore[arg-type]
     for key in given:
         if key not in fields:
-            raise UserError(f"{where}: {unknown('key', key, fields)}")
+            raise UserError(f"{where}: {_unknown_key(key, fields, schema)}")
     for name, each in fields.items():
         required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
         if required and name not in given:
@@ -63,15 +50,30 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         raise UserError(f"{where}: {error}") from None
 
 
+def _unknown_key(key: object, fields: Mapping[str, Any], schema: type) -> str:
+    """What is wrong with a key that the dataclass lacks: it may be one of a section within."""
+    within = [
+        f"{name}.{key}"
+        for name in fields
+        for hint in (_hints(schema)[name], *typing.get_args(_hints(schema)[name]))
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+        if key in {each.name for each in dataclasses.fields(hint)}
+    ]
+    if len(within) == 1:
+        return f"unknown key {key!r}; it is a key of a section: {within[0]}"
+    rest = getattr(schema, "REST", None)  # the field that takes keys of any name
+    return f"{unknown('key', key, fields)}" + (f"; or is {rest}: {{{key}: …}} meant?" if rest else "")
+
+
 @cache  # evaluating the annotations anew takes most of the time of reading a study
-def _hints(schema: type) -> dict[str, Any]:
-    return typing.get_type_hints(schema)
+def _hints(schema: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(schema, include_extras=True)
 
 
 def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The keyword arguments in `given`, checked against the function's annotations; UserError as in `read_mapping`."""
     parameters = inspect.signature(function).parameters
-    hints = typing.get_type_hints(function.func if isinstance(function, partial) else function)
+    hints = _hints(function.func if isinstance(function, partial) else function)
     for name in given:
         if name not in parameters:
             raise UserError(f"{where}: {unknown('option', name, parameters)}")
@@ -83,6 +85,8 @@ def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where
 
 def _read_value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint == FilePath:
+        return plain_path(_read_value(str, value, where))
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
@@ -108,17 +112,38 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
                 raise UserError(f"{where}: expected names as keys, got {_kind(key)}")
         inner = arguments[1] if arguments else Any
         return {key: _read_value(inner, each, f"{where}.{key}") for key, each in value.items()}
-    if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-3 as text; a number it is.
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    value = _meant(hint, value, where)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise UserError(f"{where}: expected {hint.__name__}, got {_kind(value)}")
     return value
+
+
+def _meant(hint: Any, value: object, where: str) -> object:
+    """The value as the type has it, where it can mean only one: `off` where a truth value is wanted, 1 for 1.0."""
+    if hint is bool and isinstance(value, str):
+        return {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False), **TRUTH}.get(value.lower(), value)
+    if hint not in (int, float) or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        value = _number(value, where)
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: expected a finite number, got {value}")
+    return value
+
+
+def _number(text: str, where: str) -> object:
+    """The number that a text can only be, or the text: 1_000, +7 and 0x1F, but not 010, which is 8 to YAML 1.1."""
+    if _GROUPED.fullmatch(text):
+        text = text.replace("_", "")
+    if _WHOLE.fullmatch(text):
+        return int(text, 16 if "x" in text else 10)
+    try:
+        found = finite_number(text)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return text if found is None else found
 
 
 def _read_any(hints: Sequence[Any], value: object, where: str) -> Any:
@@ -152,7 +177,17 @@ def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[
 
 
 def _kind(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {value!r}"
+    return "nothing" if value is None else f"{type(value).__name__} {shortened(repr(value))}"
+
+
+def is_false(value: object) -> bool:
+    """Whether a key that takes false for none was given it, in whichever of YAML's words."""
+    return value is False or (isinstance(value, str) and value.lower() in NO)
+
+
+def plain_path(text: str) -> str:
+    """A path without `./`, a slash at its end and double slashes. What begins like `run:` is another kind of name."""
+    return text if not text or ":" in text.split("/")[0] else str(PurePath(text))
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,26 +207,34 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def parse_override(text: str) -> dict[str, Any]:
     """`data.count=500` as {"data": {"count": 500}}; the value is read as YAML."""
-    yaml = load_yaml()
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise UserError(f"an override must read key=value, got {text!r}")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"{text!r}: the value is not valid YAML") from None
+    if path.count(".") > DEEPEST:
+        raise UserError(f"{shortened(repr(text))}: a key lies at most {DEEPEST} sections deep")
+    nested = parse_yaml(value, repr(text))
     for key in reversed(path.split(".")):
         nested = {key: nested}
     return typing.cast(dict[str, Any], nested)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object with these keys; ValueError where one stands twice, of which JSON has the last count."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shortened(twice)!r} stands there twice")
+    return given
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; UserError where it cannot be read or holds something else."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")

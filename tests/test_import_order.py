@@ -20,7 +20,7 @@ MOST_FILES = 14  # of a room
 MOST_LAZY = 60  # imports inside functions: for the time that a start takes, or an optional package
 MOST_OF_NETWORK = 200  # lines of the class Network
 
-GROUND = "engine.files engine.schema engine.cli engine.arguments engine.draws"
+GROUND = "engine.files engine.reading engine.schema engine.cli engine.arguments engine.draws"
 LAB_GROUND = "experiments.words experiments.stats experiments.circumstances experiments.options"
 
 # The order, written once: what the files of a room (or a file by its own name) may import beside their own room. What
@@ -28,6 +28,7 @@ LAB_GROUND = "experiments.words experiments.stats experiments.circumstances expe
 BELOW: Mapping[str, str] = {
     "engine.errors": "",
     **dict.fromkeys(GROUND.split(), "engine.errors"),
+    "engine.schema": "engine.reading",
     "engine.program": GROUND,
     "engine.layers": "engine.program",
     "engine.losses": "engine.layers",
@@ -106,6 +107,8 @@ def imports(path: Path, known: Mapping[str, Path]) -> Iterator[Import]:
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0 and child.module, f"{path}:{child.lineno}: a relative import"
                 for alias in child.names:
+                    if alias.name.startswith("__"):
+                        continue  # a fact about the package itself, as its version: it stands in its __init__
                     inner = f"{child.module}.{alias.name}"
                     yield Import(path, child.lineno, inner if inner in known else child.module, lazy)
             yield from walk(child, lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))

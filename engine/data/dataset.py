@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from engine.data.images import Image, UnreadableImage, read_image
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import UserError
+from engine.errors import UserError, listed, warn
 
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
@@ -63,13 +62,8 @@ class RawDataset:
 
     def with_classes(self, names: Sequence[str]) -> RawDataset:
         """The same samples with their labels as indices into `names`; UserError for a class not there."""
-        if not names or not self.class_names or tuple(names) == self.class_names:
-            return self
-        other = [name for name in self.class_names if name not in names]
-        if other:
-            raise UserError(f"{self.name}: classes {', '.join(other)} are none of the run's: {', '.join(names)}")
-        numbers = np.array([names.index(name) for name in self.class_names], np.int64)
-        return replace(self, labels=numbers[self.labels], class_names=tuple(names))
+        numbers = _numbers_among(self, names)
+        return self if numbers is None else replace(self, labels=numbers[self.labels], class_names=tuple(names))
 
     def subset(self, indices: NDArray[np.int64]) -> RawDataset:
         """The samples with these indices, in this order."""
@@ -143,6 +137,22 @@ class Dataset:
             self, images=images, labels=labels, columns=columns, sample_weights=weights, kept=kept, files=files
         )
 
+    def with_classes(self, names: Sequence[str]) -> Dataset:
+        """The same samples with their labels as indices into `names`, or as rows with a column for each of them.
+
+        As it is where the set has no class names, or `names` are none. UserError for a class that is not among them.
+        """
+        numbers = _numbers_among(self, names)
+        if numbers is None:
+            return self
+        labels: Any
+        if self.labels.ndim == 1:
+            labels = numbers[self.labels.astype(np.int64, copy=False)]
+        else:
+            labels = np.zeros((len(self), len(names)), np.float32)
+            labels[:, numbers] = self.labels
+        return replace(self, labels=labels, class_names=tuple(names))
+
     def with_preprocess(self, preprocess: Preprocess) -> Dataset:
         """The same samples with another description of how they came about."""
         return self if preprocess == self.preprocess else replace(self, preprocess=preprocess)
@@ -191,6 +201,18 @@ def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:
     return array
 
 
+def _numbers_among(dataset: RawDataset | Dataset, names: Sequence[str]) -> NDArray[np.int64] | None:
+    """The place of each of the set's classes among `names`; None where nothing is to be renumbered."""
+    own = dataset.class_names
+    if not names or not own or tuple(names) == tuple(own):
+        return None
+    places = {name: place for place, name in enumerate(names)}
+    other = [name for name in own if name not in places]
+    if other:
+        raise UserError(f"{dataset.name}: classes {listed(other)} are none of those trained on: {listed(names)}")
+    return np.array([places[name] for name in own], np.int64)
+
+
 def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Sequence[str]) -> None:
     """UserError unless there is a label of a fitting type and range for each of the `count` samples."""
     if count == 0:
@@ -201,6 +223,14 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
         )
     if len(labels) != count:
         raise UserError(f"{name}: {count} images but {len(labels)} labels")
+    if len(set(class_names)) < len(class_names):
+        twice = next(each for each in class_names if list(class_names).count(each) > 1)
+        raise UserError(f"{name}: the class name {twice!r} stands twice among {listed(class_names)}")
+    if class_names and labels.ndim == 2 and labels.shape[1] != len(class_names):
+        raise UserError(
+            f"{name}: soft labels of {labels.shape[1]} classes, but the names of {len(class_names)}: "
+            f"{listed(class_names)}"
+        )
     if labels.ndim == 1:
         if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
             raise UserError(
@@ -249,13 +279,22 @@ def prepare(
     if strict:
         raise UserError(_left_out(raw, reasons))
     _check_classes(raw, entry.left)
-    warnings.warn(_left_out(raw, reasons), stacklevel=2)
+    warn(_left_out(raw, reasons))
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
     labels = raw.labels[kept]
     about = {"skipped": reasons + unread, "kept": kept}
     about["files"] = tuple(files[index] for index in kept) if files else ()
     return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, **about)
+
+
+class SizesDiffer(UserError):
+    """Images of a set differ in size and are not resized; `differ` says how. `wanted`: the (H, W) to resize them to."""
+
+    def __init__(self, differ: str, wanted: Sequence[int] | None = None):
+        self.differ = differ
+        which = "[H, W]" if wanted is None else f"{list(wanted)}, which the network takes"
+        super().__init__(f"{differ}; set preprocess.size: {which}")
 
 
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:
@@ -308,7 +347,7 @@ def _prepared_parts(raw: RawDataset, preprocess: Preprocess, threads: int | None
             shape = shape or image.shape
             if image.shape != shape:
                 some = " and ".join(f"{height}x{width}" for _, height, width in sorted({shape, image.shape}))
-                raise UserError(f"{raw.name}: images differ in size ({some}); give preprocess.size")
+                raise SizesDiffer(f"{raw.name}: images differ in size ({some})")
         yield np.stack(images) if images else np.empty((0, 0, 0, 0), np.uint8), left
     if shape is None and first is not None:
         raise UserError(f"{raw.name}: none of its {len(raw)} images can be read; the first: {first.reason}")

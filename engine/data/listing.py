@@ -6,13 +6,12 @@ Only what operating systems and file managers leave behind is passed over withou
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.headers import START, kind_of
-from engine.errors import UserError
+from engine.errors import UserError, warn
 
 # The endings of the files that are read. The content decides what a file is; without a known ending it alone does.
 SUFFIXES = {
@@ -56,9 +55,13 @@ NO_IMAGES = frozenset(
 LEFTOVERS = frozenset(
     (
         *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
-        *("system volume information", "lost+found", "__pycache__", "@eadir", "#recycle"),
+        *("found.000", "thumbs.db:encryptable", "picasa.ini", "zbthumbnail.info"),
+        *("system volume information", "network trash folder", "temporary items", "lost+found", "__pycache__"),
+        *("@eadir", "@tmp", "@sharebin", "@synoresource", "@synoeastream", "#recycle", "#snapshot", "~snapshot"),
+        *("@recycle", "@recently-snapshot"),
     )
 )
+MARKS = (":zone.identifier",)  # what follows a file's name where Windows kept a second stream of it
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def is_leftover(name: str) -> bool:
     """Whether an operating system or a file manager put this there: hidden names, but not those of images (apart from
     "._", macOS's resource forks), and some names of its own."""
     hidden_image = name.startswith(".") and not name.startswith("._") and _suffix(name) in ANY_IMAGE
-    return name.lower() in LEFTOVERS or (name.startswith(".") and not hidden_image)
+    return name.lower() in LEFTOVERS or name.lower().endswith(MARKS) or (name.startswith(".") and not hidden_image)
 
 
 def _suffix(name: str) -> str:
@@ -185,4 +188,4 @@ def describe_unread(name: str, unread: Sequence[Unread]) -> str:
 def warn_unread(name: str, unread: Sequence[Unread]) -> None:
     """Warn of what is not read, if there is anything."""
     if unread:
-        warnings.warn(describe_unread(name, unread), stacklevel=3)
+        warn(describe_unread(name, unread))

@@ -16,7 +16,6 @@ from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
 from engine.network.network import Network
-from engine.network.parameters import nonfinite_arrays
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
@@ -34,6 +33,11 @@ class Member:
     def class_names(self) -> list[str]:
         return class_names(self.net)
 
+    def by_name(self, scores: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+        """The network's scores (N, classes) with a column for each of `names`, which are its own in any order."""
+        own = self.class_names
+        return scores if own == list(names) else scores[:, [own.index(name) for name in names]]
+
 
 def class_names(net: Network) -> list[str]:
     """A name for each of the network's outputs: its class names, or numbers where it has none. An output that no class
@@ -49,7 +53,7 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     """The networks in these checkpoints.
 
     UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
-    classes differ, and for a file given twice.
+    classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
     for path in paths:
@@ -67,7 +71,7 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(
                 f"{path}: two classes of the network have the name {twice[0]!r}, so a label could be either"
             )
-        if first.class_names != last.class_names:
+        if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
                 f"the first has {len(first.class_names)} classes ({listed(first.class_names)}), "
@@ -88,12 +92,12 @@ def probabilities(
     the image, for outputs or weights that are NaN or infinite: no class can be told from them.
     """
     outputs = net.predict(images, batch_size=CHUNK)
-    damaged = nonfinite_arrays(net.store)
-    why = f" ({damaged[0]} holds NaN or infinite values)" if damaged else ""
+    damaged = net.store.first_nonfinite()
+    why = f" ({damaged} holds NaN or infinite values)" if damaged else ""
     check_scores(outputs, lambda index: f"{source}{why}, image {say(index)}")
     if damaged and len(images):
         # An infinite weight can hide behind a ReLU, and every answer is wrong all the same.
-        raise UserError(f"{source}: {damaged[0]} holds NaN or infinite values, so nothing can be said of {say(0)}")
+        raise UserError(f"{source}: {damaged} holds NaN or infinite values, so nothing can be said of {say(0)}")
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
@@ -115,14 +119,20 @@ def ensemble_probabilities(
     prepared: Sequence[Pixels],
     views: Sequence[View] = (),
     say: Callable[[int], str] = "sample {}".format,
+    names: Sequence[str] = (),
 ) -> NDArray[np.float32]:
     """Mean of the probabilities over all members and views, (N, classes).
 
     prepared: for each member, the images as its `preprocess.prepare` gives them, uint8 (N, C, H, W). Without views the
-    images are taken as they are. UserError as `probabilities` gives it.
+    images are taken as they are. names: which class each column is for (default: as the first member has them); every
+    member has these, in an order of its own. UserError as `probabilities` gives it.
     """
+    names = list(names) or members[0].class_names
     parts = [
-        probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say)
+        member.by_name(
+            probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say),
+            names,
+        )
         for member, images in zip(members, prepared, strict=True)
         for view in views or (_unchanged,)
     ]

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.readers import csv_header, read_csv
+from engine.data.readers import read_csv
 from engine.errors import UserError, listed
 
-# Column names that a table of true labels may use, in the order in which they are looked for.
-FILE_COLUMNS = ("filename", "file", "image")
-LABEL_COLUMNS = ("label", "digit")
+# What a table of true labels may call its columns, in the order in which the names are looked for.
+COLUMNS = {"filename": ("filename", "file", "image"), "label": ("label", "digit")}
 
 
 def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDArray[np.int64]:
@@ -22,16 +21,13 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
     UserError for a missing column, a label that is no class, a file named twice with different labels, and an image
     that the table does not have.
     """
-    header = csv_header(table)
-    file_column = _first(table, header, FILE_COLUMNS)
-    label_column = _first(table, header, LABEL_COLUMNS)
     labels = {name: index for index, name in enumerate(names)}
     known: dict[Path, int] = {}
-    for line, row in read_csv(table, (file_column, label_column)):
-        label = row[label_column].strip()
+    for line, row in read_csv(table, COLUMNS):
+        label = row["label"]
         if label not in labels:
             raise UserError(f"{table}, line {line}: label {label!r} is none of the classes {listed(names)}")
-        name = Path(row[file_column].strip())
+        name = Path(row["filename"])
         if known.setdefault(name, labels[label]) != labels[label]:
             raise UserError(f"{table}, line {line}: {name} has a second, different label")
     rows = match_rows(table, paths, list(known))
@@ -61,10 +57,3 @@ def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list
             raise UserError(f"{table}: {best} is ambiguous, it could be {image_of[best]} or {path}")
         matched.append(best)
     return matched
-
-
-def _first(table: Path, header: Sequence[str], wanted: Sequence[str]) -> str:
-    for column in wanted:
-        if column in header:
-            return column
-    raise UserError(f"{table}: needs a column {' or '.join(wanted)}; it has {', '.join(header) or 'no header'}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from engine.arguments import assign, integer, number
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.layers.base import Layer
 from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape, spatial
@@ -25,7 +24,8 @@ class BatchNorm(Layer):
 
     `momentum` is the weight of the new batch, as in PyTorch; Keras's is that of the old value, so that its 0.99 is 0.01
     here. One above 0.5 draws a warning. After n updates (1 - momentum)^n of the first values are left: a run at whose
-    end that is more than a third warns too, and `engine.calibrate` renews the statistics.
+    end that is more than a third, and with the default would not be, warns too; `engine.calibrate` renews the
+    statistics.
 
     A frozen one (see engine.Trainer, `freeze`) normalises by its running statistics in training too and leaves
     them as they are, as Keras does with trainable = False (PyTorch would need eval() on the layer).
@@ -48,11 +48,10 @@ class BatchNorm(Layer):
             momentum=number("BatchNorm", "momentum", self.momentum, 0.0, 1.0),
         )
         if self.momentum > 0.5:
-            warnings.warn(
+            warn(
                 f"BatchNorm: momentum {self.momentum:g} is the weight of the new batch here, as in PyTorch, and leaves "
                 f"little of the batches before in the running statistics; Keras's {self.momentum:g} is "
                 f"{1.0 - self.momentum:g} here",
-                stacklevel=3,  # the caller of the constructor
             )
 
     def output_shape(self, *shapes: Shape) -> Shape:

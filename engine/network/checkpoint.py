@@ -32,6 +32,10 @@ GROUPS = ("parameters", "buffers", "optimizer")
 Tensors = dict[str, NDArray[Any]]
 
 
+class Damaged(UserError):
+    """A checkpoint that is not what was written: cut off, or changed."""
+
+
 class Storable(Protocol):
     """What a checkpoint takes from a network."""
 
@@ -90,9 +94,12 @@ def weights_hash(net: Storable) -> str:
     return _digest("", _grouped({"parameters": net.parameters(), "buffers": net.buffers()}))
 
 
-def write(path: Path | str, checkpoint: Checkpoint) -> None:
+def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) -> None:
     """Write a checkpoint so that `path` always holds a whole one: the old or the new. UserError for a tensor that is no
-    array of numbers."""
+    array of numbers.
+
+    keep: the name that the checkpoint that was there gets; of the two names, one always holds a whole checkpoint.
+    """
     tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
     document = json_text(
         {
@@ -107,11 +114,11 @@ def write(path: Path | str, checkpoint: Checkpoint) -> None:
     )
     header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
     # One key only: safetensors writes several in a random order, and equal networks shall give equal files.
-    write_atomically(Path(path), serialise(tensors, {METADATA_KEY: json.dumps(header)}))
+    write_atomically(Path(path), serialise(tensors, {METADATA_KEY: json.dumps(header)}), keep)
 
 
 def read(path: Path | str) -> Checkpoint:
-    """The checkpoint in `path`, verified; UserError that names the file otherwise."""
+    """The checkpoint in `path`, verified; UserError that names the file otherwise: Damaged where it is not whole."""
     path = Path(path)
     if path.is_dir():
         raise UserError(
@@ -128,7 +135,7 @@ def read(path: Path | str) -> Checkpoint:
         if header["version"] != FORMAT_VERSION:
             raise UserError(f"{path}: checkpoint format {header['version']}, but this program reads {FORMAT_VERSION}")
         if header["sha256"] != _digest(header["document"], tensors):
-            raise UserError(f"{path}: the checkpoint was changed or damaged after it was written (SHA-256 differs)")
+            raise Damaged(f"{path}: the checkpoint was changed or damaged after it was written (SHA-256 differs)")
         content: dict[str, Any] = json.loads(header["document"], object_hook=_float_named)
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
@@ -138,16 +145,18 @@ def read(path: Path | str) -> Checkpoint:
     except UserError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise UserError(f"{path}: the checkpoint's header is not what this format prescribes") from None
+        raise Damaged(f"{path}: the checkpoint's header is not what this format prescribes") from None
 
 
 def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
+    with path.open("rb"):  # a file that may not be read is none that is damaged
+        pass
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); truncated, or no checkpoint") from None
+        raise Damaged(f"{path}: not a whole safetensors file ({error}); truncated, or no checkpoint") from None
 
 
 def _grouped(groups: Mapping[str, Tensors]) -> Tensors:

@@ -101,18 +101,6 @@ def _aligned(values: Array) -> Array:
     return own
 
 
-def nonfinite_arrays(store: ParameterStore) -> list[str]:
-    """Names of the parameters and running statistics that hold NaN or infinity."""
-    flat = ((store.data, store.slots), (store.buffers, store.buffer_slots))
-    return [
-        name
-        for data, slots in flat
-        if not np.isfinite(data).all()
-        for name, slot in slots.items()
-        if not np.isfinite(data[slot.offset : slot.offset + slot.count]).all()
-    ]
-
-
 def read(slots: Mapping[str, Slot], data: Array) -> dict[str, Array]:
     """Copies of all arrays in the public layouts."""
     return {key: unpack(slot, data[slot.offset : slot.offset + slot.count]) for key, slot in slots.items()}

@@ -15,6 +15,7 @@ from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.load import from_config
 from engine.network.network import Network
+from engine.schema import FilePath
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class InitializeConfig:
     mismatch    what an array of another shape does: error, or skip, which lets its layer keep its weights
     """
 
-    checkpoint: str
+    checkpoint: FilePath
     layers: tuple[Any, ...] = ("*",)
     exclude: tuple[Any, ...] = ()
     rename: dict[str, Any] = field(default_factory=dict)
@@ -114,6 +115,8 @@ def initialize(
     new = {f"{name}.{key}": array for name, origin in loaded.items() for key, array in arrays[origin].items()}
     net.load_parameters({key: array for key, array in new.items() if key in net.store.slots}, strict=False)
     net.load_buffers({key: array for key, array in new.items() if key in net.store.buffer_slots}, strict=False)
+    if names[-1] in loaded and len(stored.class_names) == net.output_shape[0]:
+        net.class_names = list(stored.class_names)  # what the outputs stand for came with the last layer
     unused = tuple(name for name in arrays if name not in loaded.values())
     return Report(where, tuple(loaded), kept, unused)
 

@@ -20,9 +20,9 @@ from engine.inference.judging import Judgement, rank_of
 from engine.layers import Dropout, Flatten
 from engine.layers.topology import INPUT
 from engine.network.network import Network
+from engine.reading.yaml_text import read_yaml
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
-from engine.schema import read_yaml
 from engine.training.folder import CONFIG
 from engine.training.metrics import predicted_classes
 
@@ -116,9 +116,10 @@ def held_out(parts: Mapping[str, Dataset], where: str) -> tuple[str, Dataset]:
 
 
 def class_labels(dataset: Dataset) -> NDArray[np.int64]:
-    """Labels (N,): of soft ones the largest."""
-    labels: NDArray[Any] = dataset.labels.argmax(axis=1) if dataset.labels.ndim == 2 else dataset.labels
-    return labels.astype(np.int64, copy=False)
+    """Labels (N,): of soft ones the largest; UserError for one that is NaN."""
+    if dataset.labels.ndim == 2:
+        return predicted_classes(dataset.labels, lambda index: f"label of sample {index} of {dataset.name}")
+    return dataset.labels.astype(np.int64, copy=False)
 
 
 def class_names_of(dataset: Dataset) -> tuple[str, ...]:
@@ -135,8 +136,8 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
-    """The network's probabilities on a set; UserError where the two do not fit, or the network
-    gives NaN or infinity.
+    """The network's probabilities on a set, whose labels are matched by name; UserError where the two do not fit, or
+    the network gives NaN or infinity.
     """
     if dataset.sample_shape != net.input_shape:
         raise UserError(
@@ -145,6 +146,10 @@ def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) ->
         )
     if len(net.output_shape) != 1:
         raise UserError(f"{checkpoint}: the network is no classifier, its output has shape {net.output_shape}")
+    try:
+        dataset = dataset.with_classes(net.class_names)
+    except UserError as error:
+        raise UserError(f"{checkpoint}: {error}") from None
     truth = class_labels(dataset)
     if truth.max() >= net.output_shape[0]:
         raise UserError(

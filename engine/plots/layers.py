@@ -128,7 +128,7 @@ def draw_features(
             largest = f"\nlargest: {shorten(names[answer], 20)}"
         _label(left, f"{name}  {text}".strip(), f"{_times(values.shape)}, {_range(values)}{largest}")
         if values.ndim == 1 and len(values) <= BARS:
-            _draw_bars(right, values, names)
+            _draw_bars(right, values, names, f"layer {name!r}")
         else:
             picture(right, strips[name], cmap="viridis", vmin=None, vmax=None, aspect=_aspect(values))
             right.set_anchor("W")
@@ -156,9 +156,10 @@ def _aspect(values: NDArray[np.float32]) -> str:
     return "equal" if values.ndim == 3 else "auto"
 
 
-def _draw_bars(axes: Any, values: NDArray[np.float32], class_names: Sequence[str]) -> None:
+def _draw_bars(axes: Any, values: NDArray[np.float32], class_names: Sequence[str], source: str) -> None:
     places = np.arange(len(values))
-    axes.bar(places, values, color=[COLOURS[1] if place == values.argmax() else COLOURS[0] for place in places])
+    (largest,) = predicted_classes(values[None], lambda _: source)
+    axes.bar(places, values, color=[COLOURS[1] if place == largest else COLOURS[0] for place in places])
     axes.axhline(0, color=GREY, linewidth=0.6)
     names = [shorten(name, 10) for name in class_names]
     if names:

@@ -8,12 +8,13 @@ import numpy as np
 
 from engine.errors import UserError
 from engine.inspection.profile import Profile
-from engine.plots.canvas import new_figure
+from engine.plots.canvas import check_target, new_figure, save
 
 
 def check_roofline(path: Path) -> None:
     """UserError where it cannot be drawn or written: to be said before anything is measured."""
     new_figure(8, 5)
+    check_target(path)
     if not path.parent.is_dir():
         raise UserError(f"--out: there is no folder {path.parent}")
 
@@ -44,4 +45,4 @@ def draw_roofline(result: Profile, path: Path) -> None:
         f"{result.network}, {result.mode}, batch {result.batch}, {result.threads} threads, {result.isa}", fontsize=10
     )
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    save(figure, path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import UserError, unknown
-from engine.layers import LAYERS, make_layer
+from engine.layers import LAYERS, Layer, make_layer
 from engine.losses import LOSSES, Loss
 from engine.models import MODELS, make_model
 from engine.network.graph import Sequential
@@ -16,7 +16,7 @@ from engine.network.load import load
 from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
-from engine.schema import parse_override, read_mapping
+from engine.schema import parse_override, read_arguments, read_mapping
 from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
 from engine.training.folder import find_checkpoint
 from engine.training.schedules import SCHEDULES, Constant, Schedule
@@ -47,11 +47,19 @@ def build_network(section: ModelConfig, seed: int) -> Network:
         return make_model(section.name, **{"seed": seed, **section.arguments})
     if section.input_shape is None:
         raise UserError("model: layers need input_shape, (C, H, W)")
-    layers = [_build_layer(entry) for entry in section.layers or ()]
-    return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+    layers = build_layers(section)
+    try:
+        return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+    except UserError as error:
+        raise UserError(f"model.layers: {error}") from None
 
 
-def _build_layer(entry: Any) -> Any:
+def build_layers(section: ModelConfig) -> list[Layer]:
+    """The layers that the section lists."""
+    return [_build_layer(entry) for entry in section.layers or ()]
+
+
+def _build_layer(entry: Any) -> Layer:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:
@@ -65,7 +73,7 @@ def _build_layer(entry: Any) -> Any:
         if len(values) > len(names):
             raise UserError(f"model.layers: {name} takes {len(names)} arguments, got {len(values)}")
         arguments = dict(zip(names, values, strict=False))
-    return make_layer(name, dict(arguments))
+    return make_layer(name, read_arguments(LAYERS[name], arguments, f"model.layers: {name}"))
 
 
 def _build(known: Mapping[str, type[Built]], section: Mapping[str, Any], where: str) -> Built:

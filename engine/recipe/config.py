@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from engine.arguments import checked_seed, number
 from engine.data.augment_config import AugmentConfig
@@ -16,9 +16,10 @@ from engine.data.choose.selection import Selection
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.network.transfer import InitializeConfig
+from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false
-from engine.schema import merge, parse_override, read_mapping, read_yaml
+from engine.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.training.folder import BEST, LAST, TRAINERS_KEY
 from engine.training.schedules import EarlyStopping
 from engine.training.tracking import WandbConfig
@@ -36,6 +37,8 @@ class DatasetConfig:
     labelled_fraction  that share of every class keeps its labels, drawn with the split's seed, and alone is divided
                        into training and validation samples; the labels of the rest are put away (null: all are used)
     """
+
+    REST: ClassVar[str] = "train"
 
     name: str
     train: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +68,7 @@ class SplitConfig:
     fold: int = 0
     stratify: tuple[str, ...] = ("label",)
     seed: int = 0
-    file: str | None = None
+    file: FilePath | None = None
 
     def __post_init__(self) -> None:
         checked_seed("split", self.seed)
@@ -88,6 +91,8 @@ class ModelConfig:
     input_shape  of an image, (C, H, W); with layers
     initializer  of the first weights (see engine.network.init); with layers
     """
+
+    REST: ClassVar[str] = "arguments"
 
     name: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -226,10 +231,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 def read_config(given: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
     """A mapping, as YAML gives it, to a TrainConfig."""
     may_be_false = none_if_false(TrainConfig)
-    given = {key: None if value is False and key in may_be_false else value for key, value in given.items()}
+    given = {key: None if key in may_be_false and is_false(value) else value for key, value in given.items()}
     dataset = given.get("dataset")
     if isinstance(dataset, str):
         given["dataset"] = {"name": dataset}
-    elif isinstance(dataset, Mapping) and dataset.get("test") is False:
+    elif isinstance(dataset, Mapping) and is_false(dataset.get("test")):
         given["dataset"] = {**dataset, "test": None}
     return read_mapping(TrainConfig, given, where)

@@ -21,7 +21,7 @@ from engine.recipe.build import build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
 from engine.recipe.samples import all_folds, among_read, chosen_samples, load_data, split_indices
-from engine.training.folder import RUN_FILES, measured_values
+from engine.training.folder import RUN_FILES, measured_values, only_training
 from engine.training.history import History
 from engine.training.resume import holds_run
 
@@ -246,6 +246,22 @@ def crossval(options: argparse.Namespace) -> None:
         divisions = divide(config, whole, root)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
+    with only_training(out):
+        check_folder(out, options.resume)  # again: another process may have ended since
+        result = _trained(config, whole, test, divisions, seeds, out)
+    print(describe(result))
+    print(f"written: {out}")
+
+
+def _trained(
+    config: TrainConfig,
+    whole: Dataset,
+    test: Dataset | None,
+    divisions: Sequence[tuple[Indices, Indices]],
+    seeds: Sequence[int],
+    out: Path,
+) -> CrossValidation:
+    """All folds and final trainings, the record written after each."""
     folds: tuple[Fold, ...] = ()
     for number in range(config.split.folds):
         print(f"fold {number} of 0 … {config.split.folds - 1}", flush=True)
@@ -257,8 +273,7 @@ def crossval(options: argparse.Namespace) -> None:
         final = train_final(final_config(config, result.epochs, seed), whole, test, out)
         result = dataclasses.replace(result, finals=(*result.finals, final))
         _write(out, result)
-    print(describe(result))
-    print(f"written: {out}")
+    return result
 
 
 def check_folder(out: Path, resume: bool) -> None:

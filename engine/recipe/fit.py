@@ -21,9 +21,10 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
-from engine.training.folder import LAST, RESULT, measured_values
+from engine.training.checks import check_fits, check_preprocess
+from engine.training.folder import RESULT, measured_values
 from engine.training.history import History, Record
-from engine.training.resume import holds_run, instruction_set
+from engine.training.resume import find_last, holds_run, instruction_set
 from engine.training.tracking import make_trackers
 from engine.training.trainer import Trainer
 
@@ -64,12 +65,10 @@ def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
         trainer = make_trainer(config, out)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
-    size, net = config.preprocess.size, trainer.net
-    if size is not None and (config.preprocess.channels, *size) != net.input_shape:
-        raise UserError(
-            f"{where}preprocess: images get shape {(config.preprocess.channels, *size)}, "
-            f"but the network takes {net.input_shape}"
-        )
+    try:
+        check_preprocess(config.preprocess, trainer.net.input_shape)
+    except UserError as error:
+        raise UserError(f"{where}preprocess: {error}") from None
     return trainer
 
 
@@ -86,41 +85,45 @@ def fit_and_test(
 ) -> tuple[History, Record]:
     """Train in the trainer's folder, then measure the test part with the best epoch's weights, or with the last ones
     where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
-    which is written last.
+    which is written last. No other process may train in the folder meanwhile.
     """
-    history = trainer.fit(
-        make_loader(config, train_set),
-        validation,
-        epochs=config.epochs,
-        early_stopping=config.early_stopping,
-        resume=resume,
-        checkpoint_every=config.checkpoint_every,
-        checkpoint_seconds=config.checkpoint_seconds,
-        callbacks=callbacks,
-        train_metrics=config.train_metrics,
-        restore_best=restore_best and validation is not None,
-    )
-    result = final_figures(history)
-    result["seed"] = config.seed
-    result["parameters"] = trainer.net.num_parameters
-    result["classes"] = list(train_set.class_names)
-    parts = {"training": train_set, "validation": validation, "test": test}
-    result["samples"] = {name: len(part) for name, part in parts.items() if part is not None}
-    if trainer.initialized is not None:
-        result["initialized"] = trainer.initialized
-    if test is not None:
-        with instruction_set(trainer.isa):
-            measured = trainer.evaluate(test)
-        best = restore_best and validation is not None and history.best_epoch is not None
-        result["tested_epoch"] = history.best_epoch if best else len(history.epochs)
-        result |= {f"test_{name}": value for name, value in measured.items()}
-    result |= train_set.record
-    skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
-    if skipped:
-        result["skipped_images"] = skipped
-    if trainer.out is not None:
-        write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
-    return history, result
+    if test is not None:  # now: what does not fit would show after all epochs
+        test = test.with_classes(train_set.class_names)
+        check_fits(trainer, test)
+    with trainer.holding():
+        history = trainer.fit(
+            make_loader(config, train_set),
+            validation,
+            epochs=config.epochs,
+            early_stopping=config.early_stopping,
+            resume=resume,
+            checkpoint_every=config.checkpoint_every,
+            checkpoint_seconds=config.checkpoint_seconds,
+            callbacks=callbacks,
+            train_metrics=config.train_metrics,
+            restore_best=restore_best and validation is not None,
+        )
+        result = final_figures(history)
+        result["seed"] = config.seed
+        result["parameters"] = trainer.net.num_parameters
+        result["classes"] = list(train_set.class_names)
+        parts = {"training": train_set, "validation": validation, "test": test}
+        result["samples"] = {name: len(part) for name, part in parts.items() if part is not None}
+        if trainer.initialized is not None:
+            result["initialized"] = trainer.initialized
+        if test is not None:
+            with instruction_set(trainer.isa):
+                measured = trainer.evaluate(test)
+            best = restore_best and validation is not None and history.best_epoch is not None
+            result["tested_epoch"] = history.best_epoch if best else len(history.epochs)
+            result |= {f"test_{name}": value for name, value in measured.items()}
+        result |= train_set.record
+        skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
+        if skipped:
+            result["skipped_images"] = skipped
+        if trainer.out is not None:
+            write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
+        return history, result
 
 
 def final_figures(history: History) -> Record:
@@ -186,10 +189,10 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
 def initialize_trainer(trainer: Trainer, section: InitializeConfig) -> None:
     """Give the trainer's network the weights that the section names, and its run the record of it.
 
-    A run that goes on from its last checkpoint has weights already: the source may be gone by then.
+    A run that goes on from a checkpoint has weights already: the source may be gone by then.
     """
     trainer.initialize_from = asdict(section)
-    if trainer.out is not None and (trainer.out / LAST).exists():
+    if trainer.out is not None and find_last(trainer.out).start is not None:
         return
     try:
         trainer.initialized = initialize_as(trainer.net, section).to_dict()

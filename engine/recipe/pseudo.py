@@ -22,8 +22,9 @@ from engine.data.choose.splits import Indices, stratified_split
 from engine.data.dataset import Dataset, ImageFiles, RawDataset, prepare
 from engine.data.images import list_images
 from engine.data.preprocess import PER_BATCH
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
+from engine.schema import FilePath
 from engine.training.metrics import predicted_classes
 
 
@@ -38,10 +39,10 @@ class PseudoLabelConfig:
                   training samples that dataset.labelled_fraction stripped of theirs
     """
 
-    checkpoints: tuple[str, ...]
+    checkpoints: tuple[FilePath, ...]
     threshold: float = 0.9
     weight: float = 0.5
-    images: tuple[str, ...] = ()
+    images: tuple[FilePath, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.checkpoints:
@@ -68,20 +69,24 @@ class PseudoLabels:
     asked: int
 
 
-def strip_labels(strata: NDArray[Any], fraction: float, seed: int) -> tuple[Indices, Indices]:
+def strip_labels(
+    strata: NDArray[Any], fraction: float, seed: int, names: Sequence[str] = ()
+) -> tuple[Indices, Indices]:
     """Indices (labelled, unlabelled), sorted: `fraction` of every stratum keeps its labels.
 
-    A pure function of strata, fraction and seed. UserError where a stratum would be left without a label.
+    A pure function of strata, fraction and seed. UserError where a stratum would be left without a label, with its name
+    where `names` has those of all, in the order of their values.
     """
     if not 0 < fraction < 1:
         raise UserError(f"labelled_fraction must lie between 0 and 1, got {fraction}")
     counts = np.unique(strata, return_counts=True)[1]
     if counts.min() * fraction < 1:
+        which = f"the class {names[int(counts.argmin())]}" if names else "a class"
         raise UserError(
-            f"labelled_fraction {fraction} leaves no label in a class of {counts.min()} samples; "
+            f"labelled_fraction {fraction} leaves no label in {which} of {counts.min()} samples; "
             f"it must be at least {1 / counts.min():.2g}"
         )
-    return stratified_split(strata, 1 - fraction, seed)
+    return stratified_split(strata, 1 - fraction, seed, names)
 
 
 def label_with(teachers: Sequence[Member], unlabelled: Dataset, threshold: float) -> PseudoLabels:
@@ -98,7 +103,7 @@ def label_with(teachers: Sequence[Member], unlabelled: Dataset, threshold: float
         part = slice(start, start + CHUNK)
         images: Any = np.ascontiguousarray(unlabelled.images[part])
         say = partial(_say, unlabelled.name, start)
-        scores = ensemble_probabilities(teachers, [images] * len(teachers), say=say)
+        scores = ensemble_probabilities(teachers, [images] * len(teachers), (), say, unlabelled.class_names)
         labels[part], confidence[part] = predicted_classes(scores, say), scores.max(axis=1)
     kept = np.flatnonzero(confidence >= np.float32(threshold))
     return PseudoLabels(kept, labels[kept], confidence[kept], len(unlabelled))
@@ -115,10 +120,10 @@ def check_teacher(teacher: Member, unlabelled: Dataset) -> None:
             f"{teacher.source}: the network takes {teacher.net.input_shape}, but the images to label are "
             f"{unlabelled.images.dtype} {unlabelled.sample_shape}"
         )
-    if unlabelled.class_names and teacher.class_names != list(unlabelled.class_names):
+    if unlabelled.class_names and sorted(teacher.class_names) != sorted(unlabelled.class_names):
         raise UserError(
-            f"{teacher.source}: its classes are {', '.join(teacher.class_names)}, "
-            f"those of the set {unlabelled.name} are {', '.join(unlabelled.class_names)}"
+            f"{teacher.source}: its classes are {listed(teacher.class_names)}, "
+            f"those of the set {unlabelled.name} are {listed(unlabelled.class_names)}"
         )
 
     if unlabelled.preprocess is None:

@@ -13,11 +13,12 @@ from engine.data.choose.folds import folds_text, saved_folds
 from engine.data.choose.noise import with_label_noise
 from engine.data.choose.selection import keep_classes, select
 from engine.data.choose.splits import Indices, combine, stratified_folds, stratified_split
-from engine.data.dataset import Dataset, RawDataset, prepare
+from engine.data.dataset import Dataset, RawDataset, SizesDiffer, prepare
 from engine.data.readers import read_dataset
 from engine.data.sets.registry import own_folder
 from engine.draws import epoch_order
 from engine.errors import UserError, unknown
+from engine.recipe.build import build_network
 from engine.recipe.config import SplitConfig, TrainConfig
 from engine.recipe.pseudo import add_pseudo_labels, strip_labels, teachers_of
 from engine.training.history import Record
@@ -45,7 +46,7 @@ def load_data(
     train_set = replace(train_set, record={"select": selected} if selected else {})
     try:
         if test is not None and config.select.classes:
-            test = keep_classes(test, config.select.classes)
+            test = keep_classes(test, config.select.classes, may_lack=True)
             validation = test if config.split.kind == "test" else validation
         train_set = with_label_noise(train_set, config.label_noise)
     except UserError as error:
@@ -78,7 +79,8 @@ def chosen_samples(
         raw, _, selected = select(raw, raw_test, selection, section.name, folder, **options)
         if section.labelled_fraction is not None:
             strata = split_strata(raw, config.split.stratify)
-            labelled, rest = strip_labels(strata, section.labelled_fraction, config.split.seed)
+            names = strata_names(raw, strata, config.split.stratify)
+            labelled, rest = strip_labels(strata, section.labelled_fraction, config.split.seed, names)
             raw, stripped = raw.subset(labelled), raw.subset(rest)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
@@ -89,7 +91,10 @@ def split_and_prepare(
     config: TrainConfig, raw: RawDataset, root: Path | None, where: str = "", read: Reader | None = None
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """The three parts of `load_data`, the first two from these samples."""
-    train_set, validation, test = _prepared_parts(config, raw, root, where, read)
+    try:
+        train_set, validation, test = _prepared_parts(config, raw, root, where, read)
+    except SizesDiffer as error:
+        raise SizesDiffer(error.differ, build_network(config.model, config.seed).input_shape[1:]) from None
     # What is measured on images is measured on the training part alone.
     fitted = config.preprocess.fitted(train_set.images)
     train_set = train_set.with_preprocess(fitted)
@@ -145,10 +150,7 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
         return None
     if split.kind == "fraction":
         strata = split_strata(raw, split.stratify)
-        firsts = np.unique(strata, return_index=True)[1]
-        known = raw.class_names and raw.labels.ndim == 1
-        names = [raw.class_names[int(raw.labels[first])] for first in firsts] if known else []
-        return stratified_split(strata, split.fraction, split.seed, names)
+        return stratified_split(strata, split.fraction, split.seed, strata_names(raw, strata, split.stratify))
     if not 0 <= split.fold < split.folds:
         raise UserError(f"split.fold must be in 0..{split.folds - 1}, got {split.fold}")
     return all_folds(raw, split)[split.fold]
@@ -157,10 +159,10 @@ def split_indices(raw: RawDataset | Dataset, split: SplitConfig) -> tuple[Indice
 def all_folds(raw: RawDataset | Dataset, split: SplitConfig) -> list[tuple[Indices, Indices]]:
     """(train, validation) indices of every fold. A file of folds is held against the images of `raw` as they are."""
     strata = split_strata(raw, split.stratify)
+    names = strata_names(raw, strata, split.stratify)
     if split.file is None:
-        return stratified_folds(strata, split.folds, split.seed)
-
-    return saved_folds(Path(split.file), raw, strata, split.folds, split.seed)
+        return stratified_folds(strata, split.folds, split.seed, names)
+    return saved_folds(Path(split.file), raw, strata, split.folds, split.seed, names)
 
 
 def folds_to_draw(config: TrainConfig, root: Path | None) -> str:
@@ -186,3 +188,16 @@ def split_strata(raw: RawDataset | Dataset, stratify: Sequence[str]) -> Indices:
         if name not in columns:
             raise unknown("column in split.stratify:", name, columns)
     return combine([columns[name] for name in stratify])
+
+
+def strata_names(raw: RawDataset | Dataset, strata: Indices, stratify: Sequence[str]) -> list[str]:
+    """What each stratum of `split_strata` is: its class's name and its values of the columns, in their order."""
+    columns = {"label": raw.labels, **raw.columns}
+    named = raw.class_names and raw.labels.ndim == 1
+    return [
+        ", ".join(
+            raw.class_names[int(raw.labels[first])] if name == "label" and named else str(columns[name][first])
+            for name in stratify
+        )
+        for first in np.unique(strata, return_index=True)[1]
+    ]

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.files import PATIENCE, locked
 
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
-RUN_FILES = (BEST, LAST, RESULT, LOG)
+PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
+RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
+LOCK = ".lock"
 TRAINERS_KEY = "order_seed"  # in a CONFIG that holds a trainer's own settings, and in no configuration
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
+
+
+def only_training(folder: Path, patience: float = PATIENCE) -> AbstractContextManager[None]:
+    """Hold the folder of a run, or of several, for this process; UserError, which names the holder, where another one
+    has it for `patience` seconds more. The folder is made."""
+    return locked(
+        folder / LOCK,
+        lambda holder: (
+            f"{folder}: another training ({holder}) is at work here; wait until it has ended, "
+            "or choose another folder (--out)"
+        ),
+        patience,
+    )
 
 
 def find_checkpoint(source: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -13,13 +12,14 @@ import cnncore
 from engine.data.choose import weights
 from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
-from engine.errors import DivergedError
+from engine.errors import DivergedError, UserError
 from engine.files import write_atomically
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
 from engine.training.checks import (
+    check_classes,
     check_data,
     check_last_batch,
     logged_names,
@@ -27,17 +27,19 @@ from engine.training.checks import (
     warn_of_statistics,
     watched_per_class,
 )
-from engine.training.folder import BEST, CONFIG, LAST, RESULT, TRAINERS_KEY
+from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINERS_KEY
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
     check_same_config,
     check_same_run,
-    data_hash,
+    data_record,
+    find_last,
     holds_run,
     instruction_set,
     plain,
     to_yaml,
+    warn_of_other_choices,
 )
 from engine.training.runlog import RunLog
 from engine.training.schedules import EarlyStopping
@@ -60,7 +62,8 @@ class Run:
     ):
         self.trainer = trainer
         self.loader = weights.weighted_loader(loader, trainer.loss, trainer.net.output_shape)
-        self.validation = validation
+        # Labels of both are numbered as the outputs of the network will be.
+        self.validation = None if validation is None else validation.with_classes(loader.dataset.class_names)
         self.epochs = epochs
         self.early_stopping = early_stopping
         self.checkpoint_every, self.checkpoint_seconds = checkpoint_due  # steps, seconds
@@ -74,8 +77,10 @@ class Run:
         self.position = Position()
         self.best: Checkpoint | None = None
         self.plan_choices: Record = {}
-        check_data(trainer, (self.loader.dataset, validation))
+        check_data(trainer, (self.loader.dataset, self.validation))
+        check_classes(trainer, self.loader.dataset)
         check_last_batch(trainer, self.loader)
+        trainer.set_length(epochs, len(self.loader))
         self.extra = watched_per_class(self._logged(), self._watched())
 
     def _logged(self) -> list[str]:
@@ -130,13 +135,16 @@ class Run:
 
     def _begin(self, resume: bool) -> None:
         trainer = self.trainer
-        last = None
+        last = found = None
         if self.out and holds_run(self.out, resume):
-            if (self.out / LAST).exists():
-                last = checkpoint.read(self.out / LAST)
-                check_same_run(self.out / LAST, last, trainer.net, self._settings(), self._data_hash)
+            found = find_last(self.out)
+            if found.last is not None:
+                check_same_run(found.path, found.last, trainer.net, self._settings(), self._data)
             else:
                 check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
+            last = found.take()
+        if last is None and trainer.initialize_from is not None and trainer.initialized is None:
+            raise UserError(f"{self.out}: its checkpoint was removed while the run began; start it again")
         trainer.begin_anew()
         # Instruction set and algorithms decide rounding: a resumed run keeps those that it was started with.
         if last is not None:
@@ -148,6 +156,8 @@ class Run:
         self.plan_choices = plain(session.plan.choices)
         if last is not None:
             self._restore(last)
+        if found is not None and found.lost_best and last is not None:
+            self._keep_best()
         if self.out:
             self.out.mkdir(parents=True, exist_ok=True)
             for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
@@ -245,11 +255,7 @@ class Run:
 
     def _check_weights(self) -> None:
         """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
-        store = self.trainer.net.store
-        key = store.first_nonfinite()
-        if key is not None:
-            slot = store.slots.get(key) or store.buffer_slots[key]
-            raise DivergedError(self.trainer.steps - 1, slot.layer, f"updated {key}")
+        self.trainer.check_weights(self.trainer.steps - 1, "updated ")
 
     def _next_epoch(self) -> None:
         position = self.position
@@ -291,9 +297,9 @@ class Run:
         return plain({**self.trainer.settings(), **own})
 
     @cached_property
-    def _data_hash(self) -> str:
+    def _data(self) -> Record:
         """Only runs with a folder need it."""
-        return data_hash((self.loader.dataset, self.validation))
+        return data_record(self.loader.dataset, self.validation)
 
     def _write_last(self) -> None:
         trainer, position = self.trainer, self.position
@@ -301,12 +307,12 @@ class Run:
         position.step = trainer.steps
         position.history = asdict(self.history)
         position.schedule = trainer.schedule.state_dict()
-        training: Record = {"settings": self._settings(), "data": self._data_hash, "position": asdict(position)}
+        training: Record = {"settings": self._settings(), **self._data, "position": asdict(position)}
         training["initialized"] = trainer.initialized
         content = Checkpoint.of(
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
         )
-        checkpoint.write(self.out / LAST, content)
+        checkpoint.write(self.out / LAST, content, keep=self.out / PREVIOUS)
         self._written = time.perf_counter()
 
     def _keep_best(self) -> None:
@@ -321,10 +327,9 @@ class Run:
             self.best = content
 
     def _load_best(self) -> None:
-        if self.out and (self.out / BEST).exists():
-            restore(self.trainer.net, checkpoint.read(self.out / BEST))
-        elif self.best is not None:
-            restore(self.trainer.net, self.best)
+        best = checkpoint.read(self.out / BEST) if self.out and self.history.best_epoch else self.best
+        if best is not None:
+            restore(self.trainer.net, best)
 
     def _restore(self, last: Checkpoint) -> None:
         trainer = self.trainer
@@ -338,10 +343,4 @@ class Run:
         trainer.session.load_state(last.optimizer)
         trainer.schedule.load_state(self.position.schedule)
         trainer.steps = self.position.step
-        if last.plan_choices != self.plan_choices:
-            warnings.warn(
-                f"the run was started with the instruction set {last.plan_choices['isa']} and a batch of "
-                f"{last.plan_choices['batch']}, and goes on with {self.plan_choices['isa']} and "
-                f"{self.plan_choices['batch']}: its bits will differ from those of an undisturbed run",
-                stacklevel=2,
-            )
+        warn_of_other_choices(last.plan_choices, self.plan_choices)

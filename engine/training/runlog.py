@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.files import json_text, write_atomically
+from engine.files import append_text, json_text, write_atomically
 from engine.training.tracking import Tracker
 
 Record = Mapping[str, Any]
@@ -39,15 +39,15 @@ class RunLog:
 
     def append(self, record: Record) -> None:
         """Add one epoch."""
-        _append(self.jsonl, _json_line(record))
+        append_text(self.jsonl, _json_line(record))
         header = _csv_lines([list(record)]) if self.csv.stat().st_size == 0 else ""
-        _append(self.csv, header + _csv_lines([list(record.values())]))
+        append_text(self.csv, header + _csv_lines([list(record.values())]))
         for tracker in self.trackers:
             tracker.append(record)
 
     def event(self, record: Record) -> None:
         """Add something that is not an epoch; it goes to log.jsonl only."""
-        _append(self.jsonl, _json_line(record))
+        append_text(self.jsonl, _json_line(record))
         for tracker in self.trackers:
             tracker.event(record)
 
@@ -55,11 +55,6 @@ class RunLog:
         """The run has ended, well or not."""
         for tracker in self.trackers:
             tracker.close()
-
-
-def _append(path: Path, text: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
 
 
 def _json_line(record: Record) -> str:

@@ -74,9 +74,10 @@ class Stepper:
         self.optimizer = checked_optimizer("Trainer", optimizer)
         self.loss = CrossEntropy() if loss is None else checked_loss("Trainer", loss)
         first = Constant() if schedule is None else schedule
-        what = "a schedule such as Cosine(steps=1000)"
+        what = "a schedule such as Cosine(total=1000)"
         self._first_schedule = copy.deepcopy(instance("Trainer", "schedule", first, Schedule, what))
-        self.schedule = copy.deepcopy(self._first_schedule)
+        self._length: tuple[int, int] | None = None  # of the run, in epochs and steps of each
+        self.schedule = self._new_schedule()
         self.batch_size = integer("Trainer", "batch_size", batch_size, 1)
         self.seed = seed
         self.out = None if out is None else Path(out)
@@ -103,6 +104,7 @@ class Stepper:
         self.initialized: Record | None = None  # what the transfer did (its Report): goes to the record
         self.session: TrainingSession | None = None
         self._capacity = 0
+        self._holds = False  # its run folder, for this process
 
     def step(self, x: NDArray[np.float32], y: NDArray[Any]) -> float:
         """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.
@@ -132,9 +134,18 @@ class Stepper:
         self.session, self._capacity = session, batch
         return session
 
+    def set_length(self, epochs: int, steps: int) -> None:
+        """Tell the schedule, which begins anew, how long the run will be: `epochs` epochs of `steps` steps each."""
+        self._length = epochs, steps
+        self.schedule = self._new_schedule()
+
+    def _new_schedule(self) -> Schedule:
+        schedule = copy.deepcopy(self._first_schedule)
+        return schedule if self._length is None else schedule.for_run(*self._length)
+
     def begin_anew(self) -> None:
         """Forget steps, optimiser state and what the schedule remembers; the weights stay as they are."""
-        self.schedule = copy.deepcopy(self._first_schedule)
+        self.schedule = self._new_schedule()
         self.session, self._capacity, self.choices = None, 0, None
         self.steps = self.epoch = 0
         self.last_rate = 0.0
@@ -143,10 +154,13 @@ class Stepper:
         """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
 
         `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
+        Labels are matched by name where both the set and the network have class names.
 
-        DivergedError, with the step reached, where the loss or an output is not finite.
+        UserError for a class that the network does not know; DivergedError, with the step reached, where the loss or an
+        output is not finite.
         """
-        dataset = as_dataset(data)
+        dataset = as_dataset(data).with_classes(self.net.class_names)
+        self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
@@ -170,13 +184,22 @@ class Stepper:
         result = {"loss": total / len(dataset)}
         if classes:
             soft = dataset.labels.ndim == 2
-            truth: NDArray[Any] = dataset.labels.argmax(axis=1) if soft else dataset.labels
+            truth: NDArray[Any] = metrics.predicted_classes(dataset.labels) if soft else dataset.labels
             result["accuracy"] = metrics.accuracy(truth, predicted)
             result["macro_f1"] = metrics.macro_f1(truth, predicted)
             if extra:
                 measured = metrics.per_class(truth, predicted)
                 result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
         return result
+
+    def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
+        """DivergedError, at this step, where a parameter or running statistic is NaN or infinite: behind a ReLU that
+        shows in no loss."""
+        store = self.net.store
+        key = store.first_nonfinite()
+        if key is not None:
+            slot = store.slots.get(key) or store.buffer_slots[key]
+            raise DivergedError(step, slot.layer, f"{prefix}{key}", during)
 
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from engine.arguments import instance, integer, number
 from engine.data.loader import Loader
 from engine.errors import UserError
+from engine.files import PATIENCE
+from engine.training.folder import only_training
 from engine.training.history import History, Record
+from engine.training.resume import holds_run
 from engine.training.run import Run
 from engine.training.schedules import EarlyStopping
 from engine.training.stepper import Data, Stepper, as_dataset
@@ -56,11 +60,13 @@ class Trainer(Stepper):
 
         With a run folder: last.safetensors holds the run's whole state after every epoch, and every `checkpoint_every`
         steps or `checkpoint_seconds` seconds; best.safetensors the network of the best epoch. `resume` goes on from
-        last.safetensors to the bits of an undisturbed run (or begins, when there is none yet); without it a folder
-        that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
+        last.safetensors to the bits of an undisturbed run (or begins, when there is none yet), with a warning from the
+        one before, previous.safetensors, or the beginning where it is damaged. Without `resume` a folder that holds a
+        run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
         gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
 
         Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
+        One run at a time trains in a folder: UserError, which names the process, where another one does.
         A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
         A last batch of one sample is refused where a BatchNorm would see one value per channel (see BatchNorm).
         """
@@ -78,4 +84,23 @@ class Trainer(Stepper):
             raise UserError(f"fit: callbacks must be functions in a list, not {callbacks!r}")
         due = checkpoint_every, checkpoint_seconds
         run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
-        return run.go(resume, callbacks)
+        if self.out is not None:
+            holds_run(self.out, resume)
+        with self.holding():
+            return run.go(resume, callbacks)
+
+    @contextmanager
+    def holding(self, patience: float = PATIENCE) -> Iterator[None]:
+        """Keep every other training out of the run folder, where there is one, for the block; `fit` does so by itself.
+
+        UserError, which names the process, where another one still trains there after `patience` seconds.
+        """
+        if self.out is None or self._holds:
+            yield
+            return
+        with only_training(self.out, patience):
+            self._holds = True
+            try:
+                yield
+            finally:
+                self._holds = False

@@ -9,8 +9,7 @@ from typing import Literal
 from distributed import Future
 
 from engine.errors import UserError
-from engine.network import checkpoint
-from engine.training.folder import LAST
+from engine.training.resume import find_last
 from experiments.cluster import worker
 from experiments.running.execute import Job
 
@@ -46,6 +45,7 @@ class Lost(Exception):
 def last_step(folder: Path) -> int:
     """Optimiser steps in the last checkpoint of a run, as far as it can be seen from here."""
     try:
-        return int(checkpoint.read(folder / LAST).training["position"]["step"])
+        last = find_last(folder).start
+        return 0 if last is None else int(last.training["position"]["step"])
     except (UserError, OSError, KeyError):
         return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.data.sets.registry import record
 from engine.errors import UserError
-from engine.files import sync_folder
+from engine.files import naming, sync_folder
 from engine.recipe.config import TrainConfig, read_config
 from experiments.tasks.fingerprint import PACKAGED, Fingerprints, files_of, sources
 
@@ -26,7 +26,7 @@ _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 def pack(place: Path, archive: Path) -> None:
     """Write the file, or the files of the folder, to an archive; hidden ones stay where they are."""
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+    with naming(archive), zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in files_of(place):
             inner = Path(place.name) if path == place else Path(place.name, path.relative_to(place))
             # One date for all: a ZIP cannot hold those before 1980, and nobody asks for them.
@@ -52,7 +52,7 @@ def pieces(archive: Path) -> Iterator[tuple[int, bytes]]:
 def put_piece(archive: Path, offset: int, piece: bytes) -> None:
     """Write a piece of a file. The first one makes it."""
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open("wb" if offset == 0 else "r+b") as file:
+    with naming(archive), archive.open("wb" if offset == 0 else "r+b") as file:
         file.seek(offset)
         file.write(piece)
 
@@ -96,7 +96,7 @@ def unpack_run(archive: Path, folder: Path) -> None:
 
 def _extract(archive: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    with zipfile.ZipFile(archive) as packed:
+    with naming(folder), zipfile.ZipFile(archive) as packed:
         packed.extractall(folder)  # which keeps every name inside the folder
 
 

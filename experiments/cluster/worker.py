@@ -212,7 +212,7 @@ def trained(order: Order, cache: DataCache) -> Ended:
     job = dataclasses.replace(order.job, folder=folder).on(worker.state.nthreads)
     with while_wanted(worker) as check:
         result = attempt(job, cache, tell, check)
-    if seen or not files_of(folder):
+    if seen or not folder.is_dir() or not files_of(folder):
         return Ended(result, tuple(epochs))
     archive = folder.with_name(f"{folder.name}.zip")
     pack(folder, archive)

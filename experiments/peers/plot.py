@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from engine.files import write_atomically
 from experiments.peers.frameworks import PEERS
 from experiments.peers.records import CaseRecord, Run
 from experiments.peers.render import label
@@ -38,7 +40,9 @@ def draw(run: Run, path: Path) -> None:
     for axis, ((task, threads), records) in zip(axes[:, 0], panels.items(), strict=True):
         _panel(axis, records)
         axis.set_title(f"{task}, {threads} thread{'s' if threads > 1 else ''}", loc="left", fontsize=10)
-    figure.savefig(path, dpi=150)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format=path.suffix[1:] or None)
+    write_atomically(path, buffer.getvalue())
     pyplot.close(figure)
 
 

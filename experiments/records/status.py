@@ -35,9 +35,9 @@ def status_text(runs: Sequence[Standing], store: Store) -> str:
     text = [f"{row.ljust(width)}  {_row_text(each)}" for row, each in rows.items()]
     counts = Counter(each.state for each in runs)
     text += ["", f"{len(runs)} runs: " + ", ".join(f"{count} {state}" for state, count in counts.most_common())]
-    pid = holder(store.root)
-    if pid is not None:
-        text.append(f"process {pid} is at work on them")
+    runner = holder(store.root)
+    if runner is not None:
+        text.append(f"{runner} is at work on them")
     left = remaining_seconds(runs)
     if left:
         text.append(f"left: about {duration(left)} of training")

@@ -15,19 +15,20 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import re
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cnncore
 
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.files import write_atomically
 from engine.plan import Choices
 from experiments.records.result import SCHEMA_VERSION, Record, Result, parse_record, read_record
@@ -37,6 +38,7 @@ from experiments.tasks.keys import Run, digest
 DATABASE, RECORD, RUNS = "study.sqlite", "record.json", "runs"
 _KEY_CHARACTERS = 12
 _BUSY_SECONDS = 30.0
+_FULL = ("full", "I/O")  # what SQLite says of a full disk
 
 _TABLES = """
 CREATE TABLE runs (
@@ -103,7 +105,8 @@ class Store:
         return record
 
     def _stale(self, run: Run) -> Record | None:
-        rows = self._read("SELECT key, record FROM runs WHERE identity = ? ORDER BY ended DESC", run.identity)
+        same = "SELECT key, record FROM runs WHERE identity IN (?, ?) ORDER BY ended DESC"
+        rows = self._read(same, run.identity, run.former)
         records = (self._parsed(key, text) for key, text in rows if key != run.key)
         return next((record for record in records if record.result.final), None)
 
@@ -175,15 +178,19 @@ class Store:
             yield self._connection
         except sqlite3.DatabaseError as error:
             text = str(error)
-            if "full" in text or "I/O" in text:
+            if any(word in text for word in _FULL):
                 raise OSError(errno.ENOSPC, f"{text}; what has finished is kept", str(path)) from None
             raise UserError(f"{path}: {text}") from None
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         self._refuse_old_layout()
+        if self.root.exists() and not os.access(self.root, os.W_OK):
+            return self._copied(path)
         try:
             return self._connected(path)
         except sqlite3.DatabaseError as error:
+            if any(word in str(error) for word in _FULL):  # as for the index of the log that every reader makes
+                return self._copied(path)
             if not any(word in str(error) for word in ("not a database", "malformed")):
                 raise
             aside = _free_name(path)
@@ -191,14 +198,37 @@ class Store:
                 part = path.with_name(path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-            warnings.warn(
-                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs", stacklevel=2
+            warn(
+                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs",
             )
             return self._connected(path)
 
+    def _copied(self, path: Path) -> sqlite3.Connection:
+        """The database in memory, where nothing can be written: what is found by looking is forgotten afterwards.
+
+        Who wants to record a run meets the disk's error all the same, as its folder is written first.
+        """
+        memory = sqlite3.connect(":memory:")
+        if path.exists():
+            wal = path.with_name(f"{path.name}-wal")
+            # Unless told that the file never changes, SQLite writes beside it; but then it does not see its log either.
+            mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
+            try:
+                with closing(sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{mode}", uri=True)) as source:
+                    source.backup(memory)
+                return self._checked(memory, path)
+            except sqlite3.DatabaseError as error:
+                warn(f"{path}: {error}; what follows is read from the folders of the runs")
+                memory.close()
+                memory = sqlite3.connect(":memory:")
+        return self._checked(memory, path)
+
     def _connected(self, path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        return self._checked(sqlite3.connect(path, timeout=_BUSY_SECONDS), path)
+
+    def _checked(self, connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+        """The connection, ready for use, with tables; closed on an error."""
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
@@ -231,7 +261,7 @@ class Store:
                 try:
                     record = read_record(path)
                 except UserError as error:
-                    warnings.warn(str(error), stacklevel=2)
+                    warn(str(error))
                     continue
                 values = (record.result.key, record.identity, record.code, record.result.status, record.ended)
                 connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, record.to_json()))

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from engine.reading.yaml_text import dump_yaml
 from engine.recipe.config import TrainConfig
 from engine.recipe.roles import untold
 from experiments.records.standing import STATES, Standing
@@ -221,7 +220,7 @@ def _section(
         outcome = f"{metric_title(summary.headline)} {score.mean:.4f}{spread}; {outcome}"
     facts = tuple(Fact(name, _worded(value)) for name, value in settings.items())
     told = {key: value for key, value in row.config.to_dict().items() if key not in UNTOLD}
-    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    text = dump_yaml(told, default_flow_style=None, width=100)
     return RowSection(number, row.name, row.group, outcome, facts, tuple(runs), text)
 
 
@@ -246,9 +245,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _worded(value: Any) -> str:
     if isinstance(value, (list, tuple)) and all(isinstance(each, (str, int, float)) for each in value):
         return ", ".join(map(str, value))
-    return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n").strip()
-    )
+    return dump_yaml(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
 
 
 def with_pictures(

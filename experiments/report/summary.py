@@ -23,6 +23,7 @@ from experiments.stats import (
     prediction_interval,
     verdict,
 )
+from experiments.study.identity import settings
 from experiments.study.schema import FIGURES, FULL, PublishedValue
 from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of
 
@@ -188,6 +189,10 @@ def _incomparable(study: Study, row: Row) -> str:
         return f"budget {study.budget.name}"
     harmless = comparable(TrainConfig)
     changed = [each for each in study.overrides if next(iter(parse_override(each))) not in harmless]
+    if row.before is not None and not row.needs:  # what it needs may have changed
+        ours, theirs = (settings(config) for config in (row.config, row.before))
+        if all(ours[key] == theirs[key] for key in ours if key not in harmless):
+            return ""  # the overrides say what stands there anyway
     return f"with {', '.join(changed)}" if changed else ""
 
 

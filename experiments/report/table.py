@@ -125,6 +125,9 @@ def _metric_columns(study: Study, key: str, detail: bool, marks: dict[str, str])
     def other_verdict(row: RowSummary) -> Cell:
         return None if key == row.headline else _verdict(row, key)
 
+    def other_half_width(row: RowSummary) -> Cell:
+        return None if key == row.headline else _half_width(row.measures[key])
+
     return [
         (
             Column(f"published_{key}", f"{study.published.title}: {title}", digits=4, detail=detail),
@@ -137,6 +140,7 @@ def _metric_columns(study: Study, key: str, detail: bool, marks: dict[str, str])
             lambda row: row.measures[key].difference,
         ),
         (Column(f"{key}_verdict", f"verdict on {title}", "text", detail=True), other_verdict),
+        (Column(f"{key}_half_width", f"± of one more run, {title}", digits=4, detail=True), other_half_width),
     ]
 
 
@@ -264,7 +268,7 @@ def _reading_notes(summary: StudySummary, columns: set[str]) -> list[str]:
             f"verdict: reproduced where the published value lies in the {percent} t prediction interval of our seeds "
             f"(from {MIN_VERDICT} seeds up) and our mean is equivalent to it within the margin ({_margins(summary)}; "
             f"two one-sided t-tests at {1 - CONFIDENCE:.2f}); compatible: the first alone; above, below: our runs lie "
-            "above or below it"
+            "above or below it; seeds that would decide: were mean and standard deviation to stay as they are"
         )
         verdicts = [row.main.verdict for row in summary.rows if row.main.verdict and not row.incomparable]
         reasons = dict.fromkeys(each.reason for each in verdicts if each.word == "not comparable")

@@ -32,7 +32,7 @@ from engine.recipe.build import build_loss, build_network, build_optimizer
 from engine.recipe.config import TrainConfig
 from engine.recipe.fit import make_trainer
 from engine.recipe.pseudo import strip_labels
-from engine.recipe.samples import draw_subset, split_indices, split_strata
+from engine.recipe.samples import draw_subset, split_indices, split_strata, strata_names
 from engine.training.trainer import Trainer
 from experiments.records.standing import Standing
 from experiments.tasks.keys import digest
@@ -152,14 +152,19 @@ def sample_counts(config: TrainConfig, read: Reader) -> Counts:
     if kept is not None:
         raw = raw.subset(np.arange(min(kept, len(raw))))
     if section.labelled_fraction is not None:
-        labelled, rest = strip_labels(split_strata(raw, split.stratify), section.labelled_fraction, split.seed)
+        strata = split_strata(raw, split.stratify)
+        names = strata_names(raw, strata, split.stratify)
+        labelled, rest = strip_labels(strata, section.labelled_fraction, split.seed, names)
         raw, stripped = raw.subset(labelled), len(rest)
     test = 0
     if section.test is not None:
         raw_test = read(config, section.test)
         if section.test_subset is not None:
             raw_test = draw_subset(raw_test, section.test_subset, split.seed, "test_subset")
-        test = len(keep_classes(raw_test, config.select.classes) if config.select.classes else raw_test)
+        chosen_test = (
+            keep_classes(raw_test, config.select.classes, may_lack=True) if config.select.classes else raw_test
+        )
+        test = len(chosen_test)
     # Folds have the same sizes however they are drawn; a file of them is for images that are not looked at here.
     indices = split_indices(raw, dataclasses.replace(split, file=None))
     train, validation = (len(raw), test * (split.kind == "test")) if indices is None else map(len, indices)
@@ -207,7 +212,7 @@ def measured_speed(config: TrainConfig, threads: int) -> Speed:
     cnncore.set_num_threads(threads)
     step = sum(plans(config)[1].estimates) / threads
     batch = config.batch_size if step <= LONG else max(2, int(config.batch_size * LONG / step))
-    trainer = make_trainer(dataclasses.replace(config, initialize_from=None), Path())
+    trainer = make_trainer(dataclasses.replace(config, initialize_from=None, schedule={}), Path())
     images, targets = random_samples(trainer, max(batch, EVALUATED))
     trainer.open_session(batch)
     seconds = [_timed(lambda: trainer.step(images[:batch], targets[:batch])) for _ in range(1 + STEPS)]

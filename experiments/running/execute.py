@@ -14,7 +14,6 @@ from engine.recipe.config import TrainConfig
 from engine.recipe.fit import checked_trainer, fit_and_test
 from engine.training.folder import LOG, read_epochs, trained_seconds
 from engine.training.history import History
-from experiments.records.locks import only_process
 from experiments.records.result import Result
 from experiments.tasks.keys import Run
 from experiments.tasks.samples import DataCache
@@ -23,6 +22,8 @@ EpochRecord = dict[str, Any]
 PARTS = ("train_", "val_")
 # What a kill costs at most, where the configuration says nothing.
 CHECKPOINT_SECONDS = 60.0
+# How long a run waits for a process, such as a worker that its scheduler has lost, that still trains in its folder.
+PATIENCE = 60.0
 # Where the disk is full no run can go on: the study stops, and the same command goes on once there is room.
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -101,8 +102,8 @@ def train_run(
     run, config, folder = job.run, job.config, job.folder
     if config.checkpoint_every is None and config.checkpoint_seconds is None:
         config = dataclasses.replace(config, checkpoint_seconds=CHECKPOINT_SECONDS)
-    with only_process(folder):
-        trainer = checked_trainer(config, folder, "")
+    trainer = checked_trainer(config, folder, "")
+    with trainer.holding(PATIENCE):
         trainer.progress = "none"
         trainer.before_step = on_step
         result = Result(run.key, run.row, run.seed, "failed", parameters=trainer.net.num_parameters, folder=folder)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+from engine.errors import UserError, warn
+from engine.network.checkpoint import read
 from experiments.records.locks import only_runner
 from experiments.records.planned import planned_graph
 from experiments.records.result import Result, checkpoint_of
@@ -18,6 +20,7 @@ from experiments.running.progress import Progress
 from experiments.study.needs import resolved
 from experiments.study.study import Study
 from experiments.tasks.graph import Graph, Task
+from experiments.tasks.keys import Run
 
 
 def run_study(
@@ -85,13 +88,19 @@ class _Runner:
 
     def _take_from_store(self, accept_code: bool) -> None:
         """Results on record first: nothing has to run for them."""
-        for task in list(self.waiting):
+        needed: set[str] = set()
+        # What needs a run stands behind it.
+        for task in reversed(self.waiting):
             result = self.store.result(task.run, accept_code)
-            if result is not None and result.final:
-                self.waiting.remove(task)
+            if result is None or not result.final or (task.run.key in needed and lost(task.run, result)):
+                needed.update(task.needs)
+            else:
                 self.results[task.run.key] = result
+        for task in list(self.waiting):
+            if task.run.key in self.results:
+                self.waiting.remove(task)
                 self.progress.start(task.run)
-                self.progress.finish(task.run, result, repeated=True)
+                self.progress.finish(task.run, self.results[task.run.key], repeated=True)
 
     def _submit(self) -> None:
         """Begin what can begin, in the order in which they wait; what never can has failed."""
@@ -120,6 +129,18 @@ def row_results(graph: Graph, results: Mapping[str, Result]) -> list[Result]:
     return [
         dataclasses.replace(results[task.run.key], row=task.run.row) for task in graph.rows if task.run.key in results
     ]
+
+
+def lost(run: Run, result: Result) -> bool:
+    """Whether the network of a finished run, which another run needs, is no longer there; a warning says so."""
+    if result.status != "finished":
+        return False
+    try:
+        read(checkpoint_of(result, run))
+    except UserError as error:
+        warn(f"{error}; {run.label} is trained again, as others need it")
+        return True
+    return False
 
 
 def blocked(task: Task, results: Mapping[str, Result]) -> Result | None:

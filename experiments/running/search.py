@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.draws import generator
 from engine.errors import UserError
-from engine.training.folder import LOG, read_epochs, trained_seconds
+from engine.training.folder import trained_seconds
 from engine.training.metrics import direction, is_better
+from engine.training.resume import trained_epochs
 from experiments.records.planned import planned_graph
 from experiments.records.result import Result
 from experiments.records.store import Store
@@ -146,18 +147,18 @@ def _suggested(trial: optuna.Trial, name: str, given: Range) -> Any:
 
 
 def _run_trial(study: Study, search: Search, store: Store, asked: optuna.Trial, values: Mapping[str, Any]) -> Trial:
-    """Train the trial, or take what is on record of it. UserError for a log that is damaged: without all of its epochs
-    the sampler would choose other trials than before."""
+    """Train the trial, or take what is on record of it. UserError where neither its log nor a checkpoint tells its
+    epochs: without all of them the sampler would choose other trials than before."""
     number = asked.number
     graph = planned_graph(_as_study(study, search, number, values), store)
     run = graph.rows[0].run
-    watch, log = _Watch(asked, study.metric, run.row), store.folder(run) / LOG
+    watch, folder = _Watch(asked, study.metric, run.row), store.folder(run)
     try:
-        for record in read_epochs(log):
+        for record in trained_epochs(folder):
             watch.see(record)
         (result,) = run_graph(graph, store, watch)
     except Pruned:
-        seconds = trained_seconds([each for each in read_epochs(log) if each["epoch"] <= watch.epochs])
+        seconds = trained_seconds([each for each in trained_epochs(folder) if each["epoch"] <= watch.epochs])
         return Trial(number, values, "pruned", None, watch.epochs, seconds)
     value = result.metrics.get(study.metric) if result.status == "finished" else None
     return Trial(number, values, result.status, value, result.epochs, result.seconds, result.error)

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import yaml
-
 from engine.errors import UserError, unknown
+from engine.reading.yaml_text import parse_yaml
 from engine.schema import read_mapping
 from experiments.study.packaged import study_names, study_text
 from experiments.study.schema import StudyFile, published_section
@@ -57,5 +56,6 @@ def _cited(column: str, citation: Mapping[str, Any], where: str) -> dict[str, An
 @cache
 def _published(study: str) -> Mapping[str, Mapping[str, Any]]:
     """{row: its published values as the file gives them}"""
-    content = read_mapping(StudyFile, yaml.safe_load(study_text(study)), f"study {study}")
+    place = f"study {study}"
+    content = read_mapping(StudyFile, parse_yaml(study_text(study), place), place)
     return {row.name: row.published for row in content.rows}

@@ -14,16 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from engine.errors import UserError, unknown
+from engine.reading.yaml_text import parse_yaml
 from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, read_config
 from engine.schema import merge, parse_override, read_mapping
 from experiments.study.budget import scaling
 from experiments.study.cited import with_cited
 from experiments.study.factors import crossed_rows
-from experiments.study.identity import difference, identity
+from experiments.study.identity import difference, same_text
 from experiments.study.needs import checked_order, references, with_all_needed
 from experiments.study.packaged import study_text
 from experiments.study.schema import FULL, BudgetFile, RowFile, StageFile, StudyFile, check_metric, read_published
@@ -34,11 +33,7 @@ from experiments.study.study import Budget, Row, Stage, Study
 def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: str = FULL) -> Study:
     """Read a study from YAML text; `where` stands for it in errors. Overrides are laid over the configuration of every
     row and stage, after the budget."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
-    given = read_mapping(StudyFile, content, where)
+    given = read_mapping(StudyFile, parse_yaml(text, where), where)
     rows = (*given.rows, *crossed_rows(given.factors, where))
     if not rows or not given.seeds:
         raise UserError(f"{where}: a study needs at least one row and one seed")
@@ -52,7 +47,10 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     configs = {each.name: _config(each, given, where, None, {}) for each in everything}
     same = _checked_repeats(rows, configs, where)
     overrides = tuple(overrides)
-    if limits or overrides:
+    if limits:
+        configs = {each.name: _config(each, given, where, limits, {}) for each in everything}
+    before = {name: configs[same.get(name, name)] for name in configs} if overrides else {}
+    if overrides:
         on_top: dict[str, Any] = {}
         for override in overrides:
             on_top = merge(on_top, parse_override(override))
@@ -69,7 +67,12 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         title=given.title,
         metric=given.metric,
         seeds=limits.seeds if limits and limits.seeds else given.seeds,
-        rows=tuple(_row(each, given, configs[each.name], needs[each.name], where) for each in rows),
+        rows=tuple(
+            dataclasses.replace(
+                _row(each, given, configs[each.name], needs[each.name], where), before=before.get(each.name)
+            )
+            for each in rows
+        ),
         metrics=given.metrics,
         score_epoch=given.score_epoch,
         split_per_seed=given.split_per_seed,
@@ -174,7 +177,7 @@ def _checked_repeats(rows: Sequence[RowFile], configs: Mapping[str, TrainConfig]
     for name in names:
         if name in same:
             continue
-        earlier = first.setdefault(repr(identity(configs[name])), name)
+        earlier = first.setdefault(same_text(configs[name]), name)
         if earlier != name:
             raise UserError(f"{where}, row {name!r}: trains the same as {earlier!r}; say so with same_as")
     return same

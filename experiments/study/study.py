@@ -49,6 +49,7 @@ class Row:
     needs         rows and stages whose runs (of the same seed) must have ended first; run:NAME in the configuration
                   stands for the weights of such a run (see experiments.study.needs)
     score_epoch   instead of the study's
+    before        the configuration without the study's overrides (None: there are none)
     """
 
     name: str
@@ -61,6 +62,7 @@ class Row:
     base: bool = False
     needs: tuple[str, ...] = ()
     score_epoch: ScoreEpoch | None = None
+    before: TrainConfig | None = None
 
     @property
     def learning_rate(self) -> float:

@@ -88,5 +88,6 @@ class _Builder:
             entry.score_epoch or self.study.score_epoch,
             self.known.data(config),
             {name: each.identity for name, each in named.items()},
+            {name: each.former for name, each in named.items()},
         )
         return Task(self.tuned(run), named, tuple(each.key for each in needed.values()))

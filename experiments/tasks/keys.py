@@ -2,14 +2,16 @@
 
 The key is a SHA-256 over what the result depends on, so that a changed setting is another run and a renamed row is not:
 
-    configuration   all settings but those that say where and how fast a run works (INDIFFERENT_KEYS)
+    configuration   all settings but those that say where and how fast a run works (INDIFFERENT_KEYS), in one
+                    form however they are written (experiments.study.identity)
     data            the content of the files that it reads, folds included (`experiments.tasks.fingerprint`)
     runs it needs   their identities, in place of the names of their checkpoints (`run:NAME`)
     libraries       versions of those that decide a byte of it, where one does (`engine.recipe.libraries`)
     plan            the algorithms in the configuration, and the instruction set
     code            the sources of the engine and of the compiled core
 
-All but the code is the run's `identity`: a result with the same identity and another code is stale.
+All but the code is the run's `identity`: a result with the same identity and another code is stale. The first results
+had identities of settings as a file writes them; these are the run's `former` ones, and such results are found as well.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import cnncore
 
 from engine.recipe.config import TrainConfig
 from engine.recipe.libraries import deciders
-from experiments.study.identity import INDIFFERENT_KEYS
+from experiments.study.identity import INDIFFERENT_KEYS, settings
 from experiments.study.needs import PREFIX, resolved
 from experiments.study.schema import ScoreEpoch
 from experiments.tasks.fingerprint import Fingerprints, code_hash
@@ -42,6 +44,7 @@ class Run:
                   Without validation it is always the last
     data          hash of the files that it reads (empty: taken when the key is asked for)
     needs         identities of the runs whose checkpoints the configuration names as run:NAME, by NAME
+    former_needs  their former identities, likewise
     """
 
     row: str
@@ -50,6 +53,7 @@ class Run:
     score_epoch: ScoreEpoch = "best"
     data: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
+    former_needs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", dataclasses.replace(self.config, seed=self.seed))
@@ -61,8 +65,21 @@ class Run:
     @cached_property
     def identity(self) -> str:
         """SHA-256, hexadecimal, of what the result depends on beside the code."""
-        config = resolved(self.config, lambda name: f"{PREFIX}{self.needs.get(name, name)}")
-        settings = {name: value for name, value in config.to_dict().items() if name not in INDIFFERENT_KEYS}
+        return self._digest(settings(self._resolved(self.needs)))
+
+    @cached_property
+    def former(self) -> str:
+        """The identity that the first results of this very text have."""
+        content = self._resolved(self.former_needs).to_dict()
+        try:
+            return self._digest({name: value for name, value in content.items() if name not in INDIFFERENT_KEYS})
+        except TypeError:  # JSON cannot sort numbers among names as keys: such a configuration never had a key
+            return self.identity
+
+    def _resolved(self, needs: Mapping[str, str]) -> TrainConfig:
+        return resolved(self.config, lambda name: f"{PREFIX}{needs.get(name, name)}")
+
+    def _digest(self, settings: Mapping[str, Any]) -> str:
         data = self.data or Fingerprints().data(self.config)
         content: dict[str, Any] = {"version": KEY_VERSION, "settings": settings, "data": data}
         content |= {"isa": cnncore.isa(), "score_epoch": self.score_epoch}

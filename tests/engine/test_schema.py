@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from engine.errors import UserError
-from engine.schema import read_mapping
+from engine.schema import parse_override, read_json, read_mapping
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,25 @@ def test_each_type_of_a_union_is_taken(given):
 def test_what_no_type_takes_is_named(given, message):
     with pytest.raises(UserError, match=message):
         read_mapping(Some, given, "here")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands there twice"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"a": ' + "7" * 5000 + "}", "not valid JSON"),
+        ("[]", "expected a JSON object"),
+    ],
+)
+def test_json_that_is_none_or_says_a_thing_twice_is_refused(tmp_path, text, message):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"a.json: .*{message}"):
+        read_json(path)
+
+
+def test_an_override_lies_not_endlessly_deep():
+    with pytest.raises(UserError, match="at most 64 sections deep"):
+        parse_override("a" + ".a" * 2000 + "=1")
+    assert parse_override("a.b=1e-2") == {"a": {"b": 0.01}}

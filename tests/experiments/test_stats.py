@@ -2,18 +2,20 @@
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from experiments.stats import (
     Bounds,
     Pairs,
+    Spread,
     bootstrap_interval,
     compare,
     estimate,
@@ -141,6 +143,44 @@ def test_wide_scatter_does_not_reproduce() -> None:
     assert "no number of seeds" in str(verdict(0.98, wide, margin=0.01))
 
 
+def _with(mean: float, std: float, count: int) -> list[float]:
+    """Values of exactly this mean and standard deviation."""
+    shape = np.linspace(-1, 1, count)
+    return (mean + std * shape / shape.std(ddof=1)).tolist()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0, 0.03), st.floats(0.001, 0.02), st.integers(3, 8), st.floats(0.002, 0.02))
+def test_the_stated_number_of_seeds_is_the_first_that_decides(
+    distance: float, std: float, count: int, margin: float
+) -> None:
+    found = verdict(0.9, _with(0.9 + distance, std, count), margin=margin)
+    assume(found.word == "compatible")
+    more = re.search(r"(\d+) more seeds? would decide", found.reason)
+    if more is None:
+        assert "no number of seeds" in found.reason
+        last = verdict(0.9, _with(0.9 + distance, std, count + 900), margin=margin)
+        assert last.word == "compatible"
+        return
+    decided = count + int(more[1])
+    assume(decided < 60)
+    words = [verdict(0.9, _with(0.9 + distance, std, size), margin=margin).word for size in range(count, decided + 1)]
+    assert words[:-1] == ["compatible"] * (len(words) - 1) and words[-1] in ("reproduced", "above")
+
+
+@pytest.mark.parametrize(
+    ("distance", "std", "count"), [(0.0136, 0.0048, 5), (0.004, 0.008, 5), (0.006, 0.006, 3), (0.02, 0.009, 4)]
+)
+def test_so_many_seeds_decide_more_often_than_not(distance: float, std: float, count: int) -> None:
+    """Further seeds are drawn: mean and standard deviation move, and either way is as likely."""
+    ours = _with(0.9 + distance, std, count)
+    more = re.search(r"(\d+) more", verdict(0.9, ours).reason)
+    assert more
+    draws = np.random.default_rng(0).normal(0.9 + distance, std, (1000, int(more[1]))).tolist()
+    decided = np.mean([verdict(0.9, [*ours, *each]).word != "compatible" for each in draws])
+    assert 0.5 < decided < 0.85
+
+
 def test_verdict_gives_its_reason() -> None:
     assert str(verdict(0.9, [0.9] * 5, "other data")) == "not comparable (other data)"
     assert str(verdict(0.9, [0.9])) == "too few seeds (1 of 3)"
@@ -255,6 +295,27 @@ def test_one_value_that_is_not_finite_means_no_answer(bad: float) -> None:
     assert str(verdict(0.5, values)) == "not comparable (a value is not finite)"
     assert verdict(bad, [0.5] * 5).word == verdict(0.5, [bad] * 5).word == "not comparable"
     assert math.isnan(spread(values).median) and math.isnan(spread(values).least)
+
+
+HUGE = [1e308, -1e308, 1e308]
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [0.5] * 5, [math.nan], [math.inf, -math.inf], HUGE, [5e-324, 0.0, 0.0]])
+def test_every_statistic_has_an_answer_for_every_list(values: list[float]) -> None:
+    for found in (bootstrap_interval(values), prediction_interval(values)):
+        assert found is None or (math.isfinite(found.low) and math.isfinite(found.high))
+    assert paired_p(values, values) is None and len(holm(values)) == len(values)
+    assert math.isnan(spread(values).median) == (not values or not np.isfinite(values).all())
+    assert set(compare({"row": Pairs(values, values)})) <= {"row"}
+    for margin in (None, 0.01, 0.0, math.inf, math.nan):
+        assert verdict(0.5, values, margin=margin).word in (
+            ("reproduced",) if values == [0.5] * 5 else ("too few seeds", "not comparable", "below")
+        )
+
+
+def test_values_beyond_the_doubles_are_not_too_few() -> None:
+    assert str(verdict(0.5, HUGE)) == "not comparable (the spread of the values is beyond the range of numbers)"
+    assert spread(HUGE) == Spread(1e308, 0.0, 1e308, -1e308, 1e308)
 
 
 def test_holm_does_not_count_what_is_no_p() -> None:

@@ -78,17 +78,24 @@ def load_folds(path: Path, dataset: RawDataset | Dataset) -> list[Fold]:
     return [(np.setdiff1d(everything, indices, assume_unique=True), indices) for indices in held]
 
 
-def saved_folds(path: Path, dataset: RawDataset | Dataset, strata: NDArray[Any], count: int, seed: int) -> list[Fold]:
+def saved_folds(
+    path: Path,
+    dataset: RawDataset | Dataset,
+    strata: NDArray[Any],
+    count: int,
+    seed: int,
+    names: Sequence[str] = (),
+) -> list[Fold]:
     """The folds in the file; where there is none yet, stratified folds are drawn with the seed and saved in it.
 
-    UserError as in `load_folds`, and where the file holds another number of folds.
+    UserError as in `load_folds` and `stratified_folds`, and where the file holds another number of folds.
     """
     if path.exists():
         folds = load_folds(path, dataset)
         if len(folds) != count:
             raise UserError(f"{path}: holds {len(folds)} folds, but split.folds is {count}")
         return folds
-    folds = stratified_folds(strata, count, seed)
+    folds = stratified_folds(strata, count, seed, names)
     save_folds(path, dataset, folds)
     return folds
 

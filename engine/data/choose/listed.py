@@ -11,7 +11,7 @@ import numpy as np
 from engine.data.choose.splits import Indices
 from engine.data.dataset import ImageFiles, RawDataset
 from engine.errors import UserError, unknown
-from engine.schema import read_json
+from engine.schema import FilePath, read_json
 
 
 def read_listed(dataset: RawDataset, listed: Listed, folder: Path | None = None) -> Indices:
@@ -67,6 +67,6 @@ class Listed:
     part  train or test
     """
 
-    file: str
+    file: FilePath
     name: str
     part: str = "train"

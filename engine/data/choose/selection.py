@@ -111,7 +111,7 @@ def select(
     record: Record = {"read": len(train)}
     if selection.classes:
         train = keep_classes(train, selection.classes)
-        test = None if test is None else keep_classes(test, selection.classes)
+        test = None if test is None else keep_classes(test, selection.classes, may_lack=True)
         record["in_classes"] = len(train)
     if selection.listed is not None:
         train = train.subset(read_listed(train, selection.listed, folder))
@@ -134,16 +134,18 @@ def select(
     return train, test, record
 
 
-def keep_classes(dataset: Samples, classes: Sequence[str]) -> Samples:
-    """The samples of these classes; the first one named gets label 0. UserError for a name unknown or given twice."""
+def keep_classes(dataset: Samples, classes: Sequence[str], *, may_lack: bool = False) -> Samples:
+    """The samples of these classes; the first one named gets label 0. UserError for a name given twice, and for one
+    unknown unless the set `may_lack` some, as a test part that is not the source of the classes.
+    """
     names = list(classes)
     for name in names:
-        if name not in dataset.class_names:
+        if name not in dataset.class_names and not may_lack:
             raise unknown("class in select.classes:", name, dataset.class_names)
         if names.count(name) > 1:
             raise UserError(f"select.classes: {name!r} is given twice")
-    new_label = np.full(len(dataset.class_names), -1, np.int64)
-    new_label[[dataset.class_names.index(name) for name in names]] = np.arange(len(names))
+    numbers = {name: number for number, name in enumerate(names)}
+    new_label = np.array([numbers.get(name, -1) for name in dataset.class_names], np.int64)
     labels = new_label[dataset.labels.astype(np.int64, copy=False)]
     chosen = np.flatnonzero(labels >= 0)
     if not len(chosen):

@@ -45,13 +45,10 @@ def stratified_split(
             f"{counts.min()} in the smallest class, {(names or values)[int(counts.argmin())]}"
         )
     train, validation = drawn_split(strata, held_out, _state(seed))
-    # The drawing rounds, and may leave a small stratum to one side.
-    for value in values:
-        if value not in strata[validation]:
-            validation, train = _give_one(strata, value, validation, train)
-        elif value not in strata[train]:
-            train, validation = _give_one(strata, value, train, validation)
-    return train, validation
+    # The drawing rounds, and may leave a small stratum to one side: its first sample goes to the other.
+    moved_here, moved_there = _firsts_missing(strata, train), _firsts_missing(strata, validation)
+    train = np.setdiff1d(np.append(train, moved_here), moved_there)
+    return train, np.setdiff1d(np.arange(len(strata)), train)
 
 
 def drawn_split(strata: NDArray[Any], held_out: int, state: np.random.RandomState) -> tuple[Indices, Indices]:
@@ -83,19 +80,24 @@ def _shares(counts: Indices, size: int, state: np.random.RandomState) -> Indices
     return shares.astype(np.int64)
 
 
-def _give_one(strata: NDArray[Any], value: Any, side: Indices, other: Indices) -> tuple[Indices, Indices]:
-    """Both sides with a sample of this stratum on `side`, in exchange for one of the stratum that has most there."""
-    taken = other[strata[other] == value][0]
-    present, counts = np.unique(strata[side], return_counts=True)
-    given = side[strata[side] == present[counts.argmax()]][-1]
-    return np.sort(np.append(side[side != given], taken)), np.sort(np.append(other[other != taken], given))
+def _firsts_missing(strata: NDArray[Any], side: Indices) -> Indices:
+    """The first sample of every stratum that has none on this side."""
+    values, firsts = np.unique(strata, return_index=True)
+    return firsts[~np.isin(values, strata[side])]
 
 
-def stratified_folds(strata: NDArray[Any], folds: int, seed: int) -> list[tuple[Indices, Indices]]:
-    """`folds` pairs (train, validation) of sorted indices; every sample is in exactly one validation part."""
-    smallest = int(np.unique(strata, return_counts=True)[1].min())
+def stratified_folds(
+    strata: NDArray[Any], folds: int, seed: int, names: Sequence[str] = ()
+) -> list[tuple[Indices, Indices]]:
+    """`folds` pairs (train, validation) of sorted indices; every sample is in exactly one validation part.
+
+    UserError where a stratum has fewer samples than there are folds. names: as for `stratified_split`.
+    """
+    counts = np.unique(strata, return_counts=True)[1]
+    smallest = int(counts.min())
     if not 2 <= folds <= smallest:
-        raise UserError(f"folds must be from 2 to the samples of the smallest class ({smallest}), got {folds}")
+        name = f", {names[int(counts.argmin())]}" if names else ""
+        raise UserError(f"folds must be from 2 to the samples of the smallest class{name} ({smallest}), got {folds}")
     state = _state(seed)
     first, places = np.unique(strata, return_index=True, return_inverse=True)[1:]
     numbers = np.argsort(np.argsort(first))[places.reshape(-1)]  # strata by the order in which they first occur

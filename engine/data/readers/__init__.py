@@ -19,11 +19,11 @@ from engine.data.readers.cifar10 import read_cifar10
 from engine.data.readers.folders import read_cmaterdb, read_folder, read_scenes
 from engine.data.readers.idx import read_emnist, read_mnist
 from engine.data.readers.numtadb import read_numtadb
-from engine.data.readers.tables import csv_header, read_csv
-from engine.errors import unknown
+from engine.data.readers.tables import read_csv
+from engine.errors import UserError, unknown
 from engine.schema import read_arguments
 
-__all__ = ["READERS", "csv_header", "read_csv", "read_dataset"]
+__all__ = ["READERS", "read_csv", "read_dataset"]
 
 READERS: Mapping[str, Callable[..., RawDataset]] = MappingProxyType(
     {
@@ -48,6 +48,11 @@ GREY_AS_STORED, AS_STORED = frozenset({"mnist", "emnist"}), frozenset({"mnist", 
 def read_dataset(name: str, root: Path | None, options: Mapping[str, Any]) -> RawDataset:
     """Read the set `name` with the options of its reader; UserError for a name or option that does not exist."""
     if name not in READERS:
+        if Path(name).is_dir():
+            raise UserError(
+                f"unknown data set {name!r}; for a folder of images of your own write "
+                f"dataset: {{name: folder, train: {{path: {name}}}}}"
+            )
         raise unknown("data set", name, READERS)
     reader = READERS[name]
     arguments = read_arguments(partial(reader, root), options, f"data set {name!r}")

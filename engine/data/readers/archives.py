@@ -13,9 +13,10 @@ from engine.data import digits
 from engine.data.dataset import RawDataset
 from engine.data.readers.files import existing_file
 from engine.errors import UserError, unknown
+from engine.schema import FilePath
 
 
-def read_npz(root: Path | None, path: str, images: str = "x", labels: str = "y") -> RawDataset:
+def read_npz(root: Path | None, path: FilePath, images: str = "x", labels: str = "y") -> RawDataset:
     """A NumPy archive: `images` uint8 (N, H, W) or (N, H, W, 3), `labels` whole numbers from 0; never unpickles.
 
     `path` is the user's own, like that of a folder: it does not lie under `root`.

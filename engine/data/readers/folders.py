@@ -13,6 +13,7 @@ from engine.data.readers.archives import read_arrays
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder
 from engine.data.readers.tables import read_csv
 from engine.errors import UserError
+from engine.schema import FilePath
 
 SCENES = ("Opencountry", "coast", "forest", "highway", "inside_city", "mountain", "street", "tallbuilding")
 CMATERDB_FILES = {"train": "training-images.npz", "test": "testing-images.npz"}
@@ -20,8 +21,8 @@ CMATERDB_FILES = {"train": "training-images.npz", "test": "testing-images.npz"}
 
 def read_folder(
     root: Path | None,
-    path: str,
-    table: str | None = None,
+    path: FilePath,
+    table: FilePath | None = None,
     file_column: str = "filename",
     label_column: str = "label",
     classes: tuple[str, ...] = (),

@@ -1,42 +1,98 @@
-"""CSV tables with a header, read strictly."""
+"""Tables with a header, read strictly; commas, semicolons or tabs divide them, whichever gives the wanted columns."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.data.readers.files import existing_file
 from engine.errors import UserError
 
+DELIMITERS = (",", ";", "\t")
 
-def csv_header(path: Path) -> list[str]:
-    """The column names of a CSV file, empty for an empty file."""
+
+def read_csv(path: Path, columns: Sequence[str] | Mapping[str, Sequence[str]]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a table in UTF-8 with a header, each with its line number; values are stripped of spaces around them.
+
+    columns: those that must be there; a mapping gives for each the names that the header may have for it, of which the
+    first one found counts. A value that holds the delimiter stands in double quotes. UserError where a column or a
+    value is missing, a row has more values than the header, or two delimiters would give the columns.
+    """
+    wanted = columns if isinstance(columns, Mapping) else {name: (name,) for name in columns}
     try:
-        with existing_file(path).open(newline="", encoding="utf-8-sig") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = existing_file(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
-
-
-def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with a header, each with its line number; UserError where a column or a value is missing."""
+    delimiter, header = _header(path, text, wanted)
+    places = {name: _place(path, header, names) for name, names in wanted.items()}
+    rows = _reader(text, delimiter)
     try:
-        with existing_file(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-            for column in columns:
-                if column not in (rows.fieldnames or ()):
+        filled = _filled(rows)
+        next(filled)
+        for row in filled:
+            where, values = f"{path}, line {rows.line_num}", [value.strip() for value in row]
+            if any(values[len(header) :]):
+                raise UserError(
+                    f"{where}: {len(row)} values, but the header names {len(header)} columns; a value with "
+                    f"{delimiter!r} in it stands in double quotes"
+                )
+            for place in places.values():
+                if place >= len(values):
+                    raise UserError(f"{where}: too few values")
+                if not values[place]:
+                    raise UserError(f"{where}: the column {header[place]!r} is empty")
+                if len(values[place].splitlines()) > 1:
                     raise UserError(
-                        f"{path}: no column {column!r}; it has {', '.join(rows.fieldnames or ()) or 'no header'}"
+                        f"{where}: the column {header[place]!r} holds a line break; is a quotation mark missing?"
                     )
-            for row in rows:
-                if any(row[column] is None for column in columns):
-                    raise UserError(f"{path}, line {rows.line_num}: too few values")
-                stripped = {name: value.strip() for name, value in row.items() if isinstance(value, str)}
-                for column in columns:
-                    if not stripped[column]:
-                        raise UserError(f"{path}, line {rows.line_num}: the column {column!r} is empty")
-                yield rows.line_num, stripped
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+            yield rows.line_num, {**dict(zip(header, values)), **{name: values[at] for name, at in places.items()}}
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: {error}; is a quotation mark missing?") from None
+
+
+def _reader(text: str, delimiter: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def _filled(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The rows without blank lines."""
+    return (row for row in rows if any(row) or len(row) > 1)
+
+
+def _header(path: Path, text: str, wanted: Mapping[str, Sequence[str]]) -> tuple[str, list[str]]:
+    """The delimiter with which the header has the wanted columns, and its names."""
+    headers: dict[str, list[str]] = {}
+    for delimiter in DELIMITERS:
+        try:
+            names: list[str] = next(_filled(_reader(text, delimiter)), [])
+        except csv.Error:
+            continue
+        headers[delimiter] = [name.strip() for name in names]
+    fitting = {
+        delimiter: header
+        for delimiter, header in headers.items()
+        if all(any(name in header for name in names) for names in wanted.values())
+    }
+    if len(set(map(tuple, fitting.values()))) > 1:
+        first, second = list(fitting)[:2]
+        raise UserError(
+            f"{path}: the delimiter is not clear: the header has the columns {', '.join(wanted)} both as {first!r} and "
+            f"as {second!r} divide it"
+        )
+    if not headers:
+        raise UserError(f"{path}: the header cannot be read; is a quotation mark missing?")
+    chosen = next(iter(fitting), max(headers, key=lambda delimiter: len(headers[delimiter])))
+    return chosen, headers[chosen]
+
+
+def _place(path: Path, header: Sequence[str], names: Sequence[str]) -> int:
+    """Where in the header the first of these names stands."""
+    for name in names:
+        if header.count(name) > 1:
+            raise UserError(f"{path}: the column {name!r} stands twice in the header")
+        if name in header:
+            return header.index(name)
+    raise UserError(f"{path}: no column {' or '.join(map(repr, names))}; it has {', '.join(header) or 'no header'}")

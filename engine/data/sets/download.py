@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from engine.data.sets.record import Download
 from engine.errors import UserError
+from engine.files import naming
 
 ATTEMPTS = 5  # in a row that bring no byte
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
@@ -128,14 +129,15 @@ class ResumingDownloader:
                 raise Refused(f"the server answers {answer.status_code} {answer.reason}")
             if answer.status_code == 200:
                 start = 0
-                self._validator.write_text(f"{url}\n{_validator(answer.headers)}")
+                with naming(self._validator):
+                    self._validator.write_text(f"{url}\n{_validator(answer.headers)}")
             total = _total(answer.headers, start)
             if self.wanted.size is not None and total is not None and total != self.wanted.size:
                 self._forget()
                 raise Refused(f"the server announces {total:,} bytes, expected {self.wanted.size:,}")
             bar.total, bar.n = total, start
             bar.refresh()
-            with self.part.open("r+b" if start else "wb") as file:
+            with naming(self.part), self.part.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 # The bytes as sent: a server may call a .gz file's own compression an encoding, which would be undone.
                 try:

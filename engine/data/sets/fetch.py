@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.data.readers import read_dataset
@@ -18,7 +16,7 @@ from engine.data.sets.record import Download, Record
 from engine.data.sets.registry import find
 from engine.data.sets.verify import check_file
 from engine.errors import UserError
-from engine.files import sync_folder
+from engine.files import locked, naming, sync_folder
 
 DOWNLOADS = ".downloads"  # in the data root: what is not a data set yet
 
@@ -40,7 +38,9 @@ def fetch(record: Record, root: Path, progress: bool = True, pause: float = 1.0)
         raise UserError(f"{place}: is there, but is not the whole set ({fault}); move it out of the way")
     work = root / DOWNLOADS / record.name
     work.mkdir(parents=True, exist_ok=True)
-    with _alone(root / DOWNLOADS / f"{record.name}.lock"):
+    lock = root / DOWNLOADS / f"{record.name}.lock"
+    # Two downloads of a set would write into the same files.
+    with locked(lock, lambda holder: f"another process is fetching {record.name} into {root} ({holder})"):
         _fetch(record, work, progress, pause)
         os.replace(work / record.name, place)
         sync_folder(root)
@@ -57,7 +57,8 @@ def _fetch(record: Record, work: Path, progress: bool, pause: float) -> None:
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
     for each, archive in zip(record.downloads, files):
-        _unpack(each, archive, stage)
+        with naming(stage / (each.unpack or each.name), archive):
+            _unpack(each, archive, stage)
     fault = first_fault(record, work)
     if fault is not None:
         shutil.rmtree(work)  # to go on from these files would give the same again
@@ -68,17 +69,6 @@ def _fetch(record: Record, work: Path, progress: bool, pause: float) -> None:
                 os.fsync(file.fileno())
     for folder in (stage, *(each for each in stage.rglob("*") if each.is_dir())):
         sync_folder(folder)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold the lock of a set: two downloads of it would write into the same files. It ends with the process."""
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is fetching {lock.stem} into {lock.parent.parent}") from None
-        yield
 
 
 def first_fault(record: Record, root: Path) -> str | None:

@@ -22,9 +22,10 @@ from engine.data.location import data_root
 from engine.data.readers import read_dataset
 from engine.data.steps import STEPS, Step, apply_steps, describe_step, read_step, resize
 from engine.draws import BATCH, epoch_order, generator
-from engine.errors import UserError, unknown
+from engine.errors import UserError, shortened, unknown
 from engine.files import write_atomically
-from engine.schema import load_yaml, merge, parse_override, read_mapping
+from engine.reading.yaml_text import parse_yaml
+from engine.schema import merge, parse_override, read_mapping
 
 CELL, GAP, LABEL = 112, 6, 16  # pixels: a picture's longer side, the space between two, a line of text
 BACKGROUND, INK = 236, 40
@@ -66,11 +67,10 @@ class Stages:
 
 def read_stages(text: str) -> Stages:
     """The stages in `bbox,{dilation: {kernel: 5}},shift`; UserError for one that is unknown or in the wrong place."""
-    yaml = load_yaml()
     try:
-        entries: Any = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
-        raise UserError(f"--augment: expected names with commas between, got {text!r}") from None
+        entries = parse_yaml(f"[{text}]", "--augment")
+    except UserError as error:
+        raise UserError(f"--augment: expected names with commas between, got {shortened(text)!r} ({error})") from None
     sections = [each.name for each in dataclasses.fields(AugmentConfig)]
     steps: list[Step] = []
     random: dict[str, Any] = {}

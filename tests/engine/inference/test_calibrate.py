@@ -97,7 +97,7 @@ def test_too_few_updates_for_the_momentum_are_told_and_calibration_helps():
 def test_the_warning_stands_where_fit_was_called():
     trainer = engine.Trainer(slow_net(0.01), engine.SGD(lr=0.05), batch_size=16, progress="none")
     with pytest.warns(UserWarning, match="running statistics") as caught:
-        trainer.fit(TRAIN, epochs=1)
+        trainer.fit(TRAIN, epochs=2)
     assert caught[0].filename == __file__
 
 
@@ -107,13 +107,38 @@ def test_a_resumed_run_counts_the_updates_before(tmp_path):
         trainer = engine.Trainer(net, engine.SGD(lr=0.05), batch_size=16, progress="none", out=tmp_path)
         trainer.fit(TRAIN, epochs=epochs, resume=resume)
 
-    with pytest.warns(UserWarning, match="after 6 updates"):
-        fit(1, False)
     with pytest.warns(UserWarning, match="after 12 updates"):
-        fit(2, True)
+        fit(2, False)
+    with pytest.warns(UserWarning, match="after 18 updates"):
+        fit(3, True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(4, True)  # 24 updates: 29 % are left
+
+
+@pytest.mark.parametrize(
+    ("momentum", "updates", "told"),
+    [
+        (0.01, 40, True),  # Keras's 0.99 mistaken: two thirds are left
+        (0.01, 109, True),
+        (0.01, 110, False),  # 0.99^110 is 0.331
+        (0.01, 11, True),
+        (0.01, 10, False),  # the default's 0.9^10 is 0.349: whatever the momentum, this is no training yet
+        (0.1, 1, False),
+        (0.1, 6, False),
+        (0.1, 10, False),
+        (0.1, 11, False),
+        (0.3, 2, False),
+        (0.001, 500, True),
+        (0.0, 11, True),
+    ],
+)
+def test_the_momentum_is_told_where_the_usual_one_would_have_done(momentum, updates, told):
+    trainer = engine.Trainer(slow_net(momentum), engine.SGD(lr=0.001), batch_size=2, progress="none")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(small_dataset(2 * updates), epochs=1)
+    assert [f"after {updates} updates" in str(each.message) for each in caught] == [True] * told
 
 
 @pytest.mark.parametrize("prepare", ["calibrated", "loaded", "frozen"])
@@ -127,7 +152,7 @@ def test_statistics_that_come_from_elsewhere_are_not_doubted(prepare):
     trainer = engine.Trainer(net, engine.SGD(lr=0.01), batch_size=16, progress="none", **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trainer.fit(TRAIN, epochs=1)
+        trainer.fit(TRAIN, epochs=2)
 
 
 @pytest.mark.parametrize("momentum", [0.99, 0.9])

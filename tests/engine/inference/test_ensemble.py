@@ -88,6 +88,31 @@ def test_several_checkpoints_give_the_mean_of_their_probabilities(place, monkeyp
     assert f"accuracy {np.mean(wanted.argmax(axis=1) == truth):.4f}" in err
 
 
+def test_members_are_joined_by_the_names_of_their_classes(place, tmp_path):
+    """The second network numbers its classes from the other end."""
+    net = small_net(1)
+    weights = net.parameters()
+    head = [key for key in weights if weights[key].shape[0] == len(CLASSES)]
+    net.load_parameters({**weights, **{key: weights[key][::-1].copy() for key in head}})
+    net.preprocess, net.class_names = PREPROCESSES[1].to_dict(), list(CLASSES[::-1])
+    net.save(tmp_path / "turned.safetensors")
+    images = small_images(COUNT)[0]
+
+    def mean(second):
+        members = load_members([place / "0.safetensors", second])
+        prepared = [np.stack([member.preprocess.prepare(image) for image in images]) for member in members]
+        return ensemble_probabilities(members, prepared)
+
+    assert np.array_equal(mean(tmp_path / "turned.safetensors"), mean(place / "1.safetensors"))
+
+
+def test_an_output_without_a_class_has_its_number(tmp_path, monkeypatch, capsys, place):
+    """A network with more outputs than its training had classes."""
+    path = save(tmp_path / "two.safetensors", names=CLASSES[:1])
+    status, out, _ = call(monkeypatch, capsys, place / "pictures", "--checkpoint", path)
+    assert status == 0 and set(read(out)[0]) <= {CLASSES[0], "output 1", "output 2"}
+
+
 def test_views_take_part_in_the_mean(place, monkeypatch, capsys):
     views = (lambda image: image, lambda image: image[..., ::-1])
     wanted = np.mean([alone(place, seed, view) for seed in (0, 2) for view in views], axis=0)
@@ -150,12 +175,12 @@ def test_bad_views(place, monkeypatch, capsys, text, message):
 
 
 def test_networks_of_other_classes_are_both_named(place, monkeypatch, capsys, tmp_path):
-    other = save(tmp_path / "other.safetensors", names=("top", "left", "bottom"))
+    other = save(tmp_path / "other.safetensors", names=("top", "left", "middle"))
     arguments = [place / "pictures", *checkpoints(place, 0), "--checkpoint", other, "--out", tmp_path / "p.csv"]
     status, _, err = call(monkeypatch, capsys, *arguments)
     assert status == 2 and err.count("\n") == 1 and not (tmp_path / "p.csv").exists()
     assert str(place / "0.safetensors") in err and str(other) in err
-    assert "3 classes (top, bottom, left)" in err and "3 classes (top, left, bottom)" in err
+    assert "3 classes (top, bottom, left)" in err and "3 classes (top, left, middle)" in err
 
 
 def test_a_checkpoint_counts_once(place, monkeypatch, capsys):

@@ -16,6 +16,7 @@ from engine.inference.ensemble import load_members
 from engine.network.checkpoint import read
 from engine.network.load import restored
 from engine.plots.gather import Predictions, predict_part
+from engine.plots.layers import draw_features
 from engine.plots.sheets import draw_mistakes, worst_mistakes
 from engine.recipe.pseudo import label_with
 from engine.training.metrics import predicted_classes
@@ -92,6 +93,31 @@ def test_an_evaluation_diverges(tmp_path, dataset):
         net = engine.load(damaged(tmp_path / "bad.safetensors", value))
         with pytest.raises(DivergedError, match="pics"):
             Trainer(net, engine.SGD(lr=0.1), progress="none").evaluate(dataset)
+
+
+def test_an_evaluation_sees_weights_whose_outputs_are_finite(dataset):
+    """An infinity in front of a ReLU gives zeros, and every answer is wrong all the same."""
+    net = engine.Sequential(
+        [engine.Flatten(), engine.Linear(100, 4), engine.ReLU(), engine.Linear(4, 3)], input_shape=(1, 10, 10)
+    )
+    key = next(iter(net.parameters())).replace("weights", "bias")
+    net.load_parameters({**net.parameters(), key: np.full(4, -INF, np.float32)})
+    assert np.isfinite(net.predict(dataset.normalise(dataset.images))).all()
+    with pytest.raises(DivergedError, match=f"evaluating on pics: the {key} is NaN or infinite"):
+        Trainer(net, engine.SGD(lr=0.1), progress="none").evaluate(dataset)
+
+
+def test_soft_labels_stand_for_classes_only_where_they_are_numbers(tmp_path, dataset):
+    soft = np.eye(3, dtype=np.float32)[dataset.labels]
+    soft[4, 2] = NAN
+    net = engine.load(damaged(tmp_path / "good.safetensors", None))
+    with pytest.raises(UserError, match="label of sample 4 of pics"):
+        predict_part(net, tmp_path, "test", Dataset("pics", dataset.images, soft, preprocess=dataset.preprocess))
+
+
+def test_a_layer_with_nan_has_no_largest_bar():
+    with pytest.raises(UserError, match="layer 'fc'"):
+        draw_features({"fc": np.array([0.0, NAN, 1.0], np.float32)}, np.zeros((1, 4, 4), np.float32))
 
 
 def test_classes_are_told_from_finite_scores_alone():

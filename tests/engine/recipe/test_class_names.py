@@ -1,11 +1,15 @@
 """All parts of a run number their classes as the training part does."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from engine import SGD, Dataset, Flatten, Linear, Sequential, Trainer, UserError
 from engine.data.dataset import RawDataset
+from engine.network.transfer import initialize
+from engine.plots.gather import predict_part
 from engine.recipe.config import read_config
 from engine.recipe.samples import load_data
 
@@ -21,7 +25,7 @@ def test_labels_follow_the_names_of_the_run():
 
 
 def test_unknown_classes_are_listed():
-    with pytest.raises(UserError, match="classes d, e are none of the run's: a, b"):
+    with pytest.raises(UserError, match="own: classes d, e are none of those trained on: a, b"):
         raw(("a", "d", "e"), [0, 1, 2]).with_classes(("a", "b"))
 
 
@@ -45,18 +49,139 @@ def test_a_test_part_without_a_class_keeps_the_numbers_of_training(tmp_path):
 
 
 def test_a_test_part_with_another_class_is_refused(tmp_path):
-    with pytest.raises(UserError, match="dataset.test: .*classes d are none of the run's: a, b, c"):
+    with pytest.raises(UserError, match="dataset.test: .*classes d are none of those trained on: a, b, c"):
         load_data(config(tmp_path, "abd"), None)
 
 
-def test_fit_refuses_a_validation_set_numbered_otherwise():
-    def part(names):
-        return Dataset("part", np.zeros((4, 1, 2, 2), np.float32), np.array([0, 1, 0, 1]), class_names=names)
+def tables(folder, rows):
+    """A set of eight images with a table per part: rows of labels by part."""
+    parts = {}
+    for part, labels in rows.items():
+        lines = [f"{part}{number}.png,{label}\n" for number, label in enumerate(labels)]
+        for number, label in enumerate(labels):
+            assert cv2.imwrite(str(folder / f"{part}{number}.png"), np.full((8, 8), ord(label[0]), np.uint8))
+        (folder / f"{part}.csv").write_text("filename,label\n" + "".join(lines))
+        parts[part] = {"path": str(folder), "table": f"{part}.csv"}
+    model = {"name": "Sequential", "layers": [{"kind": "linear", "out_features": 3}]}
+    return {"dataset": {"name": "folder", **parts}, "split": {"kind": "test"}, "model": model, "cache": False}
 
-    net = Sequential([Flatten(), Linear(4, 2)], input_shape=(1, 2, 2))
-    trainer = Trainer(net, SGD(lr=0.1), batch_size=2)
-    with pytest.raises(UserError, match="its classes are b, a, but those trained on are a, b"):
-        trainer.fit(part(("a", "b")), part(("b", "a")), epochs=1)
+
+def test_a_table_as_test_part_is_numbered_as_the_training_table(tmp_path):
+    given = tables(tmp_path, {"train": "abcabc", "test": "cac"})
+    _, validation, test = load_data(read_config(given), None)
+    assert test.labels.tolist() == [2, 0, 2] and test.class_names == ("a", "b", "c")
+    assert validation is test
+
+
+def test_a_table_with_another_class_is_refused(tmp_path):
+    given = tables(tmp_path, {"train": "abcabc", "test": "cad"})
+    with pytest.raises(UserError, match="dataset.test: .*classes d are none of those trained on: a, b, c"):
+        load_data(read_config(given), None)
+
+
+def test_chosen_classes_may_be_missing_in_the_test_part(tmp_path):
+    given = tables(tmp_path, {"train": "abcabc", "test": "cbc"}) | {"select": {"classes": ["c", "a"]}}
+    train, _, test = load_data(read_config(given), None)
+    assert train.labels.tolist() == [1, 0, 1, 0]
+    assert test.labels.tolist() == [0, 0] and test.class_names == ("c", "a")
+
+
+def brightness(names, labels, name="part"):
+    """Images of which the class can be seen: a is black, b grey, c white."""
+    values = np.array([{"a": 0, "b": 0.5, "c": 1}[names[label]] for label in labels], np.float32)
+    images = np.broadcast_to(values[:, None, None, None], (len(labels), 1, 2, 2)).copy()
+    return Dataset(name, images, np.array(labels), class_names=tuple(names))
+
+
+def seeing_net(names="abc"):
+    """A network that tells these classes by their brightness."""
+    net = Sequential([Flatten(), Linear(4, 3)], input_shape=(1, 2, 2))
+    bright = {"a": (-1.0, 0.25), "b": (0.0, 0.0), "c": (1.0, -0.75)}  # by pixel, and bias: the largest is the class
+    weights = np.array([[bright[name][0] / 4] * 4 for name in names], np.float32)
+    layer = next(key.split(".")[0] for key in net.parameters())
+    biases = np.array([bright[name][1] for name in names], np.float32)
+    net.load_parameters({f"{layer}.weights": weights, f"{layer}.bias": biases})
+    net.class_names = list(names)
+    return net
+
+
+def still(net, **options):
+    return Trainer(net, SGD(lr=1e-6), batch_size=2, progress="none", **options)
+
+
+@pytest.mark.parametrize(("names", "labels"), [("ac", [0, 1, 1]), ("cba", [2, 0, 1]), ("abc", [0, 1, 2])])
+def test_evaluation_goes_by_name(names, labels):
+    trainer = still(seeing_net())
+    assert trainer.evaluate(brightness(names, labels))["accuracy"] == 1.0
+    soft = brightness(names, labels)
+    soft = Dataset("soft", soft.images, np.eye(len(names), dtype=np.float32)[labels], class_names=soft.class_names)
+    assert trainer.evaluate(soft)["accuracy"] == 1.0
+
+
+def test_evaluation_refuses_an_unknown_class():
+    other = Dataset("part", np.zeros((1, 1, 2, 2), np.float32), np.array([1]), class_names=("a", "d"))
+    with pytest.raises(UserError, match="part: classes d are none of those trained on: a, b, c"):
+        still(seeing_net()).evaluate(other)
+
+
+@pytest.mark.parametrize(("names", "labels"), [("ac", [0, 1]), ("cba", [2, 0, 1])])
+def test_fit_numbers_the_validation_set_as_the_training_set(names, labels):
+    train = brightness("abc", [0, 1, 2])
+    history = still(seeing_net(), metric="val_accuracy").fit(train, brightness(names, labels), epochs=1)
+    assert history.best_value == 1.0
+
+
+def test_fit_refuses_a_validation_set_with_another_class():
+    other = Dataset("held", np.zeros((1, 1, 2, 2), np.float32), np.array([1]), class_names=("a", "d"))
+    with pytest.raises(UserError, match="held: classes d are none of those trained on: a, b, c"):
+        still(seeing_net()).fit(brightness("abc", [0, 1, 2]), other, epochs=1)
+
+
+def test_figures_go_by_name():
+    found = predict_part(seeing_net(), Path("net"), "test", brightness("ca", [0, 1, 1]))
+    assert found.truth.tolist() == found.predicted.tolist() == [2, 0, 0]
+    assert found.class_names == ("a", "b", "c")
+
+
+def test_figures_refuse_an_unknown_class():
+    other = Dataset("part", np.zeros((1, 1, 2, 2), np.float32), np.array([1]), class_names=("a", "d"))
+    with pytest.raises(UserError, match="net: part: classes d are none of those trained on: a, b, c"):
+        predict_part(seeing_net(), Path("net"), "test", other)
+
+
+def test_going_on_with_outputs_that_stood_for_other_classes_is_told():
+    """As from letters to digits with a last layer that fits by chance."""
+    data = brightness("cba", [2, 0, 1])
+    with pytest.warns(UserWarning, match="outputs stood for a, b, c, those of part are c, b, a.*replace_head") as told:
+        still(seeing_net()).fit(data, epochs=1)
+    assert [each.filename for each in told] == [__file__]
+    deep = Sequential([Flatten(), Linear(4, 4), Linear(4, 3)], input_shape=(1, 2, 2))
+    deep.class_names = ["a", "b", "c"]
+    with pytest.raises(UserError, match="outputs stand for a, b, c, those of part are c, b, a.*is frozen"):
+        still(deep, freeze=[list(deep.layers)[-1]]).fit(data, epochs=1)
+
+
+def test_a_transferred_last_layer_keeps_its_class_names(tmp_path):
+    seeing_net().save(tmp_path / "abc.safetensors")
+    net = seeing_net()
+    net.class_names = []
+    initialize(net, tmp_path / "abc.safetensors")
+    assert list(net.class_names) == ["a", "b", "c"]
+    body = Sequential([Flatten(), Linear(4, 3)], input_shape=(1, 2, 2))
+    with pytest.raises(UserError, match="no layer of the network can be loaded"):
+        initialize(body, tmp_path / "abc.safetensors", exclude=["*"])
+    assert not body.class_names
+
+
+def test_classes_beyond_the_outputs_are_refused():
+    data = Dataset("part", np.zeros((4, 1, 2, 2), np.float32), np.array([0, 1, 0, 1]), class_names=tuple("abcd"))
+    with pytest.raises(UserError, match="part: has 4 classes, a, b, c, d, but the network 3 outputs"):
+        still(Sequential([Flatten(), Linear(4, 3)], input_shape=(1, 2, 2))).fit(data, epochs=1)
+
+
+def test_a_class_name_given_twice_is_refused():
+    with pytest.raises(UserError, match="part: the class name 'a' stands twice"):
+        Dataset("part", np.zeros((2, 1, 2, 2), np.float32), np.array([0, 1]), class_names=("a", "a"))
 
 
 def test_a_network_with_more_outputs_than_classes_is_told():

@@ -50,7 +50,7 @@ def test_overrides(tmp_path):
     overrides = ["epochs=3", "optimizer.lr=1e-2", "preprocess.size=[8, 9]", "dataset={name: cifar10}", "gt_csv=a.csv"]
     config = load_config(path, overrides)
     assert config.epochs == 3 and config.preprocess.size == (8, 9) and config.dataset.name == "cifar10"
-    assert config.gt_csv == "a.csv" and config.optimizer["lr"] == "1e-2"
+    assert config.gt_csv == "a.csv" and config.optimizer["lr"] == 0.01
     assert build_optimizer({"name": "SGD", "lr": "1e-2"}).lr == 0.01
 
 
@@ -65,6 +65,10 @@ def test_another_name_takes_no_arguments_of_the_old_one(tmp_path):
     ("changes", "message"),
     [
         ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'"),
+        ({"size": [28, 28]}, "unknown key 'size'; it is a key of a section: preprocess.size"),
+        ({"colour": True}, "it is a key of a section: preprocess.colour"),
+        ({"model": {"name": "lenet", "classes": 3}}, "model: unknown key 'classes'.* arguments: .classes: …. meant"),
+        ({"dataset": {"name": "folder", "path": "a"}}, "dataset: unknown key 'path'.* train: .path: …. meant"),
         ({"preprocess": {"colours": True}}, "preprocess: unknown key 'colours'; did you mean 'colour'"),
         ({"split": {"kind": "fractions"}}, "split: kind: .*did you mean 'fraction'"),
         ({"split": {"fraction": "many"}}, "split: fraction: expected float, got str 'many'"),
@@ -121,7 +125,7 @@ def test_bad_overrides(tmp_path):
         (build_optimizer, {"name": "SGD", "lr": "fast"}, "lr: expected float"),
         (build_optimizer, {"name": "SGD", "lr": -1.0}, "lr"),
         (build_optimizer, {"name": "SGD", "l2": {"conv": "x"}}, "l2.conv: expected float"),
-        (build_schedule, {"name": "Cosine"}, "'total' is missing"),
+        (build_schedule, {"name": "PiecewiseConstant"}, "'boundaries' is missing"),
         (build_schedule, {"name": "PiecewiseConstant", "boundaries": [1], "values": [0.1]}, "one value more"),
         (build_loss, {"name": "CrossEntropy", "smoothing": 0.1}, "did you mean 'label_smoothing'"),
     ],

@@ -43,8 +43,8 @@ def test_a_run_lands_in_runs_under_the_configs_name(place, monkeypatch, capsys):
     status, out, _ = call(monkeypatch, capsys, "small.yaml")
     assert status == 0 and "best epoch" in out
     written = sorted(path.name for path in (place / "runs" / "small").iterdir())
-    expected = ["best.safetensors", "config.yaml", "last.safetensors", "log.csv", "log.jsonl", "result.json"]
-    assert written == expected
+    networks = ["best.safetensors", "last.safetensors", "previous.safetensors"]
+    assert written == sorted([*networks, "config.yaml", "log.csv", "log.jsonl", "result.json"])
     result = json.loads((place / "runs" / "small" / "result.json").read_text())
     assert result["metric"] == "val_macro_f1" and result["best_epoch"] in (1, 2)
 
@@ -148,7 +148,8 @@ def test_what_changes_no_result_may_change_where_a_run_begins_again(place, monke
     call(monkeypatch, capsys, "small.yaml")
     out = place / "runs" / "small"
     weights = (out / "best.safetensors").read_bytes()
-    (out / "last.safetensors").unlink()
+    for name in ("last", "previous"):
+        (out / f"{name}.safetensors").unlink()
     for other in ("batch_size=8", "train_metrics=true", "metric=val_loss", "seed=1", "label_noise.rate=0.1"):
         status, _, err = call(monkeypatch, capsys, "small.yaml", other, "--resume")
         assert status == 2 and re.search(rf"the run was started with {re.split('[.=]', other)[0]} = .*, now it is", err)

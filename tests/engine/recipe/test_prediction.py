@@ -110,8 +110,8 @@ def test_keys_of_a_configuration(place, monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("name,digit\n00.png,top\n", "needs a column filename or file or image; it has name, digit"),
-        ("filename,class\n00.png,top\n", "needs a column label or digit"),
+        ("name,digit\n00.png,top\n", "no column 'filename' or 'file' or 'image'; it has name, digit"),
+        ("filename,class\n00.png,top\n", "no column 'label' or 'digit'"),
         ("", "no header"),
         ("filename,digit\n00.png,middle\n", "line 2: label 'middle' is none of the classes"),
         ("filename,digit\n00.png,top\n", "no label for 01.png .11 of 12"),

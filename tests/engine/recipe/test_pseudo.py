@@ -97,9 +97,20 @@ def test_a_teacher_of_other_images_is_refused(change, message):
 
 def test_a_teacher_of_other_classes_is_refused():
     other = teacher()
-    other.net.class_names = ["left", "top", "bottom"]
-    with pytest.raises(UserError, match="teacher0: its classes are left, top, bottom"):
+    other.net.class_names = ["left", "top", "middle"]
+    with pytest.raises(UserError, match="teacher0: its classes are left, top, middle"):
         label_with([other], small_dataset(4), 0.5)
+
+
+def test_labels_of_a_teacher_are_the_sets_by_name():
+    data, turned = small_dataset(20), teacher()
+    turned.net.class_names = [CLASSES[2], CLASSES[0], CLASSES[1]]
+    scores = probabilities(turned.net, data.normalise(data.images))
+    by_name = scores[:, [1, 2, 0]]
+    assert np.array_equal(label_with([turned], data, 0.0).labels, by_name.argmax(axis=1))
+    both = label_with([turned, teacher()], data, 0.0)
+    assert np.array_equal(both.labels, (by_name + scores).argmax(axis=1))
+    assert both.confidence == pytest.approx((by_name + scores).max(axis=1) / 2)
 
 
 def test_merged_samples_weigh_less():
@@ -224,8 +235,8 @@ def test_images_without_labels(place, monkeypatch, capsys):
     assert list(record) == ["unlabelled"] and (record["unlabelled"]["kept"], record["unlabelled"]["right"]) == (9, None)
     assert "pseudo-labels: 9 of 9 unlabelled samples\n" in out
     (place / "more" / "4.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match="unlabelled: 1 of 9 images cannot be read"):
-        _, out, _ = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "another")
+    _, out, err = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "another")
+    assert "warning: unlabelled: 1 of 9 images cannot be read" in err
     assert "pseudo-labels: 8 of 8 unlabelled samples\n" in out
     skipped = json.loads((place / "another" / "result.json").read_text())["skipped_images"]
     assert len(skipped) == 1 and "4.png: the image file is empty" in skipped[0]
@@ -253,7 +264,7 @@ def test_images_to_label_are_cached_where_the_configuration_wants_it(place, monk
         ([PSEUDO, "dataset.labelled_fraction=null"], "nothing to label; give dataset.labelled_fraction or images"),
         ([PSEUDO, "loss.name=MeanSquaredError"], "pseudo_labels: their weight needs the loss CrossEntropy"),
         (["dataset.labelled_fraction=1.5"], "small.yaml: labelled_fraction must lie between 0 and 1, got 1.5"),
-        (["dataset.labelled_fraction=0.001"], "leaves no label in a class of"),
+        (["dataset.labelled_fraction=0.001"], "leaves no label in the class"),
     ],
 )
 def test_mistakes_print_one_line_and_write_nothing(place, monkeypatch, capsys, arguments, message):

@@ -1,5 +1,6 @@
 """A run that is cut off and resumed gives the bits of an undisturbed one; so does any number of threads."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -37,6 +38,13 @@ def make_trainer(out, optimizer=None, schedule=None, **options):
     return Trainer(small_net(), optimizer, schedule=schedule, batch_size=16, out=out, progress="none", **options)
 
 
+def wider_net():
+    layers = small_net().to_config()["nodes"]
+    assert layers[0]["layer"] == "Conv2D"
+    made = [engine.Conv2D(1, 4, 3), engine.BatchNorm(4), engine.ReLU(), engine.MaxPool2D(2, 2), engine.Dropout(0.3)]
+    return engine.Sequential([*made, engine.Flatten(), engine.Linear(64, 3), engine.Softmax()], input_shape=(1, 10, 10))
+
+
 def without_times(records):
     return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
 
@@ -63,9 +71,10 @@ def plateau():
         (engine.SGD(lr=0.05), None),
         (engine.SGD(lr=0.05, momentum=0.9, nesterov=True), plateau),
         (engine.Adam(lr=0.01), lambda: Cosine(total=24, warmup=5, restarts=1)),
+        (engine.SGD(lr=0.05), Cosine),
         (engine.AdamW(lr=0.01), plateau),
     ],
-    ids=["sgd", "nesterov-plateau", "adam-cosine", "adamw-plateau"],
+    ids=["sgd", "nesterov-plateau", "adam-cosine", "sgd-cosine-of-the-run", "adamw-plateau"],
 )
 def test_resumed_at_any_step_gives_the_same_bits(tmp_path, optimizer, schedule):
     def trainer(out):
@@ -92,6 +101,19 @@ def test_resumed_at_any_step_gives_the_same_bits(tmp_path, optimizer, schedule):
         assert weights_hash(best) == weights_hash(wanted)
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert without_times(lines) == without_times(history.epochs)
+
+
+def test_a_schedule_as_long_as_its_run_is_the_one_of_that_length(tmp_path):
+    """Six steps in an epoch; a trainer can fit again, and for longer; a resume cannot change the length."""
+    for epochs in (2, 3):
+        trainer, stated = make_trainer(None, schedule=Cosine()), make_trainer(None, schedule=Cosine(6 * epochs))
+        rates = [[each["learning_rate"] for each in one.fit(TRAIN, epochs=epochs).epochs] for one in (trainer, stated)]
+        assert rates[0] == rates[1] and weights_hash(trainer.net) == weights_hash(stated.net)
+        last = trainer.fit(TRAIN, epochs=2).epochs[-1]["learning_rate"]
+        assert last == make_trainer(None, schedule=Cosine(12)).fit(TRAIN, epochs=2).epochs[-1]["learning_rate"]
+    make_trainer(tmp_path, schedule=Cosine()).fit(TRAIN, epochs=2)
+    with pytest.raises(UserError, match="schedule = .*'total': 12.*'total': 18"):
+        make_trainer(tmp_path, schedule=Cosine()).fit(TRAIN, epochs=3, resume=True)
 
 
 def test_checkpoints_by_time_are_written_in_mid_epoch(tmp_path):
@@ -147,7 +169,23 @@ def test_resume_without_a_run_begins_one(tmp_path):
             lambda out: Trainer(small_net(seed=1), engine.Adam(lr=0.01), batch_size=16, out=out).fit(
                 TRAIN, epochs=3, resume=True
             ),
-            "another network",
+            "was started with network.seed = 0, now it is 1$",
+        ),
+        (
+            lambda out: make_trainer(out, engine.Adam(lr=0.02), max_norm=1.0).fit(TRAIN, epochs=3, resume=True),
+            "was started with optimizer.lr = 0.01, now it is 0.02; max_norm = None, now it is 1.0$",
+        ),
+        (
+            lambda out: Trainer(wider_net(), engine.Adam(lr=0.01), batch_size=8, out=out).fit(
+                TRAIN, epochs=3, resume=True
+            ),
+            "batch_size = 16, now it is 8; network.nodes.0.arguments.padding = 1, now it is 0; "
+            ".*nodes.6.arguments.in_features = 100, now it is 64$",
+        ),
+        (lambda out: make_trainer(out).fit(TRAIN, VALIDATION, epochs=3, resume=True), "is now a validation part$"),
+        (
+            lambda out: make_trainer(out, seed=1).fit(small_dataset(97), epochs=3, resume=True),
+            "other data: training had 96 samples, now it has 97; .*; seed = 0, now it is 1$",
         ),
     ],
 )
@@ -157,6 +195,63 @@ def test_another_run_is_not_resumed(tmp_path, other, message):
     with pytest.raises(UserError, match=message):
         other(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def changed_image(data):
+    images = data.images.copy()
+    images[7, 0, 0, 0] ^= 1
+    return dataclasses.replace(data, images=images)
+
+
+def changed_label(data):
+    labels = data.labels.copy()
+    labels[7] = (labels[7] + 1) % 3
+    return dataclasses.replace(data, labels=labels)
+
+
+def exchanged(data):
+    order = np.arange(len(data))
+    order[:2] = 1, 0
+    return data.subset(order)
+
+
+def renamed(data):
+    return dataclasses.replace(data, class_names=("top", "under", "left"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed_image, "other data: the images of training are others, or in another order$"),
+        (changed_label, r"other data: \d+ samples of training were of class .*; the labels of training are others"),
+        (exchanged, "other data: the images of training are others, or in another order"),
+        (renamed, "other data: class 1 was bottom, now it is under$"),
+        (lambda data: data.subset(np.arange(95)), "other data: training had 96 samples, now it has 95; "),
+        (
+            lambda data: dataclasses.replace(data, sample_weights=np.full(96, 0.5, np.float32)),
+            "other data: the weights of training are others",
+        ),
+    ],
+)
+@pytest.mark.parametrize("batch", [16, 8])
+def test_what_changed_in_the_data_is_named(tmp_path, change, message, batch):
+    make_trainer(tmp_path).fit(TRAIN, epochs=1)
+    trainer = make_trainer(tmp_path)
+    if batch == 8:
+        trainer = Trainer(small_net(), engine.Adam(lr=0.01), batch_size=8, out=tmp_path)
+        message = message.rstrip("$") + ".*; batch_size = 16, now it is 8$"
+    with pytest.raises(UserError, match=message):
+        trainer.fit(change(TRAIN), epochs=2, resume=True)
+
+
+def test_other_data_are_refused_where_a_checkpoint_of_earlier_versions_tells_no_facts(tmp_path):
+    make_trainer(tmp_path).fit(TRAIN, epochs=1)
+    last = checkpoint.read(tmp_path / "last.safetensors")
+    del last.training["facts"]
+    checkpoint.write(tmp_path / "last.safetensors", last)
+    with pytest.raises(UserError, match="was started with other data$"):
+        make_trainer(tmp_path).fit(changed_image(TRAIN), epochs=2, resume=True)
+    assert len(make_trainer(tmp_path).fit(TRAIN, epochs=2, resume=True).epochs) == 2
 
 
 def test_images_that_are_scaled_otherwise_are_not_trained_on(tmp_path):

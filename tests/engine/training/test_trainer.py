@@ -79,6 +79,7 @@ def test_logs_say_the_same_in_json_and_csv(tmp_path):
         "last.safetensors",
         "log.csv",
         "log.jsonl",
+        "previous.safetensors",
     ]
 
 

@@ -54,7 +54,7 @@ def test_the_status_of_every_run_is_told(study):
     assert "4 runs: 1 finished, 1 failed, 1 begun, 1 missing" in text and "at work" not in text
     assert remaining_seconds(runs) == 3.0 * (2 + 1 + 2)
     with only_runner(store.root):
-        assert f"process {holder(store.root)} is at work" in status_text(runs, store)
+        assert f"{holder(store.root)} is at work" in status_text(runs, store)
 
 
 def test_a_damaged_log_is_told_of_its_run_alone(study):

@@ -75,6 +75,20 @@ def test_a_result_of_other_code_is_stale_and_counts_only_where_it_is_accepted(tm
     assert store.result(Run("raw", 0, CONFIG)) == old and len(store.records()) == 2
 
 
+def test_a_result_of_the_configuration_as_it_is_written_is_found_under_its_new_identity(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    config = dataclasses.replace(CONFIG, optimizer={"name": "adam"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "identity", Run.former)
+        for module in ("tasks.keys", "records.store"):
+            patch.setattr(f"experiments.{module}.code_hash", lambda: "other code")
+        old = finish(store, Run("raw", 0, config))
+    run = Run("raw", 0, config)
+    assert run.identity != run.former
+    assert store.result(run) is None and store.stale(run) == store.result(run, accept_code=True) == old
+    assert store.stale(Run("raw", 0, dataclasses.replace(config, epochs=3))) is None
+
+
 def test_a_failed_run_gives_way_to_an_accepted_one(tmp_path, monkeypatch):
     store = Store(tmp_path)
     old = finish(store, Run("raw", 0, CONFIG))

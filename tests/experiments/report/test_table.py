@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from engine.recipe.config import DatasetConfig, ModelConfig, TrainConfig
 from experiments.records.result import Result
+from experiments.report.document import build_document
+from experiments.report.html import html
 from experiments.report.render import csv_text, latex, latex_text, markdown, terminal
 from experiments.report.summary import summarize
 from experiments.report.table import BETTER, Marked, study_table
 from experiments.stats import Bounds, Estimate, estimate, holm, paired_p
+from experiments.study.read import parse_study
 from experiments.study.schema import PublishedSource, PublishedValue
 from experiments.study.study import Budget, Row, Study
 
@@ -157,6 +160,34 @@ def test_verdict_of_a_row(row, others, expected):
     assert 0.8 in only.main.prediction and only.main.interval.low < only.main.ours.mean < only.main.interval.high
 
 
+@pytest.mark.parametrize(
+    ("override", "comparable"),
+    [
+        ("optimizer.lr=1e-2", True),
+        ("optimizer={name: sgd, momentum: 0}", True),
+        ("epochs=10", True),
+        ("cache=no", True),
+        ("checkpoint_seconds=9", True),
+        ("optimizer.lr=1e-3", False),
+        ("epochs=9", False),
+    ],
+)
+def test_an_override_that_says_what_stands_there_anyway_changes_nothing(override, comparable):
+    text = """
+name: small
+title: A small study
+metric: val_accuracy
+seeds: [0]
+base: {dataset: digits5k, model: {name: lenet}, optimizer: {name: SGD, lr: 0.01}}
+published: {columns: {val_accuracy: table 1}}
+rows: [{name: a, published: {val_accuracy: 0.8}}]
+"""
+    read = parse_study(text, "small.yaml", [override])
+    numbers = [result("a", seed, 0.8 + noise, metric="val_accuracy") for seed, noise in enumerate(NOISE)]
+    (row,) = summarize(read, numbers).rows
+    assert str(row.main.verdict) == ("reproduced" if comparable else f"not comparable (with {override})")
+
+
 def test_the_table_shows_width_and_margin_beside_the_verdict():
     published = {"val_macro_f1": PublishedValue(0.8)}
     table = table_of(study(Row("a", CONFIG, published=published), margin=0.005), scores("a", 0.8))
@@ -164,6 +195,28 @@ def test_the_table_shows_width_and_margin_beside_the_verdict():
     assert word.startswith("compatible (but our interval is wide: ") and word.endswith("would decide)")
     assert table.column("prediction_half_width") == (pytest.approx(2.776 * np.std(NOISE, ddof=1) * 1.2**0.5, rel=1e-3),)
     assert any("val macro F1: 0.005" in note for note in table.notes)
+
+
+def test_every_format_shows_width_and_what_would_decide_beside_the_verdict():
+    published = {"val_macro_f1": PublishedValue(0.8), "val_accuracy": PublishedValue(0.9)}
+    wide = study(Row("a", CONFIG, published=published), margin=0.005)
+    results = [
+        dataclasses.replace(each, metrics={**each.metrics, "val_accuracy": 0.9 + noise / 5})
+        for each, noise in zip(scores("a", 0.8), NOISE)
+    ]
+    summary = summarize(wide, results)
+    table = study_table(wide, summary)
+    (width,), (word,) = table.column("prediction_half_width"), table.column("verdict")
+    more = re.search(r"\d+ more seeds? would decide", word)
+    assert more and table.column("val_accuracy_verdict") == ("reproduced",)
+    assert table.column("val_accuracy_half_width") == pytest.approx((width / 5,))
+    page = html(build_document(wide, summary, ()))
+    for text in (terminal(table), markdown(table), latex(table), page):
+        assert f"{width:.4f}" in text and more[0] in text
+        assert "would decide: were mean and standard deviation to stay" in " ".join(text.split())
+    (row,) = csv.DictReader(io.StringIO(csv_text(table)))
+    assert float(row["prediction_half_width"]) == width and row["verdict"] == word
+    assert float(row["val_accuracy_half_width"]) == pytest.approx(width / 5)
 
 
 def test_nan_of_one_seed_is_not_passed_over():
@@ -221,7 +274,8 @@ def test_the_table_is_data():
         "seeds about their range",
         "verdict: reproduced where the published value lies in the 95 % t prediction interval of our seeds (from 3 "
         "seeds up) and our mean is equivalent to it within the margin (val macro F1: 0.01; two one-sided t-tests at "
-        "0.05); compatible: the first alone; above, below: our runs lie above or below it",
+        "0.05); compatible: the first alone; above, below: our runs lie above or below it; seeds that would decide: "
+        "were mean and standard deviation to stay as they are",
         "not comparable: with epochs=3",
         "Assumption: momentum 0.9",
         "Changed for this table: epochs=3",

@@ -12,7 +12,7 @@ import pytest
 
 from engine.data import steps
 from engine.errors import DivergedError, UserError
-from engine.training.folder import LOG, read_epochs
+from engine.training.folder import LOG, only_training, read_epochs
 from experiments import ablation, command
 from experiments.records.locks import only_runner
 from experiments.records.planned import planned_graph, planned_runs
@@ -201,8 +201,19 @@ def test_a_full_disk_stops_the_study_and_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_two_runners_on_one_store_are_one_too_many(tmp_path):
-    with only_runner(tmp_path), pytest.raises(UserError, match=f"another runner \\(process {os.getpid()}\\)"):
+    with only_runner(tmp_path), pytest.raises(UserError, match=f"another runner \\(process {os.getpid()} on .*\\)"):
         run(tmp_path)
+
+
+def test_a_run_in_whose_folder_another_process_trains_fails_and_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "PATIENCE", 0.1)
+    (first, *_) = planned_runs(parse_study(STUDY, "tiny.yaml"))
+    with only_training(Store(tmp_path).folder(first)):
+        _, results, _ = run(tmp_path)
+    assert [each.status for each in results] == ["failed"] + ["finished"] * 3
+    assert f"another training (process {os.getpid()} on " in results[0].error
+    _, again, listener = run(tmp_path)
+    assert {each.status for each in again} == {"finished"} and listener.repeated == [True] * 3 + [False]
 
 
 def test_a_lock_that_a_killed_runner_left_locks_nothing(finished):
@@ -271,6 +282,41 @@ def test_stages_run_before_the_rows_that_begin_from_them(finished, tmp_path):
     changed = (STUDY + CHAIN).replace("lr: 0.1", "lr: 0.2")
     _, _, listener = run(tmp_path, changed, ["epochs=1"])
     assert sorted(listener.repeated) == [False] * 4 + [True] * 4  # the stage and the row that needs it
+
+
+def test_a_needed_run_whose_network_is_lost_is_trained_again(tmp_path):
+    study, found, _ = run(tmp_path, STUDY + CHAIN, ["epochs=1"])
+    store = Store(tmp_path)
+    for task in planned_graph(study, store).tasks:
+        if task.run.row == "first" and task.run.seed == 0:
+            (store.folder(task.run) / "best.safetensors").write_bytes(b"")
+    assert run(tmp_path, STUDY + CHAIN, ["epochs=1"])[2].repeated == [True] * 8  # nothing needs it any more
+    text = (STUDY + CHAIN).replace("run:first}, epochs: 1", "run:first}, epochs: 1, batch_size: 8")
+    with pytest.warns(UserWarning, match="best.safetensors: .*trained again, as others need it"):
+        _, again, listener = run(tmp_path, text, ["epochs=1"])
+    assert {each.status for each in again} == {"finished"} and listener.repeated == [True] * 5 + [False] * 3
+    assert again[:6] == found[:6]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 3000, None], ids=["empty", "overwritten", "half"])
+@pytest.mark.parametrize("names", [["last"], ["last", "previous"]], ids="+".join)
+def test_a_cut_off_run_with_damaged_checkpoints_is_no_dead_end(finished, tmp_path, content, names):
+    class Interrupted(Listener):
+        def epoch(self, run, record):
+            self.epochs += 1
+            if self.epochs == 2:
+                raise KeyboardInterrupt
+
+    study = parse_study(STUDY, "tiny.yaml")
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_study(study, Store(tmp_path), Interrupted())
+    folder = Store(tmp_path).folder(planned_runs(study)[0])
+    for name in names:
+        path = folder / f"{name}.safetensors"
+        path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    with pytest.warns(UserWarning, match="last.safetensors: .*the run (goes on from|begins again)"):
+        _, again, _ = run(tmp_path)
+    assert [each.metrics for each in again] == [each.metrics for each in finished[2]]
 
 
 def test_accepted_code_counts_for_runs_that_need_others_as_well(tmp_path, monkeypatch):

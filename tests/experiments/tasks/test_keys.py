@@ -1,8 +1,10 @@
 """Keys of runs: what a result depends on changes them, and nothing else does."""
 
 import dataclasses
+import hashlib
 import json
 import os
+from pathlib import Path
 
 import cnncore
 import pytest
@@ -12,8 +14,11 @@ from engine.errors import UserError
 from engine.network.transfer import InitializeConfig
 from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
 from engine.recipe.samples import load_data
+from experiments.study.packaged import study_names
+from experiments.study.read import load_study
 from experiments.tasks import fingerprint
 from experiments.tasks.fingerprint import Fingerprints
+from experiments.tasks.graph import study_graph
 from experiments.tasks.keys import INDIFFERENT_KEYS, KEY_VERSION, Run, digest
 from experiments.tasks.samples import DataCache
 
@@ -209,6 +214,47 @@ def test_a_run_that_is_needed_counts_by_its_key_and_not_by_its_name():
     assert needing("first", "k").key == needing("renamed", "k").key != needing("first", "other").key
 
 
+FINISHED = json.loads((Path(__file__).parent / "finished_keys.json").read_text("utf-8"))
+# Their studies leave Adam's rate at its default, where others state it: one configuration has one key, theirs is new.
+NEW_FORM = {"scenes", "transfer_mnist"}
+
+
+class AnyData(Fingerprints):
+    def data(self, config: TrainConfig) -> str:
+        return "data"
+
+
+def identities(study: str, budget: str) -> list[tuple[str, str, str]]:
+    """(row, identity, former identity) of every run."""
+    tasks = study_graph(load_study(study, (), budget), AnyData()).tasks
+    return [(task.run.row, task.run.identity, task.run.former) for task in tasks]
+
+
+def by_row(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """{row: hash of the identities of its runs}"""
+    rows: dict[str, list[str]] = {}
+    for row, identity in pairs:
+        rows.setdefault(row, []).append(identity)
+    return {row: hashlib.sha256(" ".join(each).encode()).hexdigest()[:16] for row, each in rows.items()}
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_every_run_of_every_study_keeps_the_key_of_its_stored_results(name, monkeypatch):
+    """Recorded before keys came from parsed values, and before they knew the versions of libraries (tested below)."""
+    monkeypatch.setattr("experiments.tasks.keys.deciders", lambda config: {})
+    monkeypatch.setattr(cnncore, "isa", lambda: "portable")
+    study, budget = name.split(", ")
+    found = identities(study, budget)
+    assert by_row([(row, former) for row, _, former in found]) == FINISHED[name]
+    if study not in NEW_FORM:
+        assert by_row([(row, identity) for row, identity, _ in found]) == FINISHED[name]
+
+
+def test_the_record_has_every_study_and_budget():
+    studies = {f"{name}, {each.name}" for name in study_names() for each in load_study(name).budgets}
+    assert studies == set(FINISHED)
+
+
 def augmented(augment, **changes) -> Run:
     config = TrainConfig(DatasetConfig("digits5k", {"sheets": False}), ModelConfig("lenet"), augment=augment, **changes)
     return Run("raw", 0, config, data="the same")
@@ -237,4 +283,4 @@ def test_a_result_of_which_no_library_decides_a_byte_keeps_its_identity():
     plain = augmented(AugmentConfig(flip=0.5))
     settings = {name: value for name, value in plain.config.to_dict().items() if name not in INDIFFERENT_KEYS}
     content = {"version": KEY_VERSION, "settings": settings, "data": "the same"}
-    assert plain.identity == digest({**content, "isa": cnncore.isa(), "score_epoch": "best"})
+    assert plain.former == digest({**content, "isa": cnncore.isa(), "score_epoch": "best"})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sklearn import model_selection
 
@@ -58,6 +58,68 @@ def test_a_small_class_is_on_both_sides(fraction):
 def test_the_class_of_one_sample_is_named():
     with pytest.raises(UserError, match="1 in the smallest class, owl"):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "owl"])
+
+
+SIZES = st.lists(st.integers(2, 40), min_size=1, max_size=12)
+FRACTION = st.floats(0.02, 0.98)
+
+
+def drawn_by_sklearn(labels, fraction, seed):
+    split = model_selection.StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+    return tuple(np.sort(part) for part in next(split.split(labels, labels)))
+
+
+def splittable(counts, fraction):
+    held_out = int(np.ceil(sum(counts) * fraction))
+    return min(held_out, sum(counts) - held_out) >= len(counts)
+
+
+@settings(deadline=None)
+@given(SIZES, FRACTION, st.integers(0, 2**32 - 1))
+@example([2] * 10 + [30], 0.25, 0)
+def test_every_class_is_on_both_sides_in_its_share(counts, fraction, seed):
+    assume(splittable(counts, fraction))
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    train, held_out = stratified_split(labels, fraction, seed)
+    again = stratified_split(labels, fraction, seed)
+    assert np.array_equal(train, again[0]) and np.array_equal(held_out, again[1])
+    assert np.array_equal(np.sort(np.concatenate([train, held_out])), np.arange(len(labels)))
+    here, there = (np.bincount(labels[part], minlength=len(counts)) for part in (train, held_out))
+    assert here.min() >= 1 and there.min() >= 1
+    # The whole of the part is rounded up, which adds less than a sample to all classes together.
+    assert (abs(there - fraction * np.array(counts)) <= 1 + np.array(counts) / len(labels)).all()
+
+
+@settings(deadline=None)
+@given(SIZES, FRACTION, st.integers(0, 2**32 - 1))
+def test_a_split_that_leaves_no_class_out_is_sklearns(counts, fraction, seed):
+    assume(splittable(counts, fraction))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    expected = drawn_by_sklearn(labels, fraction, seed)
+    found = stratified_split(labels, fraction, seed)
+    lost = [set(range(len(counts))) - set(labels[part]) for part in expected]
+    if not any(lost):
+        assert all(map(np.array_equal, found, expected))
+        return
+    # A class that sklearn leaves out of one side has one sample there; all others are as they were.
+    for part, other, theirs, missing in zip(found, found[::-1], expected, lost):
+        assert set(theirs) - set(other) <= set(part)
+        assert np.bincount(labels[part], minlength=len(counts))[list(missing)].tolist() == [1] * len(missing)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(3, 40), min_size=1, max_size=8), st.integers(2, 3), st.integers(0, 2**32 - 1))
+def test_every_fold_has_its_share_of_every_class(counts, folds, seed):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    for train, held_out in stratified_folds(labels, folds, seed):
+        there = np.bincount(labels[held_out], minlength=len(counts))
+        assert (there >= 1).all() and (abs(there - np.array(counts) / folds) < 1).all()
+        assert set(labels[train]) == set(range(len(counts)))
+
+
+def test_folds_name_the_smallest_class():
+    with pytest.raises(UserError, match="the samples of the smallest class, owl .1., got 2"):
+        stratified_folds(np.array([0, 0, 0, 1]), 2, 0, ["cat", "owl"])
 
 
 # ---- the draws are those that scikit-learn makes, so that a split stays what it was ----

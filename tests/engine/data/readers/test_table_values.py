@@ -1,23 +1,91 @@
-"""CSV tables are stripped in one place."""
+"""Tables are read in one place: the delimiter is found, values are stripped, and what is not clear is an error."""
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from engine.data.readers import read_csv
+from engine.data.readers import read_csv, read_dataset
 from engine.errors import UserError
+from engine.inference.truth import read_truth
+
+COLUMNS = ("filename", "label")
+
+
+def rows_of(folder: Path, text: str, columns=COLUMNS):
+    table = folder / "t.csv"
+    table.write_text(text, newline="")
+    return [{name: row[name] for name in columns} for _, row in read_csv(table, columns)]
 
 
 def test_values_are_stripped(tmp_path: Path):
-    table = tmp_path / "t.csv"
-    table.write_text("filename,label\na0.png, a\na1.png ,a \n")
-    rows = [row for _, row in read_csv(table, ("filename", "label"))]
-    assert rows == [{"filename": "a0.png", "label": "a"}, {"filename": "a1.png", "label": "a"}]
+    found = rows_of(tmp_path, "filename,label\na0.png, a\na1.png ,a \n")
+    assert found == [{"filename": "a0.png", "label": "a"}, {"filename": "a1.png", "label": "a"}]
 
 
 @pytest.mark.parametrize(("line", "column"), [(",", "filename"), ("a.png, ", "label")])
 def test_an_empty_value_is_an_error_with_its_line(tmp_path: Path, line: str, column: str):
-    table = tmp_path / "t.csv"
-    table.write_text(f"filename,label\na0.png,a\n{line}\n")
     with pytest.raises(UserError, match=f"line 3: the column '{column}' is empty"):
-        list(read_csv(table, ("filename", "label")))
+        rows_of(tmp_path, f"filename,label\na0.png,a\n{line}\n")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_delimiter_is_that_of_the_header(tmp_path: Path, delimiter: str, end: str):
+    rows = [
+        ["\ufefffilename", "note", "label"],
+        ["a0.png", "", " cat"],
+        ["a1.png", "x", "'dog'"],
+        ['"a,2;3.png"', "x", ' "big, cat; or\tdog"'],
+    ]
+    text = end.join([*(delimiter.join(row) for row in rows), "", ""])
+    assert rows_of(tmp_path, text) == [
+        {"filename": "a0.png", "label": "cat"},
+        {"filename": "a1.png", "label": "'dog'"},
+        {"filename": "a,2;3.png", "label": "big, cat; or\tdog"},
+    ]
+
+
+def test_a_column_name_may_hold_another_delimiter(tmp_path: Path):
+    found = rows_of(tmp_path, '"file;name","label, true"\na.png,cat\n', ("file;name", "label, true"))
+    assert found == [{"file;name": "a.png", "label, true": "cat"}]
+    found = rows_of(tmp_path, '"file,name";label\n"a,b.png";cat\n', ("file,name", "label"))
+    assert found == [{"file,name": "a,b.png", "label": "cat"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("filename,label,x;filename;label\n", "t.csv: the delimiter is not clear: .* both as ',' and as ';'"),
+        ("filename;kind\n", "t.csv: no column 'label'; it has filename, kind"),
+        ("filename|label\n", r"t.csv: no column 'filename'; it has filename\|label"),
+        ("filename,label,label\na,b,c\n", "t.csv: the column 'label' stands twice in the header"),
+        ("filename,label\na.png;cat\n", "t.csv, line 2: too few values"),
+        ("filename,label\nb.png,cat\na, b.png,cat\n", "t.csv, line 3: 3 values, but the header names 2 columns"),
+        ("filename;label\na.png;cat;dog\n", "t.csv, line 2: 3 values, but the header names 2 columns"),
+        ('filename,label\na.png,"cat\nb.png,dog\n', "t.csv, line 3: .*is a quotation mark missing"),
+        ('filename,label\na.png,"cat\nb.png,dog"\nc.png,cat\n', "t.csv, line 3: the column 'label' holds a line break"),
+        ("", "t.csv: no column 'filename'; it has no header"),
+    ],
+)
+def test_what_is_not_clear_is_an_error(tmp_path: Path, text: str, message: str):
+    with pytest.raises(UserError, match=message):
+        rows_of(tmp_path, text)
+
+
+def test_values_beyond_the_header_may_be_empty(tmp_path: Path):
+    """As spreadsheets leave them."""
+    assert rows_of(tmp_path, "filename,label\n\na.png,cat,,\n") == [{"filename": "a.png", "label": "cat"}]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_training_tables_and_true_labels_alike(tmp_path: Path, delimiter: str):
+    for name in ("a.png", "b.png"):
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((4, 4), np.uint8))
+    (tmp_path / "t.csv").write_text("filename,label\na.png, dog\nb.png,cat\n".replace(",", delimiter))
+    raw = read_dataset("folder", None, {"path": str(tmp_path), "table": "t.csv"})
+    assert raw.class_names == ("cat", "dog") and raw.labels.tolist() == [1, 0]
+    (tmp_path / "t.csv").write_text("digit,x,image\ndog ,1,a.png\ncat,2,b.png\n".replace(",", delimiter))
+    paths = [tmp_path / "b.png", tmp_path / "a.png"]
+    assert read_truth(tmp_path / "t.csv", paths, ("cat", "dog")).tolist() == [0, 1]
