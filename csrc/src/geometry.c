@@ -72,11 +72,12 @@ static bool fields_fit(const cnn_geometry_info *kind, const cnn_geometry *geomet
 
 /* ---- what the fields are together --------------------------------------------------------------------------------- */
 
-/* Whether `out` windows of `kernel` taps fit: the last one ends inside the padded extent. */
+/* Whether `out` windows of `kernel` taps, and no more, end inside the padded extent. */
 static bool windows_fit(ptrdiff_t extent, ptrdiff_t pads, ptrdiff_t kernel, ptrdiff_t dilation, ptrdiff_t stride,
                         ptrdiff_t out)
 {
-    return (out - 1) * stride + dilation * (kernel - 1) + 1 <= extent + pads;
+    const ptrdiff_t rest = extent + pads - dilation * (kernel - 1) - 1;
+    return rest >= 0 && out == rest / stride + 1;
 }
 
 /* Beside the windows: the padded source, of either side's channels, is what an op copies at most. */

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from engine.errors import UserError
+import cnncore
+
+from engine.errors import UserError, shortened
 from engine.layers.topology import INPUT, Node, Topology
 from engine.losses import LABELS, Loss
 from engine.plan.layout import flattened_maps
@@ -84,6 +86,23 @@ def _check_written(builder: Builder) -> None:
         if not read.isdisjoint(each.outputs()):
             raise UserError(f"{where} writes over a value that was read: every result needs a value of its own")
         written.update(each.outputs())
+
+
+def check_sizes(code: Code) -> None:
+    """UserError unless every op can run on its geometry, and every value is as large as the op's geometry makes it."""
+    for each in code.instructions:
+        where = f"op {each.op!r} of layer {each.layer!r}"
+        geometry = dict(each.geometry)
+        if not cnncore.op_fits(each.op, geometry):
+            raise UserError(f"{where} cannot run on the geometry {shortened(str(geometry), 300)}")
+        needed = cnncore.op_operand_bytes(each.op, geometry, 1)
+        for name, value in each.operands.items():
+            size = code.values[value].bytes(1)
+            if size != needed[name]:
+                raise UserError(
+                    f"{where}: by its geometry {name!r} has {needed[name]} bytes per sample, but the value that is given "
+                    f"has {size}; see the `lower` (or `gradient` rule) of that layer"
+                )
 
 
 def _emit_checks(builder: Builder, topology: Topology, request: Request) -> int | None:

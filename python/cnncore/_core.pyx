@@ -452,6 +452,16 @@ def op_fits(str name, dict geometry):
     return bool(cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), &shape))
 
 
+def op_operand_bytes(str name, dict geometry, ptrdiff_t batch):
+    """{operand name: bytes that the op reads or writes of it}; 0 of an argmax without pooling."""
+    cdef cnn_geometry shape
+    _read_fitting(&shape, name, geometry, batch)
+    return {
+        operand.name: cnn_operand_bytes(cnn_op_find(_OP_NUMBERS[name]), place, &shape, batch)
+        for place, operand in enumerate(OPS[name].operands)
+    }
+
+
 def op_workspace(str name, dict geometry, ptrdiff_t batch):
     """Bytes that the op works in: (for the op, for each worker)."""
     cdef cnn_geometry shape

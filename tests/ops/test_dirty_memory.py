@@ -63,7 +63,9 @@ def placed(layout: Layout, call: OpCall, dirty: bool) -> tuple[str, dict[str, in
             value = call.inputs[operand.name]
             is_float = value.dtype.kind == "f"
             is_table = operand.dtype in (np.uint8, cnncore.SEGMENT_DTYPE)
-            operands[operand.name] = layout.place(np.full_like(value, np.nan) if dirty and is_float else value, is_table)
+            operands[operand.name] = layout.place(
+                np.full_like(value, np.nan) if dirty and is_float else value, is_table
+            )
         elif operand.name in call.expected:
             operands[operand.name] = layout.place(np.zeros(call.expected[operand.name].shape, operand.dtype))
     return call.op, operands, call.geometry
@@ -79,4 +81,6 @@ def test_workspace_full_of_nan(case: Family, call: OpCall) -> None:
     program.run(call.batch, [])
     for name, expected in execute(call).outputs.items():
         _, offset, size = layout.operands[instructions[-1][1][name]]
-        assert spaces["buffers"][offset : offset + size].tobytes() == expected.tobytes(), describe(case, call, output=name)
+        assert spaces["buffers"][offset : offset + size].tobytes() == expected.tobytes(), describe(
+            case, call, output=name
+        )
