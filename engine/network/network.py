@@ -16,7 +16,7 @@ from engine.network import checkpoint
 from engine.network.execution import Execution
 from engine.network.init import checked_initializer, draw
 from engine.network.inputs import single_value_norm
-from engine.network.parameters import Array, ParameterStore
+from engine.network.parameters import Array, Arrays, ParameterStore
 from engine.network.programs import Programs
 from engine.network.session import TrainingSession
 from engine.network.summary import BATCH, Summary, brief, render, summarize
@@ -26,9 +26,6 @@ from engine.plan.plan import Plan
 from engine.plan.table import preformatted
 from engine.program.shapes import Shape
 from engine.program.slots import Slot
-
-Arrays = tuple[Mapping[str, Any], Mapping[str, Any]]
-"""Parameters and buffers by name, in the public layouts."""
 
 
 class Network:
@@ -56,7 +53,7 @@ class Network:
         self._setup(topology, arrays)
 
     def _setup(self, topology: Topology, arrays: Arrays | None = None) -> None:
-        self._execution = Execution(Programs(topology, ParameterStore(topology)))
+        self._execution = Execution(Programs(topology, ParameterStore(topology, arrays)))
         if arrays is None:
             self.initialize(self.seed)
         else:

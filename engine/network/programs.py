@@ -22,8 +22,10 @@ from engine.network.parameters import Array, ParameterStore
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
+from engine.plan.memory import require_plan
 from engine.plan.plan import Plan
 from engine.plan.update import learning_range
+from engine.program.limits import MOST_ELEMENTS
 
 KEPT_PROGRAMS = 8  # compiled plans kept per network; each owns an arena
 
@@ -72,7 +74,7 @@ class Programs:
         learning_rates: Mapping[Any, float] | None,
     ) -> Plan:
         """`plan` in the words of `Network.plan`."""
-        batch = integer("plan", "batch", batch, 1)
+        batch = integer("plan", "batch", batch, 1, MOST_ELEMENTS)
         if max_norm is not None:
             number("plan", "max_norm", max_norm, 0.0, math.inf, above=True)
         loss = None if loss is None else checked_loss("plan", loss)
@@ -98,7 +100,8 @@ class Programs:
         return replace(request, algorithm=measured_choices(direct.code, request.batch, not request.trains))
 
     def compile(self, request: Request, states: Array | None = None) -> Compiled:
-        """The program of a request; those without optimiser states are kept for the next time."""
+        """The program of a request; those without optimiser states are kept for the next time. UserError, before
+        anything is allocated, where the machine has too little memory for it."""
         with self._lock:
             key = (repr(request), cnncore.isa())
             if states is None and key in self._kept:
@@ -113,6 +116,7 @@ class Programs:
 
     def _compile(self, request: Request, states: Array | None) -> Compiled:
         plan = self.plan(request)
+        require_plan(plan.footprint, plan.arena, request.mode, cnncore.get_num_threads())
         constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
         spaces = {
             "parameters": self.store.data,
