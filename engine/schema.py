@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
 import re
 import types
@@ -15,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from engine.errors import UserError, shortened, unknown
+from engine.reading.strict_json import parse_json
 from engine.reading.yaml_text import DEEPEST, NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
@@ -218,23 +218,13 @@ def parse_override(text: str) -> dict[str, Any]:
     return typing.cast(dict[str, Any], nested)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object with these keys; ValueError where one stands twice, of which JSON has the last count."""
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shortened(twice)!r} stands there twice")
-    return given
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; UserError where it cannot be read or holds something else."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        given = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")

@@ -64,7 +64,7 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
         if len(net.output_shape) != 1:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
-        members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
+        members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess, path)))
         first, last = members[0], members[-1]
         twice = [name for name, count in Counter(last.class_names).items() if count > 1]
         if twice:

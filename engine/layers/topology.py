@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.arguments import integer
-from engine.errors import UserError, shown
+from engine.errors import UserError, shown, unknown
 from engine.layers import Layer, make_layer
 from engine.program.limits import MOST_ELEMENTS, check_elements, check_shape
 from engine.program.shapes import Shape
@@ -121,17 +121,23 @@ def checked_name(name: Any, taken: Collection[str]) -> str:
     return name
 
 
+KEYS: dict[str, type] = {"input_shape": list, "nodes": list, "output": str}
+"""Of a network's description, beside `seed` and `initializer`."""
+
+
 def topology_from_config(config: Any) -> Topology:
     """The topology that `Topology.to_config` described; UserError for whatever does not fit."""
-    for key, kind in (("input_shape", list), ("nodes", list), ("output", str)):
+    for key, kind in KEYS.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
             raise UserError(f"network description: {key!r} is missing or not a {kind.__name__}")
+    _check_keys("network description", config, (*KEYS, "seed", "initializer"))
     input_shape = checked_input_shape(config["input_shape"])
     nodes: list[Node] = []
     shapes: dict[str, Shape] = {INPUT: input_shape}
     for entry in config["nodes"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("inputs"), list):
             raise UserError(f"network description: {shown(entry)} is not a layer with its inputs")
+        _check_keys("network description: a layer", entry, ("name", "layer", "arguments", "inputs"))
         name = checked_name(entry.get("name"), shapes)
         unknown = [source for source in entry["inputs"] if not isinstance(source, str) or source not in shapes]
         if unknown:
@@ -144,6 +150,12 @@ def topology_from_config(config: Any) -> Topology:
     if config["output"] not in shapes or config["output"] == INPUT:
         raise UserError(f"the output {config['output']!r} is not a layer of the network")
     return checked_topology(input_shape, nodes, config["output"])
+
+
+def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise unknown(f"key of the {where}:", key, known)
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

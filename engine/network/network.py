@@ -15,7 +15,7 @@ from engine.losses import Loss
 from engine.network import checkpoint
 from engine.network.execution import Execution
 from engine.network.init import checked_initializer, draw
-from engine.network.inputs import single_value_norm
+from engine.network.inputs import checked_class_names, single_value_norm
 from engine.network.parameters import Array, Arrays, ParameterStore
 from engine.network.programs import Programs
 from engine.network.session import TrainingSession
@@ -28,7 +28,26 @@ from engine.program.shapes import Shape
 from engine.program.slots import Slot
 
 
-class Network:
+class _Answers:
+    """What the outputs of a network stand for."""
+
+    _class_names: Sequence[str] = ()
+
+    @property
+    def output_shape(self) -> Shape:
+        raise NotImplementedError
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """By label, or empty; fewer than outputs where some stand for no class. UserError for what is no such list."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Any) -> None:
+        self._class_names = checked_class_names(names, self.output_shape[0])
+
+
+class Network(_Answers):
     """Base of Sequential and Graph; also what `engine.network.load.from_config` and `engine.load` give.
 
     topology      the graph; seed and initializer decide the first weights (see engine.network.init)
@@ -38,7 +57,6 @@ class Network:
     """
 
     preprocess: dict[str, Any] | None = None
-    class_names: Sequence[str] = ()
 
     def __init__(
         self,
