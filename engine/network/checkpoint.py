@@ -24,7 +24,7 @@ from engine.errors import UserError, shown
 from engine.files import json_text, write_atomically
 from engine.reading.strict_json import check_depth, parse_json
 from engine.reading.tensor_file import read_tensors
-from engine.schema import read_mapping
+from engine.schema import read_stored
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
@@ -169,11 +169,11 @@ def read(path: Path | str) -> Checkpoint:
     if version is not None and (type(version) is not int or version != FORMAT_VERSION):
         raise UserError(f"{path}: checkpoint format {shown(version)}, but this program reads {FORMAT_VERSION}")
     try:
-        stated = read_mapping(_Header, header, "header")
+        stated = read_stored(_Header, header, "header")
         if stated.sha256 != _digest(stated.document, tensors):
             raise UserError("the checkpoint was changed or damaged after it was written (SHA-256 differs)")
-        content = read_mapping(_Document, _parsed(path, stated.document, _float_named), "header")
-        read_mapping(_PlanChoices, content.plan_choices, "header: plan_choices")
+        content = read_stored(_Document, _parsed(path, stated.document, _float_named), "header")
+        read_stored(_PlanChoices, content.plan_choices, "header: plan_choices")
     except Damaged:
         raise
     except UserError as error:
