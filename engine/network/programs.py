@@ -97,6 +97,7 @@ class Programs:
         if request.algorithm != "auto":
             raise UserError(f"tune chooses the algorithms, but algorithm = {request.algorithm!r} does so too")
         direct = self.plan(replace(request, algorithm="direct"))
+        _require(direct)
         return replace(request, algorithm=measured_choices(direct.code, request.batch, not request.trains))
 
     def compile(self, request: Request, states: Array | None = None) -> Compiled:
@@ -116,7 +117,7 @@ class Programs:
 
     def _compile(self, request: Request, states: Array | None) -> Compiled:
         plan = self.plan(request)
-        require_plan(plan.footprint, plan.arena, request.mode, cnncore.get_num_threads())
+        _require(plan)
         constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
         spaces = {
             "parameters": self.store.data,
@@ -216,6 +217,11 @@ class Programs:
             self.refresh(apart)
             named = _first_nonfinite(apart, externals, seed, step) or named.split("+")[0]
         return named if any(node.name == named for node in self.topology.nodes) else None
+
+
+def _require(plan: Plan) -> None:
+    """UserError where the machine has too little memory for the plan."""
+    require_plan(plan.footprint, plan.arena, plan.request.mode, cnncore.get_num_threads())
 
 
 def _first_nonfinite(

@@ -203,6 +203,7 @@ def test_every_key_has_its_type(tmp_path: Path, content: Any, key: str, value: A
 
 @pytest.mark.parametrize("value", [None, {}, {"size": [1, 2, 3]}, {"size": "ab"}, {"mean": "x"}, {"mean": [{}]},
                                    {"scale": []}, {"steps": 5}, {"steps": [[]]}, {"colour": "red"}, {"x": 1},
+                                   {"size": [10**9, 10**9]}, {"size": [9, 9]},
                                    {"std": [0]}, {"std": [{"float": "nan"}]}, {"size": [0, 3]}])  # fmt: skip
 def test_a_preprocessing_is_checked_where_it_is_used(tmp_path: Path, content: Any, value: Any) -> None:
     document, arrays = content

@@ -45,6 +45,8 @@ def test_a_plan_beyond_the_machine_says_what_it_needs_and_what_fits(
     assert fits < 4096 and net.predict(x, batch_size=fits).shape == (4096, 3)
     with pytest.raises(UserError, match="the plan for training with a batch of 4096"):
         net.training_session(engine.CrossEntropy(), engine.SGD(lr=0.1), 4096)
+    with pytest.raises(UserError, match="the plan for inference with a batch of 4096"):
+        net.plan(4096, tune=True)
     with pytest.raises(UserError, match="the plan for gradients with a batch of 4096"):
         net.loss_and_gradients(x, np.zeros(4096, np.int64), engine.CrossEntropy())
 
