@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.arguments import assign
 from engine.data import cache
-from engine.data.images import Image, UnreadableImage, read_image
+from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
@@ -21,19 +21,6 @@ from engine.errors import UserError, listed, warn
 
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
-
-
-class ImageFiles(Sequence[Image]):
-    """Images that are decoded when they are asked for."""
-
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = list(paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        return ImageFiles(self.paths[index]) if isinstance(index, slice) else read_image(self.paths[index])
 
 
 @dataclass(frozen=True)

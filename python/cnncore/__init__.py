@@ -23,6 +23,7 @@ try:
             OPS,
             PANEL,
             SEGMENT_DTYPE,
+            WARP_ONE,
             Blocking,
             CoreError,
             OperandInfo,
@@ -50,6 +51,7 @@ try:
             set_num_threads,
             sgemm,
             usable_cpus,
+            warp_images,
         )
 except ImportError as error:
     raise ImportError(
@@ -83,6 +85,7 @@ __all__ = [
     "OPS",
     "PANEL",
     "SEGMENT_DTYPE",
+    "WARP_ONE",
     "Blocking",
     "CoreError",
     "OpInfo",
@@ -114,4 +117,5 @@ __all__ = [
     "sgemm",
     "source_hash",
     "usable_cpus",
+    "warp_images",
 ]

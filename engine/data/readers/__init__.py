@@ -41,6 +41,10 @@ READERS: Mapping[str, Callable[..., RawDataset]] = MappingProxyType(
 )
 
 
+# Sets of grey images, and of others, that no library decodes or resizes. Of every other one OpenCV decides the pixels.
+GREY_AS_STORED, AS_STORED = frozenset({"mnist", "emnist"}), frozenset({"mnist", "emnist", "cifar10", "npz"})
+
+
 def read_dataset(name: str, root: Path | None, options: Mapping[str, Any]) -> RawDataset:
     """Read the set `name` with the options of its reader; UserError for a name or option that does not exist."""
     if name not in READERS:
