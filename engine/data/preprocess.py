@@ -94,9 +94,9 @@ class Preprocess:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in description.items()}
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Preprocess:
-        """The inverse of `to_dict`; UserError for a key or value that does not belong there."""
-        return read_mapping(cls, description, "preprocess")
+    def from_dict(cls, description: Mapping[str, Any], source: object = "") -> Preprocess:
+        """The inverse of `to_dict`; UserError, which names the source, for what does not belong there."""
+        return read_mapping(cls, description, f"{source}: preprocess" if source else "preprocess")
 
     def prepare(self, raw: Image) -> Image:
         """One raw image, uint8 (H, W), (H, W, 1) or (H, W, 3) -> uint8 (C, H, W)."""

@@ -64,7 +64,7 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
         if len(net.output_shape) != 1:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
-        members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
+        members.append(Member(str(path), net, _preprocess(path, net)))
         first, last = members[0], members[-1]
         twice = [name for name, count in Counter(last.class_names).items() if count > 1]
         if twice:
@@ -78,6 +78,17 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
                 f"the second {len(last.class_names)} classes ({listed(last.class_names)})"
             )
     return members
+
+
+def _preprocess(path: Path, net: Network) -> Preprocess:
+    """How images become inputs of the network; UserError where they cannot."""
+    assert net.preprocess is not None
+    preprocess = Preprocess.from_dict(net.preprocess, path)
+    if preprocess.size is not None and (made := (preprocess.channels, *preprocess.size)) != net.input_shape:
+        raise UserError(
+            f"{path}: its preprocessing gives images of shape {made}, but its network takes {net.input_shape}"
+        )
+    return preprocess
 
 
 def probabilities(

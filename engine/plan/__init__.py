@@ -14,7 +14,7 @@ from engine.plan.algorithms import apply, choose
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
 from engine.plan.gradients import differentiate, without_needless_positions
 from engine.plan.lower import absorbed_layer, check_sizes, lower
-from engine.plan.memory import measure, plan_arena
+from engine.plan.memory import check_batch, measure, plan_arena
 from engine.plan.plan import Plan
 from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request
 from engine.plan.team import leave_alone
@@ -27,9 +27,10 @@ __all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Algorithm", "Cho
 
 def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mapping[str, Slot], request: Request,
               isa: str) -> Plan:  # fmt: skip
-    """The plan of a network for a request, on the instruction set `isa`."""
+    """The plan of a network for a request, on the instruction set `isa`; UserError for what the core cannot compute."""
     code = lower(topology, {**parameters, **buffers}, request)
     check_sizes(code)
+    check_batch(code, request.batch)
     if request.frozen:
         code = without_needless_positions(code, request.frozen)
     folds: tuple[Fold, ...] = ()

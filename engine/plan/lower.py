@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import cnncore
 
-from engine.errors import UserError, shortened
+from engine.errors import UserError
 from engine.layers.topology import INPUT, Node, Topology
 from engine.losses import LABELS, Loss
 from engine.plan.layout import flattened_maps
@@ -89,19 +89,15 @@ def _check_written(builder: Builder) -> None:
 
 
 def check_sizes(code: Code) -> None:
-    """UserError unless every op can run on its geometry, and every value is as large as the op's geometry makes it."""
+    """UserError unless every value is as large as the geometry of the op that reads or writes it says."""
     for each in code.instructions:
-        where = f"op {each.op!r} of layer {each.layer!r}"
-        geometry = dict(each.geometry)
-        if not cnncore.op_fits(each.op, geometry):
-            raise UserError(f"{where} cannot run on the geometry {shortened(str(geometry), 300)}")
-        needed = cnncore.op_operand_bytes(each.op, geometry, 1)
+        needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), 1)
         for name, value in each.operands.items():
             size = code.values[value].bytes(1)
             if size != needed[name]:
                 raise UserError(
-                    f"{where}: by its geometry {name!r} has {needed[name]} bytes per sample, but the value that is given "
-                    f"has {size}; see the `lower` (or `gradient` rule) of that layer"
+                    f"op {each.op!r} of layer {each.layer!r}: by its geometry {name!r} has {needed[name]} bytes per "
+                    f"sample, but what it is given has {size}; see `lower` or the gradient rule of that layer"
                 )
 
 

@@ -61,8 +61,8 @@ def measure(
 
 
 def make_trial(made: Sequence[Instruction], known: Sequence[Value], batch: int, timed: slice = slice(None)) -> Trial:
-    """A program of these instructions alone, on random numbers. Positions of maxima that are read are constants: the core
-    makes no program that finds them in memory which anything may have written."""
+    """A program of these instructions alone, on random numbers. Positions of maxima that are read are constants: the
+    core makes no program that finds them in memory which anything may have written."""
     numbers: dict[int, int] = {}  # value → operand
     operands: list[tuple[str, int, int]] = []
     ends = {ARENA: 0, CONSTANTS: 0}

@@ -68,12 +68,13 @@ def _record(line: str, place: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or not ("event" in record or _is_epoch(record)):
+    if not isinstance(record, dict) or not ("event" in record or is_epoch(record)):
         raise UserError(f"{place}: is damaged, expected one JSON object with the epoch's numbers")
     return record
 
 
-def _is_epoch(record: Mapping[str, Any]) -> bool:
+def is_epoch(record: Mapping[str, Any]) -> bool:
+    """Whether the record has an epoch, from 1, and figures that are numbers or null."""
     epoch = record.get("epoch")
     figures = [value for name, value in record.items() if name == "seconds" or name.startswith(PARTS)]
     return type(epoch) is int and epoch > 0 and all(each is None or isinstance(each, (int, float)) for each in figures)
