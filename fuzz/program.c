@@ -55,27 +55,39 @@ static void fill_geometry(input *in, const cnn_geometry_info *kind, cnn_geometry
     }
 }
 
-/* Of most convolutions and pools the outputs follow from the rest: few random ones would fit. */
+static bool are_small(const ptrdiff_t *values, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (values[i] < 0 || values[i] > 64) return false;
+    return true;
+}
+
+/* Of most geometries some numbers follow from the rest: few random ones would fit. */
 static void complete(input *in, const cnn_op_info *info, cnn_geometry *geometry)
 {
     if (take(in) % 8 == 0) return;
+    const cnn_geometry_info *kind = cnn_geometry_find((int)info->geometry);
+    for (int i = 0; i < kind->field_count; i++)
+        if (!kind->fields[i].real && !are_small((ptrdiff_t *)(void *)((char *)geometry + kind->fields[i].offset), 1))
+            return;
     if (info->geometry == CNN_GEOMETRY_conv2d) {
         cnn_conv2d_geometry *g = &geometry->conv2d;
-        if (g->stride_h < 1 || g->stride_w < 1 || g->groups < 1 || g->kh > 64 || g->kw > 64 || g->dilation_h > 64 ||
-            g->dilation_w > 64 || g->h > 64 || g->w > 64 || g->pad_top > 64 || g->pad_bottom > 64 || g->pad_left > 64 ||
-            g->pad_right > 64 || g->h < 0 || g->w < 0)
-            return;
+        if (g->stride_h < 1 || g->stride_w < 1 || g->groups < 1) return;
         g->ic = g->ic / g->groups * g->groups, g->oc = g->oc / g->groups * g->groups;
         g->oh = (g->h + g->pad_top + g->pad_bottom - g->dilation_h * (g->kh - 1) - 1) / g->stride_h + 1;
         g->ow = (g->w + g->pad_left + g->pad_right - g->dilation_w * (g->kw - 1) - 1) / g->stride_w + 1;
         g->pool = g->pool == 1 ? 2 : g->pool;
+    } else if (info->geometry == CNN_GEOMETRY_pool2d) {
+        cnn_pool2d_geometry *g = &geometry->pool2d;
+        if (g->stride_h < 1 || g->stride_w < 1 || g->kh < 1 || g->kw < 1) return;
+        g->pad_top %= g->kh, g->pad_left %= g->kw;
+        g->oh = (g->h + g->pad_top - 1) / g->stride_h + 1, g->ow = (g->w + g->pad_left - 1) / g->stride_w + 1;
     } else if (info->geometry == CNN_GEOMETRY_norm) {
         cnn_norm_geometry *g = &geometry->norm;
         g->pool = g->pool == 1 ? 2 : g->pool;
-        if (g->pool == 2 && g->w >= 2 && g->w < 64 && g->rows > 0 && g->rows < 64) g->rows *= g->w;
+        if (g->pool == 2 && g->w >= 2) g->rows *= g->w;
     } else if (info->geometry == CNN_GEOMETRY_slice) {
         cnn_slice_geometry *g = &geometry->slice;
-        if (g->channels > 64 || g->src_offset > 64 || g->dst_offset > 64) return;
         g->src_stride = g->channels + g->src_offset + 1, g->dst_stride = g->channels + g->dst_offset;
     }
 }
@@ -170,8 +182,7 @@ static void run(cnn_program *made, const program *p)
     cnn_run state = {.seed = 3, .learning_rate = 0.01};
     for (int i = 0; i < CNN_MAX_EXTERNALS; i++) {
         const size_t bytes = external_bytes(p, i);
-        if (bytes == 0) continue;
-        state.externals[i] = malloc(bytes);
+        state.externals[i] = malloc(bytes ? bytes : 1);
         if (!state.externals[i]) abort();
         fill(state.externals[i], bytes, (unsigned)i);
     }

@@ -64,11 +64,12 @@ extern "C" {
 typedef enum cnn_status {
     CNN_OK = 0,
     CNN_OUT_OF_MEMORY,
-    CNN_BAD_PROGRAM,        /* an instruction, geometry or operand that does not fit; detail is its index */
-    CNN_BAD_BATCH,          /* batch < 1 or above the program's largest */
-    CNN_BAD_THREADS,        /* thread count outside 1 ... CNN_MAX_THREADS */
-    CNN_BAD_ISA,            /* CNN_ISA or cnn_set_isa() named a set that is unknown or that this CPU lacks */
-    CNN_NONFINITE_INPUT,    /* detail: index of the first element that is NaN or infinite */
+    CNN_BAD_PROGRAM,     /* an instruction, geometry or operand that does not fit; detail is its index. Or an external
+                               that is NULL in a run */
+    CNN_BAD_BATCH,       /* batch < 1 or above the program's largest */
+    CNN_BAD_THREADS,     /* thread count outside 1 ... CNN_MAX_THREADS */
+    CNN_BAD_ISA,         /* CNN_ISA or cnn_set_isa() named a set that is unknown or that this CPU lacks */
+    CNN_NONFINITE_INPUT, /* detail: index of the first element that is NaN or infinite */
     CNN_LABEL_OUT_OF_RANGE, /* detail: index of the sample */
     CNN_NONFINITE_LOSS,     /* no parameter was updated; running statistics may have been */
     CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; no parameter was updated */

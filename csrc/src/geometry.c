@@ -292,7 +292,7 @@ bool cnn_presence_fits(const cnn_op_info *info, int operand, int64_t bytes, bool
 {
     const int use = info->operands[operand].use;
     if ((use & CNN_NEEDED) == CNN_NEEDED) return present == (bytes > 0);
-    return present || use & CNN_OPTIONAL || bytes == 0;
+    return present || use & CNN_OPTIONAL;
 }
 
 bool cnn_segments_fit(const cnn_segment *segments, const cnn_optimizer_geometry *geometry)

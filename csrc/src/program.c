@@ -8,7 +8,8 @@ struct cnn_program {
     cnn_instruction *instructions;
     cnn_operand *operands;
     ptrdiff_t instruction_count, max_batch;
-    bool all_alone; /* every instruction is one worker's */
+    bool all_alone;     /* every instruction is one worker's */
+    unsigned externals; /* bit i: external i is used */
     bool brief;
     double end; /* when the last run ended */
     void *spaces[CNN_SPACE_COUNT];
@@ -41,6 +42,26 @@ static bool are_all_alone(const cnn_program *program)
     return true;
 }
 
+static unsigned used_externals(const cnn_program *program)
+{
+    unsigned used = 0;
+    for (ptrdiff_t i = 0; i < program->instruction_count; i++)
+        for (int j = 0; j < CNN_MAX_OPERANDS; j++) {
+            const int index = program->instructions[i].operands[j];
+            if (index >= 0 && program->operands[index].space == CNN_SPACE_EXTERNAL)
+                used |= 1u << program->operands[index].offset;
+        }
+    return used;
+}
+
+/* Whether the caller gives all that is used. */
+static bool externals_are_given(const cnn_program *program, const cnn_run *run)
+{
+    for (int i = 0; i < CNN_MAX_EXTERNALS; i++)
+        if (program->externals >> i & 1 && !run->externals[i]) return false;
+    return true;
+}
+
 /* Copies what has been checked, and allocates; false: there is no memory. */
 static bool build(cnn_program *program, const cnn_program_description *description)
 {
@@ -55,6 +76,7 @@ static bool build(cnn_program *program, const cnn_program_description *descripti
     program->max_batch = description->max_batch;
     program->brief = description->brief;
     program->all_alone = are_all_alone(program);
+    program->externals = used_externals(program);
     memcpy(program->spaces, description->spaces, sizeof program->spaces);
     program->spaces[CNN_SPACE_ARENA] = cnn_allocate((size_t)description->space_bytes[CNN_SPACE_ARENA]);
     program->workspace = workspace_of(program);
@@ -249,6 +271,7 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     if (!kernels) return CNN_BAD_ISA;
     if (threads < 1) return CNN_BAD_THREADS;
     if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
+    if (!externals_are_given(program, run)) return CNN_BAD_PROGRAM;
     if (program->all_alone) threads = 1;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;

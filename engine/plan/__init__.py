@@ -29,7 +29,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
               isa: str) -> Plan:  # fmt: skip
     """The plan of a network for a request, on the instruction set `isa`; UserError for what the core cannot compute."""
     code = lower(topology, {**parameters, **buffers}, request)
-    check_sizes(code)
+    check_sizes(code, request.batch)
     check_batch(code, request.batch)
     if request.frozen:
         code = without_needless_positions(code, request.frozen)
@@ -47,7 +47,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer, request.frozen, request.rates)
         code = append_update(code, parameters, request.optimizer, request.max_norm, segments, request.frozen)
-    check_sizes(code)
+    check_sizes(code, request.batch)
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))

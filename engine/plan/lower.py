@@ -88,16 +88,16 @@ def _check_written(builder: Builder) -> None:
         written.update(each.outputs())
 
 
-def check_sizes(code: Code) -> None:
+def check_sizes(code: Code, batch: int) -> None:
     """UserError unless every value is as large as the geometry of the op that reads or writes it says."""
     for each in code.instructions:
-        needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), 1)
+        needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), batch)
         for name, value in each.operands.items():
-            size = code.values[value].bytes(1)
+            size = code.values[value].bytes(batch)
             if size != needed[name]:
                 raise UserError(
-                    f"op {each.op!r} of layer {each.layer!r}: by its geometry {name!r} has {needed[name]} bytes per "
-                    f"sample, but what it is given has {size}; see `lower` or the gradient rule of that layer"
+                    f"op {each.op!r} of layer {each.layer!r}: by its geometry {name!r} has {needed[name]} bytes in a "
+                    f"batch of {batch}, but what it is given has {size}; see `lower` or the gradient rule of that layer"
                 )
 
 
