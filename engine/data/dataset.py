@@ -20,6 +20,7 @@ from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
 from engine.errors import UserError, listed
 
+MOST_CLASSES = 100_000  # labels beyond are counted from something else than 0
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
 
@@ -233,6 +234,8 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
             f"{listed(class_names)}"
         )
     if labels.ndim == 1:
+        if labels.max() >= MOST_CLASSES:
+            raise UserError(f"{name}: labels run to {labels.max()}, expected numbers of classes below {MOST_CLASSES}")
         if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
             raise UserError(
                 f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"

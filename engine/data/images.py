@@ -22,9 +22,14 @@ MAX_PIXELS = 1 << 26
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
 MAX_BYTES = 16 * MAX_PIXELS
 BAND = 1 << 18  # pixels that are converted at a time
-# Bytes that decoding may take: some for every image, and as many again for each byte of its file. One of a few hundred
-# bytes can ask for as much work as a photograph of megabytes.
+# Bytes that reading a file may take: some for any, and so many more for each byte of it. A file of a few hundred can
+# ask for as much as one of megabytes.
 MEMORY, MEMORY_PER_BYTE = 180_000_000, 2000
+
+
+def memory_for(length: int) -> int:
+    """Bytes of memory that a file of so many bytes may take to read."""
+    return MEMORY + MEMORY_PER_BYTE * length
 
 
 class UnreadableImage(UserError):
@@ -58,7 +63,7 @@ def read_image(path: Path | str) -> Image:
     Exif      turned and mirrored upright, as the tags or boxes of TIFF and AVIF say too
 
     UnreadableImage for a file that is empty, truncated, damaged (a JPEG has no checksum, so that not all damage shows),
-    of more than MAX_PIXELS pixels or more memory than MEMORY and MEMORY_PER_BYTE give it (seen in its header, before
+    of more than MAX_PIXELS pixels or more memory than `memory_for` its bytes (seen in its header, before
     anything is decoded), of a form that OpenCV decodes wrong, or no such image; UserError for one that the system does
     not let us read.
     """
@@ -79,7 +84,7 @@ def read_image(path: Path | str) -> Image:
     size = header.size
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise UnreadableImage(f"{path}: the image has {size[1]}x{size[0]} pixels, more than the {MAX_PIXELS} allowed")
-    if size is not None and header.memory > MEMORY + MEMORY_PER_BYTE * len(data):
+    if size is not None and header.memory > memory_for(len(data)):
         raise UnreadableImage(
             f"{path}: the image has {size[1]}x{size[0]} pixels in {len(data)} bytes, and would take "
             f"{header.memory // 1_000_000} MB to decode: more than an image in a file of that size is given"
@@ -110,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 
 def _eight_bits_on_white(image: NDArray[Any], header: Header) -> Image:
-    """Grey, or red, green, blue of what was decoded as grey, or as blue, green, red (and alpha); alpha is laid on white.
+    """What was decoded as grey, or as blue, green, red (and alpha): red first, alpha laid on white.
 
     Bands of rows, one after the other: all of them at once would take several times the memory of the image.
     """

@@ -17,7 +17,8 @@ Tags = Mapping[int, tuple[int, ...]]
 
 def read_tags(data: bytes, longest: int) -> Tags:
     """The whole numbers in the first directory, by tag; of more than `longest` values none is taken. The first of a
-    tag that is given twice counts, also where it is not taken, and none is empty. struct.error for a directory that points beyond the end.
+    tag that is given twice counts, also where it is not taken, and none is empty. struct.error for a directory that
+    points beyond the end.
     """
     order = ORDERS[data[:2]]
     (place,) = struct.unpack_from(f"{order}I", data, 4)
