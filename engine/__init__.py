@@ -7,6 +7,8 @@ that `import engine` is light and `--help` answers at once.
 from importlib import import_module
 from pathlib import Path
 
+__version__ = "0.1.0"  # the one place: pyproject.toml reads it from here
+
 
 def _homes() -> dict[str, str]:
     """Public name → module: the lines `from MODULE import NAME as NAME` of the stub."""

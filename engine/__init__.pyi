@@ -1,11 +1,14 @@
 """The public names of the package: the one list of them, which `engine.__getattr__` reads."""
 
+__version__: str
+
 from cnncore import get_num_threads as get_num_threads
 from cnncore import set_num_threads as set_num_threads
 
 from engine.data.dataset import Dataset as Dataset
 from engine.data.loader import Loader as Loader
 from engine.errors import DivergedError as DivergedError
+from engine.errors import EngineWarning as EngineWarning
 from engine.errors import UserError as UserError
 from engine.inference.calibrate import calibrate as calibrate
 from engine.layers import ELU as ELU

@@ -1,61 +1,172 @@
-"""What every command shares: how errors reach the user and which exit status they give."""
+"""What every command shares: its parser, how errors and warnings reach the user, and which exit status it gives."""
 
 import argparse
+import codecs
 import errno
 import io
+import logging
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from engine import __version__
+from engine.errors import TREES, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a full or broken disk says
 
+OTHERS = "py.warnings"  # the logger of what other packages say by Python's warnings; the standard library's own name
+
+# How signs of our tables and messages are written where the terminal lacks them.
+SPELLED = {
+    "±": "+/-",
+    "→": "->",
+    "←": "<-",
+    "…": "...",
+    "×": "x",
+    "·": "*",
+    "÷": "/",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "≤": "<=",
+    "≥": ">=",
+    "≠": "!=",
+    "≈": "~",
+    "λ": "lambda",
+    "σ": "sigma",
+    "µ": "u",
+    "²": "^2",
+    "³": "^3",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+}
+SPELL = "engine.spell"  # the name of the way to encode, beside "strict", "backslashreplace" and others
+
+
+def command_parser(module: str, description: str | None = None) -> argparse.ArgumentParser:
+    """A parser for `python -m MODULE`, or the script that is installed for it, with `--version`."""
+    called = Path(sys.argv[0])
+    parser = argparse.ArgumentParser(
+        prog=called.name if is_script(called) else f"python -m {module}", description=description
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"cnn-engine {__version__}",
+        help="show the version of cnn-engine and exit",
+    )
+    return parser
+
+
+def is_script(called: Path) -> bool:
+    """Whether a process that was called so is an installed script, such as cnn-train."""
+    return called.name.startswith("cnn-")
+
 
 def run(main: Callable[[], int | None]) -> int:
     """Call `main` and return the exit status; a foreseeable failure prints one line `error: …` and gives 2.
 
-    Signs that the terminal cannot show are printed as their numbers (\\u00e9).
-
     Foreseeable are mistakes of the user (UserError), a status of the compiled core, and the operating system
     saying no (a full disk, a missing permission, a package that is not installed). Anything else is a defect of
-    this project and keeps its traceback.
+    this project and keeps its traceback. What else `in_plain_lines` says holds for `main`.
+    """
+    with in_plain_lines():
+        try:
+            status = main() or 0
+            if sys.stdout is not None:  # it is where the shell closed it
+                sys.stdout.flush()  # now, where what goes wrong is told as everything else
+            return status
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:  # the reader of our output has gone (`… | head`), who needs no message
+            _drop_output()
+            return EXIT_USER_ERROR
+        except Exception as error:
+            if not _is_foreseeable(error):
+                raise
+            if isinstance(error, OSError) and error.errno in _UNWRITTEN and not error.filename:
+                # Whoever writes a file names it (`engine.files.naming`); what is left is what was printed.
+                error = OSError(error.errno, error.strerror, "standard output")
+            _drop_output()
+            print(f"error: {_describe(error)}", file=sys.stderr)
+            return EXIT_USER_ERROR
+
+
+def _drop_output() -> None:
+    """Output that cannot be written goes nowhere from now on: Python would try again at exit, and fail with a status
+    of its own."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def in_plain_lines() -> Iterator[None]:
+    """Inside, a warning is one line `warning: …` on standard error, each said once, and nothing that is printed fails
+    for a sign that the terminal cannot show: ± becomes +/-, and one without a spelling its number (\\u00e9).
     """
     for stream in (sys.stdout, sys.stderr):
-        # No traceback after all the work where a terminal's encoding lacks a sign, such as one of a file's name.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=SPELL)
+    handler = _Lines()
+    loggers = [logging.getLogger(name) for name in (*TREES, OTHERS)]
+    shown = warnings.showwarning
+    for logger in loggers:
+        logger.addHandler(handler)
+    warnings.showwarning = _pass_on
     try:
-        status = main() or 0
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (`… | head`): say nothing, also not when Python flushes at exit.
-        _silence()
-        return EXIT_USER_ERROR
-    except Exception as error:
-        if not _is_foreseeable(error):
-            raise
-        if isinstance(error, OSError) and error.errno in _UNWRITTEN and not error.filename:
-            # Whoever writes a file names it (`engine.files.naming`); what is left is what was printed.
-            error = OSError(error.errno, error.strerror, "standard output")
-            _silence()
-        print(f"error: {_describe(error)}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        yield
+    finally:
+        warnings.showwarning = shown
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
-def _silence() -> None:
-    """Let what is printed from now on, and what Python writes at its exit, go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Lines(logging.Handler):
+    """Prints `warning: …` for a record, unless it has done so for the same text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+        if line in self._said:
+            return
+        self._said.add(line)
+        if "tqdm" in sys.modules:  # a bar that may be there makes room for the line
+            sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _pass_on(message: Warning | str, *where: object, **more: object) -> None:
+    """What Python calls to show a warning: other packages', since ours go to their loggers by themselves."""
+    logging.getLogger(OTHERS).warning("%s", message)
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Another way to write the signs that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(SPELLED.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs), error.end
+
+
+codecs.register_error(SPELL, _spell)
 
 
 def _is_foreseeable(error: Exception) -> bool:
-    from engine.errors import UserError  # only now: --help has no error to tell
-
     if isinstance(error, (UserError, OSError, ImportError)):
         return True
     # Looked up, not imported: when the core was never loaded, the error cannot be its own.

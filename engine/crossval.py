@@ -14,12 +14,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from engine.cli import add_run_arguments, run
+from engine.cli import add_run_arguments, command_parser, run
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.crossval",
+    parser = command_parser(
+        "engine.crossval",
         description="Train the folds that the section split describes (folds, stratify, seed), each with the "
         "configuration's early stopping and at most its epochs. Then train on all samples for the "
         "mean of the folds' best epochs, rounded, a half upwards, and measure the test part. "
@@ -38,5 +38,10 @@ def main() -> None:
     crossval(options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

@@ -1,9 +1,18 @@
-"""The errors that a user can cause and put right."""
+"""The errors that a user can cause and put right, and warnings of what works, but not as it may be meant."""
 
 from __future__ import annotations
 
 import difflib
+import logging
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
+from types import FrameType
+
+#: The packages of this project, and the loggers under which all that they say has its own.
+TREES = ("engine", "experiments")
+for _tree_name in TREES:
+    logging.getLogger(_tree_name).addHandler(logging.NullHandler())  # quiet, where nobody has asked for a log
 
 LONGEST = 1500  # characters of a message: less than a screen
 MOST_LINES = 20
@@ -23,6 +32,10 @@ class UserError(ValueError):
 def shortened(text: str, most: int = 100) -> str:
     """The text, or its beginning and end where it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[len(text) - most // 3 + 3 :]}"
+
+
+class EngineWarning(UserWarning):
+    """What works, but perhaps not as it is meant: one sentence that names what it is about. All of ours are of this."""
 
 
 class DivergedError(UserError):
@@ -80,3 +93,29 @@ def unknown(what: str, name: object, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(given.lower(), lower, n=1)
     hint = f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(names)}"
     return UserError(f"unknown {what} {given!r}; {hint}")
+
+
+def warn(message: str) -> None:
+    """Say something that is no error: to the logger of the calling module, such as `engine.data.dataset`, and by
+    Python's warnings, as EngineWarning at the line outside of this project that led here.
+
+    Whoever gives the logger `engine` (or `experiments`) a handler of its own has said where warnings are to go: then
+    they go to the logger alone. The commands do so.
+    """
+    caller: FrameType | None = sys._getframe(1)
+    assert caller is not None
+    name = caller.f_globals["__name__"]
+    logging.getLogger(name).warning("%s", message, stacklevel=2)
+    if any(not isinstance(each, logging.NullHandler) for each in logging.getLogger(_tree(caller)).handlers):
+        return
+    outside = caller
+    while _tree(outside) in TREES and outside.f_back is not None:
+        outside = outside.f_back
+    seen = outside.f_globals.setdefault("__warningregistry__", {})  # Python's own record of what was shown where
+    place = outside.f_code.co_filename, outside.f_lineno, outside.f_globals.get("__name__")
+    warnings.warn_explicit(message, EngineWarning, *place, registry=seen)
+
+
+def _tree(frame: FrameType) -> str:
+    """The package at the root of the module in which the frame runs."""
+    return str(frame.f_globals.get("__name__")).partition(".")[0]

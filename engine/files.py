@@ -13,13 +13,12 @@ import math
 import os
 import socket
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from engine.errors import UserError
+from engine.errors import UserError, warn
 
 # Seconds in which a process that was just killed has let go of its locks, and one that began has said its number.
 PATIENCE = 0.5
@@ -146,7 +145,7 @@ def _acquired(path: Path, refusal: Callable[[str], str], deadline: float) -> Tex
             if time.monotonic() > deadline:
                 raise UserError(refusal(holder)) from None
         except OSError as error:
-            warnings.warn(f"{path.parent}: the file system has no locks ({error.strerror})", stacklevel=4)
+            warn(f"{path.parent}: the file system has no locks ({error.strerror})")
             return file
         else:
             # Who held it before may have removed it after it was opened here.

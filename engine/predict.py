@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.predict",
+    parser = command_parser(
+        "engine.predict",
         description="Classify images with a trained network: what training did to its images is done to these. "
         "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1, mistakes and "
         "the confusion matrix (of more than 20 classes, the worst classes and most frequent confusions).",
@@ -86,5 +86,10 @@ def main() -> int:
     return predict(options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import engine
 from engine.arguments import integer
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.profile",
+    parser = command_parser(
+        "engine.profile",
         description="Time every operation of a network on random images, beside the FMA peak and the bandwidth that "
         "this machine reaches in the same run.",
     )
@@ -51,11 +51,17 @@ def main() -> None:
     if options.mode == "training" and batch == 1 and net.needs_two_samples:
         raise UserError(f"training needs two samples or more: see BatchNorm {net.needs_two_samples!r}")
     result = profile(net, Path(options.source).name, options.mode, batch)
-    print(json.dumps(asdict(result), indent=2) if options.json else render(result))
     if options.out is not None:
         draw_roofline(result, options.out)
+    print(json.dumps(asdict(result), indent=2) if options.json else render(result))
+    if options.out is not None:
         print(f"written: {options.out}", file=sys.stderr)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

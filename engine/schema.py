@@ -37,7 +37,7 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
     fields = {each.name: each for each in dataclasses.fields(schema) if each.init}  # type: ignore[arg-type]
     for key in given:
         if key not in fields:
-            raise UserError(f"{where}: {unknown('key', key, fields)}")
+            raise UserError(f"{where}: {_unknown_key(key, fields, schema)}")
     for name, each in fields.items():
         required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
         if required and name not in given:
@@ -48,6 +48,21 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         return schema(**values)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _unknown_key(key: object, fields: Mapping[str, Any], schema: type) -> str:
+    """What is wrong with a key that the dataclass lacks: it may be one of a section within."""
+    within = [
+        f"{name}.{key}"
+        for name in fields
+        for hint in (_hints(schema)[name], *typing.get_args(_hints(schema)[name]))
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+        if key in {each.name for each in dataclasses.fields(hint)}
+    ]
+    if len(within) == 1:
+        return f"unknown key {key!r}; it is a key of a section: {within[0]}"
+    rest = getattr(schema, "REST", None)  # the field that takes keys of any name
+    return f"{unknown('key', key, fields)}" + (f"; or is {rest}: {{{key}: …}} meant?" if rest else "")
 
 
 @cache  # evaluating the annotations anew takes most of the time of reading a study

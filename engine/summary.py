@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.summary",
+    parser = command_parser(
+        "engine.summary",
         description="Print the layers of a network with shapes and parameters, its FLOPs and its memory.",
     )
     parser.add_argument(
@@ -47,5 +47,10 @@ def main() -> None:
     print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

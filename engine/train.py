@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from engine.cli import add_run_arguments, run
+from engine.cli import add_run_arguments, command_parser, run
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.train",
+    parser = command_parser(
+        "engine.train",
         description="Train a network as a configuration file says. The run folder gets checkpoints (best, last), "
         "log.jsonl, log.csv, config.yaml and result.json. A folder that holds a run (a checkpoint, a result or a log "
         "that is not empty) is never overwritten.",
@@ -27,5 +27,10 @@ def main() -> None:
     train(options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

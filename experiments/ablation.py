@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from experiments.options import check_together
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.ablation",
+    parser = command_parser(
+        "experiments.ablation",
         description="Train every row of a study over its seeds, print the table, and keep every run on record: "
         "the same command again runs only what is missing.",
     )
@@ -60,5 +60,10 @@ def main() -> int:
     return ablate(options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

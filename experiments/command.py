@@ -110,9 +110,11 @@ def run_ablation(options: argparse.Namespace) -> int:
         )
     runs = standings(planned, store, options.accept_code)
     summarized = summarize(study, results_of(runs))
-    publish(study_table(study, summarized), "table", store)
+    table = study_table(study, summarized)
+    said = [write_table(table, "table", store)]
     if not options.no_report:
-        publish_page(study, summarized, runs, store)
+        said += write_page(study, summarized, runs, store)
+    print("\n".join([terminal(table), *said]))
     return int(any(result.status == "failed" for result in results))
 
 
@@ -159,16 +161,17 @@ def tell_stale(graph: Graph, store: Store) -> None:
         print(f"{told} came from other code and will be trained again; --accept-code keeps them", file=sys.stderr)
 
 
-def publish_page(study: Study, summarized: StudySummary, runs: Sequence[Standing], store: Store) -> None:
-    """Write report.html; where it cannot be made, or not whole, a line on stderr says why."""
+def write_page(study: Study, summarized: StudySummary, runs: Sequence[Standing], store: Store) -> list[str]:
+    """Write report.html; where it cannot be made, or not whole, a line on stderr says why. The line that says where it
+    is, if it is."""
     try:
         report = write_report(study, summarized, runs, store, shown_command(sys.argv))
     except UserError as error:  # the tables are there all the same
         print(f"no report.html: {error}", file=sys.stderr)
-        return
+        return []
     for text in report.missing:
         print(f"not in report.html: {text}", file=sys.stderr)
-    print(f"written: {report.path}")
+    return [f"written: {report.path}"]
 
 
 def search_and_report(study: Study, store: Store) -> int:
@@ -181,16 +184,17 @@ def search_and_report(study: Study, store: Store) -> int:
         line = f"[{trial.number + 1}/{total}] trial {trial.number} {settings}: {trial.status} {outcome}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
-    publish(search_table(study, run_search(study, store, say)), "search", store)
+    table = search_table(study, run_search(study, store, say))
+    written = write_table(table, "search", store)
+    print(f"{terminal(table)}\n{written}")
     return 0
 
 
-def publish(table: Table, name: str, store: Store) -> None:
-    """Print a table and write it beside the runs, once in each format."""
-    print(terminal(table))
+def write_table(table: Table, name: str, store: Store) -> str:
+    """Write a table beside the runs, once in each format; the line that says where."""
     texts = {"md": markdown(table), "tex": latex(table), "csv": csv_text(table)}
     written = [store.write_text(f"{name}.{suffix}", text) for suffix, text in texts.items()]
-    print(f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}")
+    return f"written: {', '.join(map(str, written))}; each run's log: {store.root / 'runs'}"
 
 
 def estimate(options: argparse.Namespace) -> None:
@@ -220,11 +224,12 @@ def look(options: argparse.Namespace) -> None:
     store = store_of(options, study)
     graph = planned_graph(study, store if store.root.exists() else None)
     runs = standings(graph.runs, store, options.accept_code)
+    results = results_of(runs)
+    if options.export:
+        export(results, options.export)
     if options.status:
         print(f"{study.title} ({store.root})\n\n{status_text(runs, store)}")
     if options.export:
-        results = results_of(runs)
-        export(results, options.export)
         print(f"written: {options.export} ({len(results)} of {len(runs)} runs)")
 
 

@@ -25,7 +25,7 @@ def document(command: Sequence[str], output: str, status: int, seconds: float) -
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.record", description=(__doc__ or "").splitlines()[0])
+    parser = cli.command_parser("experiments.record", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("file", metavar="FILE.md", type=Path, help="where the record goes; replaced if it is there")
     parser.add_argument("command", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="what to run")
     options = parser.parse_args(arguments)
@@ -49,4 +49,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    sys.exit(cli.run(main))

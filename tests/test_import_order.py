@@ -107,6 +107,8 @@ def imports(path: Path, known: Mapping[str, Path]) -> Iterator[Import]:
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0 and child.module, f"{path}:{child.lineno}: a relative import"
                 for alias in child.names:
+                    if alias.name.startswith("__"):
+                        continue  # a fact about the package itself, as its version: it stands in its __init__
                     inner = f"{child.module}.{alias.name}"
                     yield Import(path, child.lineno, inner if inner in known else child.module, lazy)
             yield from walk(child, lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))

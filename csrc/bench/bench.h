@@ -43,6 +43,12 @@ typedef struct bench_images {
     float *dst;
 } bench_images;
 
+typedef struct bench_warp {
+    cnn_image_warp warp;
+    ptrdiff_t count, degrees, fill; /* images to take from; of the largest turn */
+    uint8_t *dst;
+} bench_warp;
+
 typedef struct bench_sgemm {
     ptrdiff_t m, n, k, transpose_a, transpose_b;
     float *a, *b, *c;
@@ -56,13 +62,14 @@ struct bench_row {
     union {
         bench_op op;
         bench_images images;
+        bench_warp warp;
         bench_sgemm sgemm;
     } as;
     int repeats; /* runs of one measurement, so that it lasts long enough for the clock */
     double seconds[BENCH_ROUNDS];
 };
 
-extern const bench_kind bench_op_kind, bench_images_kind, bench_sgemm_kind;
+extern const bench_kind bench_op_kind, bench_images_kind, bench_warp_kind, bench_sgemm_kind;
 
 /* A word of a shape file that is a whole number. */
 typedef struct bench_whole {

@@ -13,9 +13,14 @@ static bool is(const char *name, const char *other, size_t length)
 
 bench_row bench_row_of(const char *name, size_t length)
 {
-    static const char *const images = "gather_images", *const sgemm = "sgemm";
-    if (is(images, name, length)) return (bench_row){.name = images, .kind = &bench_images_kind};
-    if (is(sgemm, name, length)) return (bench_row){.name = sgemm, .kind = &bench_sgemm_kind};
+    static const struct {
+        const char *name;
+        const bench_kind *kind;
+    } functions[] = {
+        {"gather_images", &bench_images_kind}, {"warp_images", &bench_warp_kind}, {"sgemm", &bench_sgemm_kind}};
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+        if (is(functions[i].name, name, length))
+            return (bench_row){.name = functions[i].name, .kind = functions[i].kind};
     for (int op = 0; op < CNN_OP_COUNT; op++) {
         if (!is(cnn_op_find(op)->name, name, length)) continue;
         bench_row row = {.name = cnn_op_find(op)->name, .kind = &bench_op_kind, .as.op.op = op};

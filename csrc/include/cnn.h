@@ -66,6 +66,7 @@ typedef enum cnn_status {
     CNN_NONFINITE_LOSS,     /* no parameter was updated; running statistics may have been */
     CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; no parameter was updated */
     CNN_NONFINITE_OUTPUT,   /* only with check_outputs: detail is the instruction that made it */
+    CNN_BAD_WARP,           /* a coefficient, an extent or a fill of cnn_warp_images is out of range */
 } cnn_status;
 
 const char *cnn_status_message(cnn_status status);
@@ -647,6 +648,28 @@ typedef struct cnn_image_batch {
  * 1 ... CNN_MAX_THREADS. */
 cnn_status cnn_gather_images(float *dst, const cnn_image_batch *batch, int threads);
 void cnn_ref_gather_images(float *dst, const cnn_image_batch *batch);
+
+#define CNN_WARP_ONE (INT64_C(1) << 32) /* a pixel, in the coefficients of a warp */
+
+/* A batch that is warped: each sample by an affine map of its own, from places in the result to places in the source. */
+typedef struct cnn_image_warp {
+    const uint8_t *images;       /* [count][C][H][W]; may be a memory map */
+    const int64_t *indices;      /* [n], each in 0 ... count-1 */
+    ptrdiff_t n, c, h, w;        /* h and w at most 2^15 */
+    const int64_t *coefficients; /* [n][2][3] in 2^-32 pixels; the third of a row within +-2^61, the others +-2^46 */
+    cnn_fill fill;               /* of what lies outside of the source */
+    uint8_t fill_value;          /* with CNN_FILL_CONSTANT */
+} cnn_image_warp;
+
+/* dst [n][C][H][W]: pixel (x, y) of a sample, counted from its first one, is interpolated between the four pixels round
+ * the place (a0*x + a1*y + a2, a3*x + a4*y + a5) of its source. A place is exact in 2^-32 pixels, and each of its two
+ * numbers is rounded to 2^-11 pixels, a half up. These are the weights, and the weighed sum is exact and rounded to a
+ * grey level, a half up. There is no floating point in it: the bytes are the same on every machine and with every
+ * compiler, instruction set and number of threads. A place on a pixel gives that pixel.
+ * dst does not overlap anything. Every sample is one worker's; threads in 1 ... CNN_MAX_THREADS. CNN_BAD_WARP for a
+ * coefficient, an extent or a fill that is none of these. */
+cnn_status cnn_warp_images(uint8_t *dst, const cnn_image_warp *warp, int threads);
+void cnn_ref_warp_images(uint8_t *dst, const cnn_image_warp *warp);
 
 /* ---- threads, instruction sets, random numbers, matrices -------------------------------------------------------- */
 

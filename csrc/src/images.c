@@ -1,5 +1,5 @@
 /* Batches of images: gathered by index, shifted, mirrored, painted over and turned into floats in one pass. */
-#include "internal.h"
+#include "fill.h"
 #include "team.h"
 
 /* One channel of one sample on its way into the batch. */
@@ -10,19 +10,6 @@ typedef struct plane {
     bool flip;
     float scale, offset;
 } plane;
-
-/* Where the pixel at `at` of a shifted row or column comes from; -1: from the fill value. */
-static ptrdiff_t fill_source(cnn_fill fill, ptrdiff_t at, ptrdiff_t extent)
-{
-    if (at >= 0 && at < extent) return at;
-    if (fill == CNN_FILL_NEAREST) return at < 0 ? 0 : extent - 1;
-    if (fill == CNN_FILL_WRAP) return at - cnn_floor_div(at, extent) * extent;
-    if (fill == CNN_FILL_REFLECT) {
-        const ptrdiff_t period = 2 * extent, place = at - cnn_floor_div(at, period) * period;
-        return place < extent ? place : period - 1 - place;
-    }
-    return -1;
-}
 
 static float valued(const plane *p, uint8_t pixel) { return (float)pixel * p->scale + p->offset; }
 
@@ -36,7 +23,7 @@ static void write_edge(const plane *p, const cnn_image_batch *batch, float *dst,
                        ptrdiff_t last)
 {
     for (ptrdiff_t x = first; x < last; x++) {
-        const ptrdiff_t from = fill_source(batch->fill, x - p->right, p->w);
+        const ptrdiff_t from = cnn_fill_source(batch->fill, x - p->right, p->w);
         dst[p->flip ? p->w - 1 - x : x] = valued(p, from < 0 ? batch->fill_value : src[from]);
     }
 }
@@ -60,7 +47,7 @@ static void write_plane(const plane *p, const cnn_image_batch *batch, const cnn_
         return;
     }
     for (ptrdiff_t y = 0; y < p->h; y++) {
-        const ptrdiff_t from = fill_source(batch->fill, y - p->down, p->h);
+        const ptrdiff_t from = cnn_fill_source(batch->fill, y - p->down, p->h);
         float *dst = p->dst + y * p->w;
         if (from < 0)
             write_constant(dst, p->w, valued(p, batch->fill_value));

@@ -9,6 +9,7 @@
 #define CNN_KERNELS_H
 
 #include "cnn.h"
+#include "warp.h"
 #include "winograd.h"
 
 /*
@@ -222,6 +223,7 @@ enum { CNN_NORM_COLUMNS = 1024 };
     /* dst[i] = src[i] * scale + offset in two roundings, and the same of src[count - 1 - i] */                          \
     X(scale_bytes, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))       \
     X(scale_mirrored, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))    \
+    X(warp_row, (const cnn_warp_row *row))                                                                               \
     X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
                      ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \
     X(sgd_plain, (float *restrict parameters, const float *restrict gradients, ptrdiff_t count,                          \

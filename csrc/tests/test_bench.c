@@ -48,12 +48,16 @@ static void check_ops(const bench_table *table)
 
 static void check_functions(const bench_table *table)
 {
-    const bench_kind *const kinds[] = {&bench_images_kind, &bench_sgemm_kind};
+    static const struct {
+        const char *name;
+        const bench_kind *kind;
+    } functions[] = {
+        {"gather_images", &bench_images_kind}, {"warp_images", &bench_warp_kind}, {"sgemm", &bench_sgemm_kind}};
     test_begin("bench: the functions beside the registry have a row");
-    for (int k = 0; k < 2; k++) {
+    for (size_t k = 0; k < sizeof functions / sizeof functions[0]; k++) {
         int rows = 0;
-        for (int i = 0; i < table->count; i++) rows += table->rows[i].kind == kinds[k];
-        test_expect(rows > 0, "%s has none", k ? "sgemm" : "gather_images");
+        for (int i = 0; i < table->count; i++) rows += table->rows[i].kind == functions[k].kind;
+        test_expect(rows > 0, "%s has none", functions[k].name);
     }
     test_end();
 }

@@ -48,8 +48,8 @@ static const struct {
     suite *run;
 } suites[] = {{"rng", suite_rng},         {"registry", suite_registry}, {"dispatch", suite_dispatch},
               {"ops", suite_ops},         {"edges", suite_edges},       {"gradients", suite_gradients},
-              {"sgemm", suite_sgemm},     {"images", suite_images},     {"program", suite_program},
-              {"threads", suite_threads}, {"bench", suite_bench}};
+              {"sgemm", suite_sgemm},     {"images", suite_images},     {"warp", suite_warp},
+              {"program", suite_program}, {"threads", suite_threads},   {"bench", suite_bench}};
 enum { SUITES = sizeof suites / sizeof suites[0] };
 
 static bool wanted(const char *name, int count, char **names)

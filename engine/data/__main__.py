@@ -7,13 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.data", description="List, get and check the data sets that the readers know."
-    )
+    parser = command_parser("engine.data", description="List, get and check the data sets that the readers know.")
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument(
         "--data-root",
@@ -74,5 +72,10 @@ def main() -> None:
     COMMANDS[options.command](options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

@@ -1,7 +1,8 @@
 """Random changes of training images: what the section `augment` of a configuration may say, and how a batch gets them.
 
-They come in this order: rotation and scaling (one movement, OpenCV), shift or crop, flip, contour cutout, cutout, and
-mixup on the normalised batch. Shift, flip and the painting of squares are the C core's (`cnncore.gather_images`).
+They come in this order: rotation and scaling (one movement), shift or crop, flip, contour cutout, cutout, and mixup on
+the normalised batch. Movements are the C core's (`cnncore.warp_images`, in whole numbers), and so are shift, flip and
+the painting of squares (`cnncore.gather_images`): their bytes are the same everywhere. The contours are OpenCV's.
 
 Draws are words of Philox4x32-10, keyed (seed; sample, block, epoch, which augmentation): an image gets the same change
 in the same epoch whatever its batch, and one augmentation more or less does not change the draws of the others.
@@ -9,18 +10,26 @@ in the same epoch whatever its batch, and one augmentation more or less does not
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment_config import AugmentConfig, ContourCutout, Cutout
+from engine.data.augment_config import AugmentConfig, ContourCutout, Cutout, Fill
 from engine.data.images import Image, load_cv2
 from engine.data.steps import ink_mask, paper_of
 from engine.draws import CONTOUR_CUTOUT, CROP, CUTOUT, FLIP, ROTATION, SCALING, SHIFT, augmentation_words
 from engine.errors import UserError
 
 Words = NDArray[np.uint32]
+
+# Raised whenever `rotated_and_scaled` gives other bytes; part of the key of a run that rotates or scales.
+WARP_VERSION = 1
+MAX_SIDE = 1 << 15  # of images that are warped, in pixels
+SMALLEST_FACTOR = 2.0**-13
+TAYLOR_TERMS = 9
 
 
 def uniform(words: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
@@ -33,18 +42,15 @@ def whole(words: NDArray[Any], low: int, high: int) -> NDArray[np.int64]:
     return low + (words.astype(np.int64) * (high - low + 1) >> 32)
 
 
-def rotate_and_scale(images: Image, augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]) -> None:
-    """Rotation and scaling of a batch in place: uint8 (n, C, H, W), whose samples have these numbers."""
+def rotated_and_scaled(
+    images: Image, places: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]
+) -> Image:
+    """images[places], which have the numbers `samples`, rotated and scaled: uint8 (n, C, H, W) of its own.
+
+    UserError for images too large to warp.
+    """
     how = augment.warps
-    if how is None:
-        return
-    cv2 = load_cv2()
-    borders = {
-        "nearest": cv2.BORDER_REPLICATE,
-        "constant": cv2.BORDER_CONSTANT,
-        "reflect": cv2.BORDER_REFLECT,
-        "wrap": cv2.BORDER_WRAP,
-    }
+    assert how is not None
     angles, factors = np.zeros(len(samples)), np.ones(len(samples))
     if augment.rotation:
         degrees = augment.rotation.degrees
@@ -52,19 +58,59 @@ def rotate_and_scale(images: Image, augment: AugmentConfig, seed: int, epoch: in
     if augment.scaling:
         amount = augment.scaling.amount
         factors = uniform(augmentation_words(seed, epoch, samples, SCALING, 1)[:, 0], 1 - amount, 1 + amount)
+    return turned(images, places, angles, factors, how.fill, how.value)
+
+
+def turned(
+    images: Image,
+    places: NDArray[np.int64],
+    degrees: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    fill: Fill,
+    value: int = 0,
+) -> Image:
+    """images[places], uint8 (N, C, H, W), each turned against the clock and enlarged about its middle, bilinear.
+
+    The same bytes on every machine: see `movements` and `cnncore.warp_images`. UserError for images too large to warp.
+    """
     height, width = images.shape[2:]
-    middle = ((width - 1) / 2, (height - 1) / 2)
-    for image, angle, factor in zip(images, angles, factors):
-        matrix = cv2.getRotationMatrix2D(middle, float(angle), float(factor))
-        for channel in image:
-            channel[...] = cv2.warpAffine(
-                channel,
-                matrix,
-                (width, height),
-                flags=cv2.INTER_LINEAR,
-                borderMode=borders[how.fill],
-                borderValue=how.value,
-            )
+    if max(height, width) > MAX_SIDE:
+        raise UserError(f"rotation and scaling take images of at most {MAX_SIDE} pixels a side, got {height}x{width}")
+    moved = movements(degrees, factors, height, width)
+    return cnncore.warp_images(images, places, moved, fill=fill, fill_value=value)
+
+
+def movements(degrees: NDArray[np.float64], factors: NDArray[np.float64], height: int, width: int) -> NDArray[np.int64]:
+    """Coefficients (n, 2, 3) of `cnncore.warp_images` that turn by `degrees` and enlarge by `factors`, (n,) each.
+
+    Cosine and sine are rounded once, to 2^-32; the middle of the image stays where it is to half of that. Factors below
+    SMALLEST_FACTOR, with which nothing but a pixel would be left, count as that.
+    """
+    factors = np.maximum(factors, SMALLEST_FACTOR)
+    cosines, sines = (np.rint(each / factors * cnncore.WARP_ONE).astype(np.int64) for each in cosine_and_sine(degrees))
+    right, bottom, still = width - 1, height - 1, cnncore.WARP_ONE - cosines
+    across = (still * right + sines * bottom) // 2
+    down = (still * bottom - sines * right) // 2
+    return np.stack([cosines, -sines, across, sines, cosines, down], axis=1).reshape(-1, 2, 3)
+
+
+def cosine_and_sine(degrees: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of angles in degrees, to 4e-16; exact for multiples of 90.
+
+    From additions, products and quotients alone, each of which IEEE 754 rounds in one way: those of a mathematical
+    library end in other bits with another library or processor. Taylor's series up to 45 degrees, turned by quadrants.
+    """
+    quadrants = np.rint(degrees / 90)
+    angle = (degrees - quadrants * 90) * (math.pi / 180)
+    square = angle * angle
+    cosine, sine = np.ones_like(square), np.ones_like(square)
+    for term in range(TAYLOR_TERMS, 0, -1):
+        cosine = 1 - cosine * square / (2 * term * (2 * term - 1))
+        sine = 1 - sine * square / (2 * term * (2 * term + 1))
+    sine = sine * angle
+    quarter = quadrants.astype(np.int64) % 4
+    turns = [(cosine, sine), (-sine, cosine), (-cosine, -sine), (sine, -cosine)]
+    return np.choose(quarter, [turn[0] for turn in turns]), np.choose(quarter, [turn[1] for turn in turns])
 
 
 def contour_points(image: Image) -> NDArray[np.int32]:

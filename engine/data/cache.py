@@ -26,7 +26,6 @@ import os
 import shutil
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -40,7 +39,7 @@ from numpy.typing import NDArray
 from engine.data.images import load_cv2
 from engine.data.location import user_cache
 from engine.data.preprocess import PER_BATCH, Preprocess
-from engine.errors import UserError
+from engine.errors import UserError, warn
 
 FORMAT = 1
 KEEP_DAYS = 30
@@ -142,10 +141,9 @@ def load_or_build(name: str, key: str, folder: Path, build: Callable[[], Parts])
                 f"{folder}: the disk is full, so that the samples of {name} cannot be kept there; make room, name "
                 f"another folder ({VARIABLE}), or do without the cache ({VARIABLE}={OFF})"
             ) from None
-        warnings.warn(
+        warn(
             f"{folder}: no cache can be kept there ({error.strerror}), so the images of {name} are prepared in memory; "
             f"{VARIABLE} names another folder",
-            stacklevel=2,
         )
         return None
     return _read(place)

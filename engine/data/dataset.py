@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,28 +13,15 @@ from numpy.typing import NDArray
 
 from engine.arguments import assign
 from engine.data import cache
-from engine.data.images import Image, UnreadableImage, read_image
+from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import UserError, listed
+from engine.errors import UserError, listed, warn
 
 MOST_CLASSES = 100_000  # labels beyond are counted from something else than 0
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
-
-
-class ImageFiles(Sequence[Image]):
-    """Images that are decoded when they are asked for."""
-
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = list(paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        return ImageFiles(self.paths[index]) if isinstance(index, slice) else read_image(self.paths[index])
 
 
 @dataclass(frozen=True)
@@ -283,13 +269,22 @@ def prepare(
     if strict:
         raise UserError(_left_out(raw, reasons))
     _check_classes(raw, entry.left)
-    warnings.warn(_left_out(raw, reasons), stacklevel=2)
+    warn(_left_out(raw, reasons))
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
     columns = {name: column[kept] for name, column in raw.columns.items()}
     labels = raw.labels[kept]
     about = {"skipped": reasons + unread, "kept": kept}
     about["files"] = tuple(files[index] for index in kept) if files else ()
     return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, **about)
+
+
+class SizesDiffer(UserError):
+    """Images of a set differ in size and are not resized; `differ` says how. `wanted`: the (H, W) to resize them to."""
+
+    def __init__(self, differ: str, wanted: Sequence[int] | None = None):
+        self.differ = differ
+        which = "[H, W]" if wanted is None else f"{list(wanted)}, which the network takes"
+        super().__init__(f"{differ}; set preprocess.size: {which}")
 
 
 def _left_out(raw: RawDataset, reasons: Sequence[str]) -> str:
@@ -342,7 +337,7 @@ def _prepared_parts(raw: RawDataset, preprocess: Preprocess, threads: int | None
             shape = shape or image.shape
             if image.shape != shape:
                 some = " and ".join(f"{height}x{width}" for _, height, width in sorted({shape, image.shape}))
-                raise UserError(f"{raw.name}: images differ in size ({some}); give preprocess.size")
+                raise SizesDiffer(f"{raw.name}: images differ in size ({some})")
         yield np.stack(images) if images else np.empty((0, 0, 0, 0), np.uint8), left
     if shape is None and first is not None:
         raise UserError(f"{raw.name}: none of its {len(raw)} images can be read; the first: {first.reason}")

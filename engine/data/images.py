@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -199,3 +199,16 @@ def list_images(
         twice = next(each for each in found if found.count(each) > 1)
         raise UserError(f"{twice}: the image is given twice")
     return found, tuple(unread)
+
+
+class ImageFiles(Sequence[Image]):
+    """Images that are decoded when they are asked for."""
+
+    def __init__(self, paths: Sequence[Path]):
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return ImageFiles(self.paths[index]) if isinstance(index, slice) else read_image(self.paths[index])

@@ -6,13 +6,12 @@ Only what operating systems and file managers leave behind is passed over withou
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.headers import START, kind_of
-from engine.errors import UserError
+from engine.errors import UserError, warn
 
 # The endings of the files that are read. The content decides what a file is; without a known ending it alone does.
 SUFFIXES = {
@@ -189,4 +188,4 @@ def describe_unread(name: str, unread: Sequence[Unread]) -> str:
 def warn_unread(name: str, unread: Sequence[Unread]) -> None:
     """Warn of what is not read, if there is anything."""
     if unread:
-        warnings.warn(describe_unread(name, unread), stacklevel=3)
+        warn(describe_unread(name, unread))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import checked_seed, integer
-from engine.data.augment import changes, mixup, rotate_and_scale
+from engine.data.augment import changes, mixup, rotated_and_scaled
 from engine.data.augment_config import AugmentConfig
 from engine.data.dataset import NO_DATA, Dataset
 from engine.data.workers import in_order
@@ -122,13 +122,15 @@ class Loader:
         images: NDArray[Any] = self.dataset.images
         places = chosen
         floats = images.dtype != np.uint8
-        if floats or self.sample_transforms or self.augment.warps or not images.flags.c_contiguous:
+        if floats or self.sample_transforms or not images.flags.c_contiguous:
             images, places = images[chosen], np.arange(len(chosen))
         for place, sample in enumerate(chosen if self.sample_transforms else ()):
             images[place] = self._transformed(images[place], epoch, int(sample))
         if floats:
             return images
-        rotate_and_scale(images, self.augment, self.seed, epoch, chosen)
+        if self.augment.warps:
+            images = rotated_and_scaled(images, places, self.augment, self.seed, epoch, chosen)
+            places = np.arange(len(chosen))
         changed = changes(images, places, self.augment, self.seed, epoch, chosen)
         normaliser = self.dataset.normaliser
         # An image's own factors are measured on it; factors for all need none of the pixels.

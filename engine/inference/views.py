@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import Image, load_cv2
+from engine.data.augment import turned
 from engine.errors import UserError, unknown
 
 Pixels = NDArray[np.uint8]
@@ -86,12 +85,6 @@ def _shift(images: Pixels, rows: int, columns: int) -> Pixels:
 
 
 def _rotate(images: Pixels, degrees: float) -> Pixels:
-    cv2 = load_cv2()
-    height, width = images.shape[2:]
-    turn: Any = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-    planes: list[Image] = [
-        cv2.warpAffine(np.ascontiguousarray(plane), turn, (width, height), **options)
-        for plane in images.reshape(-1, height, width)
-    ]
-    return np.stack(planes).reshape(images.shape)
+    count = len(images)
+    same = np.full(count, degrees), np.ones(count)
+    return turned(np.ascontiguousarray(images), np.arange(count), *same, fill="nearest")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from engine.arguments import assign, integer, number
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.layers.base import Layer
 from engine.program.code import Builder, Tensor
 from engine.program.shapes import Shape, spatial
@@ -49,11 +48,10 @@ class BatchNorm(Layer):
             momentum=number("BatchNorm", "momentum", self.momentum, 0.0, 1.0),
         )
         if self.momentum > 0.5:
-            warnings.warn(
+            warn(
                 f"BatchNorm: momentum {self.momentum:g} is the weight of the new batch here, as in PyTorch, and leaves "
                 f"little of the batches before in the running statistics; Keras's {self.momentum:g} is "
                 f"{1.0 - self.momentum:g} here",
-                stacklevel=3,  # the caller of the constructor
             )
 
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 FIGURES = ("curves", "samples", "features", "confusion", "mistakes", "filters")
 MISTAKES, PER_CLASS = 24, 10  # images drawn unless told otherwise
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.plots",
+    parser = command_parser(
+        "engine.plots",
         description="Draw training runs and networks into files, as PNG, SVG or PDF by the ending of --out "
         '(needs matplotlib: pip install "cnn-engine[plots]").',
     )
@@ -83,5 +83,10 @@ def main() -> None:
     plot(options)
 
 
+def command() -> int:
+    """The installed script."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(command())

@@ -47,9 +47,11 @@ def build_network(section: ModelConfig, seed: int) -> Network:
         return make_model(section.name, **{"seed": seed, **section.arguments})
     if section.input_shape is None:
         raise UserError("model: layers need input_shape, (C, H, W)")
-    return Sequential(
-        build_layers(section), input_shape=section.input_shape, seed=seed, initializer=section.initializer
-    )
+    layers = build_layers(section)
+    try:
+        return Sequential(layers, input_shape=section.input_shape, seed=seed, initializer=section.initializer)
+    except UserError as error:
+        raise UserError(f"model.layers: {error}") from None
 
 
 def build_layers(section: ModelConfig) -> list[Layer]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from engine.arguments import checked_seed, number
 from engine.data.augment_config import AugmentConfig
@@ -37,6 +37,8 @@ class DatasetConfig:
     labelled_fraction  that share of every class keeps its labels, drawn with the split's seed, and alone is divided
                        into training and validation samples; the labels of the rest are put away (null: all are used)
     """
+
+    REST: ClassVar[str] = "train"
 
     name: str
     train: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class ModelConfig:
     input_shape  of an image, (C, H, W); with layers
     initializer  of the first weights (see engine.network.init); with layers
     """
+
+    REST: ClassVar[str] = "arguments"
 
     name: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
+from engine.training.checks import check_fits, check_preprocess
 from engine.training.folder import RESULT, measured_values
 from engine.training.history import History, Record
 from engine.training.resume import find_last, holds_run, instruction_set
@@ -64,12 +65,10 @@ def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
         trainer = make_trainer(config, out)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
-    size, net = config.preprocess.size, trainer.net
-    if size is not None and (config.preprocess.channels, *size) != net.input_shape:
-        raise UserError(
-            f"{where}preprocess: images get shape {(config.preprocess.channels, *size)}, "
-            f"but the network takes {net.input_shape}"
-        )
+    try:
+        check_preprocess(config.preprocess, trainer.net.input_shape)
+    except UserError as error:
+        raise UserError(f"{where}preprocess: {error}") from None
     return trainer
 
 
@@ -88,7 +87,9 @@ def fit_and_test(
     where no validation set picked it or `restore_best` is off. Returns the history and the content of result.json,
     which is written last. No other process may train in the folder meanwhile.
     """
-    test = None if test is None else test.with_classes(train_set.class_names)  # an unknown class shows before training
+    if test is not None:  # now: what does not fit would show after all epochs
+        test = test.with_classes(train_set.class_names)
+        check_fits(trainer, test)
     with trainer.holding():
         history = trainer.fit(
             make_loader(config, train_set),

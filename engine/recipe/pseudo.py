@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.choose.splits import Indices, stratified_split
-from engine.data.dataset import Dataset, ImageFiles, RawDataset, prepare
-from engine.data.images import list_images
+from engine.data.dataset import Dataset, RawDataset, prepare
+from engine.data.images import ImageFiles, list_images
 from engine.data.preprocess import PER_BATCH
 from engine.errors import UserError, listed
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members

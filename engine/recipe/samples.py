@@ -13,11 +13,12 @@ from engine.data.choose.folds import folds_text, saved_folds
 from engine.data.choose.noise import with_label_noise
 from engine.data.choose.selection import keep_classes, select
 from engine.data.choose.splits import Indices, combine, stratified_folds, stratified_split
-from engine.data.dataset import Dataset, RawDataset, prepare
+from engine.data.dataset import Dataset, RawDataset, SizesDiffer, prepare
 from engine.data.readers import read_dataset
 from engine.data.sets.registry import own_folder
 from engine.draws import epoch_order
 from engine.errors import UserError, unknown
+from engine.recipe.build import build_network
 from engine.recipe.config import SplitConfig, TrainConfig
 from engine.recipe.pseudo import add_pseudo_labels, strip_labels, teachers_of
 from engine.training.history import Record
@@ -90,7 +91,10 @@ def split_and_prepare(
     config: TrainConfig, raw: RawDataset, root: Path | None, where: str = "", read: Reader | None = None
 ) -> tuple[Dataset, Dataset | None, Dataset | None]:
     """The three parts of `load_data`, the first two from these samples."""
-    train_set, validation, test = _prepared_parts(config, raw, root, where, read)
+    try:
+        train_set, validation, test = _prepared_parts(config, raw, root, where, read)
+    except SizesDiffer as error:
+        raise SizesDiffer(error.differ, build_network(config.model, config.seed).input_shape[1:]) from None
     # What is measured on images is measured on the training part alone.
     fitted = config.preprocess.fitted(train_set.images)
     train_set = train_set.with_preprocess(fitted)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
-from engine.errors import UserError, listed, unknown
+from engine.data.preprocess import Preprocess
+from engine.errors import UserError, listed, unknown, warn
 from engine.layers import BatchNorm
 from engine.layers.patterns import layers_with_parameters
 from engine.network.inputs import checked_targets, single_value_norm
+from engine.program.shapes import Shape
 from engine.training import metrics
 from engine.training.stepper import Stepper
 
@@ -24,24 +25,9 @@ STALE_SHARE = 1 / 3
 
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
     """UserError where images or labels do not fit the network and its loss."""
-    net, loss = stepper.net, stepper.loss
     for dataset in datasets:
-        if dataset is None:
-            continue
-        if dataset.sample_shape != net.input_shape:
-            raise UserError(
-                f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}"
-            )
-        if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
-            first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
-            raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
-        labels = dataset.labels
-        checked_targets(labels, len(dataset), loss, net.output_shape)
-        if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
-            raise UserError(
-                f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
-                f"but the network has {net.output_shape[0]} classes"
-            )
+        if dataset is not None:
+            check_fits(stepper, dataset)
 
 
 def check_classes(stepper: Stepper, dataset: Dataset) -> None:
@@ -55,11 +41,14 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
         return
     outputs, before = net.output_shape[0], tuple(net.class_names)
     if outputs < len(names):
-        raise UserError(f"{dataset.name}: has {len(names)} classes, {listed(names)}, but the network {outputs} outputs")
+        raise UserError(
+            f"{dataset.name}: has {len(names)} classes, {listed(names)}, but the network {outputs} outputs; "
+            f"{_outputs_advice(len(names))}"
+        )
     if outputs > len(names):
-        warnings.warn(
-            f"the network has {outputs} outputs, but the data {len(names)} classes: {listed(names)}",
-            stacklevel=4,  # the caller of fit
+        warn(
+            f"the network has {outputs} outputs, but the data {len(names)} classes: {listed(names)}; "
+            f"{_outputs_advice(len(names))}"
         )
     if before in ((), names):
         return
@@ -67,10 +56,65 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
     last = layers_with_parameters(net.topology)[-1:]
     if set(last) <= set(stepper.frozen):
         raise UserError(f"the network's outputs stand for {other}, and its last layer is frozen")
-    warnings.warn(
+    warn(
         f"the network's outputs stood for {other}: its last layer has to learn anew what they mean "
-        "(engine.replace_head draws it anew)",
-        stacklevel=4,  # the caller of fit
+        "(engine.replace_head draws it anew)"
+    )
+
+
+def check_fits(stepper: Stepper, dataset: Dataset) -> None:
+    """UserError where images or labels of a set do not fit the network and its loss."""
+    net, loss, labels = stepper.net, stepper.loss, dataset.labels
+    if dataset.sample_shape != net.input_shape:
+        channels, *size = dataset.sample_shape
+        raise UserError(
+            f"{dataset.name}: images have shape {dataset.sample_shape}, but the network takes {net.input_shape}; "
+            f"{_shape_advice(channels, size, net.input_shape)}"
+        )
+    if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
+        first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
+        raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
+    checked_targets(labels, len(dataset), loss, net.output_shape)
+    if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
+        needed = max(len(dataset.class_names), int(labels.max()) + 1)
+        raise UserError(
+            f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
+            f"but the network has {net.output_shape[0]} classes; {_outputs_advice(needed)}"
+        )
+
+
+def check_preprocess(preprocess: Preprocess, taken: Shape) -> None:
+    """UserError where images prepared like this cannot have the shape `taken` of a network's input, whatever they are.
+    Of images that keep their size the channels are known."""
+    channels, size = preprocess.channels, preprocess.size
+    if size is not None and (channels, *size) != taken:
+        got = f"images get shape {(channels, *size)}"
+    elif size is None and len(taken) == 3 and channels != taken[0]:
+        got = f"images keep their size and get {'3 channels' if channels == 3 else '1 channel'}"
+    else:
+        return
+    raise UserError(f"{got}, but the network takes {taken}; {_shape_advice(channels, size, taken)}")
+
+
+def _shape_advice(channels: int, size: Sequence[int] | None, taken: Shape) -> str:
+    """The keys of a configuration that let images of that shape (size None: of any) fit a network's input."""
+    if len(taken) != 3 or taken[0] not in (1, 3):
+        return f"in a configuration set model.input_shape: {[channels, *(size or ('H', 'W'))]}".replace("'", "")
+    if channels == taken[0]:
+        return f"in a configuration set preprocess.size: {list(taken[1:])}"
+    keys = [f"preprocess.colour: {'true' if taken[0] == 3 else 'false'}"]
+    if size is None or tuple(size) != taken[1:]:
+        keys.append(f"preprocess.size: {list(taken[1:])}")
+    return (
+        f"in a configuration set {' and '.join(keys)}, or take a network of {channels} "
+        f"channel{'s' * (channels > 1)} (model.arguments.channels, or model.input_shape with layers)"
+    )
+
+
+def _outputs_advice(classes: int) -> str:
+    """The keys of a configuration that give a network so many outputs."""
+    return (
+        f"in a configuration set model.arguments.classes: {classes}, or with model.layers {classes} outputs in the last"
     )
 
 
@@ -102,12 +146,11 @@ def warn_of_statistics(stepper: Stepper) -> None:
     ]
     if stale:
         share, updates, name, momentum = max(stale)
-        warnings.warn(
+        warn(
             f"BatchNorm {name!r}: {share:.0%} of its running statistics, by which evaluation and prediction normalise, "
             f"are still their first values, after {updates} updates with momentum {momentum:g}. Momentum is the weight "
             "of the new batch here, as in PyTorch (0.01 here is Keras's 0.99). Take a larger one, train longer, or "
             "renew the statistics with engine.calibrate(net, data)",
-            stacklevel=4,  # the caller of fit
         )
 
 

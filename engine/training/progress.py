@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 LOADER_BOUND = 0.05  # share of an epoch's time waited for data from which it is said
+LEAST_WAIT = 0.5  # seconds; an epoch that takes a moment waits for its first batch, and nobody has to care
 
 Mode = Literal["auto", "bar", "lines", "none"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -64,12 +65,14 @@ def progress_for(mode: Mode) -> Progress:
 def epoch_line(number: int, epochs: int, record: Mapping[str, Any]) -> str:
     """`epoch 3/9  lr 0.001  train_loss 0.0512  …  12.3 s  4880 images/s`.
 
-    Where more than LOADER_BOUND of the time went by waiting for data, it ends in `loader-bound: 37% waiting for data`.
+    Where more than LOADER_BOUND of the time, and LEAST_WAIT at least, went by waiting for data, it ends in
+    `loader-bound: 37% waiting for data`.
     """
     skip = {"epoch", "step", "learning_rate", "seconds", "images_per_second", "data_wait_seconds"}
     metrics = [f"{name} {value:.4f}" for name, value in record.items() if name not in skip]
     speed = [f"{record['seconds']:.1f} s  {record['images_per_second']:.0f} images/s"]
-    waited = record.get("data_wait_seconds", 0.0) / max(record["seconds"], 1e-9)
-    if waited > LOADER_BOUND:
-        speed.append(f"loader-bound: {waited:.0%} waiting for data")
+    waited = record.get("data_wait_seconds", 0.0)
+    share = waited / max(record["seconds"], 1e-9)
+    if share > LOADER_BOUND and waited >= LEAST_WAIT:
+        speed.append(f"loader-bound: {share:.0%} waiting for data")
     return "  ".join([f"epoch {number}/{epochs}", f"lr {record['learning_rate']:g}", *metrics, *speed])

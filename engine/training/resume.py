@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
-from engine.errors import UserError, shortened
+from engine.errors import UserError, shortened, warn
 from engine.network.checkpoint import Checkpoint, Damaged, read
 from engine.network.network import Network
 from engine.reading.yaml_text import dump_yaml, read_yaml
@@ -78,7 +77,7 @@ class Found:
             what = f"the run goes on from {self.path}"
             self.path.replace(self.path.with_name(LAST))
         if text:
-            warnings.warn(f"{text}; {what}", stacklevel=2)
+            warn(f"{text}; {what}")
         return self.start
 
 
@@ -241,10 +240,9 @@ def check_same_config(folder: Path, config: Mapping[str, Any], free: Collection[
 def warn_of_other_choices(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """A warning where a run goes on with another instruction set, batch or algorithms than it was started with."""
     if before != now:
-        warnings.warn(
+        warn(
             f"the run was started with the instruction set {before['isa']} and a batch of {before['batch']}, and goes "
-            f"on with {now['isa']} and {now['batch']}: its bits will differ from those of an undisturbed run",
-            stacklevel=2,
+            f"on with {now['isa']} and {now['batch']}: its bits will differ from those of an undisturbed run"
         )
 
 

@@ -80,6 +80,7 @@ class Run:
         check_data(trainer, (self.loader.dataset, self.validation))
         check_classes(trainer, self.loader.dataset)
         check_last_batch(trainer, self.loader)
+        trainer.set_length(epochs, len(self.loader))
         self.extra = watched_per_class(self._logged(), self._watched())
 
     def _logged(self) -> list[str]:

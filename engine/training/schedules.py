@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.arguments import number
@@ -29,6 +29,10 @@ class Schedule:
     def rate(self, base: float, step: int, epoch: int) -> float:
         """The learning rate at this position."""
         raise NotImplementedError
+
+    def for_run(self, epochs: int, steps: int) -> Schedule:
+        """The schedule for a run of so many epochs of so many steps: another one where it is as long as the run."""
+        return self
 
     def observe(self, record: Mapping[str, float]) -> None:
         """The metrics of an epoch that has just ended."""
@@ -85,7 +89,8 @@ class Cosine(Schedule):
 
     eta(t) = minimum + (base - minimum) · (1 + cos(pi · t / T)) / 2   (Loshchilov & Hutter 2017, SGDR, equation 5)
 
-    total     length in `unit`s, warm-up included; after it the rate stays at `minimum`
+    total     length in `unit`s, warm-up included; after it the rate stays at `minimum` (None: that of the run, whose
+              `epochs` a resume can then not change)
     warmup    the first so many units rise in a straight line; unit 0 already has base / (warmup + 1)
     minimum   the rate at the end of a period
     restarts  times that the cosine begins anew: the rest of `total` is cut into restarts + 1 periods
@@ -93,7 +98,7 @@ class Cosine(Schedule):
     unit      what lengths count: step or epoch
     """
 
-    total: int
+    total: int | None = None
     warmup: int = 0
     minimum: float = 0.0
     restarts: int = 0
@@ -102,7 +107,8 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         _check_unit(self.unit)
-        if self.restarts < 0 or self.warmup < 0 or self.total <= self.warmup:
+        total = math.inf if self.total is None else self.total
+        if self.restarts < 0 or self.warmup < 0 or total <= self.warmup:
             raise UserError(
                 f"a cosine schedule needs total > warmup >= 0 and restarts >= 0, got total {self.total}, "
                 f"warmup {self.warmup}, restarts {self.restarts}"
@@ -111,7 +117,16 @@ class Cosine(Schedule):
             raise UserError(f"the growth of the periods must be positive, got {self.growth}")
         _check_rates("minimum", [self.minimum])
 
+    def for_run(self, epochs: int, steps: int) -> Schedule:
+        if self.total is not None:
+            return self
+        return replace(self, total=epochs if self.unit == "epoch" else epochs * steps)
+
     def rate(self, base: float, step: int, epoch: int) -> float:
+        if self.total is None:
+            raise UserError(
+                "a cosine schedule without total is as long as a run of Trainer.fit; give total for any step"
+            )
         position = step if self.unit == "step" else epoch
         if position < self.warmup:
             return base * (position + 1) / (self.warmup + 1)

@@ -74,9 +74,10 @@ class Stepper:
         self.optimizer = checked_optimizer("Trainer", optimizer)
         self.loss = CrossEntropy() if loss is None else checked_loss("Trainer", loss)
         first = Constant() if schedule is None else schedule
-        what = "a schedule such as Cosine(steps=1000)"
+        what = "a schedule such as Cosine(total=1000)"
         self._first_schedule = copy.deepcopy(instance("Trainer", "schedule", first, Schedule, what))
-        self.schedule = copy.deepcopy(self._first_schedule)
+        self._length: tuple[int, int] | None = None  # of the run, in epochs and steps of each
+        self.schedule = self._new_schedule()
         self.batch_size = integer("Trainer", "batch_size", batch_size, 1)
         self.seed = seed
         self.out = None if out is None else Path(out)
@@ -133,9 +134,18 @@ class Stepper:
         self.session, self._capacity = session, batch
         return session
 
+    def set_length(self, epochs: int, steps: int) -> None:
+        """Tell the schedule, which begins anew, how long the run will be: `epochs` epochs of `steps` steps each."""
+        self._length = epochs, steps
+        self.schedule = self._new_schedule()
+
+    def _new_schedule(self) -> Schedule:
+        schedule = copy.deepcopy(self._first_schedule)
+        return schedule if self._length is None else schedule.for_run(*self._length)
+
     def begin_anew(self) -> None:
         """Forget steps, optimiser state and what the schedule remembers; the weights stay as they are."""
-        self.schedule = copy.deepcopy(self._first_schedule)
+        self.schedule = self._new_schedule()
         self.session, self._capacity, self.choices = None, 0, None
         self.steps = self.epoch = 0
         self.last_rate = 0.0

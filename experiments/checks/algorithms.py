@@ -26,7 +26,7 @@ import cnncore
 import numpy as np
 
 import engine
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.files import write_atomically
 from engine.plan import GRADIENTS, INFERENCE, Request, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
@@ -234,8 +234,8 @@ def _counted_anew(measured: Measured, batch: int, isa: str) -> Measured:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.algorithms",
+    parser = command_parser(
+        "experiments.checks.algorithms",
         description="Compare the cost model's choices with the fastest algorithm of every convolution.",
     )
     parser.add_argument("--networks", default=",".join(NETWORKS), help=f"which (default: {','.join(NETWORKS)})")
@@ -245,8 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", type=Path, metavar="F", help="take the measurements from this file")
     parser.add_argument("--fit", action="store_true", help="print rates fitted to the measurements, and judge those")
     options = parser.parse_args(arguments)
-    return run(lambda: check(options))
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

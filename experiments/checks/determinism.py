@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import engine
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 from experiments.measuring.networks import Measured, chosen
 from experiments.options import names
@@ -142,15 +142,15 @@ def check(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.determinism",
+    parser = command_parser(
+        "experiments.checks.determinism",
         description="Train and predict on teams of 1, 2, 3 and 7 threads and compare the SHA-256 of the results.",
     )
     parser.add_argument("--networks", type=names, default=[], metavar="A,B", help="only these (default: all)")
     parser.add_argument("--batch", type=int, default=0, help="for all networks (default: that of each)")
     options = parser.parse_args(arguments)
-    return run(lambda: check(options))
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

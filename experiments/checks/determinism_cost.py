@@ -34,7 +34,7 @@ import numpy as np
 from cnncore import _build_info
 
 import engine
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 from experiments.checks.determinism import digits_for, require_team, weights_digest
 from experiments.measuring import sides
@@ -214,8 +214,8 @@ def check(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.determinism_cost",
+    parser = command_parser(
+        "experiments.checks.determinism_cost",
         description="Time a training step beside a build whose sums over samples are cut by the number of threads.",
     )
     parser.add_argument("--networks", type=names, default=[], metavar="A,B", help="only these (default: all)")
@@ -224,9 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options: Any = parser.parse_args(arguments)
     if options.serve:
-        return run(lambda: serve(chosen(options.networks)[0], options.threads))
-    return run(lambda: check(options))
+        serve(chosen(options.networks)[0], options.threads)
+        return 0
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -8,7 +8,6 @@ checkpoints have been written, going on with `--resume` and another number of th
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import engine
-from engine.cli import run
+from engine.cli import command_parser, run
 
 TEAMS = (1, 2, 3, 5)
 CHECKPOINT_EVERY = 50  # steps
@@ -93,9 +92,7 @@ def check(config: Path, overrides: Sequence[str], folder: Path) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.kill_resume", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = command_parser("experiments.checks.kill_resume", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", type=Path, help="default: the MNIST example")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="settings on top of it")
     options = parser.parse_args(arguments)

@@ -11,7 +11,6 @@ what a clock says, and the hashes of the weights that count.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import random
@@ -24,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from experiments.checks.kill_resume import weights
 
 DEFAULT = ("--seeds", "0,1", "--rows", "Reverse,BBox+Reverse+Mixup", "epochs=3", "checkpoint_seconds=0.1")
@@ -138,9 +137,7 @@ def check(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.kill_study", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = command_parser("experiments.checks.kill_study", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="how often (default: %(default)s)")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes of the study (default: %(default)s)")
     parser.add_argument("--scheduler", metavar="local:N", help="train on N workers of a Dask scheduler instead")

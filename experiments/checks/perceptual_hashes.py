@@ -10,7 +10,6 @@ are dropped for one another.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.data.choose.near_duplicates import ADVICE, METHODS, Advice, nearest_kept, perceptual_hashes
 from engine.data.choose.selection import Selection, select
 from engine.data.location import data_root
@@ -80,9 +79,7 @@ def table(rows: Sequence[Collisions]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.perceptual_hashes", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = command_parser("experiments.checks.perceptual_hashes", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", default=",".join(SETS), help="names with commas between them (default: %(default)s)")
     parser.add_argument("--count", type=int, default=5000, help="samples of each set (default: %(default)s)")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder that holds the data sets")

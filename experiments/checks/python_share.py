@@ -18,7 +18,7 @@ import cnncore
 import numpy as np
 
 import engine
-from engine.cli import run
+from engine.cli import command_parser, run
 from experiments.measuring.networks import NETWORKS
 
 MODELS = ("lenet", "model3")
@@ -71,14 +71,14 @@ def check(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.python_share",
+    parser = command_parser(
+        "experiments.checks.python_share",
         description="Measure the share of a training step that is spent in Python.",
     )
     parser.add_argument("--steps", type=int, default=300, help="steps to measure for each network (default: 300)")
     options = parser.parse_args(arguments)
-    return run(lambda: check(options))
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -20,7 +20,7 @@ import cnncore
 import numpy as np
 
 import engine
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 from experiments.checks.determinism import by_session, digits_for, require_team, weights_digest
 from experiments.measuring.networks import Measured, chosen
@@ -133,8 +133,8 @@ def thread_counts(text: str) -> list[int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.scaling",
+    parser = command_parser(
+        "experiments.checks.scaling",
         description="Measure a training step on several numbers of threads, and model the limit of more.",
     )
     cores = list(range(1, (os.cpu_count() or 1) + 1))
@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=thread_counts, default=cores, help="counts (default: 1 to all cores)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of measuring (default: 5)")
     options = parser.parse_args(arguments)
-    return run(lambda: check(options))
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 from experiments.measuring.networks import NETWORKS
 
@@ -96,15 +96,15 @@ def check(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.startup",
+    parser = command_parser(
+        "experiments.checks.startup",
         description="Measure how soon a fresh process has imported the engine, and predicted its first image.",
     )
     parser.add_argument("--rounds", type=int, default=15, help="processes of each kind (default: 15)")
     parser.add_argument("--wheel", type=Path, help="a wheel whose size is printed")
     options = parser.parse_args(arguments)
-    return run(lambda: check(options))
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -20,7 +20,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 from experiments.checks.determinism import require_team
 from experiments.checks.scaling import thread_counts
@@ -122,16 +122,16 @@ def check(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.streaming",
+    parser = command_parser(
+        "experiments.checks.streaming",
         description="Hold layers that stream their weights against the bandwidth of the cache, for one image.",
     )
     parser.add_argument("--networks", type=names, default=("model3",), metavar="A,B", help="default: model3")
     parser.add_argument("--threads", type=thread_counts, default=(1, 2), metavar="M,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=40, help="default: 40")
     options = parser.parse_args(arguments)
-    return run(lambda: check(options))
+    return check(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -18,6 +18,7 @@ import cnncore
 import dask
 import distributed
 
+from engine.cli import in_plain_lines
 from engine.errors import UserError
 from experiments.running.executors import end_with_parent, threads_each
 
@@ -79,7 +80,8 @@ def serve(address: str, threads: int) -> None:
     """A worker's life, until its scheduler or the process that began it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner ends its workers itself
     threading.Thread(target=end_with_parent, daemon=True).start()
-    asyncio.run(_serve(address, threads))
+    with in_plain_lines():
+        asyncio.run(_serve(address, threads))
 
 
 def silence() -> None:

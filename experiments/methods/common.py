@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 import cnncore
 
-from engine.cli import run
+from engine.cli import command_parser
 from engine.errors import UserError
 from engine.recipe.crossval import parse_seeds
 from experiments.records.planned import planned_graph
@@ -45,7 +44,7 @@ class Options:
 
 def main(name: str, description: str, check: Callable[[Options], int], arguments: Sequence[str] | None = None) -> int:
     """The command `experiments.methods.NAME`: read its options and call `check`, which gives the exit status."""
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.methods.{name}", description=description)
+    parser = command_parser(f"experiments.methods.{name}", description=description)
     parser.add_argument("settings", metavar="KEY=VALUE", nargs="*", help="settings on top of every configuration")
     parser.add_argument("--seeds", metavar="S,S,…", help="instead of the study's")
     parser.add_argument("--epochs", type=int, metavar="N", help="fewer or more than stated, for a trial")
@@ -53,13 +52,10 @@ def main(name: str, description: str, check: Callable[[Options], int], arguments
     parser.add_argument("--out", type=Path, default=Path("runs") / name, metavar="DIR", help="where runs are kept")
     given = parser.parse_intermixed_args(arguments)
 
-    def checked() -> int:
-        if given.epochs is not None and given.epochs < 1:
-            raise UserError(f"--epochs must be 1 or more, got {given.epochs}")
-        chosen = parse_seeds(given.seeds) if given.seeds else ()
-        return check(Options(chosen, given.epochs, given.out, given.data_root, tuple(given.settings)))
-
-    return run(checked)
+    if given.epochs is not None and given.epochs < 1:
+        raise UserError(f"--epochs must be 1 or more, got {given.epochs}")
+    chosen = parse_seeds(given.seeds) if given.seeds else ()
+    return check(Options(chosen, given.epochs, given.out, given.data_root, tuple(given.settings)))
 
 
 # ---- studies ----

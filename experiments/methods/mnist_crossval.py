@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.cli import run
 from engine.data.location import data_root
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.crossval import CrossValidation, Fold, chosen_epochs, final_config, train_final, train_fold
@@ -172,4 +173,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

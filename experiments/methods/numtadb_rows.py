@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from engine.cli import run
 from experiments.methods import common
 from experiments.methods.common import Options, Trained, difference, difference_text, mean
 from experiments.report.render import terminal
@@ -97,4 +98,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -22,6 +22,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.cli import run
 from engine.data.dataset import Dataset
 from engine.inference.ensemble import Member, load_members
 from engine.recipe.pseudo import label_with
@@ -155,4 +156,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from engine.cli import run
 from engine.training.folder import LOG, read_epochs
 from experiments.methods import common
 from experiments.methods.common import Options, Trained, difference, difference_text, mean
@@ -81,4 +82,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -93,7 +93,7 @@ def interpreter(text: str) -> tuple[str, str]:
 
 def parser() -> argparse.ArgumentParser:
     first, *rest = (__doc__ or "").split("\n\n")
-    result = argparse.ArgumentParser(prog="python -m experiments.peers", description=first)
+    result = cli.command_parser("experiments.peers", description=first)
     add = result.add_argument
     add("--peers", type=listed("peer", PEERS), help=f"of {', '.join(PEERS)} (default: each for what it is good at)")
     add("--networks", type=listed("network", NETWORKS), help=f"of {', '.join(NETWORKS)} (default: all)")
@@ -218,9 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = merged([read_json(path) for path in options.show])
     else:
         done = run(options, ["python", "-m", "experiments.peers", *given])
-    print(render.markdown(done), end="")
     if options.plot:
         draw(done, options.plot)
+    print(render.markdown(done), end="")
     return 1 if any(record.disagrees for record in done.records) else 0
 
 

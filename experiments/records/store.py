@@ -19,7 +19,6 @@ import os
 import re
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -29,7 +28,7 @@ from urllib.parse import quote
 
 import cnncore
 
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.files import write_atomically
 from engine.plan import Choices
 from experiments.records.result import SCHEMA_VERSION, Record, Result, parse_record, read_record
@@ -199,8 +198,8 @@ class Store:
                 part = path.with_name(path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-            warnings.warn(
-                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs", stacklevel=2
+            warn(
+                f"{path}: {error}; kept as {aside.name}, and made anew from the folders of the runs",
             )
             return self._connected(path)
 
@@ -219,7 +218,7 @@ class Store:
                     source.backup(memory)
                 return self._checked(memory, path)
             except sqlite3.DatabaseError as error:
-                warnings.warn(f"{path}: {error}; what follows is read from the folders of the runs", stacklevel=2)
+                warn(f"{path}: {error}; what follows is read from the folders of the runs")
                 memory.close()
                 memory = sqlite3.connect(":memory:")
         return self._checked(memory, path)
@@ -262,7 +261,7 @@ class Store:
                 try:
                     record = read_record(path)
                 except UserError as error:
-                    warnings.warn(str(error), stacklevel=2)
+                    warn(str(error))
                     continue
                 values = (record.result.key, record.identity, record.code, record.result.status, record.ended)
                 connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", (*values, record.to_json()))

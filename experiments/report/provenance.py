@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from engine.cli import is_script
 from experiments.circumstances import circumstances
 from experiments.records.standing import Standing
 
@@ -49,4 +50,6 @@ def _versions() -> str:
 
 def shown_command(arguments: Sequence[str]) -> list[str]:
     """The command of this process as it would be typed; `arguments` is sys.argv."""
-    return ["python", "-m", f"experiments.{Path(arguments[0]).stem}", *arguments[1:]]
+    called = Path(arguments[0])
+    how = [called.name] if is_script(called) else ["python", "-m", f"experiments.{called.stem}"]
+    return [*how, *arguments[1:]]

@@ -6,7 +6,6 @@ nothing but it can be asked for: no name in a request is ever looked up on the d
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import threading
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from engine.errors import UserError
 from experiments.records.planned import planned_graph
 from experiments.records.standing import results_of, standings
@@ -148,8 +147,8 @@ def remembered(root: Path) -> Study:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.report.watch",
+    parser = command_parser(
+        "experiments.report.watch",
         description="Show a study as a live page on this machine while another process runs it.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's folder, such as runs/quickstart")

@@ -212,7 +212,7 @@ def measured_speed(config: TrainConfig, threads: int) -> Speed:
     cnncore.set_num_threads(threads)
     step = sum(plans(config)[1].estimates) / threads
     batch = config.batch_size if step <= LONG else max(2, int(config.batch_size * LONG / step))
-    trainer = make_trainer(dataclasses.replace(config, initialize_from=None), Path())
+    trainer = make_trainer(dataclasses.replace(config, initialize_from=None, schedule={}), Path())
     images, targets = random_samples(trainer, max(batch, EVALUATED))
     trainer.open_session(batch)
     seconds = [_timed(lambda: trainer.step(images[:batch], targets[:batch])) for _ in range(1 + STEPS)]

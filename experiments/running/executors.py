@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import cnncore
 
+from engine.cli import in_plain_lines
 from engine.errors import UserError
 from experiments.records.result import Result
 from experiments.running.execute import EpochRecord, Job, attempt, failed
@@ -151,6 +152,11 @@ def serve(connection: Connection, threads: int) -> None:
     """A worker's life: train what arrives, until the connection or the process that began it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner ends its workers itself
     threading.Thread(target=end_with_parent, daemon=True).start()
+    with in_plain_lines():
+        _train_all(connection, threads)
+
+
+def _train_all(connection: Connection, threads: int) -> None:
     cache = DataCache()
     while True:
         try:

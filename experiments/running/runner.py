@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.network.checkpoint import read
 from experiments.records.locks import only_runner
 from experiments.records.planned import planned_graph
@@ -139,7 +138,7 @@ def lost(run: Run, result: Result) -> bool:
     try:
         read(checkpoint_of(result, run))
     except UserError as error:
-        warnings.warn(f"{error}; {run.label} is trained again, as others need it", stacklevel=2)
+        warn(f"{error}; {run.label} is trained again, as others need it")
         return True
     return False
 

@@ -3,7 +3,9 @@
 A trial has the key of its configuration, so one that a row or an earlier search has trained is not trained again. What
 a search has done is written nowhere else: the settings of a trial depend on the search's seed, the trial's number and
 how earlier trials went, and that stands in the runs' records and logs. The same command goes through all of it again,
-without training what is there, and goes on where it was cut off, to the same trials as if it had not been.
+without training what is there, and goes on where it was cut off, to the same trials as if it had not been. That holds
+for one version of Optuna. All that it decides of a trial's result is the settings, and these stand in its key: what
+another version chose is found again only where this one chooses the same.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from engine.layers.patterns import checked_patterns, layers_with_parameters, sel
 from engine.recipe.build import build_network
 from engine.recipe.config import ModelConfig, TrainConfig
 from engine.schema import read_arguments
+from engine.training.checks import check_preprocess
 from experiments.study.packaged import study_names
 from experiments.study.read import load_study
 from experiments.study.study import Study
@@ -82,11 +83,7 @@ def check_study(study: Study, builder: Callable[[ModelConfig], Built] = build) -
 
 def check_config(config: TrainConfig, built: Built) -> None:
     """UserError where the configuration does not fit its network or its data set's reader."""
-    size = config.preprocess.size
-    if size is not None and (config.preprocess.channels, *size) != built.input_shape:
-        raise UserError(
-            f"images get shape {(config.preprocess.channels, *size)}, but the network takes {built.input_shape}"
-        )
+    check_preprocess(config.preprocess, built.input_shape)
     check_reader(config)
     patterns: dict[str, Any] = {"freeze": config.freeze, "learning_rates": config.learning_rates}
     if config.initialize_from is not None:

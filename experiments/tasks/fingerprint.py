@@ -23,6 +23,7 @@ from engine.data.location import data_root
 from engine.data.sets.registry import own_folder
 from engine.errors import UserError
 from engine.recipe.config import TrainConfig
+from engine.recipe.libraries import deciders
 from engine.recipe.samples import folds_to_draw
 from experiments.study.needs import PREFIX
 
@@ -52,7 +53,8 @@ class Fingerprints:
         """The hash that `files` will have for the file of folds once a run has drawn it."""
         split = dataclasses.replace(config.split, fold=0)
         settings = [dataclasses.asdict(each) for each in (config.dataset, config.select, split)]
-        drawn = hashlib.sha256(json.dumps([settings, code_hash()], sort_keys=True).encode()).hexdigest()
+        made = [settings, code_hash(), deciders(config)]
+        drawn = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
         key = f"folds of {content} {drawn}"
         if key not in self._known:
             text = folds_to_draw(config, data_root(None, config.data_root))

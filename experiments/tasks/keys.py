@@ -6,6 +6,7 @@ The key is a SHA-256 over what the result depends on, so that a changed setting 
                     form however they are written (experiments.study.identity)
     data            the content of the files that it reads, folds included (`experiments.tasks.fingerprint`)
     runs it needs   their identities, in place of the names of their checkpoints (`run:NAME`)
+    libraries       versions of those that decide a byte of it, where one does (`engine.recipe.libraries`)
     plan            the algorithms in the configuration, and the instruction set
     code            the sources of the engine and of the compiled core
 
@@ -26,6 +27,7 @@ from typing import Any
 import cnncore
 
 from engine.recipe.config import TrainConfig
+from engine.recipe.libraries import deciders
 from experiments.study.identity import INDIFFERENT_KEYS, settings
 from experiments.study.needs import PREFIX, resolved
 from experiments.study.schema import ScoreEpoch
@@ -81,6 +83,8 @@ class Run:
         data = self.data or Fingerprints().data(self.config)
         content: dict[str, Any] = {"version": KEY_VERSION, "settings": settings, "data": data}
         content |= {"isa": cnncore.isa(), "score_epoch": self.score_epoch}
+        if libraries := deciders(self.config):
+            content["libraries"] = libraries
         return digest(content)
 
     @cached_property

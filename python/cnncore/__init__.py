@@ -22,6 +22,7 @@ try:
             OPS,
             PANEL,
             SEGMENT_DTYPE,
+            WARP_ONE,
             Blocking,
             CoreError,
             OperandInfo,
@@ -49,6 +50,7 @@ try:
             set_num_threads,
             sgemm,
             usable_cpus,
+            warp_images,
         )
 except ImportError as error:
     raise ImportError(
@@ -81,6 +83,7 @@ __all__ = [
     "OPS",
     "PANEL",
     "SEGMENT_DTYPE",
+    "WARP_ONE",
     "Blocking",
     "CoreError",
     "OpInfo",
@@ -112,4 +115,5 @@ __all__ = [
     "sgemm",
     "source_hash",
     "usable_cpus",
+    "warp_images",
 ]

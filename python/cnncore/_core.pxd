@@ -35,6 +35,7 @@ cdef extern from "cnn.h" nogil:
         CNN_NONFINITE_LOSS
         CNN_NONFINITE_GRADIENT
         CNN_NONFINITE_OUTPUT
+        CNN_BAD_WARP
 
     const char *cnn_status_message(cnn_status status)
 
@@ -186,6 +187,19 @@ cdef extern from "cnn.h" nogil:
 
     cnn_status cnn_gather_images(float *dst, const cnn_image_batch *batch, int threads)
     void cnn_ref_gather_images(float *dst, const cnn_image_batch *batch)
+
+    const int64_t CNN_WARP_ONE
+
+    ctypedef struct cnn_image_warp:
+        const uint8_t *images
+        const int64_t *indices
+        ptrdiff_t n, c, h, w
+        const int64_t *coefficients
+        cnn_fill fill
+        uint8_t fill_value
+
+    cnn_status cnn_warp_images(uint8_t *dst, const cnn_image_warp *warp, int threads)
+    void cnn_ref_warp_images(uint8_t *dst, const cnn_image_warp *warp)
 
     cnn_status cnn_set_threads(int threads)
     int cnn_get_threads()

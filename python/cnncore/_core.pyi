@@ -9,6 +9,7 @@ ALIGNMENT: int
 MAX_EXTERNALS: int
 MAX_THREADS: int
 MAX_POOL_AREA: int
+WARP_ONE: int
 FILLS: dict[str, int]
 PANEL: int
 SEGMENT_DTYPE: np.dtype[Any]
@@ -132,6 +133,16 @@ def gather_images(
     threads: int = 1,
     reference: bool = False,
 ) -> NDArray[np.float32]: ...
+def warp_images(
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    coefficients: NDArray[np.int64],
+    *,
+    fill: str = "constant",
+    fill_value: int = 0,
+    threads: int = 1,
+    reference: bool = False,
+) -> NDArray[np.uint8]: ...
 def fma_burst(rounds: int) -> float: ...
 def read_burst(values: NDArray[np.float32], rounds: int) -> float: ...
 def sgemm(

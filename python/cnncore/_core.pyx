@@ -16,6 +16,7 @@ PANEL = CNN_PANEL
 ALIGNMENT = CNN_ALIGNMENT
 MAX_THREADS = CNN_MAX_THREADS
 MAX_POOL_AREA = CNN_MAX_POOL_AREA
+WARP_ONE = CNN_WARP_ONE
 MAX_EXTERNALS = CNN_MAX_EXTERNALS
 ABI_VERSION = CNN_ABI_VERSION
 
@@ -45,6 +46,7 @@ STATUS_NAMES = {
     CNN_NONFINITE_LOSS: "CNN_NONFINITE_LOSS",
     CNN_NONFINITE_GRADIENT: "CNN_NONFINITE_GRADIENT",
     CNN_NONFINITE_OUTPUT: "CNN_NONFINITE_OUTPUT",
+    CNN_BAD_WARP: "CNN_BAD_WARP",
 }
 
 SPACES = {
@@ -516,21 +518,8 @@ def gather_images(images, indices, scale, offset, *, shifts=None, str fill="cons
     cdef cnn_status status = CNN_OK
     cdef ptrdiff_t n = len(indices), boxes_each = 0
     cdef float *dst
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
-        kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise ValueError(f"gather_images: images must be uint8 of shape (N, C, H, W), got {kind}")
-    if not images.flags.c_contiguous:
-        raise ValueError("gather_images: images must be C-contiguous")
-    count, channels, height, width = images.shape
-    if fill not in FILLS:
-        raise ValueError(f"gather_images: fill must be one of {', '.join(FILLS)}, got {fill!r}")
-    if not 0 <= fill_value <= 255:
-        raise ValueError(f"gather_images: fill_value must be in 0 to 255, got {fill_value}")
-    if not 1 <= threads <= CNN_MAX_THREADS:
-        raise ValueError(f"gather_images: threads must be in 1 to {CNN_MAX_THREADS}, got {threads}")
-    indices = _table("gather_images", "indices", indices, np.int64, (n,))
-    if n and not (indices.min() >= 0 and indices.max() < count):
-        raise ValueError(f"gather_images: indices run from {indices.min()} to {indices.max()}, expected 0 to {count - 1}")
+    count, channels, height, width = _checked_images("gather_images", images, fill, fill_value, threads)
+    indices = _checked_indices("gather_images", indices, count)
     per_sample = getattr(scale, "ndim", 0) == 2
     factors = (n, channels) if per_sample else (channels,)
     scale = _table("gather_images", "scale", scale, np.float32, factors)
@@ -566,6 +555,70 @@ def gather_images(images, indices, scale, offset, *, shifts=None, str fill="cons
             status = cnn_gather_images(dst, &batch, threads)
     _check(status)
     return result
+
+
+def warp_images(images, indices, coefficients, *, str fill="constant", int fill_value=0, int threads=1,
+                bint reference=False):
+    """uint8 (n, C, H, W): the samples ``indices`` of ``images``, each warped by a map of its own, bilinear.
+
+    images             uint8 (N, C, H, W) without gaps; H and W at most 2^15; may be a memory map
+    indices            int64 (n,), each in 0 ... N-1
+    coefficients       int64 (n, 2, 3) in units of 2^-32 pixels (``WARP_ONE`` is a pixel): pixel (x, y) of the result is
+                       what lies at (a[0,0]*x + a[0,1]*y + a[0,2], a[1,0]*x + a[1,1]*y + a[1,2]). The last of a row at
+                       most 2^61 in size, the others 2^46
+    fill, fill_value   as of ``gather_images``, for what lies outside
+    Releases the GIL. Whole numbers throughout: the bytes are the same everywhere. ValueError for what does not fit.
+    """
+    cdef cnn_image_warp warp
+    cdef cnn_status status = CNN_OK
+    cdef ptrdiff_t n = len(indices)
+    cdef uint8_t *dst
+    count, channels, height, width = _checked_images("warp_images", images, fill, fill_value, threads)
+    indices = _checked_indices("warp_images", indices, count)
+    coefficients = _table("warp_images", "coefficients", coefficients, np.int64, (n, 2, 3))
+    result = np.empty((n, channels, height, width), np.uint8)
+    dst = <uint8_t *>_address(result)
+    warp.images = <const uint8_t *>_address(images)
+    warp.indices = <const int64_t *>_address(indices)
+    warp.n, warp.c, warp.h, warp.w = n, channels, height, width
+    warp.coefficients = <const int64_t *>_address(coefficients)
+    warp.fill = <cnn_fill><int>FILLS[fill]
+    warp.fill_value = <uint8_t>fill_value
+    with nogil:
+        if reference:
+            cnn_ref_warp_images(dst, &warp)
+        else:
+            status = cnn_warp_images(dst, &warp, threads)
+    if status == CNN_BAD_WARP:
+        raise ValueError(f"warp_images: an image has at most 2^15 rows and columns, coefficients are at most 2^46 and "
+                         f"2^61 in size; got images {images.shape} and the largest coefficients "
+                         f"{np.abs(coefficients.astype(float)).max(axis=(0, 1)).tolist()}")
+    _check(status)
+    return result
+
+
+def _checked_images(where, images, fill, fill_value, threads):
+    """The shape (N, C, H, W) of a set of images; ValueError for what is none, or another of these that does not fit."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ValueError(f"{where}: images must be uint8 of shape (N, C, H, W), got {kind}")
+    if not images.flags.c_contiguous:
+        raise ValueError(f"{where}: images must be C-contiguous")
+    if fill not in FILLS:
+        raise ValueError(f"{where}: fill must be one of {', '.join(FILLS)}, got {fill!r}")
+    if not 0 <= fill_value <= 255:
+        raise ValueError(f"{where}: fill_value must be in 0 to 255, got {fill_value}")
+    if not 1 <= threads <= CNN_MAX_THREADS:
+        raise ValueError(f"{where}: threads must be in 1 to {CNN_MAX_THREADS}, got {threads}")
+    return images.shape
+
+
+def _checked_indices(where, indices, count):
+    """Indices into `count` images, int64 (n,)."""
+    indices = _table(where, "indices", indices, np.int64, (len(indices),))
+    if len(indices) and not (indices.min() >= 0 and indices.max() < count):
+        raise ValueError(f"{where}: indices run from {indices.min()} to {indices.max()}, expected 0 to {count - 1}")
+    return indices
 
 
 def _table(where, name, array, dtype, shape):

@@ -20,6 +20,7 @@
 #include "bodies/softmax.h"
 #include "bodies/sparse.h"
 #include "bodies/sums.h"
+#include "bodies/warp.h"
 #include "bodies/winograd.h"
 
 #define CNN_KERNEL_ENTRY(name, parameters) .name = name,

@@ -1,21 +1,5 @@
 /* What cnn_gather_images computes, pixel by pixel. */
-#include "basics.h"
-
-/* Where the pixel at `at` of a shifted row or column comes from, found by going back an image at a time; -1: from the
- * fill value. */
-static ptrdiff_t source_of(cnn_fill fill, ptrdiff_t at, ptrdiff_t extent)
-{
-    while (at < 0 || at >= extent) {
-        if (fill == CNN_FILL_CONSTANT) return -1;
-        if (fill == CNN_FILL_NEAREST)
-            at = at < 0 ? 0 : extent - 1;
-        else if (fill == CNN_FILL_WRAP)
-            at += at < 0 ? extent : -extent;
-        else /* mirrored at the border that it lies behind */
-            at = at < 0 ? -1 - at : 2 * extent - 1 - at;
-    }
-    return at;
-}
+#include "ref/fill.h"
 
 static bool inside(const int32_t box[4], ptrdiff_t y, ptrdiff_t x)
 {
@@ -30,8 +14,8 @@ static uint8_t pixel_of(const cnn_image_batch *b, ptrdiff_t n, ptrdiff_t c, ptrd
     }
     if (b->flips && b->flips[n]) x = b->w - 1 - x;
     if (b->shifts) {
-        y = source_of(b->fill, y - b->shifts[2 * n], b->h);
-        x = source_of(b->fill, x - b->shifts[2 * n + 1], b->w);
+        y = ref_fill_source(b->fill, y - b->shifts[2 * n], b->h);
+        x = ref_fill_source(b->fill, x - b->shifts[2 * n + 1], b->w);
     }
     if (y < 0 || x < 0) return b->fill_value;
     return b->images[((b->indices[n] * b->c + c) * b->h + y) * b->w + x];

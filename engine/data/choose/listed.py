@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from engine.data.choose.splits import Indices
-from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.dataset import RawDataset
+from engine.data.images import ImageFiles
 from engine.errors import UserError, unknown
 from engine.schema import FilePath, read_json
 

@@ -10,7 +10,6 @@ it), so that removal would take different characters for copies of each other. A
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import RawDataset
 from engine.data.images import Image
-from engine.errors import UserError, unknown
+from engine.errors import UserError, unknown, warn
 
 HASH_SIDE = 8  # 8 x 8 bits
 METHODS: Mapping[str, str] = MappingProxyType(
@@ -86,15 +85,13 @@ def without_near_duplicates(
     conflicting = int((dataset.labels[leaders] != dataset.labels).sum())
     dropped = len(dataset) - int(kept.sum())
     if name not in ADVICE and max(dataset.images[0].shape[:2]) < SMALL_SIDE:
-        warnings.warn(
+        warn(
             f"{name}: images below {SMALL_SIDE} pixels have hardly anything that a perceptual hash tells apart",
-            stacklevel=2,
         )
     if conflicting:
-        warnings.warn(
+        warn(
             f"{name}: {conflicting} of the {dropped} images dropped as near duplicates carry another label than the "
             "image they are near to",
-            stacklevel=2,
         )
     record = {"method": method, "threshold": threshold, "dropped": dropped, "dropped_of_other_class": conflicting}
     return dataset.subset(np.flatnonzero(kept)), record

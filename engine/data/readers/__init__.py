@@ -20,7 +20,7 @@ from engine.data.readers.folders import read_cmaterdb, read_folder, read_scenes
 from engine.data.readers.idx import read_emnist, read_mnist
 from engine.data.readers.numtadb import read_numtadb
 from engine.data.readers.tables import read_csv
-from engine.errors import unknown
+from engine.errors import UserError, unknown
 from engine.schema import read_arguments
 
 __all__ = ["READERS", "read_csv", "read_dataset"]
@@ -41,9 +41,18 @@ READERS: Mapping[str, Callable[..., RawDataset]] = MappingProxyType(
 )
 
 
+# Sets of grey images, and of others, that no library decodes or resizes. Of every other one OpenCV decides the pixels.
+GREY_AS_STORED, AS_STORED = frozenset({"mnist", "emnist"}), frozenset({"mnist", "emnist", "cifar10", "npz"})
+
+
 def read_dataset(name: str, root: Path | None, options: Mapping[str, Any]) -> RawDataset:
     """Read the set `name` with the options of its reader; UserError for a name or option that does not exist."""
     if name not in READERS:
+        if Path(name).is_dir():
+            raise UserError(
+                f"unknown data set {name!r}; for a folder of images of your own write "
+                f"dataset: {{name: folder, train: {{path: {name}}}}}"
+            )
         raise unknown("data set", name, READERS)
     reader = READERS[name]
     arguments = read_arguments(partial(reader, root), options, f"data set {name!r}")

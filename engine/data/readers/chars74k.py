@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.dataset import RawDataset
+from engine.data.images import ImageFiles
 from engine.data.listing import Unread, images_in
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, set_folder
 from engine.data.readers.tables import read_csv

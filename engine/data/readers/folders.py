@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.dataset import RawDataset
+from engine.data.images import ImageFiles
 from engine.data.listing import Unread, images_in, scan
 from engine.data.readers.archives import read_arrays
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder

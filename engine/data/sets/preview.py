@@ -15,7 +15,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment import changes, mixup, rotate_and_scale
+from engine.data.augment import changes, mixup, rotated_and_scaled
 from engine.data.augment_config import AugmentConfig
 from engine.data.images import Image, load_cv2
 from engine.data.location import data_root
@@ -139,7 +139,8 @@ def augmented(
     for image, sample in zip(images, samples):
         batch = np.array(image[None, None] if image.ndim == 2 else image.transpose(2, 0, 1)[None], order="C")
         number = np.array([sample])
-        rotate_and_scale(batch, augment, seed, epoch, number)
+        if augment.warps:
+            batch = rotated_and_scaled(batch, first, augment, seed, epoch, number)
         unchanged = np.ones(batch.shape[1], np.float32), np.zeros(batch.shape[1], np.float32)
         changed = changes(batch, first, augment, seed, epoch, number)
         out.append(cnncore.gather_images(batch, first, *unchanged, **changed)[0])

@@ -15,7 +15,8 @@ import cnncore
 import numpy as np
 
 from engine.data.choose.duplicates import duplicate_places, read_digests
-from engine.data.dataset import ImageFiles, RawDataset, emptied_classes
+from engine.data.dataset import RawDataset, emptied_classes
+from engine.data.images import ImageFiles
 from engine.data.listing import Unread
 from engine.data.readers import read_dataset
 from engine.data.readers.files import is_gzipped

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from experiments.checks.epoch_vs_torch.cases import CASES, SIDES, chosen
 from experiments.options import names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.epoch_vs_torch",
+    parser = command_parser(
+        "experiments.checks.epoch_vs_torch",
         description="Time whole epochs on MNIST, CIFAR-10 and NumtaDB beside PyTorch eager.",
     )
     parser.add_argument("--networks", type=names, default=[], metavar="A,B", help=f"of {', '.join(CASES)}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 SIZES = (512, 768, 1024, 1536, 2048)
 CHANNELS = (16, 32, 64, 128)
@@ -22,8 +21,8 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.gemm",
+    parser = command_parser(
+        "experiments.checks.gemm",
         description="Hold matrix products and 3x3 convolutions against the FMA peak, OpenBLAS and MKL, on one thread.",
     )
     parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default: 15)")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from engine.cli import run
+from engine.cli import command_parser, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.gradients",
+    parser = command_parser(
+        "experiments.checks.gradients",
         description="Compare every gradient of random networks with PyTorch in float64.",
     )
     parser.add_argument("--networks", type=int, default=200, help="how many (default: 200)")

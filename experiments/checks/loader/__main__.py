@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from experiments.options import names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.loader",
+    parser = command_parser(
+        "experiments.checks.loader",
         description="Measure how fast images are prepared and fed for each report, and what a training waits for them.",
     )
     parser.add_argument("--pipelines", type=names, default=[], metavar="A,B", help="only these (default: all)")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.cli import run
+from engine.cli import command_parser, run
 from experiments.checks.winograd_accuracy.studies import ALLOWED, studies
 from experiments.options import parse_seeds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.checks.winograd_accuracy",
+    parser = command_parser(
+        "experiments.checks.winograd_accuracy",
         description="Train pairs of networks with and without Winograd's algorithm and compare their accuracies.",
     )
     parser.add_argument("--studies", type=studies, default=list(ALLOWED), metavar="A,B", help="default: mnist,cifar10")

@@ -1,7 +1,9 @@
 """Random augmentations: what they do to pixels, that seed, epoch and sample decide them, and what they refuse."""
 
+import hashlib
 import json
 
+import cnncore
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine import draws
 from engine.data import augment
+from engine.data.augment import WARP_VERSION, cosine_and_sine, rotated_and_scaled, turned
 from engine.data.augment_config import AugmentConfig, ContourCutout, Crop, Cutout, Rotation, Scaling, Shift
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
@@ -272,3 +275,47 @@ def test_mixup_repeats_with_its_generator_and_refuses_hard_labels():
         augment.mixup(np.zeros((2, 1), np.float32), np.zeros(2, np.float32), 0.2, np.random.default_rng(0))
     with pytest.raises(UserError, match="alpha"):
         augment.mixup(np.zeros((2, 1), np.float32), np.eye(2, dtype=np.float32), 0.0, np.random.default_rng(0))
+
+
+def test_cosine_and_sine_are_exact_at_quarters_and_near_elsewhere():
+    quarters = np.array([-180.0, -90, 0, 90, 180, 270])
+    cosine, sine = cosine_and_sine(quarters)
+    assert cosine.tolist() == [-1, 0, 1, 0, -1, 0] and sine.tolist() == [0, -1, 0, 1, 0, -1]
+    degrees = np.linspace(-180, 180, 10_001)
+    cosine, sine = cosine_and_sine(degrees)
+    assert np.abs(cosine - np.cos(np.radians(degrees))).max() < 5e-16
+    assert np.abs(sine - np.sin(np.radians(degrees))).max() < 5e-16
+
+
+def test_a_quarter_turn_moves_pixels_and_nothing_else():
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 9), np.uint8)
+    for quarters in range(-2, 3):
+        got = turned(images, np.arange(2), np.full(2, 90.0 * quarters), np.ones(2), "constant")
+        assert np.array_equal(got, np.rot90(images, quarters, axes=(2, 3)))
+
+
+def test_a_factor_of_nothing_and_sides_too_long():
+    images = np.full((1, 1, 4, 5), 7, np.uint8)
+    assert (turned(images, np.zeros(1, np.int64), np.ones(1), np.array([1e-9]), "nearest") == 7).all()
+    with pytest.raises(UserError, match="at most 32768 pixels a side, got 1x32769"):
+        turned(np.zeros((1, 1, 1, 32769), np.uint8), np.zeros(1, np.int64), np.ones(1), np.ones(1), "wrap")
+
+
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_rotated_and_scaled_images_are_the_same_on_every_machine(isa):
+    """Whoever changes these bytes raises WARP_VERSION, so that runs with them are other runs."""
+    before, config = cnncore.isa(), AugmentConfig(rotation=Rotation(30), scaling=Scaling(0.4))
+    try:
+        cnncore.set_isa(isa)
+        images = rotated_and_scaled(bars(channels=2), np.arange(40), config, 3, 1, np.arange(40))
+    finally:
+        cnncore.set_isa(before)
+    assert (WARP_VERSION, hashlib.sha256(images.tobytes()).hexdigest()[:16]) == (1, "2a199c00fdafe9c5")
+
+
+def test_opencv_has_no_part_in_rotation_and_scaling(monkeypatch):
+    def absent():
+        raise AssertionError("OpenCV is asked")
+
+    monkeypatch.setattr("engine.data.augment.load_cv2", absent)
+    assert in_order(AugmentConfig(rotation=Rotation(30), scaling=Scaling(0.4))).any()

@@ -17,7 +17,8 @@ import pytest
 
 import engine
 from engine.data import cache, dataset
-from engine.data.dataset import ImageFiles, RawDataset, prepare
+from engine.data.dataset import RawDataset, prepare
+from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 
@@ -214,7 +215,8 @@ BUILD = """
 import sys, time
 from pathlib import Path
 from engine.data import dataset
-from engine.data.dataset import ImageFiles, RawDataset, prepare
+from engine.data.dataset import RawDataset, prepare
+from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
 import numpy as np
 folder, delay = Path(sys.argv[1]), float(sys.argv[2])

@@ -115,13 +115,13 @@ def trained(transform, capsys):
 
 def test_a_run_says_how_long_it_waited_for_data(capsys):
     def slow(image, rng):
-        time.sleep(0.01)
+        time.sleep(0.03)
         return image
 
     record, shown = trained(slow, capsys)
     assert 0.5 * record["seconds"] < record["data_wait_seconds"] <= record["seconds"]
     assert "waiting for data" in shown
-    assert record["data_wait_seconds"] >= 0.2  # 23 images of 10 ms each, hardly any training
+    assert record["data_wait_seconds"] >= 0.6  # 23 images of 30 ms each, hardly any training
 
 
 def test_the_progress_line_says_loader_bound_above_its_share():
@@ -129,5 +129,6 @@ def test_the_progress_line_says_loader_bound_above_its_share():
     above = {**record, "data_wait_seconds": 10 * LOADER_BOUND + 1}
     below = {**record, "data_wait_seconds": 10 * LOADER_BOUND - 0.1}
     assert epoch_line(1, 2, above).endswith("10.0 s  5 images/s  loader-bound: 15% waiting for data")
-    for each in (below, record):
+    moment = {**record, "seconds": 0.1, "data_wait_seconds": 0.09}  # the first batch of an epoch that is over at once
+    for each in (below, moment, record):
         assert epoch_line(1, 2, each).endswith("5 images/s")

@@ -235,8 +235,8 @@ def test_images_without_labels(place, monkeypatch, capsys):
     assert list(record) == ["unlabelled"] and (record["unlabelled"]["kept"], record["unlabelled"]["right"]) == (9, None)
     assert "pseudo-labels: 9 of 9 unlabelled samples\n" in out
     (place / "more" / "4.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match="unlabelled: 1 of 9 images cannot be read"):
-        _, out, _ = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "another")
+    _, out, err = call(monkeypatch, capsys, section, "dataset.labelled_fraction=null", "--out", "another")
+    assert "warning: unlabelled: 1 of 9 images cannot be read" in err
     assert "pseudo-labels: 8 of 8 unlabelled samples\n" in out
     skipped = json.loads((place / "another" / "result.json").read_text())["skipped_images"]
     assert len(skipped) == 1 and "4.png: the image file is empty" in skipped[0]

@@ -129,7 +129,7 @@ def test_data_that_are_no_pair_are_refused(data):
         (lambda: make_trainer(loss="cross_entropy"), "loss must be a loss such as CrossEntropy()"),
         (lambda: make_trainer(loss=engine.CrossEntropy), "not the class CrossEntropy: write CrossEntropy(…)"),
         (lambda: make_trainer(loss=Loss()), "loss must be a loss"),
-        (lambda: make_trainer(schedule="cosine"), "schedule must be a schedule such as Cosine(steps=1000)"),
+        (lambda: make_trainer(schedule="cosine"), "schedule must be a schedule such as Cosine(total=1000)"),
         (lambda: make_trainer(schedule=lambda step: 0.1), "schedule must be a schedule"),
         (lambda: make_trainer(schedule=engine.Constant), "not the class Constant: write Constant(…)"),
         (lambda: Trainer([engine.ReLU()], engine.SGD()), "net must be a network such as Sequential(…)"),

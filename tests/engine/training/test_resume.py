@@ -71,9 +71,10 @@ def plateau():
         (engine.SGD(lr=0.05), None),
         (engine.SGD(lr=0.05, momentum=0.9, nesterov=True), plateau),
         (engine.Adam(lr=0.01), lambda: Cosine(total=24, warmup=5, restarts=1)),
+        (engine.SGD(lr=0.05), Cosine),
         (engine.AdamW(lr=0.01), plateau),
     ],
-    ids=["sgd", "nesterov-plateau", "adam-cosine", "adamw-plateau"],
+    ids=["sgd", "nesterov-plateau", "adam-cosine", "sgd-cosine-of-the-run", "adamw-plateau"],
 )
 def test_resumed_at_any_step_gives_the_same_bits(tmp_path, optimizer, schedule):
     def trainer(out):
@@ -100,6 +101,19 @@ def test_resumed_at_any_step_gives_the_same_bits(tmp_path, optimizer, schedule):
         assert weights_hash(best) == weights_hash(wanted)
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert without_times(lines) == without_times(history.epochs)
+
+
+def test_a_schedule_as_long_as_its_run_is_the_one_of_that_length(tmp_path):
+    """Six steps in an epoch; a trainer can fit again, and for longer; a resume cannot change the length."""
+    for epochs in (2, 3):
+        trainer, stated = make_trainer(None, schedule=Cosine()), make_trainer(None, schedule=Cosine(6 * epochs))
+        rates = [[each["learning_rate"] for each in one.fit(TRAIN, epochs=epochs).epochs] for one in (trainer, stated)]
+        assert rates[0] == rates[1] and weights_hash(trainer.net) == weights_hash(stated.net)
+        last = trainer.fit(TRAIN, epochs=2).epochs[-1]["learning_rate"]
+        assert last == make_trainer(None, schedule=Cosine(12)).fit(TRAIN, epochs=2).epochs[-1]["learning_rate"]
+    make_trainer(tmp_path, schedule=Cosine()).fit(TRAIN, epochs=2)
+    with pytest.raises(UserError, match="schedule = .*'total': 12.*'total': 18"):
+        make_trainer(tmp_path, schedule=Cosine()).fit(TRAIN, epochs=3, resume=True)
 
 
 def test_checkpoints_by_time_are_written_in_mid_epoch(tmp_path):

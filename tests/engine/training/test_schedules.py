@@ -31,6 +31,17 @@ def test_cosine_starts_at_base_ends_at_minimum():
     assert schedule.rate(1.0, 100, 0) == schedule.rate(1.0, 10_000, 0) == 0.1
 
 
+@pytest.mark.parametrize(("unit", "total"), [("step", 12), ("epoch", 3)])
+def test_cosine_without_total_is_as_long_as_the_run(unit, total):
+    schedule = Cosine(warmup=1, unit=unit)
+    assert schedule.for_run(epochs=3, steps=4) == Cosine(total, warmup=1, unit=unit)
+    assert Cosine(5).for_run(epochs=3, steps=4) == Cosine(5)
+    with pytest.raises(UserError, match="total"):
+        schedule.rate(1.0, 0, 0)
+    with pytest.raises(UserError, match="total 1, warmup 1"):
+        schedule.for_run(epochs=1, steps=1)
+
+
 def test_cosine_warms_up_in_a_straight_line():
     schedule = Cosine(total=24, warmup=4)
     assert [schedule.rate(1.0, step, 0) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import cnncore
 import pytest
 
+from engine.cli import run
 from experiments.checks import scaling
 from experiments.measuring.networks import NETWORKS
 
@@ -40,5 +41,5 @@ def test_other_bits_fail_the_check(capsys: pytest.CaptureFixture[str], monkeypat
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--networks", "resnet"]])
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert scaling.main(arguments) == 2
+    assert run(lambda: scaling.main(arguments)) == 2
     assert arguments[1] in capsys.readouterr().err

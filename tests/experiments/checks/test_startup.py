@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli import run
 from engine.models import make_model
 from experiments.checks import startup
 
@@ -41,5 +42,5 @@ def test_what_is_promised(
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--wheel", "nowhere.whl"]])
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert startup.main(arguments) == 2
+    assert run(lambda: startup.main(arguments)) == 2
     assert arguments[0] in capsys.readouterr().err

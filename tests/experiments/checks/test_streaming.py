@@ -4,6 +4,7 @@ import cnncore
 import numpy as np
 import pytest
 
+from engine.cli import run
 from experiments.checks import streaming
 from experiments.measuring.networks import chosen
 from experiments.stats import spread
@@ -47,7 +48,7 @@ def test_the_verdict(
 def test_bad_arguments(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = cnncore.get_num_threads()
     try:
-        assert streaming.main(arguments) == 2
+        assert run(lambda: streaming.main(arguments)) == 2
     finally:
         cnncore.set_num_threads(before)
     assert named in capsys.readouterr().err

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import engine
+from engine.cli import run
 from engine.network.checkpoint import read
 from engine.recipe.crossval import CrossValidation, Final, Fold
 from engine.training.trainer import Trainer
@@ -186,7 +187,7 @@ def test_pseudo_labels(tmp_path: Path, capsys, untrainable):
 
 def test_the_first_run_that_fails_is_the_last(tmp_path: Path, capsys):
     # digits5k has no column "database" to divide by.
-    assert numtadb_rows.main(["--seeds", "0", "--out", str(tmp_path), SHEETS]) == 2
+    assert run(lambda: numtadb_rows.main(["--seeds", "0", "--out", str(tmp_path), SHEETS])) == 2
     failed, error = capsys.readouterr().err.splitlines()
     assert failed.startswith("[1/6] raw, seed 0: FAILED: ")
     assert error.startswith("error: raw, seed 0: failed: ") and "'database'" in error
@@ -203,7 +204,7 @@ def test_the_first_run_that_fails_is_the_last(tmp_path: Path, capsys):
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, capsys, command, arguments, message):
-    assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert run(lambda: command.main([*arguments, "--out", str(tmp_path / "out")])) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and err.count("\n") == 1 and message in err, err
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import cnncore
 import pytest
 
+from engine.data.augment_config import AugmentConfig, ContourCutout, Rotation, Scaling
 from engine.errors import UserError
 from engine.network.transfer import InitializeConfig
 from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
@@ -18,7 +19,7 @@ from experiments.study.read import load_study
 from experiments.tasks import fingerprint
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import study_graph
-from experiments.tasks.keys import INDIFFERENT_KEYS, KEY_VERSION, Run
+from experiments.tasks.keys import INDIFFERENT_KEYS, KEY_VERSION, Run, digest
 from experiments.tasks.samples import DataCache
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), epochs=2)
@@ -239,7 +240,8 @@ def by_row(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FINISHED)
 def test_every_run_of_every_study_keeps_the_key_of_its_stored_results(name, monkeypatch):
-    """Recorded before keys came from parsed values."""
+    """Recorded before keys came from parsed values, and before they knew the versions of libraries (tested below)."""
+    monkeypatch.setattr("experiments.tasks.keys.deciders", lambda config: {})
     monkeypatch.setattr(cnncore, "isa", lambda: "portable")
     study, budget = name.split(", ")
     found = identities(study, budget)
@@ -251,3 +253,34 @@ def test_every_run_of_every_study_keeps_the_key_of_its_stored_results(name, monk
 def test_the_record_has_every_study_and_budget():
     studies = {f"{name}, {each.name}" for name in study_names() for each in load_study(name).budgets}
     assert studies == set(FINISHED)
+
+
+def augmented(augment, **changes) -> Run:
+    config = TrainConfig(DatasetConfig("digits5k", {"sheets": False}), ModelConfig("lenet"), augment=augment, **changes)
+    return Run("raw", 0, config, data="the same")
+
+
+def test_the_version_of_opencv_is_in_the_keys_of_what_it_decides_alone(monkeypatch):
+    rotated, plain = augmented(AugmentConfig(rotation=Rotation(10))), augmented(AugmentConfig())
+    cut, sheets = augmented(AugmentConfig(contour_cutout=ContourCutout())), Run("raw", 0, CONFIG, data="the same")
+    before = [each.identity for each in (rotated, plain, cut, sheets)]
+    monkeypatch.setattr("cv2.__version__", "4.14.0")
+    same = [dataclasses.replace(each) for each in (rotated, plain, cut, sheets)]
+    assert [each.identity == first for each, first in zip(same, before)] == [True, True, False, False]
+
+
+def test_other_bytes_of_a_warp_change_the_keys_of_what_is_warped_alone(monkeypatch):
+    runs = [augmented(AugmentConfig(rotation=Rotation(10))), augmented(AugmentConfig(scaling=Scaling(0.1)))]
+    runs.append(augmented(AugmentConfig(flip=0.5)))
+    before = [each.identity for each in runs]
+    monkeypatch.setattr("engine.recipe.libraries.WARP_VERSION", 99)
+    same = [dataclasses.replace(each).identity == first for each, first in zip(runs, before)]
+    assert same == [False, False, True]
+
+
+def test_a_result_of_which_no_library_decides_a_byte_keeps_its_identity():
+    """As stored results have it: without a word of libraries."""
+    plain = augmented(AugmentConfig(flip=0.5))
+    settings = {name: value for name, value in plain.config.to_dict().items() if name not in INDIFFERENT_KEYS}
+    content = {"version": KEY_VERSION, "settings": settings, "data": "the same"}
+    assert plain.former == digest({**content, "isa": cnncore.isa(), "score_epoch": "best"})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.data.choose.duplicates import content_hash, digest, digests, find_duplicates, read_digests, repeated
-from engine.data.dataset import ImageFiles
+from engine.data.images import ImageFiles
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 

@@ -10,7 +10,8 @@ import pytest
 from engine.data.choose.folds import load_folds, save_folds, saved_folds
 from engine.data.choose.listed import Listed, read_listed
 from engine.data.choose.splits import combine, stratified_folds
-from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.dataset import RawDataset
+from engine.data.images import ImageFiles
 from engine.errors import UserError
 from engine.recipe.config import read_config
 from engine.recipe.samples import load_data

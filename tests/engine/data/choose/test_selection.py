@@ -10,7 +10,8 @@ from engine.data.choose.listed import Listed
 from engine.data.choose.representatives import condensed_distances, representatives
 from engine.data.choose.selection import Selection, keep_classes, select
 from engine.data.choose.shares import proportional
-from engine.data.dataset import ImageFiles, RawDataset
+from engine.data.dataset import RawDataset
+from engine.data.images import ImageFiles
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 from engine.recipe.config import read_config
