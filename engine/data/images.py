@@ -18,7 +18,8 @@ from engine.errors import UserError
 Image = NDArray[np.uint8]
 
 # The largest image that is decoded, 8192 x 8192. A file of a few kilobytes can state a size that fills the memory.
-MAX_PIXELS = 1 << 26
+MAX_SIDE = 1 << 13
+MAX_PIXELS = MAX_SIDE**2
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
 MAX_BYTES = 16 * MAX_PIXELS
 BAND = 1 << 18  # pixels that are converted at a time
