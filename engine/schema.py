@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from engine.errors import UserError, shortened, unknown
+from engine.errors import UserError, shortened, twice, unknown
 from engine.reading.yaml_text import DEEPEST, NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
@@ -222,9 +222,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object with these keys; ValueError where one stands twice, of which JSON has the last count."""
     given = dict(pairs)
     if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shortened(twice)!r} stands there twice")
+        raise ValueError(f"the key {shortened(str(twice(name for name, _ in pairs)))!r} stands there twice")
     return given
 
 
@@ -235,7 +233,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+        raise UserError(f"{path}: not valid JSON ({shortened(str(error), 300)})") from None
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")
     return given

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.headers import KINDS, START, Header, other_kind, read_header
-from engine.data.listing import Unread, images_below, images_in, warn_unread
-from engine.errors import UserError
+from engine.data.listing import Unread, images_below, images_in, is_folder, is_there, warn_unread
+from engine.errors import UserError, twice
 
 Image = NDArray[np.uint8]
 
@@ -110,6 +110,8 @@ def _read(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{str(path)!r}: cannot be read (no file has a zero byte in its name)") from None
     if len(data) > MAX_BYTES:
         raise UnreadableImage(f"{path}: the image file is larger than {MAX_BYTES} bytes")
     return data
@@ -186,19 +188,18 @@ def list_images(
     found: list[Path] = []
     unread: list[Unread] = []
     for place in map(Path, places):
-        if place.is_dir():
+        if is_folder(place):
             listing = images_below(place) if recursive else images_in(place)
             if not listing.images:
                 raise UserError(f"{place}: the folder holds no images{listing.instead}")
             found += listing.images
             unread += listing.unread
-        elif absent or place.exists():
+        elif absent or is_there(place):
             found.append(place)
         else:
             raise UserError(f"{place}: no such file or folder")
-    if len(set(found)) < len(found):
-        twice = next(each for each in found if found.count(each) > 1)
-        raise UserError(f"{twice}: the image is given twice")
+    if (again := twice(found)) is not None:
+        raise UserError(f"{again}: the image is given twice")
     return found, tuple(unread)
 
 
