@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError, listed
+from engine.errors import UserError, listed, twice
 from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
@@ -56,9 +55,9 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
+    if (again := twice(paths)) is not None:
+        raise UserError(f"{again}: the checkpoint is given twice")
     for path in paths:
-        if paths.count(path) > 1:
-            raise UserError(f"{path}: the checkpoint is given twice")
         net = load(path)
         if net.preprocess is None:
             raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
@@ -66,11 +65,8 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
         members.append(Member(str(path), net, _preprocess(path, net)))
         first, last = members[0], members[-1]
-        twice = [name for name, count in Counter(last.class_names).items() if count > 1]
-        if twice:
-            raise UserError(
-                f"{path}: two classes of the network have the name {twice[0]!r}, so a label could be either"
-            )
+        if (name := twice(last.class_names)) is not None:
+            raise UserError(f"{path}: two classes of the network have the name {name!r}, so a label could be either")
         if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
