@@ -130,11 +130,6 @@ def train_fold(
     trainer = make_trainer(fold, out / f"fold-{number}")
     trainer.progress = "none" if listen else "auto"
     history, _ = fit_and_test(fold, trainer, train, held_out, None, resume=True, callbacks=[listen] if listen else [])
-    if len(history.epochs) > config.epochs:
-        raise UserError(
-            f"{trainer.out}: this fold was trained for {len(history.epochs)} epochs already, "
-            f"more than epochs = {config.epochs}; choose another folder (--out)"
-        )
     return _fold(number, history)
 
 

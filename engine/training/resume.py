@@ -199,8 +199,6 @@ def check_same_run(
 ) -> None:
     """UserError unless the checkpoint in `path` belongs to a run of this network, with these settings and data (see
     `data_record`); it names what differs, with the values then and now."""
-    if "position" not in last.training:
-        raise UserError(f"{path}: this checkpoint holds no run that can be resumed")
     stored = last.training["settings"]
     found = _differences(stored, settings, settings)
     # The network has the trainer's seed in a configuration: one change is told once.
@@ -235,6 +233,30 @@ def check_same_config(folder: Path, config: Mapping[str, Any], free: Collection[
         )
     stored, now = read_yaml(path), plain(config)
     _refuse(path, _differences(stored, now, [key for key in {**now, **stored} if key not in free]))
+
+
+def check_length(path: Path, last: Checkpoint, epochs: int) -> None:
+    """UserError where the checkpoint in `path` is of no run, or of one that is longer than `epochs`."""
+    if "position" not in last.training:
+        raise UserError(f"{path}: this checkpoint holds no run that can be resumed")
+    position = Position(**last.training["position"])
+    begun = " and a part of the next one" if position.batch else ""
+    if position.epoch + bool(begun) > epochs:
+        count = f"{position.epoch} epoch{'s' * (position.epoch != 1)}"
+        raise UserError(
+            f"{path.parent}: the run has {count}{begun} behind it, more than epochs = {epochs}; nothing was changed: "
+            f"give epochs = {position.epoch + bool(begun)} or more, or choose another folder (--out)"
+        )
+
+
+def config_as_trained(folder: Path, config: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """The configuration for the record of a run that has ended: the keys in `free`, in which `config` may differ, as
+    they stand in the folder, where its file can be read."""
+    try:
+        stored = read_yaml(folder / CONFIG)
+    except UserError:
+        return dict(config)
+    return {**config, **{key: stored[key] for key in free if key in stored}}
 
 
 def warn_of_other_choices(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

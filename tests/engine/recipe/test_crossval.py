@@ -180,7 +180,7 @@ def test_a_folder_of_something_else_is_left_alone(place, monkeypatch, capsys):
         (["--out", "cv/fold-0", "--resume"], "holds a single run"),
         (["--out", "cv", "--resume", "optimizer.lr=0.1"], "optimizer.lr = .*, now it is 0.1"),
         (["--out", "cv", "--resume", "split.folds=4"], "other data"),
-        (["--out", "cv", "--resume", "epochs=1"], "trained for . epochs already, more than epochs = 1"),
+        (["--out", "cv", "--resume", "epochs=1"], "fold-0: the run has . epochs behind it, more than epochs = 1"),
     ):
         status, _, err = call(monkeypatch, capsys, "small.yaml", "--no-final", *arguments)
         assert status == 2 and err.count("\n") == 1 and re.search(message, err), err
