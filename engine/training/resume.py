@@ -21,7 +21,7 @@ from engine.errors import UserError, shortened, warn
 from engine.network.checkpoint import Checkpoint, Damaged, read
 from engine.network.network import Network
 from engine.reading.yaml_text import dump_yaml, read_yaml
-from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, RUN_FILES, read_epochs
+from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, has_run, read_epochs
 from engine.training.history import Position
 
 MOST_TOLD = 8  # differences that a message names
@@ -30,7 +30,7 @@ SUM_CHUNK = 1024  # samples
 
 def holds_run(folder: Path, resume: bool) -> bool:
     """Whether the folder holds anything of a run (RUN_FILES); UserError where it does and `resume` is not wished."""
-    found = any((folder / name).is_file() and (folder / name).stat().st_size for name in RUN_FILES)
+    found = has_run(folder)
     if found and not resume:
         raise UserError(
             f"{folder}: this folder holds a run already; go on with it (--resume), or choose another folder (--out)"
