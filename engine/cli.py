@@ -188,7 +188,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command takes that trains from a configuration."""
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings on top of it, such as epochs=3 optimizer.lr=0.01",
     )
     parser.add_argument(
         "--resume",

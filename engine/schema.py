@@ -43,7 +43,12 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         if required and name not in given:
             raise UserError(f"{where}: the key {name!r} is missing")
     hints = _hints(schema)  # type: ignore[arg-type]  # any class is hashable
-    values = {key: _read_value(hints[key], value, f"{where}: {key}") for key, value in given.items()}
+    values = {}
+    for key, value in given.items():
+        try:
+            values[key] = _read_value(hints[key], value, f"{where}: {key}")
+        except UserError as error:
+            raise UserError(f"{error}{_section_meant(fields[key], hints[key], value)}") from None
     try:
         return schema(**values)
     except UserError as error:
@@ -57,6 +62,27 @@ def read_stored(schema: type[Schema], given: object, where: str) -> Schema:
         if isinstance(value, str) and not isinstance(getattr(read, name), str):
             raise UserError(f"{where}: {name}: expected {type(getattr(read, name)).__name__}, got {_kind(value)}")
     return read
+
+
+def _section_meant(field: dataclasses.Field[Any], hint: Any, value: object) -> str:
+    """What a value that stands where a section should may be meant to be: the first key of that section, if it takes
+    the value."""
+    if not isinstance(value, (str, int, float)):
+        return ""
+    kinds: list[tuple[str, Any]] = [  # the name and the type of the first key
+        (first := dataclasses.fields(each)[0].name, _hints(each)[first])
+        for each in (hint, *typing.get_args(hint))
+        if isinstance(each, type) and dataclasses.is_dataclass(each)
+    ]
+    if field.default_factory is not dataclasses.MISSING and isinstance(default := field.default_factory(), dict):
+        kinds += [(key, type(usual)) for key, usual in default.items()][:1]
+    for key, kind in kinds:
+        try:
+            _read_value(kind, value, key)
+        except UserError:
+            continue
+        return f"; is {{{key}: {shortened(str(value))}}} meant?"
+    return ""
 
 
 def _unknown_key(key: object, fields: Mapping[str, Any], schema: type) -> str:

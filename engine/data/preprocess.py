@@ -36,7 +36,7 @@ class Preprocess:
 
     colour   True: three channels (red, green, blue; a grey image is repeated); False: one grey channel
     steps    image steps by name, or by name with parameters (`engine.data.steps`), run at the image's own size
-    size     (H, W) to resize to; None keeps the size, then all images of a set must agree
+    size     (H, W) to resize to, whatever the proportions; None keeps the size, then all images of a set must agree
     scale    "0..1", "-1..1" or "none": where the values 0..255 go
     mean     per channel, subtracted after scaling; empty: not done
     std      per channel, divided by after that; empty: not done

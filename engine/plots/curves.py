@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.plots.canvas import COLOURS, GREY, load_parts, new_figure, shorten
-from engine.training.folder import LOG, read_epochs
+from engine.training.folder import LOG, no_run, read_epochs
 from engine.training.state import read_run
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read_log(source: Path | str, name: str | None = None) -> Log:
     name = source.name if name is None else name
     if source.is_dir():
         if not (source / LOG).is_file():
-            raise UserError(f"{source}: holds no run, it has no {LOG}")
+            raise no_run(source, f"no {LOG}")
         source = source / LOG
     elif not source.exists():
         raise UserError(f"{source}: no such run folder")

@@ -23,7 +23,7 @@ from engine.network.network import Network
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
-from engine.training.folder import CONFIG
+from engine.training.folder import CONFIG, no_run
 from engine.training.metrics import predicted_classes
 
 Parts = tuple[Dataset, Dataset | None, Dataset | None]
@@ -78,7 +78,7 @@ def find_config(source: Path) -> TrainConfig:
     if not source.is_dir():
         return load_config(source)
     if not (source / CONFIG).is_file():
-        raise UserError(f"{source}: holds no run, it has no {CONFIG}")
+        raise no_run(source, f"no {CONFIG}")
     if not names_data(source):
         raise UserError(
             f"{source}: {FROM_PYTHON}; curves, filters and features can be drawn, the rest in Python from your own "

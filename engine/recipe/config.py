@@ -131,7 +131,7 @@ class TrainConfig:
     label_noise         training labels made wrong on purpose; false for none
     epochs              at most so many
     early_stopping      when to stop before; false for none
-    metric              picks the best epoch (null: val_loss, or train_loss without validation)
+    metric              picks the best epoch, of equal ones the first (null: val_loss, or train_loss without validation)
     mode                its direction, min or max (null: a loss is to fall, anything else to rise)
     train_metrics       evaluate the training samples too after every epoch
     seed                of the first weights, the order of samples, augmentation and dropout

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
 
 from engine.errors import UserError
-from engine.schema import parse_override, read_json, read_mapping, read_stored
+from engine.recipe.config import read_config
+from engine.schema import merge, parse_override, read_json, read_mapping, read_stored
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,34 @@ def test_json_that_is_none_or_says_a_thing_twice_is_refused(tmp_path, text, mess
     path.write_text(text)
     with pytest.raises(UserError, match=f"a.json: .*{message}"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("optimizer=SGD", "; is {name: SGD} meant?"),
+        ("schedule=Cosine", "; is {name: Cosine} meant?"),
+        ("loss=CrossEntropy", "; is {name: CrossEntropy} meant?"),
+        ("model=lenet", "; is {name: lenet} meant?"),
+        ("split=none", "; is {kind: none} meant?"),
+        ("early_stopping=3", "; is {patience: 3} meant?"),
+        ("wandb=mine", "; is {project: mine} meant?"),
+        # What the first key of the section would not take is told without a guess.
+        ("split=3", ""),
+        ("label_noise=0.1", ""),
+        ("split=nothing", ""),
+        ("preprocess=bbox", ""),
+        ("optimizer=3", ""),
+        ("optimizer=[SGD]", ""),
+        ("dataset={name: folder, train: photos}", ""),
+    ],
+)
+def test_a_value_where_a_section_stands_is_shown_as_one(given, hint):
+    base = {"dataset": "digits5k", "model": {"name": "lenet"}}
+    with pytest.raises(UserError) as told:
+        read_config(merge(base, parse_override(given)))
+    assert re.search(r"expected a mapping of keys to values, got \w+ [^;]+$", str(told.value).removesuffix(hint))
+    assert str(told.value).endswith(hint or str(told.value)[-1])
 
 
 def test_an_override_lies_not_endlessly_deep():
