@@ -149,6 +149,18 @@ def test_files_are_hashed_once_and_again_when_they_were_touched(images, monkeypa
     assert Fingerprints(known).data(folder_config(images)) == first and len(hashed) == 4
 
 
+def test_folders_that_were_exchanged_are_other_data(images, monkeypatch):
+    (images / "b" / "2.png").rename(images / "b" / "1.png")
+    facts, real, known, hashes = (images / "a" / "1.png").stat(), os.stat, {}, []
+    for moves in ([], [("a", "t"), ("b", "a"), ("t", "b")]):
+        for place, target in moves:
+            (images / place).rename(images / target)
+        with monkeypatch.context() as patch:  # files of the same size, written at the same time
+            patch.setattr(os, "stat", lambda path, **more: facts if str(path)[-4:] == ".png" else real(path, **more))
+            hashes.append(Fingerprints(known).data(folder_config(images)))
+    assert hashes[0] != hashes[1]
+
+
 def test_missing_data_are_told_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match="no such folder.*fetch mnist"):
         Fingerprints().data(TrainConfig(DatasetConfig("mnist"), ModelConfig("lenet"), data_root=str(tmp_path)))
