@@ -60,7 +60,7 @@ _END = 1 << 12  # bytes that are read at each end of a file
 
 
 def file_mark(path: str) -> bytes:
-    """What tells a file from any that lay or will lie in its place: its size, times and inode, and the bytes at its ends.
+    """What tells a file from any other that lay in its place: its size, times and inode, and the bytes at its ends.
 
     No single one is enough. Two files of the same size may be written at the same time and exchanged by their folders'
     names, and there are file systems that count whole seconds or make up the numbers of inodes. OSError where the file

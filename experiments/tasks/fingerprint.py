@@ -19,6 +19,7 @@ import cnncore
 
 import engine
 from engine.data import digits
+from engine.data.listing import is_leftover
 from engine.data.location import data_root
 from engine.data.sets.registry import own_folder
 from engine.errors import UserError
@@ -111,7 +112,8 @@ def files_of(place: Path) -> list[Path]:
 
 
 def _listed(place: Path) -> list[str]:
-    """The files of a folder, sorted folder by folder, without hidden ones; a file is its own list.
+    """The files of a folder, sorted folder by folder, without hidden ones; a file is its own list. Hidden folders may
+    be classes: only those that tools leave behind are passed over.
 
     Strings and not paths: a large set's files are listed whenever a study is planned.
     """
@@ -121,7 +123,7 @@ def _listed(place: Path) -> list[str]:
         raise UserError(f"{place}: no such file or folder, but the study's data should lie there")
     found: list[str] = []
     for folder, folders, names in os.walk(place, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not (name.startswith(".") and is_leftover(name))]
         found += [f"{folder}{os.sep}{name}" for name in names if not name.startswith(".")]
     return sorted(found, key=lambda path: path.split(os.sep))
 

@@ -31,9 +31,9 @@ def read_folder(
     """The user's own images: one folder per class, or a folder and a CSV table. `path` is taken as given, no root.
 
     Without `table`, each folder in `path` is a class; files beside them, and folders in them, are not read but named
-    (RawDataset.unread). With it, `file_column` names files relative to `path`, and
-    `label_column` their classes; the table lies in `path` or is given with its folder. classes: the class names in the
-    order of their numbers, where any other is an error (default: those found, sorted).
+    (RawDataset.unread), as are hidden folders with images, unless `classes` names them. With it, `file_column` names
+    files relative to `path`, and `label_column` their classes; the table lies in `path` or is given with its folder.
+    classes: the class names in the order of their numbers, where any other is an error (default: those found, sorted).
     """
     folder = Path(path)
     if len(set(classes)) < len(classes):
@@ -71,11 +71,12 @@ def _class_folders(name: str, folder: Path, classes: Sequence[str] = (), beside:
     """beside: names of files that belong next to the class folders."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected one folder of images per class)")
-    listing = scan(folder)
+    listing = scan(folder, classes)
     found = sorted(each.name for each in listing.folders)
     if not found:
         images = f" ({len(listing.images)} images lie in it directly)" if listing.images else ""
-        raise UserError(f"{folder}: holds no class folders{images}")
+        hidden = next((f"; there is {each.path.name}: {each.reason}" for each in listing.unread if each.images), "")
+        raise UserError(f"{folder}: holds no class folders{images or hidden}")
     names = tuple(classes) or tuple(found)
     for wrong, what in ((set(names) - set(found), "is missing"), (set(found) - set(names), "is none of the classes")):
         if wrong:

@@ -69,13 +69,19 @@ def test_without_a_known_ending_the_content_decides(photos, name):
         ("cat/a.heic", "an image of a kind that is not read .HEIC.", 1),
         ("cat/a.CR2", "an image of a kind that is not read .camera raw.", 1),
         ("cat/.a.png", "a hidden file", 1),
+        (".NET/a.png", "a hidden folder, with 1 image that is not read", 1),
+        (".NET/more/IMG_0001", "a hidden folder, with 1 image that is not read", 1),
+        ("cat/.NET/a.png", "a hidden folder, with 1 image that is not read", 1),
+        ("cat/.IMG_0001", "a hidden file", 1),
+        (".IMG_0001", "a hidden file", 1),
+        ("cat/more/IMG_0001", "a folder inside, with 1 image that is not read", 1),
         ("cat/a.png.bak", "no image file", 0),
         ("cat/a.jpg~", "no image file", 0),
         ("cat/a.jpg.part", "no image file", 0),
         ("cat/notes.txt", "no image file", 0),
         ("cat/more/a.png", "a folder inside, with 1 image that is not read", 1),
         ("cat/a.png/x.png", "a folder inside, with 1 image that is not read", 1),
-        ("cat/more/readme", "a folder inside, with no images", 0),
+        ("cat/more/readme.txt", "a folder inside, with no images", 0),
         ("a.png", "an image beside the class folders, in no class", 1),
         ("a.heic", "an image of a kind that is not read .HEIC.", 1),
         ("labels.csv", "no image file", 0),
@@ -83,7 +89,9 @@ def test_without_a_known_ending_the_content_decides(photos, name):
 )
 def test_what_is_not_read_is_named_in_warning_verify_and_record(photos, name, reason, images):
     put(photos, name)
-    path = photos / name if name.count("/") < 2 else (photos / name).parent
+    path = photos / name
+    while path.parent not in (photos, photos / "cat"):
+        path = path.parent
     raw = dataset(photos)
     assert len(raw) == 4 and [each.path for each in raw.unread] == [path] and raw.unread[0].images == images
     with pytest.warns(UserWarning, match=f"photos: not read: 1 .*; the first: {path}: {reason}"):
@@ -115,7 +123,8 @@ LEFTOVERS += ["@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", ".ipynb_checkpoints/1.png", 
 LEFTOVERS += [f"{folder}/a/1.png" for folder in ("@Recycle", "@Recently-Snapshot", "#snapshot", "~snapshot", "@tmp")]
 LEFTOVERS += [f"{folder}/1.png" for folder in ("@sharebin", "@SynoResource", "FOUND.000", ".@__thumb")]
 LEFTOVERS += ["Temporary Items/1.png", "Network Trash Folder/1.png", "1.png:Zone.Identifier", "Thumbs.db:encryptable"]
-LEFTOVERS += ["Picasa.ini", "ZbThumbnail.info", ".AppleDouble/1.png", ".Trash-1000/files/1.png"]
+LEFTOVERS += ["Picasa.ini", "ZbThumbnail.info", ".AppleDouble/1.png", ".Trash-1000/files/1.png", ".thumbnails/1.png"]
+LEFTOVERS += [".unknown/readme.txt", ".unknown.conf", ".unknown/empty"]
 
 
 @pytest.mark.parametrize("name", LEFTOVERS)
@@ -127,6 +136,26 @@ def test_leftovers_are_no_classes_and_no_images(photos, name, inside, recwarn):
     assert [path.name for path in find_images([photos / "cat"])] == ["1.png", "2.png"]
     prepare(raw, Preprocess(), use_cache=False)
     assert not recwarn.list
+
+
+def test_a_hidden_folder_is_a_class_where_it_is_named(photos):
+    put(photos, ".NET/1.png", ".NET/.2.png", "@tmp/1.png")
+    options = {"path": str(photos), "classes": ("dog", ".NET", "cat", "@tmp")}
+    raw = read_dataset("folder", None, options)
+    assert raw.class_names == options["classes"] and np.bincount(raw.labels).tolist() == [2, 1, 2, 1]
+    assert [str(each) for each in raw.unread] == [f"{photos}/.NET/.2.png: a hidden file"]
+    with pytest.raises(UserError, match=r"no images .*; there is .NET: a hidden folder, with 1 image"):
+        put(photos / "only", ".NET/1.png")
+        find_images([photos / "only"], recursive=True)
+    with pytest.raises(UserError, match=r"only: holds no class folders; there is .NET: a hidden folder, with 1 image"):
+        dataset(photos / "only")
+
+
+def test_a_hidden_folder_is_named_by_a_search_in_all_folders(photos):
+    put(photos, ".NET/1.png")
+    with pytest.warns(UserWarning, match="not read: 1 image file; the first: .*.NET: a hidden folder, with 1 image"):
+        assert len(find_images([photos], recursive=True)) == 4
+    assert len(find_images([photos / ".NET"])) == 1
 
 
 def test_a_class_of_leftovers_and_other_kinds_alone_is_an_error(photos):

@@ -117,8 +117,15 @@ def test_data_are_known_by_their_content_wherever_they_lie(images, tmp_path):
     assert Fingerprints().data(folder_config(moved)) == before
     (moved / ".hidden").write_text("of no concern")
     assert Fingerprints().data(folder_config(moved)) == before
+    (moved / ".git").mkdir()
+    (moved / ".git" / "HEAD").write_text("of no concern")
+    assert Fingerprints().data(folder_config(moved)) == before
+    (moved / ".NET").mkdir()  # a class, where the configuration names it
+    (moved / ".NET" / "1.png").write_bytes(b".NET/1.png")
+    with_hidden = Fingerprints().data(folder_config(moved))
+    assert with_hidden != before
     (moved / "a" / "1.png").write_bytes(b"A/1.png")
-    assert Fingerprints().data(folder_config(moved)) != before
+    assert Fingerprints().data(folder_config(moved)) not in (before, with_hidden)
 
 
 def test_files_are_listed_folder_by_folder_as_paths_sort(images, monkeypatch):
