@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import load_cv2
+from engine.data.images import ABSENT, load_cv2
 from engine.data.location import user_cache
 from engine.data.preprocess import PER_BATCH, Preprocess
 from engine.errors import UserError, warn
@@ -107,7 +107,9 @@ def _source(images: Sequence[Any]) -> str | None:
             try:
                 mark = file_mark(place)
             except OSError as error:
-                raise UserError(f"{each}: cannot be read ({error.strerror})") from None
+                if error.errno not in ABSENT:
+                    raise UserError(f"{each}: cannot be read ({error.strerror})") from None
+                mark = b"absent"
             digest.update(os.fsencode(place) + b"\0%d\0" % len(mark) + mark)
         elif isinstance(each, np.ndarray):
             digest.update(f"{each.dtype} {each.shape}\0".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +22,12 @@ Image = NDArray[np.uint8]
 MAX_PIXELS = 1 << 26
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
 MAX_BYTES = 16 * MAX_PIXELS
+# What the system says of a link that leads nowhere, round in a circle, or through a file.
+ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
 class UnreadableImage(UserError):
-    """An image file that is empty, damaged, too large or no image: a data set may go on without it."""
+    """An image file that is not there, empty, damaged, too large or no image: a data set may go on without it."""
 
 
 def load_cv2() -> ModuleType:
@@ -53,9 +56,9 @@ def read_image(path: Path | str) -> Image:
     CMYK      converted without a colour profile: red = (255 - cyan) * (255 - black) / 255, and so on
     Exif      turned and mirrored upright, as the tags or boxes of TIFF and AVIF say too
 
-    UnreadableImage for a file that is empty, truncated, damaged (a JPEG has no checksum, so that not all damage shows),
-    of more than MAX_PIXELS pixels (seen in its header, before anything is decoded), of a form that OpenCV decodes
-    wrong, or no such image; UserError for one that the system does not let us read.
+    UnreadableImage for a file that is not there (as where a link leads nowhere), empty, truncated, damaged (a JPEG has
+    no checksum, so that not all damage shows), of more than MAX_PIXELS pixels (seen in its header, before anything is
+    decoded), of a form that OpenCV decodes wrong, or no such image; UserError for one that the system does not let us read.
     """
     cv2 = load_cv2()
     path = Path(path)
@@ -93,6 +96,8 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
+        if error.errno in ABSENT:
+            raise UnreadableImage(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     if len(data) > MAX_BYTES:
         raise UnreadableImage(f"{path}: the image file is larger than {MAX_BYTES} bytes")

@@ -7,7 +7,7 @@ name begins with a dot) and holds no images.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,19 +131,21 @@ def scan(folder: Path, wanted: Collection[str] = ()) -> Listing:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
     for entry in entries:
         path, suffix = folder / entry.name, _suffix(entry.name)
-        if entry.name in wanted and entry.is_dir():
+        is_folder = _holds(entry.is_dir)
+        if is_folder and entry.name in wanted:
             folders.append(path)
         elif is_leftover(entry.name):
             continue
         elif entry.name.startswith("."):
-            count = _images_below(path) if entry.is_dir() else int(_is_image(path))
-            if count:
-                unread.append(_folder(path, "a hidden folder") if entry.is_dir() else Unread(path, "a hidden file", 1))
-        elif entry.is_dir():
+            if is_folder and _images_below(path):
+                unread.append(_folder(path, "a hidden folder"))
+            elif not is_folder and _is_image(path):
+                unread.append(Unread(path, "a hidden file", 1))
+        elif is_folder:
             folders.append(path)
-        elif not entry.is_file() and path.exists():
+        elif not _holds(entry.is_file) and path.exists():
             unread.append(Unread(path, "no regular file", int(suffix in IMAGE_SUFFIXES)))
-        elif suffix in IMAGE_SUFFIXES:  # a link that leads nowhere is an error when it is read
+        elif suffix in IMAGE_SUFFIXES:  # or a link that leads nowhere: an unreadable one
             images.append(path)
         elif suffix in OTHER_SUFFIXES:
             unread.append(Unread(path, f"an image of a kind that is not read ({OTHER_SUFFIXES[suffix]})", 1))
@@ -155,6 +157,14 @@ def scan(folder: Path, wanted: Collection[str] = ()) -> Listing:
         more = f", like {len(paths) - 1:,} more {suffix or 'files without an ending'} there" if len(paths) > 1 else ""
         unread.append(Unread(paths[0], f"no image file{more}"))
     return Listing(tuple(images), tuple(folders), tuple(sorted(unread, key=lambda each: each.path)))
+
+
+def _holds(asked: Callable[[], bool]) -> bool:
+    """The answer; False for a link round in a circle or through a file, of which the system gives none."""
+    try:
+        return asked()
+    except OSError:
+        return False
 
 
 def images_in(folder: Path) -> Listing:

@@ -149,8 +149,10 @@ def test_other_formats_and_empty_headers_are_no_images(tmp_path):
         (tmp_path / str(number)).write_bytes(data)
         with pytest.raises(UnreadableImage, match="truncated|not an image that can be decoded"):
             read_image(tmp_path / str(number))
-    with pytest.raises(UserError, match="cannot be read") as caught:
+    with pytest.raises(UnreadableImage, match="missing.png: cannot be read .No such file"):
         read_image(tmp_path / "missing.png")
+    with pytest.raises(UserError, match="cannot be read .Is a directory") as caught:
+        read_image(tmp_path)
     assert not isinstance(caught.value, UnreadableImage)
 
 

@@ -195,12 +195,25 @@ def test_links_and_special_files(photos):
     (photos / "cat" / "link.png").symlink_to(photos / "dog" / "1.png")
     raw = dataset(photos)
     assert len(raw) == 5 and [str(each) for each in raw.unread] == [f"{photos}/cat/pipe.png: no regular file"]
-    (photos / "cat" / "lost.png").symlink_to(photos / "nowhere.png")
-    with (
-        pytest.warns(UserWarning, match="not read: 1 image file"),
-        pytest.raises(UserError, match="lost.png: cannot be read"),
-    ):
-        prepare(dataset(photos), Preprocess(), use_cache=False)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("target", ["nowhere.png", "lost.png", "../dog/1.png/x.png"])
+def test_a_link_that_leads_nowhere_is_an_unreadable_image(photos, tmp_path, monkeypatch, target, cached):
+    monkeypatch.setenv("CNN_CACHE", str(tmp_path / "cache"))
+    lost = photos / "cat" / "lost.png"
+    lost.symlink_to(target)
+    put(photos, "cat/junk.png", data=b"junk")
+    with pytest.warns(UserWarning, match="photos: 2 of 6 images cannot be read and are left out.*junk.png"):
+        prepared = prepare(dataset(photos), Preprocess(), use_cache=cached)
+    assert len(prepared) == 4 and prepared.skipped[1].startswith(f"{lost}: cannot be read (")
+    with pytest.raises(UserError, match="2 of 6 images cannot be read"):
+        prepare(dataset(photos), Preprocess(), strict=True, use_cache=cached)
+    assert "all: 2 images cannot be read" in verify(record("folder"), None, {"path": str(photos)}).faults
+    lost.unlink()
+    put(photos, "cat/lost.png")
+    with pytest.warns(UserWarning, match="photos: 1 of 6 images cannot be read"):
+        assert len(prepare(dataset(photos), Preprocess(), use_cache=cached)) == 5
 
 
 def test_a_folder_that_must_not_be_read(photos, monkeypatch):
