@@ -131,7 +131,7 @@ def scan(folder: Path, wanted: Collection[str] = ()) -> Listing:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
     for entry in entries:
         path, suffix = folder / entry.name, _suffix(entry.name)
-        is_folder = _holds(entry.is_dir)
+        is_folder = _whether(entry.is_dir)
         if is_folder and entry.name in wanted:
             folders.append(path)
         elif is_leftover(entry.name):
@@ -143,7 +143,7 @@ def scan(folder: Path, wanted: Collection[str] = ()) -> Listing:
                 unread.append(Unread(path, "a hidden file", 1))
         elif is_folder:
             folders.append(path)
-        elif not _holds(entry.is_file) and path.exists():
+        elif not _whether(entry.is_file) and path.exists():
             unread.append(Unread(path, "no regular file", int(suffix in IMAGE_SUFFIXES)))
         elif suffix in IMAGE_SUFFIXES:  # or a link that leads nowhere: an unreadable one
             images.append(path)
@@ -159,7 +159,7 @@ def scan(folder: Path, wanted: Collection[str] = ()) -> Listing:
     return Listing(tuple(images), tuple(folders), tuple(sorted(unread, key=lambda each: each.path)))
 
 
-def _holds(asked: Callable[[], bool]) -> bool:
+def _whether(asked: Callable[[], bool]) -> bool:
     """The answer; False for a link round in a circle or through a file, of which the system gives none."""
     try:
         return asked()

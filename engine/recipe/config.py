@@ -32,8 +32,9 @@ class DatasetConfig:
     name               a reader of `engine.data.readers`
     train              options of that reader for the training part
     test               options of that reader for the test part; false or null for none
-    subset             train on that many samples, drawn with the split's seed (null: all)
-    test_subset        test on that many samples, drawn with the split's seed (null: all)
+    subset             train on that many samples, drawn with the split's seed from all classes together: a class that
+                       is left without any is warned of, and select.count keeps each (null: all)
+    test_subset        test on that many samples, drawn likewise (null: all)
     labelled_fraction  that share of every class keeps its labels, drawn with the split's seed, and alone is divided
                        into training and validation samples; the labels of the rest are put away (null: all are used)
     """

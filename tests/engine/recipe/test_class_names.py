@@ -8,10 +8,12 @@ import pytest
 
 from engine import SGD, Dataset, Flatten, Linear, Sequential, Trainer, UserError
 from engine.data.dataset import RawDataset
+from engine.errors import EngineWarning
 from engine.network.transfer import initialize
 from engine.plots.gather import predict_part
 from engine.recipe.config import read_config
 from engine.recipe.samples import load_data
+from engine.schema import merge
 
 
 def raw(names, labels):
@@ -84,6 +86,37 @@ def test_chosen_classes_may_be_missing_in_the_test_part(tmp_path):
     train, _, test = load_data(read_config(given), None)
     assert train.labels.tolist() == [1, 0, 1, 0]
     assert test.labels.tolist() == [0, 0] and test.class_names == ("c", "a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": {"subset": 4}, "split": {"kind": "none"}}, "of b, c in training$"),
+        ({"dataset": {"subset": 4}}, "of b, c in training and validation$"),
+        ({"dataset": {"test_subset": 4}}, "of b, c in test$"),
+        ({"dataset": {"subset": 4, "test_subset": 4}}, "of b, c in training and validation and test$"),
+        ({"dataset": {"test_subset": 4}, "split": {"kind": "test"}}, "of b, c in test$"),
+        ({"select": {"classes": ["c", "a", "b"]}, "dataset": {"test_subset": 4}}, "of c, b in test$"),
+    ],
+)
+def test_classes_that_a_part_lacks_are_told(tmp_path, changes, message):
+    given = tables(tmp_path, {"train": "a" * 40 + "bbcc", "test": "a" * 40 + "bbcc"}) | {"split": {"fraction": 0.4}}
+    given = merge(given, changes)
+    with pytest.warns(EngineWarning, match=f"classes without any sample: {message}"):
+        load_data(read_config(given), None)
+
+
+def test_nothing_is_told_where_all_parts_have_all_classes(tmp_path, recwarn):
+    given = tables(tmp_path, {"train": "abcabc", "test": "abc"})
+    for changes in ({}, {"split": {"kind": "fraction", "fraction": 0.5}}, {"split": {"kind": "none"}}):
+        load_data(read_config(given | changes), None)
+    assert not recwarn.list
+
+
+def test_a_set_of_one_class_is_told(tmp_path):
+    given = tables(tmp_path, {"train": "aaaa", "test": "aa"})
+    with pytest.warns(EngineWarning, match="there is one class alone, 'a': nothing to tell apart"):
+        load_data(read_config(given), None)
 
 
 def brightness(names, labels, name="part"):
