@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -81,6 +82,13 @@ def _class_folders(name: str, folder: Path, classes: Sequence[str] = (), beside:
     for wrong, what in ((set(names) - set(found), "is missing"), (set(found) - set(names), "is none of the classes")):
         if wrong:
             raise UserError(f"{folder / min(wrong)}: the folder {what} (expected {', '.join(names)})")
+    places: dict[str, str] = {}
+    for each in names:
+        first = places.setdefault(os.path.realpath(folder / each), each)
+        if first != each:
+            raise UserError(
+                f"{folder / each}: is the same folder as {folder / first}, and each class needs one of its own"
+            )
     paths: list[Path] = []
     labels: list[int] = []
     unread = [Unread(each, "an image beside the class folders, in no class", 1) for each in listing.images]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,16 @@ from engine.data.sets.verify import render, verify
 from engine.errors import UserError
 
 
-def picture(kind="PNG"):
+def picture(kind="PNG", seed=0):
     file = io.BytesIO()
-    Pillow.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(file, kind)
+    Pillow.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)).save(file, kind)
     return file.getvalue()
 
 
 def put(folder, *names, data=None):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(picture() if data is None else data)
+        (folder / name).write_bytes(picture(seed=zlib.crc32(name.encode())) if data is None else data)
 
 
 @pytest.fixture
@@ -214,6 +215,12 @@ def test_a_link_that_leads_nowhere_is_an_unreadable_image(photos, tmp_path, monk
     put(photos, "cat/lost.png")
     with pytest.warns(UserWarning, match="photos: 1 of 6 images cannot be read"):
         assert len(prepare(dataset(photos), Preprocess(), use_cache=cached)) == 5
+
+
+def test_two_classes_in_one_folder_are_refused(photos):
+    (photos / "kitten").symlink_to("cat")
+    with pytest.raises(UserError, match="kitten: is the same folder as .*/cat, and each class needs one of its own"):
+        dataset(photos)
 
 
 def test_a_folder_that_must_not_be_read(photos, monkeypatch):

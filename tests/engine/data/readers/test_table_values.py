@@ -89,3 +89,53 @@ def test_training_tables_and_true_labels_alike(tmp_path: Path, delimiter: str):
     (tmp_path / "t.csv").write_text("digit,x,image\ndog ,1,a.png\ncat,2,b.png\n".replace(",", delimiter))
     paths = [tmp_path / "b.png", tmp_path / "a.png"]
     assert read_truth(tmp_path / "t.csv", paths, ("cat", "dog")).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("label", ["x", "y"])
+@pytest.mark.parametrize(
+    "name", ["./a/../a/0.png", "b/../a/0.png", "{}/a/0.png", "link/0.png", "link.png", "{}/link/0.png"]
+)
+def test_a_file_by_two_spellings_is_named_twice(tmp_path: Path, name: str, label: str):
+    for each in ("a/0.png", "a/1.png", "b/1.png"):
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / each), np.zeros((4, 4), np.uint8))
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "link.png").symlink_to("a/0.png")
+    (tmp_path / "t.csv").write_text(
+        f"filename,label\na/0.png,x\na/1.png,x\n{name.format(tmp_path)},{label}\nb/1.png,y\n"
+    )
+    with pytest.raises(UserError, match=r"t.csv: names (one file|0.png) more than once"):
+        read_dataset("folder", None, {"path": str(tmp_path), "table": "t.csv"})
+
+
+@pytest.mark.parametrize(
+    "rows", ["a/0.png,b\n0.png,a", "0.png,a\na/0.png,b", "{}/a/0.png,a\n0.png,b", "{}/l/0.png,a\na/0.png,b"]
+)
+def test_rows_of_true_labels_that_fit_one_image_must_agree(tmp_path: Path, rows: str, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").touch()
+    (tmp_path / "l").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "gt.csv"
+    for place in (Path("a/0.png"), tmp_path / "a" / "0.png", Path("l/../a/0.png")):
+        table.write_text(f"filename,label\n{rows.format(tmp_path)}\n")
+        with pytest.raises(
+            UserError, match="gt.csv: .*a/0.png has a second, different label: rows .*0.png and .*0.png"
+        ):
+            read_truth(table, [place], ["a", "b"])
+        table.write_text(table.read_text().replace(",b", ",a"))
+        assert read_truth(table, [place], ["a", "b"]).tolist() == [0]
+
+
+def test_a_row_that_another_image_takes_is_no_second_label(tmp_path: Path):
+    table = tmp_path / "gt.csv"
+    table.write_text("filename,label\n0.png,a\nb/0.png,b\nc/../c/1.png,a\n")
+    assert read_truth(table, [Path("a/0.png"), Path("b/0.png"), Path("c/1.png")], ["a", "b"]).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("second", ["c/../0.png,b", "./0.png,b"])
+def test_a_second_label_by_another_spelling_is_refused(tmp_path: Path, second: str):
+    table = tmp_path / "gt.csv"
+    table.write_text(f"filename,label\n0.png,a\n{second}\n")
+    with pytest.raises(UserError, match="line 3: 0.png has a second, different label"):
+        read_truth(table, [Path("a/0.png")], ["a", "b"])
