@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from engine.data.listing import Unread, images_in, scan
 from engine.data.readers.archives import read_arrays
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder
 from engine.data.readers.tables import read_csv
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.schema import FilePath
 
 SCENES = ("Opencountry", "coast", "forest", "highway", "inside_city", "mountain", "street", "tallbuilding")
@@ -82,6 +83,7 @@ def _class_folders(name: str, folder: Path, classes: Sequence[str] = (), beside:
     for wrong, what in ((set(names) - set(found), "is missing"), (set(found) - set(names), "is none of the classes")):
         if wrong:
             raise UserError(f"{folder / min(wrong)}: the folder {what} (expected {', '.join(names)})")
+    _check_names(folder, names)
     places: dict[str, str] = {}
     for each in names:
         first = places.setdefault(os.path.realpath(folder / each), each)
@@ -103,11 +105,32 @@ def _class_folders(name: str, folder: Path, classes: Sequence[str] = (), beside:
     return RawDataset(name, ImageFiles(paths), np.array(labels, np.int64), names, unread=tuple(unread))
 
 
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+
+
+def _check_names(where: Path, names: Sequence[str]) -> None:
+    """UserError where two class names differ in nothing that can be seen: how letters with accents are put together,
+    characters without width, spaces. A warning for a space at an end, which is taken off values of tables.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        look = " ".join(unicodedata.normalize("NFC", name).translate(INVISIBLE).split())
+        if seen.setdefault(look, name) != name:
+            raise UserError(f"{where}: the classes {ascii(seen[look])} and {ascii(name)} look the same; make them one")
+    spaced = [name for name in names if name != name.strip()]
+    if spaced:
+        warn(
+            f"{where}: the name of the class {spaced[0]!r} begins or ends with a space, so that no table of labels can "
+            "name it"
+        )
+
+
 def _folder_with_table(
     folder: Path, table: Path, file_column: str, label_column: str, classes: Sequence[str]
 ) -> RawDataset:
     rows = list(read_csv(table, (file_column, label_column)))
     names = tuple(classes) or tuple(sorted({row[label_column] for _, row in rows}))
+    _check_names(table, names)
     numbers = {name: number for number, name in enumerate(names)}
     for line, row in rows:
         if row[label_column] not in numbers:

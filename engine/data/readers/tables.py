@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,23 @@ def read_csv(path: Path, columns: Sequence[str] | Mapping[str, Sequence[str]]) -
 
 
 def _reader(text: str, delimiter: str) -> Any:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    unspaced = _without_spaces(text, delimiter) if '"' in text else text
+    return csv.reader(io.StringIO(unspaced, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def _without_spaces(text: str, delimiter: str) -> str:
+    """The table without the spaces around values in quotation marks, which the reader does not take.
+
+    From the first value on whose marks do not close before the delimiter or the end of the line, all stays as it is:
+    there the reader stops.
+    """
+    space, end = rf"[^\S\r\n{delimiter}]*", rf"([{delimiter}\r\n]|\Z)"
+    field = re.compile(rf'(?:{space}("[^"]*(?:""[^"]*)*"){space}|(?!{space}")[^{delimiter}\r\n]*){end}')
+    parts, place = [], 0
+    while place < len(text) and (found := field.match(text, place)):
+        parts.append(found[0] if found[1] is None else f"{found[1]}{found[2]}")
+        place = found.end()
+    return "".join([*parts, text[place:]])
 
 
 def _filled(rows: Iterator[list[str]]) -> Iterator[list[str]]:
