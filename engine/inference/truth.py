@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.data.readers import read_csv
 from engine.errors import UserError, listed
 
-# What a table of true labels may call its columns, in the order in which the names are looked for.
+# What a table of true labels may call its columns. One that has two of these names is refused.
 COLUMNS = {"filename": ("filename", "file", "image"), "label": ("label", "digit")}
 
 

@@ -18,9 +18,9 @@ DELIMITERS = (",", ";", "\t")
 def read_csv(path: Path, columns: Sequence[str] | Mapping[str, Sequence[str]]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a table in UTF-8 with a header, each with its line number; values are stripped of spaces around them.
 
-    columns: those that must be there; a mapping gives for each the names that the header may have for it, of which the
-    first one found counts. A value that holds the delimiter stands in double quotes. UserError where a column or a
-    value is missing, a row has more values than the header, or two delimiters would give the columns.
+    columns: those that must be there; a mapping gives for each the names of which the header must have one for it. A
+    value that holds the delimiter stands in double quotes. UserError where a column or a value is missing, two columns
+    could be one of those, a row has more values than the header, or two delimiters would give the columns.
     """
     wanted = columns if isinstance(columns, Mapping) else {name: (name,) for name in columns}
     try:
@@ -106,10 +106,15 @@ def _header(path: Path, text: str, wanted: Mapping[str, Sequence[str]]) -> tuple
 
 
 def _place(path: Path, header: Sequence[str], names: Sequence[str]) -> int:
-    """Where in the header the first of these names stands."""
-    for name in names:
-        if header.count(name) > 1:
-            raise UserError(f"{path}: the column {name!r} stands twice in the header")
-        if name in header:
-            return header.index(name)
-    raise UserError(f"{path}: no column {' or '.join(map(repr, names))}; it has {', '.join(header) or 'no header'}")
+    """Where in the header the one of these names that it has stands."""
+    found = [name for name in header if name in names]
+    if not found:
+        raise UserError(f"{path}: no column {' or '.join(map(repr, names))}; it has {', '.join(header) or 'no header'}")
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise UserError(f"{path}: the column {twice!r} stands twice in the header")
+    if len(found) > 1:
+        raise UserError(
+            f"{path}: it is not clear which column is meant, {' or '.join(map(repr, found))}; rename the others"
+        )
+    return header.index(found[0])
