@@ -47,7 +47,8 @@ def read_image(path: Path | str) -> Image:
     """Decode one image: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
 
     The content tells the kind, whatever the name: PNG, JPEG, BMP, WebP, TIFF and PNM, and with OpenCV 4.12 or later
-    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read.
+    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read; of an animated PNG the one for
+    viewers that show no animations.
 
     16 bits   the upper eight are kept; so are the upper eight of AVIF's 10 and 12
     palette   its colours; transparent ones as alpha
@@ -85,7 +86,7 @@ def read_image(path: Path | str) -> Image:
             flags = cv2.IMREAD_UNCHANGED if header.as_stored else cv2.IMREAD_ANYCOLOR
             if header.orientation is not None:
                 flags |= cv2.IMREAD_IGNORE_ORIENTATION
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(header.shown(data), np.uint8), flags)
     if image is None:
         why = f"it is damaged, or of a form that OpenCV {cv2.__version__} does not decode"
         raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {why})")
