@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +33,12 @@ class UnreadableImage(UserError):
 
 
 def load_cv2() -> ModuleType:
-    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install."""
+    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install.
+
+    What it prints of images that it cannot decode is switched off: `read_image` says it. Who has imported it before, or
+    set OPENCV_LOG_LEVEL, has chosen how much it says.
+    """
+    ours = "cv2" not in sys.modules and "OPENCV_LOG_LEVEL" not in os.environ
     try:
         import cv2
     except ImportError as error:
@@ -40,6 +47,8 @@ def load_cv2() -> ModuleType:
             "`apt-get install libgl1 libglib2.0-0`, or use the build that needs none: "
             "`pip uninstall opencv-python && pip install opencv-python-headless`"
         ) from None
+    if ours:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2
 
 
