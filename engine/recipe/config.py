@@ -120,7 +120,8 @@ class TrainConfig:
     loss                likewise
     freeze              names or patterns of layers that stay as they are (see engine.training.trainer.Trainer)
     learning_rates      factors on the schedule's rate, by names or patterns of layers
-    class_weights       balanced, a list, or weights by names of classes: factors on the training loss of a sample
+    class_weights       balanced, a list, or weights by names of classes, 1 for those that are not named: factors on the
+                        training loss of a sample
     sample_weights      a column of the data set with such factors (see engine.data.choose.weights)
     max_norm            bound on the Euclidean norm of the whole gradient (null: none)
     algorithm           of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run

@@ -16,7 +16,7 @@ from engine.data.readers.archives import read_arrays
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder
 from engine.data.readers.tables import read_csv
 from engine.errors import UserError, warn
-from engine.schema import FilePath
+from engine.schema import ClassName, FilePath
 
 SCENES = ("Opencountry", "coast", "forest", "highway", "inside_city", "mountain", "street", "tallbuilding")
 CMATERDB_FILES = {"train": "training-images.npz", "test": "testing-images.npz"}
@@ -28,7 +28,7 @@ def read_folder(
     table: FilePath | None = None,
     file_column: str = "filename",
     label_column: str = "label",
-    classes: tuple[str, ...] = (),
+    classes: tuple[ClassName, ...] = (),
 ) -> RawDataset:
     """The user's own images: one folder per class, or a folder and a CSV table. `path` is taken as given, no root.
 
