@@ -33,10 +33,10 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
             raise UserError(f"{table}, line {line}: {name} has a second, different label")
     rows = match_rows(table, paths, list(known))
     taken, endings = set(rows), _by_parts(known)
-    for path, row in zip(paths, rows, strict=True):
+    for path, best in zip(paths, rows, strict=True):
         for other in _fitting(path, endings):
-            if known[other] != known[row] and other not in taken:
-                raise UserError(f"{table}: {path} has a second, different label: rows {row} and {other} both fit it")
+            if known[other] != known[best] and other not in taken:
+                raise UserError(f"{table}: {path} has a second, different label: rows {best} and {other} both fit it")
     return np.array([known[row] for row in rows], np.int64)
 
 
