@@ -22,6 +22,9 @@ Schema = TypeVar("Schema")
 FilePath = typing.Annotated[str, "path"]
 """The type of a field that names a file or folder: `./photos/` is read as `photos`."""
 
+ClassName = typing.Annotated[str, "name"]
+"""The type of a field that holds names of classes, or a mapping by them: a folder may be called 7."""
+
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:_[0-9]{3})+(?:\.[0-9]*)?")
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39}|0x[0-9a-fA-F]{1,32})")
 
@@ -120,6 +123,8 @@ def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where
 
 def _read_value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint == ClassName:
+        return read_name(value, where)
     if hint == FilePath:
         return plain_path(_read_value(str, value, where))
     if origin in (types.UnionType, typing.Union):
@@ -142,6 +147,8 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: expected a mapping of keys to values, got {_kind(value)}")
+        if arguments and arguments[0] == ClassName:
+            value = named(value, where)
         for key in value:
             if arguments and arguments[0] is str and not isinstance(key, str):
                 raise UserError(f"{where}: expected names as keys, got {_kind(key)}")
@@ -151,6 +158,24 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise UserError(f"{where}: expected {hint.__name__}, got {_kind(value)}")
     return value
+
+
+def read_name(value: object, where: str) -> str:
+    """The name of a class: a text, or a whole number, which YAML makes of the class 7; UserError for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UserError(f"{where}: expected the name of a class, got {_kind(value)}; put it in quotes")
+    return str(value.__index__())
+
+
+def named(values: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """A mapping by names of classes; UserError where a key is none, or two are the same."""
+    names = {key: read_name(key, where) for key in values}
+    if len(set(names.values())) < len(names):
+        twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
+        raise UserError(f"{where}: the class {twice!r} is given twice")
+    return {names[key]: value for key, value in values.items()}
 
 
 def _meant(hint: Any, value: object, where: str) -> object:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,12 +36,21 @@ def memory_for(length: int) -> int:
     return MEMORY + MEMORY_PER_BYTE * length
 
 
+# What the system says of a link that leads nowhere, round in a circle, or through a file.
+ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+
+
 class UnreadableImage(UserError):
-    """An image file that is empty, damaged, too large or no image: a data set may go on without it."""
+    """An image file that is not there, empty, damaged, too large or no image: a data set may go on without it."""
 
 
 def load_cv2() -> ModuleType:
-    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install."""
+    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install.
+
+    What it prints of images that it cannot decode is switched off: `read_image` says it. Who has imported it before, or
+    set OPENCV_LOG_LEVEL, has chosen how much it says.
+    """
+    ours = "cv2" not in sys.modules and "OPENCV_LOG_LEVEL" not in os.environ
     try:
         import cv2
     except ImportError as error:
@@ -47,6 +59,8 @@ def load_cv2() -> ModuleType:
             "`apt-get install libgl1 libglib2.0-0`, or use the build that needs none: "
             "`pip uninstall opencv-python && pip install opencv-python-headless`"
         ) from None
+    if ours:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2
 
 
@@ -54,7 +68,8 @@ def read_image(path: Path | str) -> Image:
     """Decode one image: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
 
     The content tells the kind, whatever the name: PNG, JPEG, BMP, WebP, TIFF and PNM, and with OpenCV 4.12 or later
-    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read.
+    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read; of an animated PNG the one for
+    viewers that show no animations.
 
     16 bits   the upper eight are kept; so are the upper eight of AVIF's 10 and 12
     palette   its colours; transparent ones as alpha
@@ -63,10 +78,10 @@ def read_image(path: Path | str) -> Image:
     CMYK      converted without a colour profile: red = (255 - cyan) * (255 - black) / 255, and so on
     Exif      turned and mirrored upright, as the tags or boxes of TIFF and AVIF say too
 
-    UnreadableImage for a file that is empty, truncated, damaged (a JPEG has no checksum, so that not all damage shows),
-    of more than MAX_PIXELS pixels or more memory than `memory_for` its bytes (seen in its header, before
-    anything is decoded), of a form that OpenCV decodes wrong, or no such image; UserError for one that the system does
-    not let us read.
+    UnreadableImage for a file that is not there (as where a link leads nowhere), empty, truncated, damaged (a JPEG has
+    no checksum, so that not all damage shows), of more than MAX_PIXELS pixels or more memory than `memory_for` its
+    bytes (seen in its header, before anything is decoded), of a form that OpenCV decodes wrong, or no such image; UserError
+    for one that the system does not let us read.
     """
     cv2 = load_cv2()
     path = Path(path)
@@ -97,7 +112,7 @@ def read_image(path: Path | str) -> Image:
             flags = cv2.IMREAD_UNCHANGED if header.as_stored else cv2.IMREAD_ANYCOLOR
             if header.orientation is not None:
                 flags |= cv2.IMREAD_IGNORE_ORIENTATION
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(header.shown(data), np.uint8), flags)
     if image is None:
         why = f"it is damaged, or of a form that OpenCV {cv2.__version__} does not decode"
         raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {why})")
@@ -109,6 +124,8 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
+        if error.errno in ABSENT:
+            raise UnreadableImage(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise UserError(f"{str(path)!r}: cannot be read (no file has a zero byte in its name)") from None

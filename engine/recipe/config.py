@@ -32,8 +32,9 @@ class DatasetConfig:
     name               a reader of `engine.data.readers`
     train              options of that reader for the training part
     test               options of that reader for the test part; false or null for none
-    subset             train on that many samples, drawn with the split's seed (null: all)
-    test_subset        test on that many samples, drawn with the split's seed (null: all)
+    subset             train on that many samples, drawn with the split's seed from all classes together: a class that
+                       is left without any is warned of, and select.count keeps each (null: all)
+    test_subset        test on that many samples, drawn likewise (null: all)
     labelled_fraction  that share of every class keeps its labels, drawn with the split's seed, and alone is divided
                        into training and validation samples; the labels of the rest are put away (null: all are used)
     """
@@ -119,7 +120,8 @@ class TrainConfig:
     loss                likewise
     freeze              names or patterns of layers that stay as they are (see engine.training.trainer.Trainer)
     learning_rates      factors on the schedule's rate, by names or patterns of layers
-    class_weights       balanced, a list, or weights by names of classes: factors on the training loss of a sample
+    class_weights       balanced, a list, or weights by names of classes, 1 for those that are not named: factors on the
+                        training loss of a sample
     sample_weights      a column of the data set with such factors (see engine.data.choose.weights)
     max_norm            bound on the Euclidean norm of the whole gradient (null: none)
     algorithm           of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run

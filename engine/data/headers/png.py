@@ -11,6 +11,8 @@ from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header, pixels
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 3, 4, 6  # colour types
 EXIF_BYTES = 1 << 16
+# Of animations. The image itself need not be one of their frames, and decoders may then give the first of these.
+ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 
 
 def read(data: bytes) -> Header:
@@ -19,8 +21,11 @@ def read(data: bytes) -> Header:
     """
     turn, clear, transparent, begun, ended = None, b"", False, False, False
     parts = 0
+    hidden: list[tuple[int, int]] = []
     for name, start, end in _chunks(data):
         parts += 1
+        if name in ANIMATION:
+            hidden.append((start - 8, end + 4))
         if name == b"IDAT":
             begun = True
         elif name == b"tRNS" and not begun:
@@ -45,6 +50,7 @@ def read(data: bytes) -> Header:
         clear=_widened(clear, depth) if colour == GREY and len(clear) == 2 else None,
         orientation=turn or 1,
         memory=pixels((height, width)) * 2 * values * (2 if as_stored and depth == 16 else 1),
+        hidden=tuple(hidden),
     )
 
 
