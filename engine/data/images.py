@@ -80,8 +80,8 @@ def read_image(path: Path | str) -> Image:
 
     UnreadableImage for a file that is not there (as where a link leads nowhere), empty, truncated, damaged (a JPEG has
     no checksum, so that not all damage shows), of more than MAX_PIXELS pixels or more memory than `memory_for` its
-    bytes (seen in its header, before anything is decoded), of a form that OpenCV decodes wrong, or no such image; UserError
-    for one that the system does not let us read.
+    bytes (seen in its header, before anything is decoded), of a form that OpenCV decodes wrong, or no such image;
+    UserError for one that the system does not let us read.
     """
     cv2 = load_cv2()
     path = Path(path)
