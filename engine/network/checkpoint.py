@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.files import json_text, write_atomically
+from engine.layers.topology import Topology
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
@@ -44,6 +45,8 @@ class Storable(Protocol):
 
     @property
     def class_names(self) -> Sequence[str]: ...
+    @property
+    def topology(self) -> Topology: ...
     def to_config(self) -> dict[str, Any]: ...
     def parameters(self) -> Tensors: ...
     def buffers(self) -> Tensors: ...
@@ -86,7 +89,19 @@ class Checkpoint:
 
 def save(net: Storable, path: Path | str) -> None:
     """Write the network to `path`; a file that is there is replaced whole, or not at all."""
+    warn_of_own_layers(net)
     write(path, Checkpoint.of(net))
+
+
+def warn_of_own_layers(net: Storable) -> None:
+    """Warn of layers that no checkpoint can bring back: it holds numbers and names, and no code."""
+    own = net.topology.own_layers
+    if own:
+        name, kind = next(iter(own.items()))
+        warn(
+            f"layer {name!r} ({kind}) is not one of the engine's: engine.load cannot make the network from its "
+            "checkpoint; build it in Python, and take the weights with engine.network.transfer.initialize"
+        )
 
 
 def weights_hash(net: Storable) -> str:

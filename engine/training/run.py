@@ -159,6 +159,7 @@ class Run:
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
         if self.out:
+            checkpoint.warn_of_own_layers(trainer.net)
             self.out.mkdir(parents=True, exist_ok=True)
             for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
                 stale.unlink(missing_ok=True)
