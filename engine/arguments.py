@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import math
+import operator
 import struct
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
-from engine.errors import UserError
+import numpy as np
+
+from engine.errors import UserError, shown
 
 
-def integer(owner: str, name: str, value: Any, minimum: int) -> int:
-    """`value` as an int, at least `minimum`; UserError otherwise."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
-        raise UserError(f"{owner}: {name} must be a whole number of at least {minimum}, not {value!r}")
-    return int(value.__index__())
+def integer(owner: str, name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """`value` as an int, at least `minimum` and, where there is one, at most `maximum`; UserError otherwise."""
+    try:
+        found = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < minimum:
+        raise UserError(f"{owner}: {name} must be a whole number of at least {minimum}, not {shown(value)}")
+    if maximum is not None and found > maximum:
+        raise UserError(f"{owner}: {name} must be a whole number of at most {maximum}, not {shown(value)}")
+    return found
+
+
+def truth(owner: str, name: str, value: Any) -> bool:
+    """`value` as true or false, which 1 and 0 stand for too; UserError for anything else: a text would be true."""
+    if isinstance(value, (bool, int, np.bool_)) and value in (0, 1):
+        return bool(value)
+    raise UserError(f"{owner}: {name} must be true or false, not {shown(value)}")
 
 
 MAX_SEED = 2**64 - 1  # one word of the counter-based generators' key
@@ -27,13 +45,14 @@ def checked_seed(owner: str, value: Any) -> int:
     return seed
 
 
-def size(owner: str, name: str, value: Any, minimum: int) -> int | tuple[int, int]:
+def size(owner: str, name: str, value: Any, minimum: int, maximum: int | None = None) -> int | tuple[int, int]:
     """An int, or a pair (height, width) of them, checked; a list (from JSON or YAML) becomes a tuple."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise UserError(f"{owner}: {name} must be one number or (height, width), not {value!r}")
-        return integer(owner, name, value[0], minimum), integer(owner, name, value[1], minimum)
-    return integer(owner, name, value, minimum)
+            raise UserError(f"{owner}: {name} must be one number or (height, width), not {shown(value)}")
+        height, width = (integer(owner, name, side, minimum, maximum) for side in value)
+        return height, width
+    return integer(owner, name, value, minimum, maximum)
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -53,25 +72,46 @@ def as_float32(value: float) -> float:
     return 0.0 if abs(rounded) < _FLOAT32_MIN else float(rounded)
 
 
+def is_real(value: Any) -> bool:
+    """Whether `value` is a real number: Python's, NumPy's or another; true and false are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def real(
+    owner: str, name: str, value: Any, low: float, high: float, *, above: bool = False, below: bool = False
+) -> float:
+    """`value` as a float that is finite and in [low, high]; UserError otherwise. `above` and `below` leave out `low`
+    and `high` themselves."""
+    _check_within(owner, name, value, low, high, above, below)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UserError(f"{owner}: {name} must be a number of double precision, not {shown(value)}") from None
+
+
 def number(
     owner: str, name: str, value: Any, low: float, high: float, *, above: bool = False, below: bool = False
 ) -> float:
-    """`value` as a float that is finite, in [low, high] and, as float32, still what it is; UserError otherwise.
+    """`value` as `real` gives it, where it is as float32 still what it is; UserError otherwise.
 
-    `above` and `below` leave out `low` and `high` themselves. A number that float32 turns into infinity, zero or a
-    bound that is left out would reach the core as another one, so it is refused; other roundings are as always.
+    A number that float32 turns into infinity, zero or a bound that is left out would reach the core as another one, so
+    it is refused; other roundings are as always.
     """
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
-    if not good or not low <= value <= high or (above and value == low) or (below and value == high):
-        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {value!r}")
+    _check_within(owner, name, value, low, high, above, below)
     seen = as_float32(value)
     other = math.isinf(seen) or (seen == 0.0 and value != 0.0)
     if other or (above and seen == low) or (below and seen == high):
         raise UserError(
-            f"{owner}: {name} must be a number {_interval(low, high, above, below)}, but {value!r} is "
+            f"{owner}: {name} must be a number {_interval(low, high, above, below)}, but {shown(value)} is "
             f"{'infinite' if math.isinf(seen) else f'{seen:g}'} as a float32, in which everything is computed"
         )
     return float(value)
+
+
+def _check_within(owner: str, name: str, value: Any, low: float, high: float, above: bool, below: bool) -> None:
+    good = is_real(value) and value not in (math.inf, -math.inf)
+    if not good or not low <= value <= high or (above and value == low) or (below and value == high):
+        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {shown(value)}")
 
 
 def _interval(low: float, high: float, above: bool, below: bool) -> str:
@@ -85,12 +125,19 @@ def _interval(low: float, high: float, above: bool, below: bool) -> str:
 Kind = TypeVar("Kind")
 
 
+def each(owner: str, name: str, values: Any, check: Callable[[Any], Kind]) -> tuple[Kind, ...]:
+    """The elements of a list, tuple or array, each as `check` gives it; UserError for anything else."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+        raise UserError(f"{owner}: {name} must be a list, not {shown(values)}")
+    return tuple(check(value) for value in values)
+
+
 def instance(owner: str, name: str, value: Any, kind: type[Kind], what: str, *, good: bool = True) -> Kind:
     """`value`, an object of `kind`, called `what` in the message; UserError for others, or one that is not good."""
     if isinstance(value, kind) and good:
         return value
     is_class = isinstance(value, type) and issubclass(value, kind)
-    given = f"the class {value.__name__}: write {value.__name__}(…)" if is_class else repr(value)
+    given = f"the class {value.__name__}: write {value.__name__}(…)" if is_class else shown(value)
     raise UserError(f"{owner}: {name} must be {what}, not {given}")
 
 

@@ -34,6 +34,15 @@ def shortened(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[len(text) - most // 3 + 3 :]}"
 
 
+def shown(value: object) -> str:
+    """The value as a message has it: short, and without an error where Python cannot write it (a number of thousands
+    of digits, lists that lie too deep in each other)."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__} that is too large to show"
+
+
 class EngineWarning(UserWarning):
     """What works, but perhaps not as it is meant: one sentence that names what it is about. All of ours are of this."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import instance, number
+from engine.arguments import assign, instance, number
 from engine.errors import UserError
 from engine.layers import Layer, Shape, Sigmoid, Softmax
 from engine.program.shapes import elements
@@ -53,7 +53,8 @@ class CrossEntropy(Loss):
     ops: ClassVar[dict[str, str]] = {LABELS: "cross_entropy", TARGETS: "cross_entropy_soft"}
 
     def __post_init__(self) -> None:
-        number("CrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
+        smoothing = number("CrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
+        assign(self, label_smoothing=smoothing)
 
     def check_output(self, shape: Shape) -> None:
         if len(shape) != 1:

@@ -16,7 +16,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import checked_seed, integer
+from engine.arguments import checked_seed, integer, truth
 from engine.data.augment import changes, mixup, rotated_and_scaled
 from engine.data.augment_config import AugmentConfig
 from engine.data.dataset import NO_DATA, Dataset
@@ -84,24 +84,22 @@ class Loader:
         if not isinstance(dataset, Dataset):
             raise UserError(f"Loader: {NO_DATA}{type(dataset).__name__}")
         batch_size = integer("Loader", "batch_size", batch_size, 1)
-        if prefetch < 0 or (workers is not None and workers < 1):
-            raise UserError(f"prefetch must be 0 or more and workers 1 or more, got {prefetch} and {workers}")
+        drop_last = truth("Loader", "drop_last", drop_last)
         if drop_last and len(dataset) < batch_size:
             raise UserError(f"drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}")
-        checked_seed("Loader", seed)
         augment = augment or AugmentConfig()
         if augment.changes_images and dataset.images.dtype != np.uint8:
             raise UserError(f"{dataset.name}: augmentation changes uint8 images, these are {dataset.images.dtype}")
         self.dataset = dataset
         self.batch_size = batch_size
-        self.seed = seed
+        self.seed = checked_seed("Loader", seed)
         self.drop_last = drop_last
         self.sample_transforms = sample_transforms
         self.augment = augment
         self.batch_transform = batch_transform
         self.description = dict(description or {})
-        self.prefetch = prefetch
-        self.workers = cnncore.get_num_threads() if workers is None else workers
+        self.prefetch = integer("Loader", "prefetch", prefetch, 0)
+        self.workers = cnncore.get_num_threads() if workers is None else integer("Loader", "workers", workers, 1)
 
     def __len__(self) -> int:
         """Batches per epoch."""

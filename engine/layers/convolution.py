@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import assign, integer, pair, size
+from engine.arguments import assign, integer, pair, size, truth
 from engine.errors import UserError
 from engine.layers.base import Layer, require_feature_map
 from engine.program.code import Builder, Tensor
@@ -47,7 +47,7 @@ class Conv2D(Layer):
             padding=_checked_padding(self.padding),
             dilation=size("Conv2D", "dilation", self.dilation, 1),
             groups=integer("Conv2D", "groups", self.groups, 1),
-            bias=bool(self.bias),
+            bias=truth("Conv2D", "bias", self.bias),
         )
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
@@ -140,7 +140,7 @@ class Conv2D(Layer):
 
 
 def _checked_padding(padding: Any) -> Padding:
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         return "same"
     if isinstance(padding, (tuple, list)) and len(padding) == 4:
         return tuple(integer("Conv2D", "padding", side, 0) for side in padding)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from engine.arguments import assign, integer
+from engine.arguments import assign, integer, truth
 from engine.errors import UserError
 from engine.layers.base import Layer
 from engine.program.code import Builder, Tensor
@@ -29,7 +29,7 @@ class Linear(Layer):
             self,
             in_features=integer("Linear", "in_features", self.in_features, 1),
             out_features=integer("Linear", "out_features", self.out_features, 1),
-            bias=bool(self.bias),
+            bias=truth("Linear", "bias", self.bias),
         )
 
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnncore import MAX_POOL_AREA
 
-from engine.arguments import assign, pair, size
+from engine.arguments import assign, pair, size, truth
 from engine.errors import UserError
 from engine.layers.base import Layer, require_feature_map
 from engine.program.code import Builder, Tensor
@@ -69,7 +69,7 @@ class AvgPool2D(Layer):
 
     def __post_init__(self) -> None:
         _check_window(self)
-        assign(self, count_include_pad=bool(self.count_include_pad))
+        assign(self, count_include_pad=truth("AvgPool2D", "count_include_pad", self.count_include_pad))
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return _output_shape(self, shapes[0])
@@ -106,7 +106,7 @@ def _check_window(pool: _Pool) -> None:
     kernel = size(name, "kernel", pool.kernel, 1)
     padding = size(name, "padding", pool.padding, 0)
     stride = None if pool.stride is None else size(name, "stride", pool.stride, 1)
-    assign(pool, kernel=kernel, stride=stride, padding=padding, ceil_mode=bool(pool.ceil_mode))
+    assign(pool, kernel=kernel, stride=stride, padding=padding, ceil_mode=truth(name, "ceil_mode", pool.ceil_mode))
     if any(2 * pad > extent for pad, extent in zip(pair(padding), pair(kernel), strict=True)):
         raise UserError(f"{name}: padding {padding} is more than half of the kernel {kernel}")
 

@@ -40,7 +40,7 @@ class TrainingSession:
         learning_rates: Mapping[Any, float] | None = None,
     ):
         if max_norm is not None:
-            number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
+            max_norm = number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
         self.programs = programs
         self.loss = checked_loss("training_session", loss)
         self.optimizer = checked_optimizer("training_session", optimizer)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.arguments import checked_seed, instance, integer, number
+from engine.arguments import checked_seed, instance, integer, is_real, number, truth
 from engine.data.dataset import NO_DATA, Dataset, as_array, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, Loss, checked_loss
@@ -60,12 +60,11 @@ class Stepper:
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
-        checked_seed("Trainer", seed)
         metrics.direction("", mode)
         if metric is not None:
             instance("Trainer", "metric", metric, str, "the name of a metric")
         if max_norm is not None:
-            number("Trainer", "max_norm", max_norm, 0.0, math.inf, above=True)
+            max_norm = number("Trainer", "max_norm", max_norm, 0.0, math.inf, above=True)
         if progress not in MODES:
             raise unknown("progress", progress, MODES)
         if not isinstance(algorithm, Mapping) and algorithm not in ("auto", "direct"):
@@ -79,13 +78,13 @@ class Stepper:
         self._length: tuple[int, int] | None = None  # of the run, in epochs and steps of each
         self.schedule = self._new_schedule()
         self.batch_size = integer("Trainer", "batch_size", batch_size, 1)
-        self.seed = seed
+        self.seed = checked_seed("Trainer", seed)
         self.out = None if out is None else Path(out)
         self.metric = metric
         self.mode = mode
         self.max_norm = max_norm
         self.algorithm = algorithm
-        self.tune = tune
+        self.tune = truth("Trainer", "tune", tune)
         self.freeze = freeze
         self.learning_rates = learning_rates
         self.frozen = frozen_layers(net.topology, freeze)
@@ -115,7 +114,8 @@ class Stepper:
         session = self.session
         if session is None or len(x) > self._capacity:
             session = self.open_session(len(x))
-        self.last_rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
+        rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
+        self.last_rate = float(rate) if is_real(rate) else rate  # the session refuses what is no number
         loss = session.step(x, y, self.last_rate, self.steps, self.seed)
         self.steps += 1
         return loss

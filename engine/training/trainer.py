@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from engine.arguments import instance, integer, number
+from engine.arguments import instance, integer, number, truth
 from engine.data.loader import Loader
 from engine.errors import UserError
 from engine.files import PATIENCE
@@ -82,6 +82,9 @@ class Trainer(Stepper):
             instance("fit", "early_stopping", early_stopping, EarlyStopping, what)
         if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
             raise UserError(f"fit: callbacks must be functions in a list, not {callbacks!r}")
+        resume = truth("fit", "resume", resume)
+        train_metrics = truth("fit", "train_metrics", train_metrics)
+        restore_best = truth("fit", "restore_best", restore_best)
         due = checkpoint_every, checkpoint_seconds
         run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
         if self.out is not None:
