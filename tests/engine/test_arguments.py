@@ -245,10 +245,10 @@ def test_settings_in_numpys_numbers_are_written_and_resumed(tmp_path: Path) -> N
     schedules.append(engine.ReduceLROnPlateau(np.float32(0.5), np.int32(1), metric="train_loss"))
     for place, schedule in enumerate(schedules):
         for resume in (False, True):
-            trainer = engine.Trainer(small_net(), engine.SGD(np.float32(0.1)), schedule=schedule,
-                                     batch_size=np.int64(48), seed=np.int64(1), out=tmp_path / str(place), progress="none")  # fmt: skip
-            trainer.fit(TRAIN, epochs=np.int64(1 + resume), resume=resume,
-                        early_stopping=engine.EarlyStopping(np.int64(5), threshold=np.float32(0)))  # fmt: skip
+            options: Any = {"schedule": schedule, "batch_size": np.int64(48), "seed": np.int64(1), "progress": "none"}
+            trainer = engine.Trainer(small_net(), engine.SGD(np.float32(0.1)), out=tmp_path / str(place), **options)
+            stop = engine.EarlyStopping(np.int64(5), threshold=np.float32(0))
+            trainer.fit(TRAIN, epochs=np.int64(1 + resume), resume=resume, early_stopping=stop)
 
 
 def test_a_schedule_of_ones_own_may_give_numpys_numbers(tmp_path: Path) -> None:
