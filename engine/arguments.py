@@ -10,8 +10,9 @@ from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.errors import UserError, shown
+from engine.errors import SampleError, UserError, shown
 
 
 def integer(owner: str, name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
@@ -120,6 +121,17 @@ def _interval(low: float, high: float, above: bool, below: bool) -> str:
     if math.isinf(high):
         return f"above {low}" if above else f"of at least {low}"
     return f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
+
+
+def as_int64(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Whole numbers (n,) as int64; SampleError for one that is too large for that."""
+    if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:
+        large = np.flatnonzero(labels > np.iinfo(np.int64).max)
+        if len(large):
+            raise SampleError(
+                "", int(large[0]), f"has label {labels[large[0]]}, but no class has a number above 2^63 - 1"
+            )
+    return labels.astype(np.int64, copy=False)
 
 
 Kind = TypeVar("Kind")

@@ -11,13 +11,13 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import assign
+from engine.arguments import as_int64, assign
 from engine.data import cache
 from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import UserError, listed, warn
+from engine.errors import SampleError, UserError, listed, warn
 
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
@@ -168,7 +168,10 @@ def as_labels(name: str, values: Any) -> NDArray[Any]:
     """Labels as an array, whole numbers (N,) as int64; in a list of rows, which has no type of its own, as float32."""
     array = as_array(name, "labels", values)
     if array.ndim == 1 and array.dtype.kind in "iu":
-        return array.astype(np.int64, copy=False)
+        try:
+            return as_int64(array)
+        except SampleError as error:
+            raise error.at(error.sample, name) from None
     if array.ndim == 2 and array.dtype.kind in "iuf" and not isinstance(values, np.ndarray):
         return array.astype(np.float32)
     return array

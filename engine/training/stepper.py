@@ -17,6 +17,7 @@ from engine.data.dataset import NO_DATA, Dataset, as_array, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
+from engine.network.inputs import check_probabilities
 from engine.network.network import Network
 from engine.network.session import TrainingSession
 from engine.optim import Optimizer, checked_optimizer
@@ -162,6 +163,10 @@ class Stepper:
         dataset = as_dataset(data).with_classes(self.net.class_names)
         self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
+        try:
+            check_probabilities(dataset.labels, self.loss)
+        except SampleError as error:
+            raise error.at(error.sample, dataset.name) from None
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
         classes = self.has_classes(dataset)
