@@ -123,6 +123,19 @@ def _interval(low: float, high: float, above: bool, below: bool) -> str:
     return f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
 
 
+def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
+    """An array as it is, or one made of a list and the like; UserError where its rows differ in length,
+    and where values of it are masked."""
+    if np.ma.is_masked(values):
+        raise UserError(f"{name}: the {what} have masked values: fill or drop them")
+    if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
+        return values
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name}: the {what} form no array: {error}") from None
+
+
 def as_int64(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Whole numbers (n,) as int64; SampleError for one that is too large for that."""
     if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:

@@ -11,7 +11,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import as_int64, assign
+from engine.arguments import as_array, as_int64, assign
 from engine.data import cache
 from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
@@ -152,16 +152,6 @@ class Dataset:
     def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """A batch of this set's images as the network takes them."""
         return images if images.dtype == np.float32 else self.normaliser.normalise(images)
-
-
-def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
-    """An array as it is, or one made of a list and the like; UserError where its rows differ in length."""
-    if isinstance(values, np.ndarray):
-        return values
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{name}: the {what} form no array: {error}") from None
 
 
 def as_labels(name: str, values: Any) -> NDArray[Any]:
