@@ -136,6 +136,14 @@ def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
         raise UserError(f"{name}: the {what} form no array: {error}") from None
 
 
+def real_numbers(owner: str, name: str, values: Any) -> list[float]:
+    """The elements of an array or list (n,) in double precision; UserError for what are no real numbers."""
+    array = as_array(owner, name, values)
+    if array.ndim != 1 or (array.dtype.kind not in "iuf" and not all(map(is_real, array.tolist()))):
+        raise UserError(f"{owner}: the {name} must be real numbers (n,), got {array.dtype} {array.shape}")
+    return [float(value) for value in array.tolist()]
+
+
 def as_int64(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Whole numbers (n,) as int64; SampleError for one that is too large for that."""
     if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:
