@@ -27,7 +27,6 @@ import numpy as np
 
 from engine.arguments import real_numbers
 from engine.draws import generator
-from engine.errors import UserError
 
 CONFIDENCE = 0.95
 MIN_VERDICT = 3
