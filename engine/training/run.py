@@ -124,7 +124,7 @@ class Run:
                 record = self._run_epoch(progress)
                 progress.epoch(record["epoch"], self.epochs, record)
                 for callback in callbacks:
-                    callback(record)
+                    callback(dict(record))  # a copy for each: what one does to it is its own affair
         except DivergedError as error:
             if self.log:
                 event = {"event": "diverged", "epoch": self.position.epoch + 1}
@@ -240,7 +240,7 @@ class Run:
         record["seconds"] = round(position.seconds, 3)
         record["data_wait_seconds"] = round(position.waited, 3)
         record["images_per_second"] = round(position.samples / max(position.seconds, 1e-9), 1)
-        self.trainer.schedule.observe(record)
+        self.trainer.schedule.observe(dict(record))
         improved = self._note_best(record)
         self._note_stop(record)
         self.history.epochs.append(record)

@@ -63,7 +63,7 @@ class Trainer(Stepper):
         last.safetensors to the bits of an undisturbed run (or begins, when there is none yet), with a warning from the
         one before, previous.safetensors, or the beginning where it is damaged. Without `resume` a folder that holds a
         run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
-        gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
+        gets a copy of each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
 
         Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
         One run at a time trains in a folder: UserError, which names the process, where another one does.
