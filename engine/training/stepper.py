@@ -105,6 +105,11 @@ class Stepper:
         self.session: TrainingSession | None = None
         self._capacity = 0
         self._holds = False  # its run folder, for this process
+        self._free = [None]  # empty while a run goes on: to take the one element is one act, whatever other threads do
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy, which train nothing."""
+        return {**self.__dict__, "_free": [None]}
 
     def step(self, x: NDArray[np.float32], y: NDArray[Any]) -> float:
         """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.

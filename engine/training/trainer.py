@@ -62,9 +62,10 @@ class Trainer(Stepper):
         steps or `checkpoint_seconds` seconds; best.safetensors the network of the best epoch. `resume` goes on from
         last.safetensors to the bits of an undisturbed run (or begins, when there is none yet), with a warning from the
         one before, previous.safetensors, or the beginning where it is damaged. Without `resume` a folder that holds a
-        run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
-        gets a copy of each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
+        run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback gets a copy of
+        each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
 
+        One fit of a trainer at a time: UserError for another one, from a callback or another thread.
         Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
         One run at a time trains in a folder: UserError, which names the process, where another one does.
         A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
@@ -86,11 +87,24 @@ class Trainer(Stepper):
         train_metrics = truth("fit", "train_metrics", train_metrics)
         restore_best = truth("fit", "restore_best", restore_best)
         due = checkpoint_every, checkpoint_seconds
-        run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
-        if self.out is not None:
-            holds_run(self.out, resume)
-        with self.holding():
-            return run.go(resume, callbacks)
+        with self._alone():
+            run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
+            if self.out is not None:
+                holds_run(self.out, resume)
+            with self.holding():
+                return run.go(resume, callbacks)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep every other fit of this trainer, in a callback or another thread, out for the block."""
+        try:
+            token = self._free.pop()
+        except IndexError:
+            raise UserError("fit: this trainer is training already; wait for its end, or make another one") from None
+        try:
+            yield
+        finally:
+            self._free.append(token)
 
     @contextmanager
     def holding(self, patience: float = PATIENCE) -> Iterator[None]:
