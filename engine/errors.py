@@ -58,7 +58,7 @@ class EngineWarning(UserWarning):
 
 class DivergedError(UserError):
     """The loss or a gradient became NaN or infinite; nothing was updated in that step. Or the weights did, in its
-    update: then they are lost.
+    update, or the state of the optimiser: then they are lost.
 
     `step` counts optimiser steps from 0; `layer` is the name of the first layer whose output was not finite, or
     None where every output was finite (then the loss itself or a gradient overflowed). `during` names the data set

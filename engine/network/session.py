@@ -147,6 +147,19 @@ class TrainingSession:
             for key, array in read(self._learning, self._states[position * count : (position + 1) * count]).items()
         }
 
+    def first_nonfinite(self) -> tuple[str, str] | None:
+        """Name of the optimiser's first array that holds NaN or infinity, and key of its parameter. From an infinite
+        moment on Adam never moves a weight again, and no loss shows it."""
+        if np.isfinite(self._states).all():
+            return None
+        count = self._store.count
+        for position, name in enumerate(self.optimizer.states):
+            for key, slot in self._learning.items():
+                start = position * count + slot.offset
+                if not np.isfinite(self._states[start : start + slot.count]).all():
+                    return name, key
+        return None
+
     def load_state(self, mapping: Mapping[str, Any]) -> None:
         """Store what `state` gave; UserError for an unknown, missing or misshapen array, and nothing is stored."""
         states = np.zeros_like(self._states)

@@ -203,13 +203,17 @@ class Stepper:
         return result
 
     def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
-        """DivergedError, at this step, where a parameter or running statistic is NaN or infinite: behind a ReLU that
-        shows in no loss."""
+        """DivergedError, at this step, where a parameter, a running statistic or the optimiser's state is NaN or
+        infinite: that need not show in any loss."""
         store = self.net.store
         key = store.first_nonfinite()
         if key is not None:
             slot = store.slots.get(key) or store.buffer_slots[key]
             raise DivergedError(step, slot.layer, f"{prefix}{key}", during)
+        found = None if self.session is None else self.session.first_nonfinite()
+        if found is not None:
+            name, key = found
+            raise DivergedError(step, store.slots[key].layer, f"{prefix}{name} of {key}", during)
 
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""
