@@ -123,11 +123,18 @@ def _interval(low: float, high: float, above: bool, below: bool) -> str:
     return f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
 
 
+def refuse_masked(subject: str, values: Any) -> None:
+    """UserError where an array, or one in a list, has masked values: what lies below them is none of the data.
+    `subject` begins the message, as in "the input has"."""
+    arrays = values if isinstance(values, (list, tuple)) else (values,)
+    if any(isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array) for array in arrays):
+        raise UserError(f"{subject} masked values: fill or drop them")
+
+
 def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
     """An array as it is, or one made of a list and the like; UserError where its rows differ in length,
     and where values of it are masked."""
-    if np.ma.is_masked(values):
-        raise UserError(f"{name}: the {what} have masked values: fill or drop them")
+    refuse_masked(f"{name}: the {what} have", values)
     if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
         return values
     try:

@@ -11,7 +11,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import as_array, as_int64, assign
+from engine.arguments import as_array, as_int64, assign, refuse_masked
 from engine.data import cache
 from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
@@ -41,6 +41,7 @@ class RawDataset:
     unread: tuple[Unread, ...] = ()
 
     def __post_init__(self) -> None:
+        refuse_masked(f"{self.name}: the images have", self.images)
         assign(self, labels=as_labels(self.name, self.labels), columns=_as_columns(self.name, self.columns))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
 
@@ -173,7 +174,10 @@ def _as_columns(name: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]
 
 def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:
     """Weights of samples as float32 (count,); UserError where one is negative or not finite, or all are 0."""
-    array = np.asarray(weights, np.float32)
+    array = as_array(name, "sample weights", weights)
+    if array.dtype.kind not in "iufb":
+        raise UserError(f"{name}: sample weights must be numbers, got {array.dtype}")
+    array = array.astype(np.float32, copy=False)
     if array.shape != (count,):
         raise UserError(f"{name}: sample weights have shape {array.shape}, expected ({count},)")
     if not (np.isfinite(array).all() and array.min() >= 0 and array.any()):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import as_int64, integer
+from engine.arguments import as_int64, integer, refuse_masked
 from engine.errors import SampleError, UserError
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
@@ -23,6 +23,7 @@ def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
     """`x` as a contiguous float32 array of shape (n, *shape)."""
     if not isinstance(x, np.ndarray):
         raise UserError(f"the input must be a NumPy array of shape (n, {_words(shape)}), not {type(x).__name__}")
+    refuse_masked("the input has", x)
     if x.dtype != np.float32:
         raise UserError(f"the input has dtype {x.dtype}, but float32 is needed: {_advice(x.dtype)}")
     if x.ndim != len(shape) + 1 or x.shape[1:] != shape:
@@ -36,6 +37,7 @@ def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDA
     check_decides(loss, shape)
     if not isinstance(y, np.ndarray):
         raise UserError(f"the targets must be a NumPy array: {wanted}; got {type(y).__name__}")
+    refuse_masked("the targets have", y)
     kind = LABELS if y.dtype.kind in "iu" else TARGETS
     if kind not in loss.ops or y.dtype.kind not in "iuf" or (kind == TARGETS and y.dtype != np.float32):
         raise UserError(f"the targets have dtype {y.dtype}, but {type(loss).__name__} takes {wanted}")

@@ -10,6 +10,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import refuse_masked
 from engine.errors import UserError
 from engine.layers.topology import Topology
 from engine.plan.layout import assign_slots
@@ -125,6 +126,7 @@ def write(slots: Mapping[str, Slot], data: Array, mapping: Mapping[str, Any], wh
 
 def checked_array(key: str, slot: Slot, value: Any) -> Array:
     """`value` as float32 in the slot's public shape; UserError where shape, type or size do not fit."""
+    refuse_masked(f"{key} has", value)
     array = np.asarray(value)
     if array.shape != slot.spec.shape:
         raise UserError(f"{key} has shape {array.shape}, but the network expects {slot.spec.shape}")
