@@ -24,6 +24,7 @@ from safetensors.numpy import save as serialise
 from engine.errors import UserError, warn
 from engine.files import json_text, write_atomically
 from engine.layers.topology import Topology
+from engine.network.inputs import checked_class_names
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
@@ -76,13 +77,20 @@ class Checkpoint:
 
     @classmethod
     def of(cls, net: Storable, **rest: Any) -> Checkpoint:
-        """The network as it is now, with its preprocessing and class names if it has them."""
+        """The network as it is now, with its preprocessing and class names if it has them; UserError where these are
+        none that could be used."""
+        if net.preprocess is not None:
+            from engine.data.preprocess import Preprocess  # only now: a first prediction loads nothing of data sets
+
+            Preprocess.from_dict(net.preprocess)
         return cls(
             graph=net.to_config(),
             parameters=net.parameters(),
             buffers=net.buffers(),
             preprocess=net.preprocess,
-            class_names=list(net.class_names or ()),
+            class_names=checked_class_names(
+                () if net.class_names is None else net.class_names, net.topology.output_shape[0]
+            ),
             **rest,
         )
 
