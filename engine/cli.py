@@ -175,8 +175,10 @@ def _is_foreseeable(error: Exception) -> bool:
 
 
 def _describe(error: Exception) -> str:
+    from engine.errors import shortened  # only now, as above
+
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{shortened(str(error.filename), 300)}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: it is not installed; `pip install .` in the folder of cnn-engine brings all but the extras"
     return str(error) or type(error).__name__

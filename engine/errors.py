@@ -6,9 +6,9 @@ import difflib
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 #: The packages of this project, and the loggers under which all that they say has its own.
 TREES = ("engine", "experiments")
@@ -89,6 +89,19 @@ class SampleError(UserError):
         """The same mistake by the sample's number in a data set."""
         before, after = self._parts
         return SampleError(before, sample, after, f"{dataset}: ")
+
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+def twice(items: Iterable[Item]) -> Item | None:
+    """The first item that stands there a second time, or None."""
+    seen: set[Item] = set()
+    for each in items:
+        if each in seen:
+            return each
+        seen.add(each)
+    return None
 
 
 LISTED = 12  # names that a message shows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
 import re
 import types
@@ -14,7 +13,8 @@ from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from engine.errors import UserError, shortened, unknown
+from engine.errors import UserError, shortened, shown, unknown
+from engine.reading.strict_json import parse_json
 from engine.reading.yaml_text import DEEPEST, NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
@@ -48,6 +48,15 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         return schema(**values)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def read_stored(schema: type[Schema], given: object, where: str) -> Schema:
+    """As `read_mapping`, for what a program has written: a text stands for no number and no truth value there."""
+    read = read_mapping(schema, given, where)
+    for name, value in dict(given).items():  # type: ignore[call-overload]  # it is a mapping by now
+        if isinstance(value, str) and not isinstance(getattr(read, name), str):
+            raise UserError(f"{where}: {name}: expected {type(getattr(read, name)).__name__}, got {_kind(value)}")
+    return read
 
 
 def _unknown_key(key: object, fields: Mapping[str, Any], schema: type) -> str:
@@ -127,7 +136,10 @@ def _meant(hint: Any, value: object, where: str) -> object:
     if isinstance(value, str):
         value = _number(value, where)
     if hint is float and isinstance(value, int):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UserError(f"{where}: expected a number that a float can be, got {shown(value)}") from None
     if hint is float and isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where}: expected a finite number, got {value}")
     return value
@@ -177,7 +189,7 @@ def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[
 
 
 def _kind(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {shortened(repr(value))}"
+    return "nothing" if value is None else f"{type(value).__name__} {shown(value)}"
 
 
 def is_false(value: object) -> bool:
@@ -218,24 +230,14 @@ def parse_override(text: str) -> dict[str, Any]:
     return typing.cast(dict[str, Any], nested)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object with these keys; ValueError where one stands twice, of which JSON has the last count."""
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shortened(twice)!r} stands there twice")
-    return given
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; UserError where it cannot be read or holds something else."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        given = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+        raise UserError(f"{path}: not valid JSON ({shortened(str(error), 300)})") from None
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")
     return given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +10,7 @@ import cnncore
 
 from engine.errors import UserError, unknown
 
+MAX_ALPHA = 1000  # of mixup: beyond, every mix is half and half to a percent, and the draws overflow at the end
 Fill = Literal["nearest", "constant", "reflect", "wrap"]
 
 
@@ -183,8 +183,8 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.mixup >= 0 and math.isfinite(self.mixup)):
-            raise UserError(f"mixup must be a finite number of at least 0, got {self.mixup}")
+        if not 0 <= self.mixup <= MAX_ALPHA:
+            raise UserError(f"mixup must be a number from 0 to {MAX_ALPHA}, got {self.mixup}")
         _check_probability("flip", self.flip)
         if self.shift and self.crop:
             raise UserError("shift and crop both move the image; give one of them")

@@ -22,6 +22,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -154,11 +155,12 @@ def _read(place: Path) -> Entry | None:
     try:
         about = json.loads((place / ABOUT).read_text("utf-8"))
         shape = tuple(about["shape"])
-        left = tuple(Left(**each) for each in about["left"])
-        if (place / SAMPLES).stat().st_size != int(np.prod(shape, dtype=np.int64)):
+        left = tuple(Left(int(each["index"]), str(each["reason"])) for each in about["left"])
+        whole = len(shape) == 4 and all(type(extent) is int and extent >= 0 for extent in shape)
+        if not whole or (place / SAMPLES).stat().st_size != math.prod(shape):
             return None
         samples = np.memmap(place / SAMPLES, np.uint8, "r", shape=shape)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, OverflowError, LookupError, TypeError, RecursionError):
         return None
     with suppress(OSError):  # a cache that is shared and read-only has no record of its use
         os.utime(place)

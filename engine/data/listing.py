@@ -5,8 +5,9 @@ Only what operating systems and file managers leave behind is passed over withou
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,3 +190,22 @@ def warn_unread(name: str, unread: Sequence[Unread]) -> None:
     """Warn of what is not read, if there is anything."""
     if unread:
         warn(describe_unread(name, unread))
+
+
+def is_folder(place: Path) -> bool:
+    """Whether it is a folder that exists; False too for a name that is too long for any."""
+    return _holds(place.is_dir)
+
+
+def is_there(place: Path) -> bool:
+    """Whether it exists; False too for a name that is too long for any file."""
+    return _holds(place.exists)
+
+
+def _holds(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False

@@ -15,7 +15,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import Image, load_cv2
+from engine.data.images import MAX_SIDE, Image, load_cv2
 from engine.data.steps import apply_steps, check_image, check_steps, describe_step, resize
 from engine.errors import UserError, unknown
 from engine.schema import read_mapping
@@ -25,6 +25,7 @@ SCALES: dict[str, tuple[float, float]] = {"0..1": (1 / 255, 0.0), "-1..1": (2 / 
 # Not in the checkpoints of earlier versions.
 LATER_KEYS: Mapping[str, Any] = {"per_image": False, "standardise": "none"}
 FIT_CHUNK = 1024  # images
+MOST = 1e12  # of a mean or std, and 1 / the least std: values stay far from the ends of float32
 # Keys of a Preprocess that are applied to batches of prepared images: they play no part in the bytes of those.
 PER_BATCH = ("scale", "mean", "std", "per_image", "standardise")
 
@@ -58,18 +59,22 @@ class Preprocess:
         object.__setattr__(self, "steps", check_steps(self.steps))
         if self.size is not None:
             size = tuple(self.size)
-            if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-                raise UserError(f"preprocess size must be two positive whole numbers (H, W), got {list(size)}")
+            if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+                raise UserError(
+                    f"preprocess size must be two whole numbers (H, W) from 1 to {MAX_SIDE}, got {list(size)}"
+                )
             object.__setattr__(self, "size", size)
         if self.scale not in SCALES:
             raise unknown("preprocess scale", self.scale, SCALES)
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) not in (0, 1, self.channels) or not np.all(np.isfinite(values)):
-                raise UserError(f"preprocess {name} must give a finite number per channel ({self.channels})")
+            if len(values) not in (0, 1, self.channels) or not all(abs(value) <= MOST for value in values):
+                raise UserError(
+                    f"preprocess {name} must give a number per channel ({self.channels}) of {MOST:g} at most"
+                )
             object.__setattr__(self, name, values)
-        if any(value <= 0 for value in self.std):
-            raise UserError(f"preprocess std must be positive, got {list(self.std)}")
+        if not all(value >= 1 / MOST for value in self.std):
+            raise UserError(f"preprocess std must be positive, from {1 / MOST:g} on, got {list(self.std)}")
         if self.standardise not in ("none", "set", "image"):
             raise unknown("preprocess standardise", self.standardise, ("none", "set", "image"))
         if self.standardise != "none" and (self.mean or self.std):
@@ -94,9 +99,9 @@ class Preprocess:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in description.items()}
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Preprocess:
-        """The inverse of `to_dict`; UserError for a key or value that does not belong there."""
-        return read_mapping(cls, description, "preprocess")
+    def from_dict(cls, description: Mapping[str, Any], source: object = "") -> Preprocess:
+        """The inverse of `to_dict`; UserError, which names the source, for what does not belong there."""
+        return read_mapping(cls, description, f"{source}: preprocess" if source else "preprocess")
 
     def prepare(self, raw: Image) -> Image:
         """One raw image, uint8 (H, W), (H, W, 1) or (H, W, 3) -> uint8 (C, H, W)."""

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.network.checkpoint import read
 from engine.plots.canvas import COLOURS, GREY, load_parts, new_figure, shorten
 from engine.training.folder import LOG, read_epochs
+from engine.training.state import read_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def make_log(name: str, records: Sequence[Mapping[str, Any]], where: str) -> Log
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    position = read(path).training.get("position")
+    position = read_run(path).training.get("position")
     if not position:
         raise UserError(f"{path}: this checkpoint keeps no history; give the run folder, or its last.safetensors")
     epochs: list[dict[str, Any]] = position["history"]["epochs"]

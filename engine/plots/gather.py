@@ -203,7 +203,7 @@ def read_input(net: Network, image: Path, checkpoint: Path) -> NDArray[np.float3
     """An image file as the network's input (C, H, W), prepared as in training."""
     if net.preprocess is None:
         raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")
-    prepared = Preprocess.from_dict(net.preprocess)(read_image(image))
+    prepared = Preprocess.from_dict(net.preprocess, checkpoint)(read_image(image))
     if prepared.shape != net.input_shape:
         raise UserError(f"{image}: gives an input of shape {prepared.shape}, the network takes {net.input_shape}")
     return prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,7 @@ PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
 RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
 LOCK = ".lock"
 TRAINERS_KEY = "order_seed"  # in a CONFIG that holds a trainer's own settings, and in no configuration
+MOST_EPOCHS = 1 << 53  # beyond, numbers of epochs are no floats
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
 
 
@@ -68,15 +70,21 @@ def _record(line: str, place: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or not ("event" in record or _is_epoch(record)):
+    if not isinstance(record, dict) or not ("event" in record or is_epoch(record)):
         raise UserError(f"{place}: is damaged, expected one JSON object with the epoch's numbers")
     return record
 
 
-def _is_epoch(record: Mapping[str, Any]) -> bool:
+def is_epoch(record: Mapping[str, Any]) -> bool:
+    """Whether the record has an epoch, from 1, and figures that are numbers or null."""
     epoch = record.get("epoch")
     figures = [value for name, value in record.items() if name == "seconds" or name.startswith(PARTS)]
-    return type(epoch) is int and epoch > 0 and all(each is None or isinstance(each, (int, float)) for each in figures)
+    return type(epoch) is int and 0 < epoch < MOST_EPOCHS and all(each is None or is_figure(each) for each in figures)
+
+
+def is_figure(value: object) -> bool:
+    """Whether what stood in JSON is a number that a float can hold; Python reads NaN and Infinity there as well."""
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]
 
 
 def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:

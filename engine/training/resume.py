@@ -23,6 +23,7 @@ from engine.network.network import Network
 from engine.reading.yaml_text import dump_yaml, read_yaml
 from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, RUN_FILES, read_epochs
 from engine.training.history import Position
+from engine.training.state import read_run
 
 MOST_TOLD = 8  # differences that a message names
 SUM_CHUNK = 1024  # samples
@@ -91,7 +92,7 @@ def find_last(folder: Path) -> Found:
         if not path.is_file():
             continue
         try:
-            last = read(path)
+            last = read_run(path)
         except UserError as error:
             faults.append(error)
             continue

@@ -155,7 +155,10 @@ class Run:
         session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
         self.plan_choices = plain(session.plan.choices)
         if last is not None:
-            self._restore(last)
+            try:
+                self._restore(last)
+            except UserError as error:
+                raise UserError(f"{self.out}/{LAST}: {error}") from None
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
         if self.out:

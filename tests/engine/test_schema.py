@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from engine.errors import UserError
-from engine.schema import parse_override, read_json, read_mapping
+from engine.schema import parse_override, read_json, read_mapping, read_stored
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,25 @@ def test_an_override_lies_not_endlessly_deep():
     with pytest.raises(UserError, match="at most 64 sections deep"):
         parse_override("a" + ".a" * 2000 + "=1")
     assert parse_override("a.b=1e-2") == {"a": {"b": 0.01}}
+
+
+@dataclass(frozen=True)
+class Figures:
+    rate: float = 0.0
+    count: int = 0
+    on: bool = False
+
+
+@pytest.mark.parametrize("digits", [309, 400, 4000, 5000])
+def test_a_whole_number_that_no_float_can_be_is_refused(digits):
+    for read in (read_mapping, read_stored):
+        with pytest.raises(UserError, match="here: rate: expected a number that a float can be"):
+            read(Figures, {"rate": 10**digits}, "here")
+
+
+def test_what_a_program_wrote_has_no_texts_for_numbers():
+    for given in ({"rate": "1.5"}, {"count": "3"}, {"on": "off"}):
+        read_mapping(Figures, given, "here")
+        with pytest.raises(UserError, match=r"here: \w+: expected (float|int|bool), got str"):
+            read_stored(Figures, given, "here")
+    assert read_stored(Figures, {"rate": 1, "count": 3, "on": True}, "here") == Figures(1.0, 3, True)

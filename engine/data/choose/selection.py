@@ -22,7 +22,7 @@ from engine.data.choose.splits import Indices
 from engine.data.dataset import Dataset, RawDataset
 from engine.data.images import UnreadableImage
 from engine.draws import SUBSET, random_words
-from engine.errors import UserError, unknown
+from engine.errors import UserError, twice, unknown
 
 Record = dict[str, Any]
 Samples = TypeVar("Samples", RawDataset, Dataset)
@@ -138,12 +138,12 @@ def keep_classes(dataset: Samples, classes: Sequence[str], *, may_lack: bool = F
     """The samples of these classes; the first one named gets label 0. UserError for a name given twice, and for one
     unknown unless the set `may_lack` some, as a test part that is not the source of the classes.
     """
-    names = list(classes)
+    names, known = list(classes), set(dataset.class_names)
     for name in names:
-        if name not in dataset.class_names and not may_lack:
+        if name not in known and not may_lack:
             raise unknown("class in select.classes:", name, dataset.class_names)
-        if names.count(name) > 1:
-            raise UserError(f"select.classes: {name!r} is given twice")
+    if (again := twice(names)) is not None:
+        raise UserError(f"select.classes: {again!r} is given twice")
     numbers = {name: number for number, name in enumerate(names)}
     new_label = np.array([numbers.get(name, -1) for name in dataset.class_names], np.int64)
     labels = new_label[dataset.labels.astype(np.int64, copy=False)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.data.listing import is_folder
 from engine.errors import UserError, unknown
 
 GZIP = b"\x1f\x8b"
@@ -90,6 +91,6 @@ def _missing(paths: Iterable[Path]) -> list[Path]:
     """The paths that do not exist: one listing per folder, not one look per file."""
     folders = {path.parent for path in paths}
     listings = {
-        folder: {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set() for folder in folders
+        folder: {entry.name for entry in os.scandir(folder)} if is_folder(folder) else set() for folder in folders
     }
     return [path for path in paths if path.name not in listings[path.parent]]

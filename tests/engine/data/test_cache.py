@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.data import cache, dataset
+from engine.data import cache, dataset, images
 from engine.data.dataset import RawDataset, prepare
 from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
@@ -55,7 +55,7 @@ def test_samples_are_mapped_and_the_same_as_without_a_cache(tmp_path, folder, mo
     plain = prepare(raw, STEPS, use_cache=False)
     assert entries(folder) == []
     first = prepare(raw, STEPS)
-    monkeypatch.setattr(dataset, "read_image", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(images, "read_image", lambda path: pytest.fail("decoded again"))
     again = prepare(raw, STEPS)
     for each in (first, again):
         assert isinstance(each.images, np.memmap) and not each.images.flags.writeable
@@ -214,19 +214,19 @@ def test_an_error_while_building_leaves_nothing(tmp_path, folder):
 BUILD = """
 import sys, time
 from pathlib import Path
-from engine.data import dataset
+from engine.data import dataset, images
 from engine.data.dataset import RawDataset, prepare
 from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
 import numpy as np
 folder, delay = Path(sys.argv[1]), float(sys.argv[2])
 dataset.PER_TASK = 1
-real, decoded = dataset.read_image, []
+real, decoded = images.read_image, []
 def slow(path):
     decoded.append(path)
     time.sleep(delay)
     return real(path)
-dataset.read_image = slow
+images.read_image = slow
 paths = sorted(folder.glob("*.png"))
 print("begins", flush=True)
 data = prepare(RawDataset("pictures", ImageFiles(paths), np.zeros(len(paths), np.int64), ("a",)),
