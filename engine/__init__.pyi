@@ -3,7 +3,6 @@
 __version__: str
 
 from cnncore import get_num_threads as get_num_threads
-from cnncore import set_num_threads as set_num_threads
 
 from engine.data.dataset import Dataset as Dataset
 from engine.data.loader import Loader as Loader
@@ -37,6 +36,7 @@ from engine.network.network import Network as Network
 from engine.optim import SGD as SGD
 from engine.optim import Adam as Adam
 from engine.optim import AdamW as AdamW
+from engine.program.core import set_num_threads as set_num_threads
 from engine.training.schedules import Constant as Constant
 from engine.training.schedules import Cosine as Cosine
 from engine.training.schedules import EarlyStopping as EarlyStopping

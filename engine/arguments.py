@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import struct
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.errors import UserError, shown
+from engine.errors import SampleError, UserError, shown
 
 
 def integer(owner: str, name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
@@ -70,17 +73,32 @@ def as_float32(value: float) -> float:
     return 0.0 if abs(rounded) < _FLOAT32_MIN else float(rounded)
 
 
+def is_real(value: Any) -> bool:
+    """Whether `value` is a real number: Python's, NumPy's or another; true and false are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def real(
+    owner: str, name: str, value: Any, low: float, high: float, *, above: bool = False, below: bool = False
+) -> float:
+    """`value` as a float that is finite and in [low, high]; UserError otherwise. `above` and `below` leave out `low`
+    and `high` themselves."""
+    _check_within(owner, name, value, low, high, above, below)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UserError(f"{owner}: {name} must be a number of double precision, not {shown(value)}") from None
+
+
 def number(
     owner: str, name: str, value: Any, low: float, high: float, *, above: bool = False, below: bool = False
 ) -> float:
-    """`value` as a float that is finite, in [low, high] and, as float32, still what it is; UserError otherwise.
+    """`value` as `real` gives it, where it is as float32 still what it is; UserError otherwise.
 
-    `above` and `below` leave out `low` and `high` themselves. A number that float32 turns into infinity, zero or a
-    bound that is left out would reach the core as another one, so it is refused; other roundings are as always.
+    A number that float32 turns into infinity, zero or a bound that is left out would reach the core as another one, so
+    it is refused; other roundings are as always.
     """
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
-    if not good or not low <= value <= high or (above and value == low) or (below and value == high):
-        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {shown(value)}")
+    _check_within(owner, name, value, low, high, above, below)
     seen = as_float32(value)
     other = math.isinf(seen) or (seen == 0.0 and value != 0.0)
     if other or (above and seen == low) or (below and seen == high):
@@ -91,6 +109,12 @@ def number(
     return float(value)
 
 
+def _check_within(owner: str, name: str, value: Any, low: float, high: float, above: bool, below: bool) -> None:
+    good = is_real(value) and value not in (math.inf, -math.inf)
+    if not good or not low <= value <= high or (above and value == low) or (below and value == high):
+        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {shown(value)}")
+
+
 def _interval(low: float, high: float, above: bool, below: bool) -> str:
     if math.isinf(low) and math.isinf(high):
         return "that is finite"
@@ -99,7 +123,53 @@ def _interval(low: float, high: float, above: bool, below: bool) -> str:
     return f"from {'above ' if above else ''}{low} to {'below ' if below else ''}{high}"
 
 
+def refuse_masked(subject: str, values: Any) -> None:
+    """UserError where an array, or one in a list, has masked values: what lies below them is none of the data.
+    `subject` begins the message, as in "the input has"."""
+    arrays = values if isinstance(values, (list, tuple)) else (values,)
+    if any(isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array) for array in arrays):
+        raise UserError(f"{subject} masked values: fill or drop them")
+
+
+def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
+    """An array as it is, or one made of a list and the like; UserError where its rows differ in length,
+    and where values of it are masked."""
+    refuse_masked(f"{name}: the {what} have", values)
+    if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
+        return values
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name}: the {what} form no array: {error}") from None
+
+
+def real_numbers(owner: str, name: str, values: Any) -> list[float]:
+    """The elements of an array or list (n,) in double precision; UserError for what are no real numbers."""
+    array = as_array(owner, name, values)
+    if array.ndim != 1 or (array.dtype.kind not in "iuf" and not all(map(is_real, array.tolist()))):
+        raise UserError(f"{owner}: the {name} must be real numbers (n,), got {array.dtype} {array.shape}")
+    return [float(value) for value in array.tolist()]
+
+
+def as_int64(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Whole numbers (n,) as int64; SampleError for one that is too large for that."""
+    if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:
+        large = np.flatnonzero(labels > np.iinfo(np.int64).max)
+        if len(large):
+            raise SampleError(
+                "", int(large[0]), f"has label {labels[large[0]]}, but no class has a number above 2^63 - 1"
+            )
+    return labels.astype(np.int64, copy=False)
+
+
 Kind = TypeVar("Kind")
+
+
+def each(owner: str, name: str, values: Any, check: Callable[[Any], Kind]) -> tuple[Kind, ...]:
+    """The elements of a list, tuple or array, each as `check` gives it; UserError for anything else."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+        raise UserError(f"{owner}: {name} must be a list, not {shown(values)}")
+    return tuple(check(value) for value in values)
 
 
 def instance(owner: str, name: str, value: Any, kind: type[Kind], what: str, *, good: bool = True) -> Kind:

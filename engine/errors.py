@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 #: The packages of this project, and the loggers under which all that they say has its own.
 TREES = ("engine", "experiments")
@@ -28,6 +28,14 @@ class UserError(ValueError):
     def __init__(self, message: object = ""):
         text = shortened(str(message), LONGEST)
         super().__init__(" ".join(text.split("\n")) if text.count("\n") > MOST_LINES else text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: the message as it is, whatever a class makes it from, and all attributes."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[UserError], arguments: tuple[Any, ...]) -> UserError:
+    return kind.__new__(kind, *arguments)
 
 
 def shortened(text: str, most: int = 100) -> str:
@@ -50,7 +58,7 @@ class EngineWarning(UserWarning):
 
 class DivergedError(UserError):
     """The loss or a gradient became NaN or infinite; nothing was updated in that step. Or the weights did, in its
-    update: then they are lost.
+    update, or the state of the optimiser: then they are lost.
 
     `step` counts optimiser steps from 0; `layer` is the name of the first layer whose output was not finite, or
     None where every output was finite (then the loss itself or a gradient overflowed). `during` names the data set
@@ -76,9 +84,6 @@ class SampleError(UserError):
         self.sample = sample
         self._parts = before, after
         super().__init__(f"{where}{before}sample {sample} {after}")
-
-    def __reduce__(self) -> tuple[type[Exception], tuple[str]]:
-        return UserError, (str(self),)
 
     def at(self, sample: int, dataset: str) -> SampleError:
         """The same mistake by the sample's number in a data set."""

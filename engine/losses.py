@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import instance, number
+from engine.arguments import assign, instance, number
 from engine.errors import UserError
 from engine.layers import Layer, Shape, Sigmoid, Softmax
 from engine.program.shapes import elements
 
+ROUNDING = 1e-5  # by which targets that were mixed in float32 may leave their range
 LABELS, TARGETS = "labels", "targets"  # int64 (n,) or float32 (n, ...): also the names of the ops' operands
 
 
@@ -33,6 +35,10 @@ class Loss:
         """Per-sample shape of the targets for outputs of this shape."""
         return () if kind == LABELS else shape
 
+    def target_range(self, shape: Shape) -> tuple[float, float]:
+        """The least and the largest number that float targets may hold, for outputs of this shape."""
+        return -math.inf, math.inf
+
     def geometry(self, shape: Shape) -> dict[str, float | int]:
         """The fields of cnn_loss_geometry."""
         return {"classes": elements(shape), "label_smoothing": getattr(self, "label_smoothing", 0.0)}
@@ -42,7 +48,8 @@ class Loss:
 class CrossEntropy(Loss):
     """Softmax and negative log-likelihood, from logits (n, classes), by log-sum-exp.
 
-    Targets are int labels (n,) or float probabilities (n, classes).
+    Targets are int labels (n,) or float probabilities (n, classes), at least 0; rows of a data set sum to 1. It needs
+    two outputs or more: the probability of one is always 1.
 
     label_smoothing  moves that share of every label evenly to all classes (Szegedy et al. 2016, equation 12)
     """
@@ -53,11 +60,17 @@ class CrossEntropy(Loss):
     ops: ClassVar[dict[str, str]] = {LABELS: "cross_entropy", TARGETS: "cross_entropy_soft"}
 
     def __post_init__(self) -> None:
-        number("CrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
+        smoothing = number("CrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
+        assign(self, label_smoothing=smoothing)
 
     def check_output(self, shape: Shape) -> None:
         if len(shape) != 1:
             raise UserError(f"CrossEntropy needs outputs of shape (classes,), but the network gives {shape}")
+
+    def target_range(self, shape: Shape) -> tuple[float, float]:
+        # Weighted targets may be below 0 by what the smoothing raises them again (engine.data.choose.weights).
+        smoothing = self.label_smoothing
+        return -smoothing / ((1.0 - smoothing) * elements(shape)) - ROUNDING, math.inf
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,9 @@ class BinaryCrossEntropy(Loss):
 
     absorbs: ClassVar[type[Layer] | None] = Sigmoid
     ops: ClassVar[dict[str, str]] = {TARGETS: "binary_cross_entropy"}
+
+    def target_range(self, shape: Shape) -> tuple[float, float]:
+        return -ROUNDING, 1.0 + ROUNDING
 
 
 def checked_loss(owner: str, value: Any) -> Loss:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import assign, instance, number
+from engine.arguments import assign, instance, is_real, number, truth
 from engine.errors import UserError
 
 L2_KINDS = ("conv", "linear")
@@ -58,7 +58,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         _check(self, momentum=(self.momentum, 0.0, 1.0))
-        assign(self, nesterov=bool(self.nesterov))
+        assign(self, nesterov=truth("SGD", "nesterov", self.nesterov))
         if self.nesterov and self.momentum == 0.0:
             raise UserError("SGD: nesterov needs a momentum above 0")
 
@@ -149,7 +149,7 @@ def _check_adam(optimizer: Adam | AdamW) -> None:
     if not isinstance(optimizer.betas, (tuple, list)) or len(optimizer.betas) != 2:
         raise UserError(f"{name}: betas must be two numbers, not {optimizer.betas!r}")
     assign(optimizer, betas=tuple(number(name, "betas", beta, 0.0, 1.0, below=True) for beta in optimizer.betas))
-    if optimizer.eps == 0.0:
+    if is_real(optimizer.eps) and optimizer.eps == 0.0:
         raise UserError(f"{name}: eps must be above 0: a weight whose gradient stays zero would become 0/0")
     _check(optimizer, eps=(optimizer.eps, 0.0, math.inf))
 
@@ -162,10 +162,11 @@ def _check(optimizer: SGD | Adam | AdamW, **bounded: tuple[Any, float, float]) -
     if l2 is not None:
         if not isinstance(l2, Mapping):
             raise UserError(f"{name}: l2 maps layer kinds to numbers, such as {{'conv': 0.001}}; got {l2!r}")
-        for kind, factor in l2.items():
+        factors = {}
+        for kind, given in l2.items():
             if kind not in L2_KINDS:
                 raise UserError(f"{name}: l2 knows the layer kinds {', '.join(L2_KINDS)}, not {kind!r}")
-            number(name, f"l2[{kind!r}]", factor, 0.0, math.inf)
+            factor = factors[kind] = number(name, f"l2[{kind!r}]", given, 0.0, math.inf)
             number(name, f"weight_decay + 2 * l2[{kind!r}]", values["weight_decay"] + 2.0 * factor, 0.0, math.inf)
-        l2 = dict(l2)
+        l2 = factors
     assign(optimizer, l2=l2, **values)

@@ -11,7 +11,7 @@ Few seeds say little, and what is shown depends on their number:
 One rule for values that are not finite (NaN, infinity): a single one among the values means no answer, never a good
 one. Estimates, intervals and p-values are then None (so they are where the answer itself leaves the range of doubles),
 the verdict is "not comparable", a row is compared with no other, a spread is NaN throughout; and Holm's correction
-gives NaN for a p-value that is none and does not count it.
+gives NaN for a p-value that is none and does not count it. A margin that is none makes no verdict, either.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from engine.arguments import real_numbers
 from engine.draws import generator
 
 CONFIDENCE = 0.95
@@ -35,6 +37,7 @@ RESAMPLES = 9999
 BOOTSTRAP = 301  # purpose of the bootstrap's draws (engine.draws.generator)
 
 Key = TypeVar("Key", bound=Hashable)
+_numbers = partial(real_numbers, "statistics", "values")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def _divided(values: Sequence[float], exponent: int) -> list[float]:
 
 def estimate(values: Sequence[float]) -> Estimate | None:
     """Mean and standard deviation (divisor count - 1) in double precision; None for no values, or one not finite."""
+    values = _numbers(values)
     count = len(values)
     if count == 0 or not _finite(values):
         return None
@@ -109,6 +113,7 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     resamples with ties counted half. The draws depend on `seed` and the number of values alone. The interval never
     leaves the range of the values, and with few of them it is too short: of three it is about their range.
     """
+    values = _numbers(values)
     if len(values) < 2 or not _finite(values):
         return None
     if exponent := _exponent(values):
@@ -191,6 +196,7 @@ def verdict(
     but what is alike)."""
     if incomparable:
         return Verdict("not comparable", incomparable)
+    published, *values = _numbers([published, *values])
     if not _finite([published, *values]):
         return Verdict("not comparable", "a value is not finite")
     if len(values) < MIN_VERDICT:
@@ -204,6 +210,8 @@ def verdict(
         return Verdict("above" if published < interval.low else "below")
     if margin is None:
         return Verdict("compatible", "no margin is stated for this metric")
+    if not 0 <= margin < math.inf:
+        return Verdict("not comparable", f"the margin, {margin:g}, is no finite number of at least 0")
     found = estimate(values)
     assert found is not None and found.std is not None
     if _equivalent(found.mean - published, found.std, found.count, margin):
@@ -220,6 +228,7 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:
     alike up to rounding: there is no spread to hold them against. Right for subnormal values, too: t has no unit, and
     they are scaled before they are subtracted and squared.
     """
+    first, second = _numbers(first), _numbers(second)
     if not _finite([*first, *second]):
         return None
     exponent = _exponent([*first, *second])
@@ -236,10 +245,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number, in the order given: below alpha, the chance of one false hit is too.
 
     S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979): the k-th smallest of
-    m is multiplied by m - k + 1, and none becomes smaller than the one before it. NaN stays NaN and is not counted.
+    m is multiplied by m - k + 1, and none becomes smaller than the one before it. What is no number from 0 to 1 becomes
+    NaN and is not counted.
     """
+    p_values = _numbers(p_values)
     corrected = [math.nan] * len(p_values)
-    tested = [place for place, p in enumerate(p_values) if math.isfinite(p)]
+    tested = [place for place, p in enumerate(p_values) if 0.0 <= p <= 1.0]
     least = 0.0
     for rank, place in enumerate(sorted(tested, key=p_values.__getitem__)):
         least = max(least, min(1.0, (len(tested) - rank) * p_values[place]))
@@ -305,6 +316,7 @@ class Interval:
 
 def paired_interval(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval | None:
     """Student's t interval for the mean of first[i] - second[i]; None for no pairs, or one not finite."""
+    first, second = _numbers(first), _numbers(second)
     differences = estimate([a - b for a, b in zip(first, second, strict=True)])
     if differences is None:
         return None
@@ -328,6 +340,7 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Quartiles by linear interpolation, as numpy has them; NaN throughout for no values, or one that is not finite."""
+    values = _numbers(values)
     if not values or not _finite(values):
         return Spread(*[math.nan] * 5)
     exponent = _exponent(values)

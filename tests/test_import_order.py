@@ -35,7 +35,7 @@ BELOW: Mapping[str, str] = {
     "engine.optim": GROUND,
     "engine.plan.cost": "engine.program",
     "engine.plan": "engine.plan.cost engine.losses engine.optim",
-    "engine.network": "engine.plan",
+    "engine.network": "engine.plan engine.data",
     "engine.models": "engine.network",
     "engine.inspection": "engine.network",
     "engine.data.headers": GROUND,

@@ -11,13 +11,13 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import assign
+from engine.arguments import as_array, as_int64, assign, refuse_masked
 from engine.data import cache
 from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import UserError, listed, twice, warn
+from engine.errors import SampleError, UserError, listed, twice, warn
 
 MOST_CLASSES = 100_000  # labels beyond are counted from something else than 0
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
@@ -42,6 +42,7 @@ class RawDataset:
     unread: tuple[Unread, ...] = ()
 
     def __post_init__(self) -> None:
+        refuse_masked(f"{self.name}: the images have", self.images)
         assign(self, labels=as_labels(self.name, self.labels), columns=_as_columns(self.name, self.columns))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
 
@@ -155,21 +156,14 @@ class Dataset:
         return images if images.dtype == np.float32 else self.normaliser.normalise(images)
 
 
-def as_array(name: str, what: str, values: Any) -> NDArray[Any]:
-    """An array as it is, or one made of a list and the like; UserError where its rows differ in length."""
-    if isinstance(values, np.ndarray):
-        return values
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{name}: the {what} form no array: {error}") from None
-
-
 def as_labels(name: str, values: Any) -> NDArray[Any]:
     """Labels as an array, whole numbers (N,) as int64; in a list of rows, which has no type of its own, as float32."""
     array = as_array(name, "labels", values)
     if array.ndim == 1 and array.dtype.kind in "iu":
-        return array.astype(np.int64, copy=False)
+        try:
+            return as_int64(array)
+        except SampleError as error:
+            raise error.at(error.sample, name) from None
     if array.ndim == 2 and array.dtype.kind in "iuf" and not isinstance(values, np.ndarray):
         return array.astype(np.float32)
     return array
@@ -181,7 +175,10 @@ def _as_columns(name: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]
 
 def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:
     """Weights of samples as float32 (count,); UserError where one is negative or not finite, or all are 0."""
-    array = np.asarray(weights, np.float32)
+    array = as_array(name, "sample weights", weights)
+    if array.dtype.kind not in "iufb":
+        raise UserError(f"{name}: sample weights must be numbers, got {array.dtype}")
+    array = array.astype(np.float32, copy=False)
     if array.shape != (count,):
         raise UserError(f"{name}: sample weights have shape {array.shape}, expected ({count},)")
     if not (np.isfinite(array).all() and array.min() >= 0 and array.any()):

@@ -7,7 +7,7 @@ sample), of a batch (seed, epoch, batch). So an epoch can be entered at any batc
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,13 +16,13 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import checked_seed, integer
+from engine.arguments import checked_seed, integer, truth
 from engine.data.augment import changes, mixup, rotated_and_scaled
 from engine.data.augment_config import AugmentConfig
 from engine.data.dataset import NO_DATA, Dataset
 from engine.data.workers import in_order
 from engine.draws import BATCH, SAMPLE, epoch_order, generator
-from engine.errors import SampleError, UserError
+from engine.errors import SampleError, UserError, shown
 
 Batch = tuple[NDArray[np.float32], NDArray[Any]]
 
@@ -62,7 +62,8 @@ class Loader:
 
     drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image, then come the
     changes of `augment` (all but mixup; they want uint8 images), then it is normalised; `batch_transform` gets the
-    whole batch. `description` says in JSON's own types what they do: a run is only resumed with the same one.
+    whole batch. What these functions give has the type and shape of what they got, or it is a UserError; labels of a
+    batch may become soft. `description` says in JSON's own types what they do: a run is only resumed with the same one.
     `prefetch` batches, or as many as there are workers, are prepared ahead (0: none, no thread) on up to `workers`
     threads (None: as many as the engine uses); neither changes a bit.
     """
@@ -74,7 +75,7 @@ class Loader:
         *,
         seed: int = 0,
         drop_last: bool = False,
-        sample_transforms: tuple[SampleTransform, ...] = (),
+        sample_transforms: Sequence[SampleTransform] = (),
         augment: AugmentConfig | None = None,
         batch_transform: BatchTransform | None = None,
         description: Mapping[str, Any] | None = None,
@@ -84,24 +85,26 @@ class Loader:
         if not isinstance(dataset, Dataset):
             raise UserError(f"Loader: {NO_DATA}{type(dataset).__name__}")
         batch_size = integer("Loader", "batch_size", batch_size, 1)
-        if prefetch < 0 or (workers is not None and workers < 1):
-            raise UserError(f"prefetch must be 0 or more and workers 1 or more, got {prefetch} and {workers}")
+        if not isinstance(sample_transforms, Sequence) or not all(map(callable, sample_transforms)):
+            raise UserError(f"Loader: sample_transforms must be functions in a list, not {shown(sample_transforms)}")
+        if batch_transform is not None and not callable(batch_transform):
+            raise UserError(f"Loader: batch_transform must be a function, not {shown(batch_transform)}")
+        drop_last = truth("Loader", "drop_last", drop_last)
         if drop_last and len(dataset) < batch_size:
             raise UserError(f"drop_last leaves no batch: {len(dataset)} samples, batch_size {batch_size}")
-        checked_seed("Loader", seed)
         augment = augment or AugmentConfig()
         if augment.changes_images and dataset.images.dtype != np.uint8:
             raise UserError(f"{dataset.name}: augmentation changes uint8 images, these are {dataset.images.dtype}")
         self.dataset = dataset
         self.batch_size = batch_size
-        self.seed = seed
+        self.seed = checked_seed("Loader", seed)
         self.drop_last = drop_last
         self.sample_transforms = sample_transforms
         self.augment = augment
         self.batch_transform = batch_transform
         self.description = dict(description or {})
-        self.prefetch = prefetch
-        self.workers = cnncore.get_num_threads() if workers is None else workers
+        self.prefetch = integer("Loader", "prefetch", prefetch, 0)
+        self.workers = cnncore.get_num_threads() if workers is None else integer("Loader", "workers", workers, 1)
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -114,7 +117,9 @@ class Loader:
         labels = self.dataset.labels[chosen]
         values = self._images(chosen, epoch)
         if self.batch_transform is not None:
-            values, labels = self.batch_transform(values, labels, generator(self.seed, BATCH, epoch, index))
+            batch = self.batch_transform(values, labels, generator(self.seed, BATCH, epoch, index))
+            self._check_batch(batch, values.shape)
+            values, labels = batch
         return np.ascontiguousarray(values), labels
 
     def _images(self, chosen: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
@@ -139,9 +144,36 @@ class Loader:
 
     def _transformed(self, image: NDArray[Any], epoch: int, sample: int) -> NDArray[Any]:
         rng = generator(self.seed, SAMPLE, epoch, sample)
-        for transform in self.sample_transforms:
+        dtype, shape = image.dtype, image.shape
+        for place, transform in enumerate(self.sample_transforms):
             image = transform(image, rng)
+            found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+            if found != dtype:
+                raise self._refused(f"sample_transforms[{place}] gave {found} for {dtype} images")
+            if image.shape != shape:
+                raise self._refused(f"sample_transforms[{place}] gave shape {image.shape} for images of shape {shape}")
         return image
+
+    def _check_batch(self, batch: Any, shape: tuple[int, ...]) -> None:
+        """UserError unless a batch transform gave images of this shape and labels for them."""
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise self._refused(f"batch_transform gave {type(batch).__name__} in place of (images, labels)")
+        for what, array in zip(("images", "labels"), batch, strict=True):
+            if not isinstance(array, np.ndarray):
+                raise self._refused(f"batch_transform gave {what} of type {type(array).__name__}, not an array")
+        images, labels = batch
+        if images.dtype != np.float32:
+            raise self._refused(f"batch_transform gave images of {images.dtype} for images of float32")
+        if images.shape != shape:
+            raise self._refused(f"batch_transform gave images of shape {images.shape} for images of shape {shape}")
+        if len(labels) != len(images) or not (labels.dtype == np.float32 or labels.dtype.kind in "iu"):
+            raise self._refused(
+                f"batch_transform gave labels of {labels.dtype} {labels.shape} for {len(images)} images; expected "
+                "whole numbers or float32, one or a row for each"
+            )
+
+    def _refused(self, words: str) -> UserError:
+        return UserError(f"{self.dataset.name}: {words}")
 
     @contextmanager
     def named(self, epoch: int, index: int) -> Iterator[None]:

@@ -39,7 +39,16 @@ LAYERS: dict[str, type[Layer]] = {
     )
 }
 
-__all__ = [*LAYERS, "LAYERS", "Layer", "ParameterSpec", "Shape", "make_layer"]
+__all__ = [*LAYERS, "LAYERS", "Layer", "ParameterSpec", "Shape", "layer_name", "make_layer"]
+
+
+def layer_name(layer: Layer) -> str:
+    """What a network's description calls the layer: its class, with the module where LAYERS has another of that name.
+
+    `make_layer` takes the names of LAYERS alone, so that no layer is ever made from the name of another.
+    """
+    kind = type(layer)
+    return kind.__name__ if LAYERS.get(kind.__name__, kind) is kind else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def make_layer(name: str, arguments: dict[str, Any]) -> Layer:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.arguments import integer
-from engine.errors import UserError, shown, unknown
-from engine.layers import Layer, make_layer
+from engine.errors import UserError, shortened, shown, unknown
+from engine.layers import LAYERS, Layer, layer_name, make_layer
 from engine.program.limits import MOST_ELEMENTS, check_elements, check_shape
 from engine.program.shapes import Shape
 
@@ -47,14 +47,20 @@ class Topology:
     def consumers(self, name: str) -> list[Node]:
         return [node for node in self.nodes if name in node.inputs]
 
+    @property
+    def own_layers(self) -> dict[str, str]:
+        """Name and class of the layers that are none of LAYERS: no description can be made into a network with them."""
+        named = {node.name: layer_name(node.layer) for node in self.nodes}
+        return {name: kind for name, kind in named.items() if kind not in LAYERS}
+
     def to_config(self) -> dict[str, Any]:
-        """A JSON-able description; `topology_from_config` gives an equal topology."""
+        """A JSON-able description; `topology_from_config` gives an equal topology, where all layers are of LAYERS."""
         return {
             "input_shape": list(self.input_shape),
             "nodes": [
                 {
                     "name": node.name,
-                    "layer": type(node.layer).__name__,
+                    "layer": layer_name(node.layer),
                     "arguments": _plain(node.layer.arguments()),
                     "inputs": list(node.inputs),
                 }
@@ -143,6 +149,11 @@ def topology_from_config(config: Any) -> Topology:
         if unknown:
             raise UserError(f"layer {name!r} reads {shown(unknown[0])}, which is not a layer before it")
         arguments = entry.get("arguments", {})
+        if isinstance(entry.get("layer"), str) and entry["layer"] not in LAYERS:
+            raise UserError(
+                f"layer {name!r}: unknown layer {shortened(entry['layer'])!r}, which is not one of the engine's; build "
+                "the network in Python, and take its weights from the file with engine.network.transfer.initialize"
+            )
         layer = make_layer(entry.get("layer", ""), arguments)
         node = make_node(name, layer, entry["inputs"], [shapes[source] for source in entry["inputs"]])
         nodes.append(node)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from engine.arguments import integer
+from engine.arguments import integer, is_real
 from engine.errors import UserError, unknown
 from engine.layers import BatchNorm, Conv2D, Dropout, Flatten, Layer, Linear, MaxPool2D, ReLU, Softmax
 from engine.models.blocks import Initializer
@@ -32,7 +33,8 @@ def vgg3(
     """
     if order not in ("normal", "swapped"):
         raise unknown("order", order, ("normal", "swapped"))
-    rates = [float(dropout)] * 4 if isinstance(dropout, (int, float)) else [float(rate) for rate in dropout]
+    given: Any = dropout
+    rates = [float(given)] * 4 if is_real(given) else [float(rate) for rate in given]
     if len(rates) != 4:
         raise UserError(f"vgg3: dropout is one rate or four (blocks 1 to 3, dense), not {len(rates)}")
 

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as serialise
 
-from engine.errors import UserError, shown
+from engine.errors import UserError, shown, warn
 from engine.files import json_text, write_atomically
+from engine.layers.topology import Topology
+from engine.network.inputs import checked_class_names
 from engine.reading.strict_json import check_depth, parse_json
 from engine.reading.tensor_file import read_tensors
 from engine.schema import read_stored
@@ -77,6 +79,8 @@ class Storable(Protocol):
 
     @property
     def class_names(self) -> Sequence[str]: ...
+    @property
+    def topology(self) -> Topology: ...
     def to_config(self) -> dict[str, Any]: ...
     def parameters(self) -> Tensors: ...
     def buffers(self) -> Tensors: ...
@@ -106,20 +110,39 @@ class Checkpoint:
 
     @classmethod
     def of(cls, net: Storable, **rest: Any) -> Checkpoint:
-        """The network as it is now, with its preprocessing and class names if it has them."""
+        """The network as it is now, with its preprocessing and class names if it has them; UserError where these are
+        none that could be used."""
+        if net.preprocess is not None:
+            from engine.data.preprocess import Preprocess  # only now: a first prediction loads nothing of data sets
+
+            Preprocess.from_dict(net.preprocess)
         return cls(
             graph=net.to_config(),
             parameters=net.parameters(),
             buffers=net.buffers(),
             preprocess=net.preprocess,
-            class_names=list(net.class_names or ()),
+            class_names=checked_class_names(
+                () if net.class_names is None else net.class_names, net.topology.output_shape[0]
+            ),
             **rest,
         )
 
 
 def save(net: Storable, path: Path | str) -> None:
     """Write the network to `path`; a file that is there is replaced whole, or not at all."""
+    warn_of_own_layers(net)
     write(path, Checkpoint.of(net))
+
+
+def warn_of_own_layers(net: Storable) -> None:
+    """Warn of layers that no checkpoint can bring back: it holds numbers and names, and no code."""
+    own = net.topology.own_layers
+    if own:
+        name, kind = next(iter(own.items()))
+        warn(
+            f"layer {name!r} ({kind}) is not one of the engine's: engine.load cannot make the network from its "
+            "checkpoint; build it in Python, and take the weights with engine.network.transfer.initialize"
+        )
 
 
 def weights_hash(net: Storable) -> str:

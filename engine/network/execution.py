@@ -30,7 +30,8 @@ class Prediction:
 
     def is_like(self, x: Any, batch_size: int, algorithm: Algorithm) -> bool:
         return (
-            batch_size == self.batch_size
+            type(x) is np.ndarray
+            and batch_size == self.batch_size
             and algorithm == self.algorithm
             and self.compiled.program.takes(x, self.input_shape)
         )

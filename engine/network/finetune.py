@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.arguments import as_float32
+from engine.arguments import as_float32, is_real
 from engine.errors import UserError
 from engine.layers.patterns import checked_patterns, layers_with_parameters, matching, select
 from engine.layers.topology import Topology
@@ -40,8 +40,7 @@ def rate_factors(slots: Mapping[str, Slot], rates: Mapping[Any, float] | None) -
     factors: dict[str, float] = {}
     for given, factor in rates.items():
         pattern = str(given)
-        good = isinstance(factor, (int, float)) and not isinstance(factor, bool)
-        if not good or not 0.0 < as_float32(factor) < math.inf:
+        if not is_real(factor) or not 0.0 < as_float32(factor) < math.inf:
             raise UserError(
                 f"learning_rates.{pattern}: a factor is a finite number above 0, not {factor!r}; freeze stops a layer"
             )

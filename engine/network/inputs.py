@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import integer
+from engine.arguments import as_int64, integer, refuse_masked
 from engine.errors import SampleError, UserError, shown
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
-from engine.losses import LABELS, TARGETS, Loss, checked_loss
-from engine.program.shapes import Shape, spatial
+from engine.losses import LABELS, ROUNDING, TARGETS, CrossEntropy, Loss, checked_loss
+from engine.program.shapes import Shape, elements, spatial
 
 LONGEST_NAME = 1000  # characters of a class's name
+SUM_TOLERANCE = 0.05  # for ten probabilities that were rounded to two digits
 
 
 def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
     """`x` as a contiguous float32 array of shape (n, *shape)."""
     if not isinstance(x, np.ndarray):
         raise UserError(f"the input must be a NumPy array of shape (n, {_words(shape)}), not {type(x).__name__}")
+    refuse_masked("the input has", x)
     if x.dtype != np.float32:
         raise UserError(f"the input has dtype {x.dtype}, but float32 is needed: {_advice(x.dtype)}")
     if x.ndim != len(shape) + 1 or x.shape[1:] != shape:
@@ -32,15 +35,59 @@ def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
 def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDArray[Any], str]:
     """`y` as the loss takes it, and its kind: int64 labels (n,) or float32 targets (n, *shape)."""
     wanted = _wanted(checked_loss("network", loss), shape)
+    check_decides(loss, shape)
     if not isinstance(y, np.ndarray):
         raise UserError(f"the targets must be a NumPy array: {wanted}; got {type(y).__name__}")
+    refuse_masked("the targets have", y)
     kind = LABELS if y.dtype.kind in "iu" else TARGETS
     if kind not in loss.ops or y.dtype.kind not in "iuf" or (kind == TARGETS and y.dtype != np.float32):
         raise UserError(f"the targets have dtype {y.dtype}, but {type(loss).__name__} takes {wanted}")
     expected = (samples, *loss.target_shape(kind, shape))
     if y.shape != expected:
         raise UserError(f"the targets have shape {y.shape}, but {expected} is needed for {samples} samples")
-    return np.ascontiguousarray(y, np.int64 if kind == LABELS else np.float32), kind
+    if kind == LABELS:
+        return np.ascontiguousarray(as_int64(y)), kind
+    check_targets(y, loss, shape)
+    return np.ascontiguousarray(y, np.float32), kind
+
+
+def check_decides(loss: Loss, shape: Shape) -> None:
+    """UserError for a cross-entropy that is 0 whatever the network gives."""
+    if isinstance(loss, CrossEntropy) and elements(shape) == 1:
+        raise UserError(
+            "CrossEntropy compares outputs, and the network has one: one output is always right, with a loss of 0; "
+            "is it BinaryCrossEntropy or MeanSquaredError?"
+        )
+
+
+def check_targets(y: NDArray[Any], loss: Loss, shape: Shape) -> None:
+    """SampleError for a target (n, ...) that is a number, but none that the loss takes."""
+    _check_range(y, loss, *loss.target_range(shape))
+
+
+def check_probabilities(labels: NDArray[Any], loss: Loss) -> None:
+    """SampleError where soft labels (n, classes) of a data set are to be probabilities, and a row is none."""
+    if labels.ndim != 2 or not isinstance(loss, CrossEntropy):
+        return
+    _check_range(labels, loss, -ROUNDING, math.inf)
+    sums = labels.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1.0) > SUM_TOLERANCE
+    if wrong.any():
+        sample = int(wrong.argmax())
+        what = (
+            f"sum to {sums[sample]:g}, but those of {type(loss).__name__} are probabilities, and sum to 1: divide each "
+        )
+        raise SampleError("the targets of ", sample, f"{what}row by its sum; sample_weights weight samples")
+
+
+def _check_range(y: NDArray[Any], loss: Loss, low: float, high: float) -> None:
+    if not y.size or not (y.min() < low or y.max() > high):
+        return
+    sample, *place = map(int, np.argwhere((y < low) | (y > high))[0])
+    takes = "numbers of at least 0" if math.isinf(high) else f"{round(low)} to {round(high)}"
+    value = y[(sample, *place)]
+    what = f"holds {value} at {tuple(place)}, but {type(loss).__name__} takes {takes}"
+    raise SampleError("the targets of ", sample, what)
 
 
 def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> SampleError:
@@ -54,7 +101,7 @@ def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> Samp
     raise AssertionError("no value is NaN or infinite")
 
 
-def label_error(y: NDArray[np.int64], classes: int, first: int) -> SampleError:
+def label_error(y: NDArray[Any], classes: int, first: int) -> SampleError:
     sample = int(np.flatnonzero((y < 0) | (y >= classes))[0])
     return SampleError("", first + sample, f"has label {y[sample]}, but labels run from 0 to {classes - 1}")
 

@@ -10,6 +10,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import refuse_masked
 from engine.errors import UserError, listed
 from engine.layers.topology import Topology
 from engine.plan.layout import assign_slots
@@ -143,6 +144,8 @@ def check_arrays(
         raise UserError(f"the network has no {what} {unknown[0]!r}; it has {listed(list(slots)) or 'none'}")
     if strict and missing:
         raise UserError(f"the {what} {missing[0]!r} is missing")
+    for key in mapping:
+        refuse_masked(f"{key} has", mapping[key])
     arrays = {key: np.asarray(mapping[key]) for key in slots if key in mapping}
     for key, array in arrays.items():
         expected = slots[key].spec.shape

@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 
 from engine.arguments import FLOAT32_LIMIT, integer, number
 from engine.errors import UserError
-from engine.losses import LABELS, Loss, checked_loss
+from engine.losses import LABELS, TARGETS, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
-from engine.network.inputs import checked_input, checked_targets, single_value_error, single_value_norm
+from engine.network.inputs import (
+    check_decides,
+    check_targets,
+    checked_input,
+    checked_targets,
+    single_value_error,
+    single_value_norm,
+)
 from engine.network.parameters import Array, read, write
 from engine.network.programs import Compiled, Programs
 from engine.optim import Optimizer, checked_optimizer
@@ -42,7 +49,7 @@ class TrainingSession:
         learning_rates: Mapping[Any, float] | None = None,
     ):
         if max_norm is not None:
-            number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
+            max_norm = number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
         self.programs = programs
         self.loss = checked_loss("training_session", loss)
         self.optimizer = checked_optimizer("training_session", optimizer)
@@ -52,6 +59,7 @@ class TrainingSession:
         self.frozen = frozen_layers(programs.topology, freeze)
         self.rates = rate_factors(programs.store.slots, learning_rates)
         self._largest_factor = max([1.0, *(factor for _, factor in self.rates)])
+        check_decides(loss, programs.topology.output_shape)
         store = programs.store
         self._learning = {key: slot for key, slot in store.slots.items() if slot.layer not in self.frozen}
         self._store = store
@@ -117,6 +125,8 @@ class TrainingSession:
             and y.flags.c_contiguous
         ):
             x, y = self._checked(x, y)
+        if self._bounded:
+            check_targets(y, self.loss, self.programs.topology.output_shape)
         if not 0.0 <= learning_rate * self._largest_factor < FLOAT32_LIMIT:
             self._refuse_rate(learning_rate)
         current = self._current
@@ -141,6 +151,19 @@ class TrainingSession:
             for key, array in read(self._learning, self._states[position * count : (position + 1) * count]).items()
         }
 
+    def first_nonfinite(self) -> tuple[str, str] | None:
+        """Name of the optimiser's first array that holds NaN or infinity, and key of its parameter. From an infinite
+        moment on Adam never moves a weight again, and no loss shows it."""
+        if np.isfinite(self._states).all():
+            return None
+        count = self._store.count
+        for position, name in enumerate(self.optimizer.states):
+            for key, slot in self._learning.items():
+                start = position * count + slot.offset
+                if not np.isfinite(self._states[start : start + slot.count]).all():
+                    return name, key
+        return None
+
     def load_state(self, mapping: Mapping[str, Any]) -> None:
         """Store what `state` gave; UserError for an unknown, missing or misshapen array, and nothing is stored."""
         states = np.zeros_like(self._states)
@@ -162,6 +185,8 @@ class TrainingSession:
                               self.frozen, self.rates)  # fmt: skip
             self._compiled[kind] = self.programs.compile(request, self._states)
         self._current = self._compiled[kind]
+        bounds = self.loss.target_range(self.programs.topology.output_shape)
+        self._bounded = kind == TARGETS and bounds != (-math.inf, math.inf)
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
         self._target_shape = self.loss.target_shape(kind, self.programs.topology.output_shape)
 

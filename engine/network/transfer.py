@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from engine.arguments import integer
 from engine.errors import UserError, unknown
 from engine.layers import Linear
 from engine.layers.patterns import checked_patterns, layers_with_parameters, select
+from engine.layers.topology import INPUT, Node, Topology, checked_topology, make_node
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
-from engine.network.load import from_config
 from engine.network.network import Network
 from engine.schema import FilePath
 
@@ -135,16 +135,27 @@ def replace_head(net: Network, classes: int, seed: int | None = None) -> Network
     something other than elementwise layers follows the last Linear.
     """
     head = head_layer(net)
-    config = net.to_config()
-    config["seed"] = net.seed if seed is None else seed
-    node = next(node for node in config["nodes"] if node["name"] == head)
-    node["arguments"] = {**node["arguments"], "out_features": integer("replace_head", "classes", classes, 1)}
-    new = from_config(config)
+    new = Network(
+        _with_outputs(net.topology, head, integer("replace_head", "classes", classes, 1)),
+        seed=net.seed if seed is None else seed,
+        initializer=net.initializer,
+    )
     kept = {key: array for key, array in net.parameters().items() if key not in (f"{head}.weights", f"{head}.bias")}
     new.load_parameters(kept, strict=False)
     new.load_buffers(net.buffers())
     new.preprocess = net.preprocess
     return new
+
+
+def _with_outputs(topology: Topology, head: str, outputs: int) -> Topology:
+    """The same layers, but that the Linear layer `head` has so many outputs."""
+    nodes: list[Node] = []
+    shapes = {INPUT: topology.input_shape}
+    for node in topology.nodes:
+        layer = replace(cast(Linear, node.layer), out_features=outputs) if node.name == head else node.layer
+        nodes.append(make_node(node.name, layer, node.inputs, [shapes[source] for source in node.inputs]))
+        shapes[node.name] = nodes[-1].shape
+    return checked_topology(topology.input_shape, nodes, topology.output)
 
 
 def head_layer(net: Network) -> str:

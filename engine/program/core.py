@@ -1,4 +1,4 @@
-"""Whether the compiled core fits the sources beside this package."""
+"""The compiled core: whether it fits the sources beside this package, and the size of its team."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 
 import cnncore
+
+from engine.arguments import integer
 
 HEADER = Path(__file__).resolve().parents[2] / "csrc" / "include" / "cnn.h"
 
@@ -22,3 +24,9 @@ def require_matching_core(header: Path = HEADER) -> None:
             f"the compiled core was built from another version of {header.name} than the one in this checkout: "
             "rebuild it with `pip install .`"
         )
+
+
+def set_num_threads(threads: int) -> None:
+    """Size of the core's team from now on; 0 goes back to the default: CNN_NUM_THREADS, else OMP_NUM_THREADS, else the
+    usable cores. UserError for what is no such number."""
+    cnncore.set_num_threads(integer("set_num_threads", "the number of threads", threads, 0, cnncore.MAX_THREADS))

@@ -9,10 +9,10 @@ import numpy as np
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError, listed, unknown, warn
+from engine.errors import SampleError, UserError, listed, unknown, warn
 from engine.layers import BatchNorm
 from engine.layers.patterns import layers_with_parameters
-from engine.network.inputs import checked_targets, single_value_norm
+from engine.network.inputs import check_probabilities, checked_targets, label_error, single_value_norm
 from engine.program.shapes import Shape
 from engine.training import metrics
 from engine.training.stepper import Stepper
@@ -74,8 +74,14 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
     if dataset.images.dtype == np.float32 and not np.isfinite(dataset.images).all():
         first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
         raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
-    checked_targets(labels, len(dataset), loss, net.output_shape)
-    if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < net.output_shape[0]):
+    try:
+        checked_targets(labels, len(dataset), loss, net.output_shape)
+        check_probabilities(labels, loss)
+        if labels.ndim == 1 and labels.min() < 0:
+            raise label_error(labels, net.output_shape[0], 0)
+    except SampleError as error:
+        raise error.at(error.sample, dataset.name) from None
+    if labels.ndim == 1 and labels.max() >= net.output_shape[0]:
         needed = max(len(dataset.class_names), int(labels.max()) + 1)
         raise UserError(
             f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "

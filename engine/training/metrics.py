@@ -1,4 +1,7 @@
-"""Metrics of a classifier, and what "better" means."""
+"""Metrics of a classifier, and what "better" means.
+
+Labels, true and predicted, are whole numbers (N,): arrays, or lists of them. UserError for anything else.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from engine.arguments import as_array, as_int64, integer
 from engine.errors import UserError
 
 Labels = NDArray[np.int64]
@@ -39,13 +43,13 @@ def ranked_classes(scores: NDArray[Any], count: int, say: Callable[[int], str] =
     return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64, copy=False)
 
 
-def accuracy(truth: Labels, predicted: Labels) -> float:
+def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Share of samples whose predicted label is the true one, 0 … 1."""
-    _check(truth, predicted)
+    truth, predicted = _checked(truth, predicted)
     return float(np.mean(truth == predicted))
 
 
-def macro_f1(truth: Labels, predicted: Labels) -> float:
+def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Mean over the classes of F1 = 2·TP / (2·TP + FP + FN), each class with the same weight.
 
     Classes that occur neither in the truth nor in the prediction do not count; a class never met right has F1 0.
@@ -58,7 +62,7 @@ PER_CLASS = ("macro_recall", "min_recall", "macro_precision", "min_precision")
 """Metrics that a run logs only where something watches them, such as its choice of the best epoch."""
 
 
-def per_class(truth: Labels, predicted: Labels) -> dict[str, float]:
+def per_class(truth: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     """The metrics PER_CLASS: mean and least over the classes of recall TP / (TP + FN) and precision TP / (TP + FP).
 
     Recall is over the classes that occur in the truth (its mean is the balanced accuracy), precision over the same: a
@@ -72,10 +76,11 @@ def per_class(truth: Labels, predicted: Labels) -> dict[str, float]:
     return {name: float(value) for name, value in zip(PER_CLASS, values, strict=True)}
 
 
-def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
+def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.int64]:
     """Counts (classes, classes): row = true label, column = predicted label. A label that is none of 0 … classes - 1
     has no row or column, and is not counted."""
-    _check(truth, predicted)
+    truth, predicted = _checked(truth, predicted)
+    classes = integer("confusion_matrix", "classes", classes, 1)
     inside = (truth >= 0) & (truth < classes) & (predicted >= 0) & (predicted < classes)
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (truth[inside], predicted[inside]), 1)
@@ -102,16 +107,26 @@ class _Counts(NamedTuple):
     predicted: NDArray[np.int64]
 
 
-def _counts(truth: Labels, predicted: Labels) -> _Counts:
-    _check(truth, predicted)
+def _counts(truth: ArrayLike, predicted: ArrayLike) -> _Counts:
+    truth, predicted = _checked(truth, predicted)
     met, numbers = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
     true, said = np.split(numbers.reshape(-1), 2)
     return _Counts(*(np.bincount(each, minlength=len(met)) for each in (true[true == said], true, said)))
 
 
-def _check(truth: Labels, predicted: Labels) -> None:
-    if len(truth) != len(predicted) or len(truth) == 0:
-        raise UserError(f"a metric needs as many predictions as labels, got {len(predicted)} and {len(truth)}")
+def _checked(truth: ArrayLike, predicted: ArrayLike) -> tuple[Labels, Labels]:
+    """Both as int64 (N,); UserError where they are no labels, none at all, or of different numbers."""
+    first, second = _labels("true", truth), _labels("predicted", predicted)
+    if len(first) != len(second) or len(first) == 0:
+        raise UserError(f"a metric needs as many predictions as labels, got {len(second)} and {len(first)}")
+    return first, second
+
+
+def _labels(what: str, values: ArrayLike) -> Labels:
+    array = as_array("metrics", f"{what} labels", values)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise UserError(f"metrics: the {what} labels must be whole numbers (N,), got {array.dtype} {array.shape}")
+    return as_int64(array)
 
 
 def direction(metric: str, mode: str | None = None) -> str:

@@ -126,7 +126,7 @@ class Run:
                 record = self._run_epoch(progress)
                 progress.epoch(record["epoch"], self.epochs, record)
                 for callback in callbacks:
-                    callback(record)
+                    callback(dict(record))  # a copy for each: what one does to it is its own affair
         except DivergedError as error:
             if self.log:
                 event = {"event": "diverged", "epoch": self.position.epoch + 1}
@@ -168,6 +168,7 @@ class Run:
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
         if self.out:
+            checkpoint.warn_of_own_layers(trainer.net)
             self.out.mkdir(parents=True, exist_ok=True)
             for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
                 stale.unlink(missing_ok=True)
@@ -242,7 +243,7 @@ class Run:
         record["seconds"] = round(position.seconds, 3)
         record["data_wait_seconds"] = round(position.waited, 3)
         record["images_per_second"] = round(position.samples / max(position.seconds, 1e-9), 1)
-        self.trainer.schedule.observe(record)
+        self.trainer.schedule.observe(dict(record))
         improved = self._note_best(record)
         self._note_stop(record)
         self.history.epochs.append(record)

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.arguments import integer, number
+from engine.arguments import assign, each, integer, number, real
 from engine.errors import UserError, shown
 from engine.training.metrics import direction, is_better
 
 UNITS = ("step", "epoch")
 MOST_EPOCHS = 2**31  # that a schedule counts
+MOST_GROWTH = 690.0  # the logarithm of 1e300: how much longer than another a period may be
 
 
 class Schedule:
@@ -69,6 +70,8 @@ class PiecewiseConstant(Schedule):
 
     def __post_init__(self) -> None:
         _check_unit(self.unit)
+        self.boundaries = each("PiecewiseConstant", "boundaries", self.boundaries, _position)
+        self.values = each("PiecewiseConstant", "values", self.values, _rate)
         if len(self.values) != len(self.boundaries) + 1:
             raise UserError(
                 f"a piecewise schedule needs one value more than boundaries, got {len(self.values)} values "
@@ -76,7 +79,6 @@ class PiecewiseConstant(Schedule):
             )
         if any(left >= right for left, right in zip(self.boundaries, self.boundaries[1:], strict=False)):
             raise UserError(f"boundaries must rise, got {list(self.boundaries)}")
-        _check_rates("values", self.values)
 
     def rate(self, base: float, step: int, epoch: int) -> float:
         position = step if self.unit == "step" else epoch
@@ -108,15 +110,19 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         _check_unit(self.unit)
-        total = math.inf if self.total is None else self.total
-        if self.restarts < 0 or self.warmup < 0 or total <= self.warmup:
+        self.warmup = integer("Cosine", "warmup", self.warmup, 0)
+        self.restarts = integer("Cosine", "restarts", self.restarts, 0)
+        if self.total is not None:
+            self.total = integer("Cosine", "total", self.total, 1)
+            if self.total <= self.warmup:
+                raise UserError(f"a cosine schedule needs total > warmup, got total {self.total}, warmup {self.warmup}")
+        self.growth = real("Cosine", "growth", self.growth, 0.0, math.inf, above=True)
+        self.minimum = number("Cosine", "minimum", self.minimum, 0.0, math.inf)
+        if not -MOST_GROWTH <= self.restarts * math.log(self.growth) <= MOST_GROWTH:
             raise UserError(
-                f"a cosine schedule needs total > warmup >= 0 and restarts >= 0, got total {self.total}, "
-                f"warmup {self.warmup}, restarts {self.restarts}"
+                f"Cosine: with growth = {self.growth:g} and {self.restarts} restarts the lengths of the periods differ "
+                "by more than numbers can"
             )
-        if not self.growth > 0:
-            raise UserError(f"the growth of the periods must be positive, got {self.growth}")
-        _check_rates("minimum", [self.minimum])
 
     def for_run(self, epochs: int, steps: int) -> Schedule:
         if self.total is not None:
@@ -175,14 +181,12 @@ class ReduceLROnPlateau(Schedule):
 
     def __post_init__(self) -> None:
         self.mode = direction(self.metric, self.mode)
-        if not 0 < self.factor < 1:
-            raise UserError(f"the factor of a plateau schedule must lie between 0 and 1, got {self.factor}")
-        if self.patience < 1 or self.cooldown < 0 or self.threshold < 0:
-            raise UserError(
-                f"a plateau schedule needs patience >= 1, cooldown >= 0 and threshold >= 0, got {self.patience}, "
-                f"{self.cooldown} and {self.threshold}"
-            )
-        _check_rates("min_lr", [self.min_lr])
+        name = "ReduceLROnPlateau"
+        self.factor = real(name, "factor", self.factor, 0.0, 1.0, above=True, below=True)
+        self.patience = integer(name, "patience", self.patience, 1)
+        self.cooldown = integer(name, "cooldown", self.cooldown, 0)
+        self.threshold = real(name, "threshold", self.threshold, 0.0, math.inf)
+        self.min_lr = number(name, "min_lr", self.min_lr, 0.0, math.inf)
 
     def rate(self, base: float, step: int, epoch: int) -> float:
         return max(base * self.factor**self._cuts, min(self.min_lr, base))
@@ -232,10 +236,8 @@ class EarlyStopping:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.patience < 1 or self.threshold < 0:
-            raise UserError(
-                f"early stopping needs patience >= 1 and threshold >= 0, got {self.patience} and {self.threshold}"
-            )
+        patience = integer("EarlyStopping", "patience", self.patience, 1)
+        assign(self, patience=patience, threshold=real("EarlyStopping", "threshold", self.threshold, 0.0, math.inf))
         direction(self.metric or "", self.mode)
 
 
@@ -252,6 +254,9 @@ def _check_unit(unit: str) -> None:
         raise UserError(f"the unit of a schedule must be step or epoch, got {unit!r}")
 
 
-def _check_rates(name: str, rates: Sequence[float]) -> None:
-    for rate in rates:
-        number("schedule", name, rate, 0.0, math.inf)
+def _position(value: Any) -> int:
+    return integer("PiecewiseConstant", "boundaries", value, 0)
+
+
+def _rate(value: Any) -> float:
+    return number("PiecewiseConstant", "values", value, 0.0, math.inf)

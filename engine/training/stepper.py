@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.arguments import checked_seed, instance, integer, number
-from engine.data.dataset import NO_DATA, Dataset, as_array, as_labels
+from engine.arguments import as_array, checked_seed, instance, integer, is_real, number, truth
+from engine.data.dataset import NO_DATA, Dataset, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
+from engine.network.inputs import check_probabilities
 from engine.network.network import Network
 from engine.network.session import TrainingSession
 from engine.optim import Optimizer, checked_optimizer
@@ -60,12 +61,11 @@ class Stepper:
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
-        checked_seed("Trainer", seed)
         metrics.direction("", mode)
         if metric is not None:
             instance("Trainer", "metric", metric, str, "the name of a metric")
         if max_norm is not None:
-            number("Trainer", "max_norm", max_norm, 0.0, math.inf, above=True)
+            max_norm = number("Trainer", "max_norm", max_norm, 0.0, math.inf, above=True)
         if progress not in MODES:
             raise unknown("progress", progress, MODES)
         if not isinstance(algorithm, Mapping) and algorithm not in ("auto", "direct"):
@@ -79,13 +79,13 @@ class Stepper:
         self._length: tuple[int, int] | None = None  # of the run, in epochs and steps of each
         self.schedule = self._new_schedule()
         self.batch_size = integer("Trainer", "batch_size", batch_size, 1)
-        self.seed = seed
+        self.seed = checked_seed("Trainer", seed)
         self.out = None if out is None else Path(out)
         self.metric = metric
         self.mode = mode
         self.max_norm = max_norm
         self.algorithm = algorithm
-        self.tune = tune
+        self.tune = truth("Trainer", "tune", tune)
         self.freeze = freeze
         self.learning_rates = learning_rates
         self.frozen = frozen_layers(net.topology, freeze)
@@ -105,6 +105,11 @@ class Stepper:
         self.session: TrainingSession | None = None
         self._capacity = 0
         self._holds = False  # its run folder, for this process
+        self._free = [None]  # empty while a run goes on: to take the one element is one act, whatever other threads do
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy, which train nothing."""
+        return {**self.__dict__, "_free": [None]}
 
     def step(self, x: NDArray[np.float32], y: NDArray[Any]) -> float:
         """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.
@@ -115,7 +120,8 @@ class Stepper:
         session = self.session
         if session is None or len(x) > self._capacity:
             session = self.open_session(len(x))
-        self.last_rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
+        rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
+        self.last_rate = float(rate) if is_real(rate) else rate  # the session refuses what is no number
         loss = session.step(x, y, self.last_rate, self.steps, self.seed)
         self.steps += 1
         return loss
@@ -162,6 +168,10 @@ class Stepper:
         dataset = as_dataset(data).with_classes(self.net.class_names)
         self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
+        try:
+            check_probabilities(dataset.labels, self.loss)
+        except SampleError as error:
+            raise error.at(error.sample, dataset.name) from None
         total = 0.0
         predicted = np.empty(len(dataset), np.int64)
         classes = self.has_classes(dataset)
@@ -193,13 +203,17 @@ class Stepper:
         return result
 
     def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
-        """DivergedError, at this step, where a parameter or running statistic is NaN or infinite: behind a ReLU that
-        shows in no loss."""
+        """DivergedError, at this step, where a parameter, a running statistic or the optimiser's state is NaN or
+        infinite: that need not show in any loss."""
         store = self.net.store
         key = store.first_nonfinite()
         if key is not None:
             slot = store.slots.get(key) or store.buffer_slots[key]
             raise DivergedError(step, slot.layer, f"{prefix}{key}", during)
+        found = None if self.session is None else self.session.first_nonfinite()
+        if found is not None:
+            name, key = found
+            raise DivergedError(step, store.slots[key].layer, f"{prefix}{name} of {key}", during)
 
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""

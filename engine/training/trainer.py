@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from engine.arguments import instance, integer, number
+from engine.arguments import instance, integer, number, truth
 from engine.data.loader import Loader
 from engine.errors import UserError
 from engine.files import PATIENCE
@@ -64,8 +64,10 @@ class Trainer(Stepper):
         one before, previous.safetensors, or the beginning where it is damaged; a run that is longer already is
         refused, and the record (config.yaml) of one that has ended keeps how it was trained. Without `resume` a folder
         that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
-        gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
+        gets a copy of each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else
+        the last.
 
+        One fit of a trainer at a time: UserError for another one, from a callback or another thread.
         Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.
         One run at a time trains in a folder: UserError, which names the process, where another one does.
         A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
@@ -83,12 +85,28 @@ class Trainer(Stepper):
             instance("fit", "early_stopping", early_stopping, EarlyStopping, what)
         if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
             raise UserError(f"fit: callbacks must be functions in a list, not {callbacks!r}")
+        resume = truth("fit", "resume", resume)
+        train_metrics = truth("fit", "train_metrics", train_metrics)
+        restore_best = truth("fit", "restore_best", restore_best)
         due = checkpoint_every, checkpoint_seconds
-        run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
-        if self.out is not None:
-            holds_run(self.out, resume)
-        with self.holding():
-            return run.go(resume, callbacks)
+        with self._alone():
+            run = Run(self, loader, held_out, epochs, early_stopping, due, train_metrics, restore_best)
+            if self.out is not None:
+                holds_run(self.out, resume)
+            with self.holding():
+                return run.go(resume, callbacks)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep every other fit of this trainer, in a callback or another thread, out for the block."""
+        try:
+            token = self._free.pop()
+        except IndexError:
+            raise UserError("fit: this trainer is training already; wait for its end, or make another one") from None
+        try:
+            yield
+        finally:
+            self._free.append(token)
 
     @contextmanager
     def holding(self, patience: float = PATIENCE) -> Iterator[None]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import engine
-from engine.errors import EngineWarning
+from engine.data.dataset import SizesDiffer
+from engine.data.images import UnreadableImage
+from engine.errors import DivergedError, EngineWarning, SampleError, UserError
+from engine.network.checkpoint import Damaged
 
 ROOT = Path(__file__).resolve().parents[2]
 RARE = "momentum 0.99 is the weight of the new batch here"
@@ -66,3 +72,24 @@ def test_all_warnings_take_the_same_way() -> None:
     found = [path for path in sources if "warnings.warn" in path.read_text("utf-8")]
     assert found == [ROOT / "engine" / "errors.py"]
     assert logging.getLogger("engine").handlers and logging.getLogger("experiments").handlers
+
+
+EXAMPLES = {
+    "DivergedError": lambda: DivergedError(3, "conv1"),
+    "of a data set": lambda: DivergedError(3, None, "output", "validation"),
+    "SampleError": lambda: SampleError("the input of ", 4, "holds nan"),
+    "at": lambda: SampleError("the input of ", 4, "holds nan").at(9, "train"),
+    "SizesDiffer": lambda: SizesDiffer("some: images differ in size (1x1 and 2x2)", (3, 4)),
+    "Damaged": lambda: Damaged("x: truncated"),
+    "UnreadableImage": lambda: UnreadableImage("x: truncated"),
+    "long": lambda: UserError("x" * 5000),
+}
+
+
+@pytest.mark.parametrize("make", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_error_is_the_same_behind_pickle_and_copy(make: Any) -> None:
+    error = make()
+    for again in (pickle.loads(pickle.dumps(error)), pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(error)))),
+                  copy.copy(error), copy.deepcopy(error)):  # fmt: skip
+        assert type(again) is type(error) and str(again) == str(error)
+        assert vars(again) == vars(error)

@@ -12,6 +12,7 @@ import scipy.stats
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from engine.errors import UserError
 from experiments.stats import (
     Bounds,
     Pairs,
@@ -333,3 +334,63 @@ def test_a_row_with_nan_is_left_out_and_takes_nothing_from_the_others() -> None:
 def test_no_finite_value_makes_an_interval_raise_or_leave_the_doubles(values: list[float]) -> None:
     for found in (bootstrap_interval(values), prediction_interval(values)):
         assert found is None or (math.isfinite(found.low) and math.isfinite(found.high))
+
+
+# ---- what a caller may give ---
+
+FEW, BASE = [91, 93, 92, 95, 90], [92, 91, 93, 96, 94]
+KINDS = {
+    "uint8": lambda values: np.array(values, np.uint8),
+    "uint16": lambda values: np.array(values, np.uint16),
+    "int8": lambda values: np.array(values, np.int8),
+    "float32": lambda values: np.array(values, np.float32),
+    "numpy's numbers": lambda values: [np.uint8(value) for value in values],
+    "tuple": tuple,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_values_of_every_type_count_as_the_numbers_that_they_are(kind):
+    few, base = kind(FEW), kind(BASE)
+    assert compare({"row": Pairs(few, base)}) == compare({"row": Pairs(FEW, BASE)})
+    assert compare({"row": Pairs(few, base)})["row"].difference == -1
+    assert paired_p(few, base) == paired_p(FEW, BASE)
+    assert paired_interval(few, base) == paired_interval(FEW, BASE)
+    assert estimate(few) == estimate(FEW)
+    assert spread(few) == spread(FEW)
+    assert bootstrap_interval(few) == bootstrap_interval(FEW)
+    assert prediction_interval(few) == prediction_interval(FEW)
+    assert verdict(few[0], few, margin=1) == verdict(FEW[0], FEW, margin=1)
+
+
+@pytest.mark.parametrize("values", [np.array([]), [], ()], ids=repr)
+def test_no_values_have_no_spread(values):
+    assert math.isnan(spread(values).median)
+    assert estimate(values) is None
+
+
+NO_VALUES = [[[1.0, 2.0]], np.ones((2, 2)), 3.0, "123", ["a"], [1j], np.ma.masked_array([1, 2], [1, 0])]
+
+
+@pytest.mark.parametrize("values", NO_VALUES, ids=repr)
+def test_what_are_no_values_is_refused(values):
+    for function in (estimate, spread, bootstrap_interval, prediction_interval):
+        with pytest.raises(UserError, match="values"):
+            function(values)
+    with pytest.raises(UserError, match="values"):
+        paired_p(values, values)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, math.inf, -math.inf])
+def test_what_is_no_probability_is_no_p(p):
+    assert holm([p, 0.2]) == pytest.approx([math.nan, 0.2], nan_ok=True)
+
+
+def test_corrected_p_values_may_have_none_among_them():
+    assert holm(np.array([0.01, math.nan, 0.04])) == pytest.approx([0.02, math.nan, 0.04], nan_ok=True)
+
+
+@pytest.mark.parametrize("margin", [math.nan, -0.01, -math.inf, math.inf])
+def test_what_is_no_margin_reproduces_nothing(margin):
+    found = verdict(0.92, [0.92, 0.921, 0.919], margin=margin)
+    assert str(found) == f"not comparable (the margin, {margin:g}, is no finite number of at least 0)"

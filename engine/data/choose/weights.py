@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import as_float32
+from engine.arguments import as_float32, is_real
 from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
 from engine.errors import UserError, unknown
@@ -112,7 +112,6 @@ class WeightedLoader(Loader):
 
 
 def _weight(where: str, value: Any) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not 0.0 <= as_float32(value) < math.inf:
+    if not is_real(value) or not 0.0 <= as_float32(value) < math.inf:
         raise UserError(f"{where}: a weight is a finite number of at least 0, not {value!r}")
     return float(value)

@@ -103,7 +103,7 @@ def test_bad_arguments():
         Mixup(float("nan"), 3)
 
 
-# ---- what the transforms of a user give back -------------------------------------------------------------------------
+# ---- what the transforms of a user give back ---
 
 GREY = Dataset("grey", np.full((8, 1, 6, 6), 200, np.uint8), np.arange(8) % 2)
 FLOATS = Dataset("floats", np.full((8, 1, 6, 6), 0.5, np.float32), np.arange(8) % 2)

@@ -110,3 +110,47 @@ def test_ranked_classes_begin_with_the_predicted_one_and_keep_the_order_of_equal
     for value in (math.nan, math.inf, -math.inf):
         with pytest.raises(UserError, match="sample 1"):
             ranked_classes(np.array([[0.0, 1.0], [0.0, value]]), 2)
+
+
+# ---- what a caller may give ---
+
+METRICS = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "per_class": per_class,
+    "confusion_matrix": lambda truth, predicted: confusion_matrix(truth, predicted, 3),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_lists_and_arrays_of_any_integers_give_the_same(metric):
+    truth, predicted = np.array([1, 2, 1, 0]), np.array([1, 2, 2, 0])
+    expected = metric(truth, predicted)
+    for make in (list, tuple, lambda a: a.astype(np.uint8), lambda a: a.astype(np.uint64), lambda a: a.astype("i2")):
+        for other in (make(predicted), predicted):
+            assert np.array_equal(metric(make(truth), other), expected) or metric(make(truth), other) == expected
+
+
+NO_LABELS = {
+    "a column": (np.array([[1], [2]]), np.array([1, 2])),
+    "scores": (np.array([1, 2]), np.eye(2)),
+    "two columns": (np.array([[1], [2]]), np.array([[1], [2]])),
+    "a number": (1, 1),
+    "floats": (np.array([1.0, 2.0]), np.array([1, 2])),
+    "texts": (["a", "b"], ["a", "b"]),
+    "rows of two lengths": ([[1], [1, 2]], [1, 2]),
+    "nothing": ([], []),
+    "fewer": ([1, 2], [1]),
+    "masked": (np.ma.masked_array([1, 2], [True, False]), [1, 2]),
+}
+
+
+@pytest.mark.parametrize(("truth", "predicted"), NO_LABELS.values(), ids=NO_LABELS)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_what_are_no_labels_is_refused(metric, truth, predicted):
+    with pytest.raises(UserError, match=r"a metric needs|labels"):
+        metric(truth, predicted)
+
+
+def test_a_list_and_a_column_have_the_accuracy_that_they_have():
+    assert accuracy([1, 2, 1], [1, 2, 2]) == pytest.approx(2 / 3)

@@ -214,7 +214,10 @@ def test_a_folder_with_a_run_is_refused(tmp_path):
             "shape .1, 5, 10., but the network takes .1, 10, 10.",
         ),
         (lambda out: make_trainer(out=out).fit((TRAIN.images, TRAIN.labels + 1), epochs=1), "label"),
-        (lambda out: make_trainer(out=out).fit(TRAIN, (TRAIN.images, TRAIN.labels - 1), epochs=1), "run from -1 to 1"),
+        (
+            lambda out: make_trainer(out=out).fit(TRAIN, (TRAIN.images, TRAIN.labels - 1), epochs=1),
+            "sample 3 has label -1, but labels run from 0 to 2",
+        ),
         (lambda out: make_trainer(out=out).fit((INFINITE, TRAIN.labels), epochs=1), "hold NaN or infinity"),
         (
             lambda out: make_trainer(out=out, loss=engine.MeanSquaredError()).fit(TRAIN, epochs=1),
