@@ -127,7 +127,7 @@ def test_standard_output_is_named_too(place):
 
 
 def test_a_reader_that_has_gone_is_no_error_to_tell(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_silence", lambda: None)
+    monkeypatch.setattr(cli, "_drop_output", lambda: None)
 
     def gone():
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

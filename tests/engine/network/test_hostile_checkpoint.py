@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +16,16 @@ from engine.errors import UserError
 from engine.inference.ensemble import load_members
 from engine.network import checkpoint
 from engine.network.checkpoint import METADATA_KEY, Checkpoint, Damaged
+from tests.engine.costs import check_costs
 from tests.engine.small import CLASSES, SIDE, small_dataset, small_net
 
-MEASURED = """
-import json, resource, sys, time
+PREDICT = """
 import numpy as np
 import engine
-from engine.errors import UserError
-outcomes = {}
-for path in sys.argv[1:]:
-    started, message = time.perf_counter(), None
-    try:
-        net = engine.load(path)
-        net.predict(np.ones((1, *net.input_shape), np.float32))
-    except UserError as error:
-        message = str(error)
-    outcomes[path] = (message, time.perf_counter() - started)
-print(json.dumps([outcomes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+def read(path):
+    net = engine.load(path)
+    net.predict(np.ones((1, *net.input_shape), np.float32))
 """
-SECONDS, BYTES = 1.0, 300e6  # for a file of less than a kilobyte
 
 
 def forged(path: Path, document: Any, tensors: dict[str, Any] | None = None, /, **header: Any) -> Path:
@@ -96,16 +85,7 @@ def test_small_files_take_little_time_and_memory(tmp_path: Path) -> None:
         arrays = CONV_ARRAYS if name.startswith("conv") else {}
         paths.append(forged(tmp_path / f"{name}.safetensors", {"project": "", "graph": graph}, arrays))
     paths += [_file(tmp_path / "long.safetensors", b"{}", 2**63), _file(tmp_path / "deep.safetensors", b"[" * 900)]
-    run = subprocess.run(
-        [sys.executable, "-c", MEASURED, *map(str, paths)], capture_output=True, text=True, timeout=120
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    outcomes, memory = json.loads(run.stdout)
-    for path in paths:
-        message, seconds = outcomes[str(path)]
-        assert message is not None and str(path) in message, path.name
-        assert seconds < SECONDS, path.name
-    assert memory < BYTES
+    check_costs(PREDICT, {path: str(path) for path in paths})
 
 
 def test_nothing_is_allocated_for_tensors_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,7 +260,7 @@ def test_one_image_in_a_class_cannot_make_five_folds(tmp_path):
             cv2.imwrite(str(tmp_path / "pets" / name / f"{index}.png"), image)
     section = {"name": "folder", "train": {"path": str(tmp_path / "pets")}}
     wished = read_config({"dataset": section, "model": {"name": "lenet"}, "split": {"kind": "folds", "folds": 5}})
-    with pytest.raises(UserError, match=r"samples of the smallest class, dog \(1\), got 5"):
+    with pytest.raises(UserError, match=r"samples of the smallest class \('dog', 1\), got 5"):
         load_data(wished, None)
 
 
