@@ -42,7 +42,7 @@ def ablate(options: argparse.Namespace) -> int:
     if options.list:
         list_studies()
     elif options.check:
-        check_studies([options.study] if options.study else [])
+        check_studies([options.study] if options.study else [], overrides=options.overrides)
     elif options.dry_run:
         estimate(options)
     elif options.status or options.export:

@@ -108,7 +108,7 @@ def test_crossval(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_method(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = "dataset={name: digits5k, train: {count: 120}, test: {count: 60, seed: 1}}"
-    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1", "seed=0"]
+    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1"]
     command = ["experiments.methods.transfer_mnist", "--seeds", "5,6", "--epochs", "1", "--out", "out", few, *small]
     said = on_terminal(monkeypatch, *command)
     assert said.status == 0 and "(95 %, 2 pairs, Student's t)" in said.out and " +/- " in said.out, said.err
