@@ -59,16 +59,18 @@ def number(
     """`value` as a float that is finite, in [low, high] and, as float32, still what it is; UserError otherwise.
 
     `above` and `below` leave out `low` and `high` themselves. A number that float32 turns into infinity, zero or a
-    bound that is left out would reach the core as another one, so it is refused; other roundings are as always.
+    bound that is left out would reach the core as another one, so it is refused; other roundings are as always. With no
+    owner the message begins with the name.
     """
+    place = f"{owner}: {name}" if owner else name
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
     if not good or not low <= value <= high or (above and value == low) or (below and value == high):
-        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {value!r}")
+        raise UserError(f"{place} must be a number {_interval(low, high, above, below)}, not {value!r}")
     seen = as_float32(value)
     other = math.isinf(seen) or (seen == 0.0 and value != 0.0)
     if other or (above and seen == low) or (below and seen == high):
         raise UserError(
-            f"{owner}: {name} must be a number {_interval(low, high, above, below)}, but {value!r} is "
+            f"{place} must be a number {_interval(low, high, above, below)}, but {value!r} is "
             f"{'infinite' if math.isinf(seen) else f'{seen:g}'} as a float32, in which everything is computed"
         )
     return float(value)

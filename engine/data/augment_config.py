@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import cnncore
 
+from engine.arguments import number
 from engine.errors import UserError, unknown
 
 Fill = Literal["nearest", "constant", "reflect", "wrap"]
@@ -183,8 +184,7 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.mixup >= 0 and math.isfinite(self.mixup)):
-            raise UserError(f"mixup must be a finite number of at least 0, got {self.mixup}")
+        number("", "mixup", self.mixup, 0.0, math.inf)
         _check_probability("flip", self.flip)
         if self.shift and self.crop:
             raise UserError("shift and crop both move the image; give one of them")

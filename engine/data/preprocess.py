@@ -7,6 +7,7 @@ description, so that prediction does to a photograph exactly what training did.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import as_float32, number
 from engine.data.images import Image, load_cv2
 from engine.data.steps import apply_steps, check_image, check_steps, describe_step, resize
 from engine.errors import UserError, unknown
@@ -70,10 +72,26 @@ class Preprocess:
             object.__setattr__(self, name, values)
         if any(value <= 0 for value in self.std):
             raise UserError(f"preprocess std must be positive, got {list(self.std)}")
+        self._check_range()
         if self.standardise not in ("none", "set", "image"):
             raise unknown("preprocess standardise", self.standardise, ("none", "set", "image"))
         if self.standardise != "none" and (self.mean or self.std):
             raise UserError(f"preprocess standardise: {self.standardise} finds mean and std itself; give either")
+
+    def _check_range(self) -> None:
+        """UserError where `mean` or `std` bring what an image may hold out of float32, in which it is computed."""
+        factor, offset = SCALES[self.scale]
+        most = 255.0 * (255.0 if self.per_image else 1.0)
+        names = " and ".join(name for name in ("mean", "std") if getattr(self, name))
+        for std in self.std:
+            number("", "preprocess std", std, 0.0, math.inf, above=True)
+        for place in range(max(len(self.mean), len(self.std))):
+            mean, std = (values[min(place, len(values) - 1)] for values in (self.mean or (0.0,), self.std or (1.0,)))
+            scale, shift = factor / std, (offset - mean) / std
+            if as_float32(scale) == 0.0:
+                raise UserError(f"preprocess std: what is divided by {std:g} becomes 0 as a float32")
+            if any(math.isinf(as_float32(value)) for value in (scale * most, shift, scale * most + shift)):
+                raise UserError(f"preprocess {names}: a value becomes infinite as a float32")
 
     @property
     def channels(self) -> int:

@@ -13,6 +13,7 @@ from engine.arguments import checked_seed, number
 from engine.data.augment_config import AugmentConfig
 from engine.data.choose.noise import LabelNoise
 from engine.data.choose.selection import Selection
+from engine.data.choose.weights import check_class_weights
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.network.transfer import InitializeConfig
@@ -199,6 +200,7 @@ class TrainConfig:
             raise UserError(f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}")
         if self.max_norm is not None:
             number("configuration", "max_norm", self.max_norm, 0.0, math.inf, above=True)
+        check_class_weights(self.class_weights)
         if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):
             raise unknown("algorithm", self.algorithm, ("auto", "direct"))
         if self.tune and self.algorithm != "auto":
