@@ -13,6 +13,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.cli import on_terminal
 from engine.data.images import find_images
 from engine.data.listing import scan
 from engine.errors import UserError
@@ -76,7 +77,7 @@ class Answers:
 
     def followed(self, rows: Iterable[Prediction | Damaged], count: int) -> Iterator[Prediction | Damaged]:
         """The rows as they come, kept as well; on a terminal a line says how far they are."""
-        shown = sys.stderr.isatty() and count > CHUNK
+        shown = on_terminal() and count > CHUNK
         for number, each in enumerate(rows, 1):
             if isinstance(each, Damaged):
                 self.damaged.append(each)
