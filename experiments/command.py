@@ -86,17 +86,18 @@ def run_ablation(options: argparse.Namespace) -> int:
     if options.search:
         return search_and_report(study, store)
     scheduler = chosen_scheduler(options)
-    graph = planned_graph(study, store)
-    if not options.accept_code:
-        tell_stale(graph, store)
-    planned = [task.run for task in graph.rows]
-    asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
-    begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
     with ExitStack() as stack:
+        # First: what is wrong with -j or --scheduler shows before anything is written.
+        executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
+        graph = planned_graph(study, store)
+        if not options.accept_code:
+            tell_stale(graph, store)
+        planned = [task.run for task in graph.rows]
+        asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
+        begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
         if options.watch:
             address = stack.enter_context(served(LivePage(study, planned, store.root, options.accept_code)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
-        executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
         progress = progress_for(graph.runs, study.metric, executor.capacity)
         stack.enter_context(closing(progress))
         results = run_graph(
