@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,29 @@ def test_a_name_that_is_no_folders_is_refused(place: Path, name: str, mode: list
         ablate(*mode)
     assert {each.name for each in place.iterdir()} == {"s.yaml"}
     assert {each.name for each in place.parent.iterdir()} == before
+
+
+DIVERGES = {"optimizer": {"name": "SGD", "lr": 3e38}}
+
+
+def test_a_study_of_which_no_run_finished_has_status_1(place: Path) -> None:
+    write(rows=[{"name": name, "changes": {**DIVERGES, "epochs": 1 + (name == "b")}} for name in "ab"])
+    assert ablate() == 1 and ablate() == 1  # also from what is on record
+    write(rows=[{"name": "a", "changes": DIVERGES}, {"name": "b", "changes": {"epochs": 2}}])
+    assert ablate("--out", "some") == 0  # a row that diverges is a result beside others
+
+
+def test_what_is_on_record_without_its_network_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate() == 0 and "on record" not in capsys.readouterr().err
+    assert ablate() == 0 and "network" not in capsys.readouterr().err
+    folders = sorted((place / "runs" / "tiny" / "runs").iterdir())
+    shutil.rmtree(folders[0])
+    (folders[1] / "best.safetensors").unlink()
+    (folders[2] / "log.csv").unlink()
+    for mode in ([], ["--status"]):
+        assert ablate(*mode) == 0
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if "network" in line)
+        assert line.startswith("2 results on record have lost their networks, such as runs/tiny/runs/")
+    shutil.rmtree(folders[1])
+    ablate("--rows", "auto", "--seeds", "0")
+    assert "1 result on record has lost its network: runs/tiny/runs/auto-seed0-" in capsys.readouterr().err
