@@ -115,7 +115,8 @@ core = Extension(
     "cnncore._core",
     sources=[CYTHON[0], *c_sources()],
     include_dirs=["csrc/include", "csrc/src", numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    # The asserts are for the C tests. Said here, as a user's CFLAGS take the place of those that Python was built with.
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), ("NDEBUG", "1")],
     depends=[*headers(), "csrc/sources.txt", CYTHON[1]],
     extra_compile_args=["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"],
     extra_link_args=[],

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
+import operator
 import struct
 from typing import Any, TypeVar
 
-from engine.errors import UserError
+import numpy as np
+
+from engine.errors import UserError, shown
 
 
-def integer(owner: str, name: str, value: Any, minimum: int) -> int:
-    """`value` as an int, at least `minimum`; UserError otherwise."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
-        raise UserError(f"{owner}: {name} must be a whole number of at least {minimum}, not {value!r}")
-    return int(value.__index__())
+def integer(owner: str, name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """`value` as an int, at least `minimum` and, where there is one, at most `maximum`; UserError otherwise."""
+    try:
+        found = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < minimum:
+        raise UserError(f"{owner}: {name} must be a whole number of at least {minimum}, not {shown(value)}")
+    if maximum is not None and found > maximum:
+        raise UserError(f"{owner}: {name} must be a whole number of at most {maximum}, not {shown(value)}")
+    return found
+
+
+def truth(owner: str, name: str, value: Any) -> bool:
+    """`value` as true or false, which 1 and 0 stand for too; UserError for anything else: a text would be true."""
+    if isinstance(value, (bool, int, np.bool_)) and value in (0, 1):
+        return bool(value)
+    raise UserError(f"{owner}: {name} must be true or false, not {shown(value)}")
 
 
 MAX_SEED = 2**64 - 1  # one word of the counter-based generators' key
@@ -27,13 +43,14 @@ def checked_seed(owner: str, value: Any) -> int:
     return seed
 
 
-def size(owner: str, name: str, value: Any, minimum: int) -> int | tuple[int, int]:
+def size(owner: str, name: str, value: Any, minimum: int, maximum: int | None = None) -> int | tuple[int, int]:
     """An int, or a pair (height, width) of them, checked; a list (from JSON or YAML) becomes a tuple."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise UserError(f"{owner}: {name} must be one number or (height, width), not {value!r}")
-        return integer(owner, name, value[0], minimum), integer(owner, name, value[1], minimum)
-    return integer(owner, name, value, minimum)
+            raise UserError(f"{owner}: {name} must be one number or (height, width), not {shown(value)}")
+        height, width = (integer(owner, name, side, minimum, maximum) for side in value)
+        return height, width
+    return integer(owner, name, value, minimum, maximum)
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -65,12 +82,12 @@ def number(
     place = f"{owner}: {name}" if owner else name
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
     if not good or not low <= value <= high or (above and value == low) or (below and value == high):
-        raise UserError(f"{place} must be a number {_interval(low, high, above, below)}, not {value!r}")
+        raise UserError(f"{place} must be a number {_interval(low, high, above, below)}, not {shown(value)}")
     seen = as_float32(value)
     other = math.isinf(seen) or (seen == 0.0 and value != 0.0)
     if other or (above and seen == low) or (below and seen == high):
         raise UserError(
-            f"{place} must be a number {_interval(low, high, above, below)}, but {value!r} is "
+            f"{place} must be a number {_interval(low, high, above, below)}, but {shown(value)} is "
             f"{'infinite' if math.isinf(seen) else f'{seen:g}'} as a float32, in which everything is computed"
         )
     return float(value)
@@ -92,7 +109,7 @@ def instance(owner: str, name: str, value: Any, kind: type[Kind], what: str, *, 
     if isinstance(value, kind) and good:
         return value
     is_class = isinstance(value, type) and issubclass(value, kind)
-    given = f"the class {value.__name__}: write {value.__name__}(…)" if is_class else repr(value)
+    given = f"the class {value.__name__}: write {value.__name__}(…)" if is_class else shown(value)
     raise UserError(f"{owner}: {name} must be {what}, not {given}")
 
 

@@ -210,8 +210,10 @@ def _is_foreseeable(error: Exception) -> bool:
 
 
 def _describe(error: Exception) -> str:
+    from engine.errors import shortened  # only now, as above
+
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{shortened(str(error.filename), 300)}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: it is not installed; `pip install .` in the folder of cnn-engine brings all but the extras"
     return str(error) or type(error).__name__
@@ -221,7 +223,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command takes that trains from a configuration."""
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="the configuration")
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top of it, such as epochs=3 optimizer.lr=0.01"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings on top of it, such as epochs=3 optimizer.lr=0.01",
     )
     parser.add_argument(
         "--resume",

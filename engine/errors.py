@@ -6,8 +6,9 @@ import difflib
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from types import FrameType
+from typing import TypeVar
 
 #: The packages of this project, and the loggers under which all that they say has its own.
 TREES = ("engine", "experiments")
@@ -32,6 +33,15 @@ class UserError(ValueError):
 def shortened(text: str, most: int = 100) -> str:
     """The text, or its beginning and end where it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[len(text) - most // 3 + 3 :]}"
+
+
+def shown(value: object) -> str:
+    """The value as a message has it: short, and without an error where Python cannot write it (a number of thousands
+    of digits, lists that lie too deep in each other)."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__} that is too large to show"
 
 
 class EngineWarning(UserWarning):
@@ -74,6 +84,19 @@ class SampleError(UserError):
         """The same mistake by the sample's number in a data set."""
         before, after = self._parts
         return SampleError(before, sample, after, f"{dataset}: ")
+
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+def twice(items: Iterable[Item]) -> Item | None:
+    """The first item that stands there a second time, or None."""
+    seen: set[Item] = set()
+    for each in items:
+        if each in seen:
+            return each
+        seen.add(each)
+    return None
 
 
 LISTED = 12  # names that a message shows

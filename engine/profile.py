@@ -22,7 +22,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "this machine reaches in the same run.",
     )
     parser.add_argument("source", metavar="MODEL|CONFIG|CHECKPOINT|RUN", help="as for engine.summary")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="arguments of the model, such as filters=256")
+    parser.add_argument(
+        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="arguments of the model, such as filters=256"
+    )
     parser.add_argument("--batch", type=int, default=64, help="samples in a run (default: 64)")
     parser.add_argument(
         "--mode", choices=("training", "inference"), default="training", help="what to run (default: training)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
 import re
 import types
@@ -14,13 +13,17 @@ from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from engine.errors import UserError, shortened, unknown
+from engine.errors import UserError, shortened, shown, unknown
+from engine.reading.strict_json import parse_json
 from engine.reading.yaml_text import DEEPEST, NO, TRUTH, YES, finite_number, parse_yaml
 
 Schema = TypeVar("Schema")
 
 FilePath = typing.Annotated[str, "path"]
 """The type of a field that names a file or folder: `./photos/` is read as `photos`."""
+
+ClassName = typing.Annotated[str, "name"]
+"""The type of a field that holds names of classes, or a mapping by them: a folder may be called 7."""
 
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:_[0-9]{3})+(?:\.[0-9]*)?")
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39}|0x[0-9a-fA-F]{1,32})")
@@ -43,11 +46,46 @@ def read_mapping(schema: type[Schema], given: object, where: str) -> Schema:
         if required and name not in given:
             raise UserError(f"{where}: the key {name!r} is missing")
     hints = _hints(schema)  # type: ignore[arg-type]  # any class is hashable
-    values = {key: _read_value(hints[key], value, f"{where}: {key}") for key, value in given.items()}
+    values = {}
+    for key, value in given.items():
+        try:
+            values[key] = _read_value(hints[key], value, f"{where}: {key}")
+        except UserError as error:
+            raise UserError(f"{error}{_section_meant(fields[key], hints[key], value)}") from None
     try:
         return schema(**values)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def read_stored(schema: type[Schema], given: object, where: str) -> Schema:
+    """As `read_mapping`, for what a program has written: a text stands for no number and no truth value there."""
+    read = read_mapping(schema, given, where)
+    for name, value in dict(given).items():  # type: ignore[call-overload]  # it is a mapping by now
+        if isinstance(value, str) and not isinstance(getattr(read, name), str):
+            raise UserError(f"{where}: {name}: expected {type(getattr(read, name)).__name__}, got {_kind(value)}")
+    return read
+
+
+def _section_meant(field: dataclasses.Field[Any], hint: Any, value: object) -> str:
+    """What a value that stands where a section should may be meant to be: the first key of that section, if it takes
+    the value."""
+    if not isinstance(value, (str, int, float)):
+        return ""
+    kinds: list[tuple[str, Any]] = [  # the name and the type of the first key
+        (first := dataclasses.fields(each)[0].name, _hints(each)[first])
+        for each in (hint, *typing.get_args(hint))
+        if isinstance(each, type) and dataclasses.is_dataclass(each)
+    ]
+    if field.default_factory is not dataclasses.MISSING and isinstance(default := field.default_factory(), dict):
+        kinds += [(key, type(usual)) for key, usual in default.items()][:1]
+    for key, kind in kinds:
+        try:
+            _read_value(kind, value, key)
+        except UserError:
+            continue
+        return f"; is {{{key}: {shortened(str(value))}}} meant?"
+    return ""
 
 
 def _unknown_key(key: object, fields: Mapping[str, Any], schema: type) -> str:
@@ -85,6 +123,8 @@ def read_arguments(function: Callable[..., Any], given: Mapping[str, Any], where
 
 def _read_value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint == ClassName:
+        return read_name(value, where)
     if hint == FilePath:
         return plain_path(_read_value(str, value, where))
     if origin in (types.UnionType, typing.Union):
@@ -107,6 +147,8 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: expected a mapping of keys to values, got {_kind(value)}")
+        if arguments and arguments[0] == ClassName:
+            value = named(value, where)
         for key in value:
             if arguments and arguments[0] is str and not isinstance(key, str):
                 raise UserError(f"{where}: expected names as keys, got {_kind(key)}")
@@ -118,6 +160,24 @@ def _read_value(hint: Any, value: object, where: str) -> Any:
     return value
 
 
+def read_name(value: object, where: str) -> str:
+    """The name of a class: a text, or a whole number, which YAML makes of the class 7; UserError for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UserError(f"{where}: expected the name of a class, got {_kind(value)}; put it in quotes")
+    return str(value.__index__())
+
+
+def named(values: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """A mapping by names of classes; UserError where a key is none, or two are the same."""
+    names = {key: read_name(key, where) for key in values}
+    if len(set(names.values())) < len(names):
+        twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
+        raise UserError(f"{where}: the class {twice!r} is given twice")
+    return {names[key]: value for key, value in values.items()}
+
+
 def _meant(hint: Any, value: object, where: str) -> object:
     """The value as the type has it, where it can mean only one: `off` where a truth value is wanted, 1 for 1.0."""
     if hint is bool and isinstance(value, str):
@@ -127,7 +187,10 @@ def _meant(hint: Any, value: object, where: str) -> object:
     if isinstance(value, str):
         value = _number(value, where)
     if hint is float and isinstance(value, int):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UserError(f"{where}: expected a number that a float can be, got {shown(value)}") from None
     if hint is float and isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where}: expected a finite number, got {value}")
     return value
@@ -177,7 +240,7 @@ def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[
 
 
 def _kind(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {shortened(repr(value))}"
+    return "nothing" if value is None else f"{type(value).__name__} {shown(value)}"
 
 
 def is_false(value: object) -> bool:
@@ -222,24 +285,14 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     return typing.cast(dict[str, Any], value)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object with these keys; ValueError where one stands twice, of which JSON has the last count."""
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shortened(twice)!r} stands there twice")
-    return given
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; UserError where it cannot be read or holds something else."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        given = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+        raise UserError(f"{path}: not valid JSON ({shortened(str(error), 300)})") from None
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected a JSON object, got {type(given).__name__}")
     return given

@@ -21,7 +21,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="a named model, a .yaml configuration, a .safetensors checkpoint, or a run folder (its best epoch); "
         "without one, the models are listed",
     )
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="arguments of the model, such as filters=256")
+    parser.add_argument(
+        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="arguments of the model, such as filters=256"
+    )
     parser.add_argument("--batch", type=int, default=64, help="batch for which memory is stated (default: 64)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_intermixed_args(arguments)

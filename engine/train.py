@@ -5,8 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from engine.cli import add_run_arguments, command_parser, run
+
+
+class ShowKeys(argparse.Action):
+    """Prints the keys and ends, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from engine.recipe.keys import as_text  # only now: --help answers at once
+
+        print(as_text())
+        parser.exit()
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -17,6 +28,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "that is not empty) is never overwritten.",
     )
     add_run_arguments(parser)
+    parser.add_argument("--keys", action=ShowKeys, nargs=0, help="print every key that the file can have, and exit")
     return parser.parse_intermixed_args(arguments)
 
 

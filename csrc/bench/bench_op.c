@@ -93,8 +93,15 @@ static bool prepare(bench_row *row)
     return true;
 }
 
+/* What an op finds places by: a program is checked for it, so it must be a constant. */
+static bool is_table(const bench_op *o, int operand)
+{
+    const cnn_operand_info *info = &cnn_op_find(o->op)->operands[operand];
+    return info->type == CNN_SEGMENTS || (info->type == CNN_U8 && info->use & CNN_READ);
+}
+
 /* A program of the same instruction again and again, so that opening the team weighs as little as in a training step.
- * Every operand is an external: its memory is allocated and touched once, as in an arena. */
+ * Every operand but a table is an external: its memory is allocated and touched once, as in an arena. */
 static bool make_program(bench_row *row)
 {
     static cnn_instruction instructions[BENCH_REPEATS];
@@ -102,16 +109,22 @@ static bool make_program(bench_row *row)
     cnn_operand operands[CNN_MAX_OPERANDS];
     cnn_instruction instruction = {.op = o->op, .geometry = o->geometry, .alone = o->alone};
     for (int i = 0; i < CNN_MAX_OPERANDS; i++) instruction.operands[i] = -1;
+    cnn_program_description description = {.instructions = instructions,
+                                           .instruction_count = row->repeats,
+                                           .operands = operands,
+                                           .operand_count = o->operands.count,
+                                           .max_batch = row->batch};
     for (int i = 0; i < o->operands.count; i++) {
-        operands[i] = (cnn_operand){CNN_SPACE_EXTERNAL, i, (int64_t)o->operands.operands[i].bytes};
-        if (o->operands.operands[i].data) instruction.operands[i] = i;
+        const operand *from = &o->operands.operands[i];
+        operands[i] = (cnn_operand){CNN_SPACE_EXTERNAL, i, (int64_t)from->bytes};
+        if (!from->data) continue;
+        instruction.operands[i] = i;
+        if (!is_table(o, i)) continue; /* an op has one at most */
+        operands[i] = (cnn_operand){CNN_SPACE_CONSTANTS, 0, (int64_t)from->bytes};
+        description.spaces[CNN_SPACE_CONSTANTS] = from->data;
+        description.space_bytes[CNN_SPACE_CONSTANTS] = (int64_t)from->bytes;
     }
     for (int i = 0; i < row->repeats; i++) instructions[i] = instruction;
-    const cnn_program_description description = {.instructions = instructions,
-                                                 .instruction_count = row->repeats,
-                                                 .operands = operands,
-                                                 .operand_count = o->operands.count,
-                                                 .max_batch = row->batch};
     ptrdiff_t detail;
     cnn_program_destroy(o->program);
     return cnn_program_create(&description, &o->program, &detail) == CNN_OK;

@@ -52,16 +52,24 @@ extern "C" {
 #define CNN_MAX_THREADS 256
 #define CNN_MAX_POOL_AREA 255 /* KH * KW of a max-pool */
 
+/* The largest numbers of a geometry, so that no product of an op's own arithmetic leaves 63 bits: an extent, stride or
+ * dilation; a padding, which unlike them makes maps larger than any input; elements of an operand (a terabyte of
+ * float32). cnn_geometry_find() tells the limits of each field. */
+#define CNN_MAX_EXTENT 0x7fffffff
+#define CNN_MAX_PADDING 4096
+#define CNN_MAX_COUNT ((ptrdiff_t)1 << 38)
+
 /* ---- status ------------------------------------------------------------------------------------------------- */
 
 typedef enum cnn_status {
     CNN_OK = 0,
     CNN_OUT_OF_MEMORY,
-    CNN_BAD_PROGRAM,        /* an instruction, geometry or operand that does not fit; detail is its index */
-    CNN_BAD_BATCH,          /* batch < 1 or above the program's largest */
-    CNN_BAD_THREADS,        /* thread count outside 1 ... CNN_MAX_THREADS */
-    CNN_BAD_ISA,            /* CNN_ISA or cnn_set_isa() named a set that is unknown or that this CPU lacks */
-    CNN_NONFINITE_INPUT,    /* detail: index of the first element that is NaN or infinite */
+    CNN_BAD_PROGRAM,     /* an instruction, geometry or operand that does not fit; detail is its index. Or an external
+                               that is NULL in a run */
+    CNN_BAD_BATCH,       /* batch < 1 or above the program's largest */
+    CNN_BAD_THREADS,     /* thread count outside 1 ... CNN_MAX_THREADS */
+    CNN_BAD_ISA,         /* CNN_ISA or cnn_set_isa() named a set that is unknown or that this CPU lacks */
+    CNN_NONFINITE_INPUT, /* detail: index of the first element that is NaN or infinite */
     CNN_LABEL_OUT_OF_RANGE, /* detail: index of the sample */
     CNN_NONFINITE_LOSS,     /* no parameter was updated; running statistics may have been */
     CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; no parameter was updated */
@@ -174,21 +182,44 @@ typedef union cnn_geometry {
 #undef CNN_GEOMETRY_MEMBER
 } cnn_geometry;
 
-/* A field of a geometry: where it lies in the union, and whether it is a float; else it is a ptrdiff_t. */
+/* A field of a geometry: where it lies in the union, whether it is a float (else it is a ptrdiff_t), and the numbers that
+ * it may be, from `least` to `most`. */
 typedef struct cnn_geometry_field {
     const char *name;
     size_t offset;
     bool real;
+    double least, most;
 } cnn_geometry_field;
 
-/* Whether these numbers describe something: without it, an op could divide by zero or leave its operands. */
+/* Whether these numbers, each within its limits, describe something together: without it, an op could divide by zero or
+ * leave its operands. */
 typedef bool cnn_geometry_check(const cnn_geometry *geometry);
+
+/* Which elements of a geometry an operand holds. Those before CNN_WEIGHTS are counted for each sample. */
+typedef enum cnn_extent {
+    CNN_SOURCE,        /* what the forward pass reads */
+    CNN_DESTINATION,   /* what the forward pass writes; pooled, where the op pools */
+    CNN_ARGMAX,        /* the destination's, none where the op does not pool */
+    CNN_LABELS,        /* one */
+    CNN_WEIGHTS,       /* in panels */
+    CNN_FILTER,        /* the weights as Winograd's forward pass reads them */
+    CNN_FILTER_TURNED, /* ... as its data gradient does */
+    CNN_CHANNELS,
+    CNN_CHANNEL_PAIRS, /* [2][C] */
+    CNN_PARAMETERS,
+    CNN_VELOCITY, /* the parameters', none without momentum */
+    CNN_TABLE     /* segments */
+} cnn_extent;
+
+/* How many elements that is, of one sample; more than CNN_MAX_COUNT where it would be too many. */
+typedef ptrdiff_t cnn_geometry_count(const cnn_geometry *geometry, cnn_extent extent);
 
 typedef struct cnn_geometry_info {
     const char *name;
     const cnn_geometry_field *fields; /* in the order of the struct */
     int field_count;
     cnn_geometry_check *fits;
+    cnn_geometry_count *count;
 } cnn_geometry_info;
 
 /* What there is to know about a kind of geometry, NULL when there is none of that number. */
@@ -252,6 +283,8 @@ enum {
     CNN_UPDATED = CNN_READ | CNN_WRITTEN,
     CNN_OPTIONAL = 4, /* may be absent */
     CNN_IN_PLACE = 8, /* the op's first operand may lie in the same memory, where it has as many elements */
+    CNN_NEEDED =
+        CNN_OPTIONAL | 16, /* absent exactly where the geometry leaves it no elements: argmax without pooling */
 };
 
 /*
@@ -260,8 +293,8 @@ enum {
  *   geometry    member of cnn_geometry
  *   limits      cnn_<limits>_limits refuses what fits the geometry, but not the op
  *   workspace   cnn_<workspace>_workspace says what it needs
- *   operands    CNN_OPERANDS_<operands> lists them: O(op, name, type, what the op does with it), those that are written
- *               first. CNN_<op>_<operand> is an operand's place in cnn_call, CNN_<op>_OPERANDS how many there are.
+ *   operands    CNN_OPERANDS_<operands> lists them: O(op, name, type, what the op does with it, extent), those that are
+ *               written first. CNN_<op>_<operand> is an operand's place in cnn_call, CNN_<op>_OPERANDS how many there are.
  *
  * check_finite          NaN or Inf in src stops the program (CNN_NONFINITE_INPUT)
  * check_labels          a label outside 0 ... classes-1 stops the program
@@ -293,144 +326,147 @@ enum {
  * adam                  Kingma & Ba 2015, Algorithm 1, with l2 or decoupled decay (Loshchilov & Hutter 2019) per segment
  */
 /* Operands of the ops; those that take the same share a list. */
-#define CNN_OPERANDS_check_finite(O, op) O(op, src, CNN_F32, CNN_READ)
-#define CNN_OPERANDS_check_labels(O, op) O(op, labels, CNN_I64, CNN_READ)
+#define CNN_OPERANDS_check_finite(O, op) O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
+#define CNN_OPERANDS_check_labels(O, op) O(op, labels, CNN_I64, CNN_READ, CNN_LABELS)
 #define CNN_OPERANDS_plain(O, op)                                                                                      \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, src, CNN_F32, CNN_READ)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
 #define CNN_OPERANDS_conv2d_forward(O, op)                                                                             \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL, CNN_ARGMAX)                                                      \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, weights, CNN_F32, CNN_READ, CNN_WEIGHTS)                                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
 #define CNN_OPERANDS_conv2d_backward_data(O, op)                                                                       \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)                                                                     \
-    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, weights, CNN_F32, CNN_READ, CNN_WEIGHTS)                                                                     \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_SOURCE)
 #define CNN_OPERANDS_conv2d_backward_weights(O, op)                                                                    \
-    O(op, diff_weights, CNN_F32, CNN_WRITTEN)                                                                          \
-    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                              \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_WEIGHTS)                                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)
 #define CNN_OPERANDS_winograd_filter(O, op)                                                                            \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, weights, CNN_F32, CNN_READ)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_FILTER)                                                                       \
+    O(op, weights, CNN_F32, CNN_READ, CNN_WEIGHTS)
+#define CNN_OPERANDS_winograd_filter_backward(O, op)                                                                   \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_FILTER_TURNED)                                                                \
+    O(op, weights, CNN_F32, CNN_READ, CNN_WEIGHTS)
 #define CNN_OPERANDS_winograd_forward(O, op)                                                                           \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, filter, CNN_F32, CNN_READ)                                                                                   \
-    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL, CNN_ARGMAX)                                                      \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, filter, CNN_F32, CNN_READ, CNN_FILTER)                                                                       \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
 #define CNN_OPERANDS_winograd_backward_data(O, op)                                                                     \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, filter, CNN_F32, CNN_READ)                                                                                   \
-    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)                                                                     \
-    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, filter, CNN_F32, CNN_READ, CNN_FILTER_TURNED)                                                                \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_SOURCE)
 #define CNN_OPERANDS_linear_forward(O, op)                                                                             \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, weights, CNN_F32, CNN_READ, CNN_WEIGHTS)                                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
 #define CNN_OPERANDS_linear_backward_data(O, op)                                                                       \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, weights, CNN_F32, CNN_READ, CNN_WEIGHTS)                                                                     \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_SOURCE)
 #define CNN_OPERANDS_linear_backward_weights(O, op)                                                                    \
-    O(op, diff_weights, CNN_F32, CNN_WRITTEN)                                                                          \
-    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                              \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, diff_dst, CNN_F32, CNN_READ)
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_WEIGHTS)                                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
 #define CNN_OPERANDS_maxpool2d_forward(O, op)                                                                          \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
-    O(op, src, CNN_F32, CNN_READ)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL, CNN_ARGMAX)                                                      \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
 #define CNN_OPERANDS_maxpool2d_backward(O, op)                                                                         \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, argmax, CNN_U8, CNN_READ)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, argmax, CNN_U8, CNN_READ, CNN_ARGMAX)
 #define CNN_OPERANDS_avgpool2d_backward(O, op)                                                                         \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_SOURCE)
 #define CNN_OPERANDS_activation(O, op)                                                                                 \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
 #define CNN_OPERANDS_activation_backward(O, op)                                                                        \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                  \
-    O(op, dst, CNN_F32, CNN_READ | CNN_IN_PLACE)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)
 #define CNN_OPERANDS_leaky_relu_backward(O, op)                                                                        \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                  \
-    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
 #define CNN_OPERANDS_softmax_backward(O, op)                                                                           \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_dst, CNN_F32, CNN_READ)                                                                                 \
-    O(op, dst, CNN_F32, CNN_READ)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, dst, CNN_F32, CNN_READ, CNN_DESTINATION)
 #define CNN_OPERANDS_batchnorm_forward_training(O, op)                                                                 \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL)                                                                  \
-    O(op, save_mean, CNN_F32, CNN_WRITTEN)                                                                             \
-    O(op, save_inv_std, CNN_F32, CNN_WRITTEN)                                                                          \
-    O(op, running_mean, CNN_F32, CNN_UPDATED)                                                                          \
-    O(op, running_var, CNN_F32, CNN_UPDATED)                                                                           \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, bias, CNN_F32, CNN_READ)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL, CNN_ARGMAX)                                                      \
+    O(op, save_mean, CNN_F32, CNN_WRITTEN, CNN_CHANNEL_PAIRS)                                                          \
+    O(op, save_inv_std, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
+    O(op, running_mean, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                            \
+    O(op, running_var, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                             \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
+    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_forward_inference(O, op)                                                                \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, bias, CNN_F32, CNN_READ)                                                                                     \
-    O(op, running_mean, CNN_F32, CNN_READ)                                                                             \
-    O(op, running_var, CNN_F32, CNN_READ)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
+    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, running_mean, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
+    O(op, running_var, CNN_F32, CNN_READ, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_backward(O, op)                                                                         \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN)                                                                              \
-    O(op, diff_weights, CNN_F32, CNN_WRITTEN)                                                                          \
-    O(op, diff_bias, CNN_F32, CNN_WRITTEN)                                                                             \
-    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                       \
-    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                  \
-    O(op, weights, CNN_F32, CNN_READ)                                                                                  \
-    O(op, bias, CNN_F32, CNN_READ)                                                                                     \
-    O(op, save_mean, CNN_F32, CNN_READ)                                                                                \
-    O(op, save_inv_std, CNN_F32, CNN_READ)                                                                             \
-    O(op, argmax, CNN_U8, CNN_READ | CNN_OPTIONAL)                                                                     \
-    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                               \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
+    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
+    O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_SOURCE)
 #define CNN_OPERANDS_add(O, op)                                                                                        \
-    O(op, dst, CNN_F32, CNN_WRITTEN)                                                                                   \
-    O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE)                                                                         \
-    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE)
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
+    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
 #define CNN_OPERANDS_cross_entropy(O, op)                                                                              \
-    O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                            \
-    O(op, logits, CNN_F32, CNN_READ)                                                                                   \
-    O(op, labels, CNN_I64, CNN_READ)
+    O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_SOURCE)                                                \
+    O(op, logits, CNN_F32, CNN_READ, CNN_SOURCE)                                                                       \
+    O(op, labels, CNN_I64, CNN_READ, CNN_LABELS)
 #define CNN_OPERANDS_loss_of_targets(O, op)                                                                            \
-    O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                            \
-    O(op, logits, CNN_F32, CNN_READ)                                                                                   \
-    O(op, targets, CNN_F32, CNN_READ)
+    O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_SOURCE)                                                \
+    O(op, logits, CNN_F32, CNN_READ, CNN_SOURCE)                                                                       \
+    O(op, targets, CNN_F32, CNN_READ, CNN_SOURCE)
 #define CNN_OPERANDS_mean_squared_error(O, op)                                                                         \
-    O(op, diff_src, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL)                                                               \
-    O(op, src, CNN_F32, CNN_READ)                                                                                      \
-    O(op, targets, CNN_F32, CNN_READ)
-#define CNN_OPERANDS_check_gradients(O, op) O(op, gradients, CNN_F32, CNN_READ)
-#define CNN_OPERANDS_clip_gradients(O, op) O(op, gradients, CNN_F32, CNN_UPDATED)
+    O(op, diff_src, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_SOURCE)                                                   \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, targets, CNN_F32, CNN_READ, CNN_SOURCE)
+#define CNN_OPERANDS_check_gradients(O, op) O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)
+#define CNN_OPERANDS_clip_gradients(O, op) O(op, gradients, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 #define CNN_OPERANDS_sgd(O, op)                                                                                        \
-    O(op, parameters, CNN_F32, CNN_UPDATED)                                                                            \
-    O(op, velocity, CNN_F32, CNN_UPDATED | CNN_OPTIONAL)                                                               \
-    O(op, gradients, CNN_F32, CNN_READ)                                                                                \
-    O(op, segments, CNN_SEGMENTS, CNN_READ)
+    O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                            \
+    O(op, velocity, CNN_F32, CNN_UPDATED | CNN_NEEDED, CNN_VELOCITY)                                                   \
+    O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)                                                                \
+    O(op, segments, CNN_SEGMENTS, CNN_READ, CNN_TABLE)
 #define CNN_OPERANDS_adam(O, op)                                                                                       \
-    O(op, parameters, CNN_F32, CNN_UPDATED)                                                                            \
-    O(op, first_moment, CNN_F32, CNN_UPDATED)                                                                          \
-    O(op, second_moment, CNN_F32, CNN_UPDATED)                                                                         \
-    O(op, gradients, CNN_F32, CNN_READ)                                                                                \
-    O(op, segments, CNN_SEGMENTS, CNN_READ)
+    O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                            \
+    O(op, first_moment, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                          \
+    O(op, second_moment, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                         \
+    O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)                                                                \
+    O(op, segments, CNN_SEGMENTS, CNN_READ, CNN_TABLE)
 
 #define CNN_OPS(X)                                                                                                     \
     X(check_finite, elementwise, no, CNN_MAY_STOP, check, check_finite)                                                \
@@ -441,7 +477,7 @@ enum {
     X(conv2d_backward_data, conv2d, no, CNN_RUNS_ON, conv2d_backward_data, conv2d_backward_data)                       \
     X(conv2d_backward_weights, conv2d, no, CNN_RUNS_ON, conv2d_backward_weights, conv2d_backward_weights)              \
     X(winograd_filter, conv2d, winograd, CNN_RUNS_ON, no, winograd_filter)                                             \
-    X(winograd_filter_backward, conv2d, winograd, CNN_RUNS_ON, winograd_filter_backward, winograd_filter)              \
+    X(winograd_filter_backward, conv2d, winograd, CNN_RUNS_ON, winograd_filter_backward, winograd_filter_backward)     \
     X(winograd_forward, conv2d, winograd, CNN_RUNS_ON, winograd_forward, winograd_forward)                             \
     X(winograd_backward_data, conv2d, winograd, CNN_RUNS_ON, winograd_backward_data, winograd_backward_data)           \
     X(winograd_backward_weights, conv2d, winograd, CNN_RUNS_ON, winograd_backward_weights, conv2d_backward_weights)    \
@@ -493,7 +529,7 @@ CNN_OPS(CNN_OP_DECLARE)
 #undef CNN_OP_DECLARE
 
 /* CNN_adam_gradients and so on */
-#define CNN_OPERAND_ENUM(op, name, type, use) CNN_##op##_##name,
+#define CNN_OPERAND_ENUM(op, name, type, use, extent) CNN_##op##_##name,
 #define CNN_OPERANDS_ENUM(name, geometry, limits, flags, workspace, operands)                                          \
     enum { CNN_OPERANDS_##operands(CNN_OPERAND_ENUM, name) CNN_##name##_OPERANDS };
 CNN_OPS(CNN_OPERANDS_ENUM)
@@ -504,6 +540,7 @@ typedef struct cnn_operand_info {
     const char *name;
     cnn_operand_type type;
     int use; /* CNN_READ, ... */
+    cnn_extent extent;
 } cnn_operand_info;
 
 typedef struct cnn_op_info {
@@ -523,6 +560,12 @@ const cnn_op_info *cnn_op_find(int op);
 /* Whether these numbers describe something that the op can run on: what a program is checked for. A kind of geometry
  * that there is not fits no op. */
 bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry);
+
+/* ... for that many samples: no operand is larger than CNN_MAX_COUNT elements. */
+bool cnn_batch_fits(const cnn_op_info *info, const cnn_geometry *geometry, ptrdiff_t batch);
+
+/* Bytes of an operand, by its place in cnn_call, of an op on a geometry and batch that fit; 0: it has no elements. */
+int64_t cnn_operand_bytes(const cnn_op_info *info, int operand, const cnn_geometry *geometry, ptrdiff_t batch);
 
 /* Run one op alone on a team of `threads`: for tests and benchmarks. Operands as in cnn_call; allocates workspace. */
 cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
@@ -576,10 +619,10 @@ typedef enum cnn_space {
     CNN_SPACE_ARENA,
     CNN_SPACE_PARAMETERS,
     CNN_SPACE_GRADIENTS,
-    CNN_SPACE_BUFFERS, /* running statistics */
-    CNN_SPACE_STATES,  /* optimiser */
-    CNN_SPACE_CONSTANTS,
-    CNN_SPACE_EXTERNAL, /* offset is the index into cnn_run.externals */
+    CNN_SPACE_BUFFERS,   /* running statistics */
+    CNN_SPACE_STATES,    /* optimiser */
+    CNN_SPACE_CONSTANTS, /* what does not change while the program lives */
+    CNN_SPACE_EXTERNAL,  /* offset is the index into cnn_run.externals */
     CNN_SPACE_COUNT
 } cnn_space;
 
@@ -609,7 +652,12 @@ typedef struct cnn_program_description {
 typedef struct cnn_program cnn_program;
 
 /* Copies the tables, checks them, allocates arena and workspace once. On failure *program is NULL and *detail the
- * instruction at fault. Running never allocates, except once when the team grows. */
+ * instruction at fault. Running never allocates, except once when the team grows.
+ *
+ * Whoever wrote the description, a program that is made touches nothing but its operands: each has the bytes that the
+ * geometry needs at max_batch and lies in its space; what is written overlaps no other operand of its instruction,
+ * except in place; segments are constants, and an argmax that is read is one or was written last by the forward pass of
+ * the same pooling. The caller answers for the sizes of spaces and externals. */
 cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **program, ptrdiff_t *detail);
 void cnn_program_destroy(cnn_program *program);
 

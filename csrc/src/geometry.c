@@ -1,70 +1,94 @@
 /* The kinds of geometry: their fields by name, and which numbers an op can run on. A program's numbers come from a
  * planner, but a wrong one must end in a status and not in a division by zero. */
+#include <float.h>
+
+#include "checked.h"
 #include "internal.h"
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
-#define WHOLE(kind, name)                                                                                              \
+#define WHOLE(kind, name, least, most)                                                                                 \
     {                                                                                                                  \
-#name, offsetof(cnn_geometry, kind.name), false                                                                \
+#name, offsetof(cnn_geometry, kind.name), false, (double)(least), (double)(most)                               \
     }
-#define REAL(kind, name)                                                                                               \
+#define REAL(kind, name, least, most)                                                                                  \
     {                                                                                                                  \
-#name, offsetof(cnn_geometry, kind.name), true                                                                 \
+#name, offsetof(cnn_geometry, kind.name), true, (double)(least), (double)(most)                                \
     }
+#define EXTENT(kind, name) WHOLE(kind, name, 1, CNN_MAX_EXTENT)
+#define COUNT(kind, name) WHOLE(kind, name, 1, CNN_MAX_COUNT)
+#define PADDING(kind, name) WHOLE(kind, name, 0, CNN_MAX_PADDING)
+#define ACTIVATION(kind) WHOLE(kind, activation, CNN_ACTIVATION_NONE, CNN_ACTIVATION_RELU)
+#define FINITE(kind, name) REAL(kind, name, -FLT_MAX, FLT_MAX)
+#define NOT_NEGATIVE(kind, name) REAL(kind, name, 0, FLT_MAX)
+#define BELOW_ONE(kind, name) REAL(kind, name, 0, 1 - FLT_EPSILON / 2)
 
 static const cnn_geometry_field conv2d_fields[] = {
-    WHOLE(conv2d, h),          WHOLE(conv2d, w),          WHOLE(conv2d, ic),         WHOLE(conv2d, oc),
-    WHOLE(conv2d, kh),         WHOLE(conv2d, kw),         WHOLE(conv2d, oh),         WHOLE(conv2d, ow),
-    WHOLE(conv2d, stride_h),   WHOLE(conv2d, stride_w),   WHOLE(conv2d, pad_top),    WHOLE(conv2d, pad_left),
-    WHOLE(conv2d, pad_bottom), WHOLE(conv2d, pad_right),  WHOLE(conv2d, dilation_h), WHOLE(conv2d, dilation_w),
-    WHOLE(conv2d, groups),     WHOLE(conv2d, activation), WHOLE(conv2d, pool),       WHOLE(conv2d, tile)};
+    EXTENT(conv2d, h),           EXTENT(conv2d, w),          EXTENT(conv2d, ic),         EXTENT(conv2d, oc),
+    EXTENT(conv2d, kh),          EXTENT(conv2d, kw),         EXTENT(conv2d, oh),         EXTENT(conv2d, ow),
+    EXTENT(conv2d, stride_h),    EXTENT(conv2d, stride_w),   PADDING(conv2d, pad_top),   PADDING(conv2d, pad_left),
+    PADDING(conv2d, pad_bottom), PADDING(conv2d, pad_right), EXTENT(conv2d, dilation_h), EXTENT(conv2d, dilation_w),
+    EXTENT(conv2d, groups),      ACTIVATION(conv2d),         WHOLE(conv2d, pool, 0, 2),  WHOLE(conv2d, tile, 0, 4)};
 static const cnn_geometry_field pool2d_fields[] = {
-    WHOLE(pool2d, h),        WHOLE(pool2d, w),       WHOLE(pool2d, c),        WHOLE(pool2d, kh),
-    WHOLE(pool2d, kw),       WHOLE(pool2d, oh),      WHOLE(pool2d, ow),       WHOLE(pool2d, stride_h),
-    WHOLE(pool2d, stride_w), WHOLE(pool2d, pad_top), WHOLE(pool2d, pad_left), WHOLE(pool2d, count_include_pad)};
-static const cnn_geometry_field linear_fields[] = {WHOLE(linear, k), WHOLE(linear, n), WHOLE(linear, activation)};
-static const cnn_geometry_field elementwise_fields[] = {WHOLE(elementwise, count), REAL(elementwise, slope)};
-static const cnn_geometry_field image_fields[] = {WHOLE(image, h), WHOLE(image, w), WHOLE(image, c)};
-static const cnn_geometry_field norm_fields[] = {WHOLE(norm, rows),       WHOLE(norm, c),    WHOLE(norm, w),
-                                                 WHOLE(norm, activation), WHOLE(norm, pool), REAL(norm, eps),
-                                                 REAL(norm, momentum)};
-static const cnn_geometry_field softmax_fields[] = {WHOLE(softmax, rows), WHOLE(softmax, c)};
-static const cnn_geometry_field dropout_fields[] = {WHOLE(dropout, count), WHOLE(dropout, stream), REAL(dropout, rate)};
-static const cnn_geometry_field slice_fields[] = {WHOLE(slice, rows),       WHOLE(slice, channels),
-                                                  WHOLE(slice, src_stride), WHOLE(slice, src_offset),
-                                                  WHOLE(slice, dst_stride), WHOLE(slice, dst_offset)};
-static const cnn_geometry_field loss_fields[] = {WHOLE(loss, classes), REAL(loss, label_smoothing)};
-static const cnn_geometry_field optimizer_fields[] = {
-    WHOLE(optimizer, count), WHOLE(optimizer, segments), REAL(optimizer, momentum), REAL(optimizer, nesterov),
-    REAL(optimizer, beta1),  REAL(optimizer, beta2),     REAL(optimizer, eps),      REAL(optimizer, max_norm)};
+    EXTENT(pool2d, h),        EXTENT(pool2d, w),         EXTENT(pool2d, c),
+    EXTENT(pool2d, kh),       EXTENT(pool2d, kw),        EXTENT(pool2d, oh),
+    EXTENT(pool2d, ow),       EXTENT(pool2d, stride_h),  EXTENT(pool2d, stride_w),
+    PADDING(pool2d, pad_top), PADDING(pool2d, pad_left), WHOLE(pool2d, count_include_pad, 0, 1)};
+static const cnn_geometry_field linear_fields[] = {COUNT(linear, k), COUNT(linear, n), ACTIVATION(linear)};
+static const cnn_geometry_field elementwise_fields[] = {COUNT(elementwise, count), FINITE(elementwise, slope)};
+static const cnn_geometry_field image_fields[] = {EXTENT(image, h), EXTENT(image, w), EXTENT(image, c)};
+static const cnn_geometry_field norm_fields[] = {
+    COUNT(norm, rows),       EXTENT(norm, c),         WHOLE(norm, w, 0, CNN_MAX_EXTENT), ACTIVATION(norm),
+    WHOLE(norm, pool, 0, 2), NOT_NEGATIVE(norm, eps), REAL(norm, momentum, 0, 1)};
+static const cnn_geometry_field softmax_fields[] = {COUNT(softmax, rows), COUNT(softmax, c)};
+static const cnn_geometry_field dropout_fields[] = {COUNT(dropout, count), WHOLE(dropout, stream, 0, CNN_MAX_EXTENT),
+                                                    BELOW_ONE(dropout, rate)};
+static const cnn_geometry_field slice_fields[] = {COUNT(slice, rows),       COUNT(slice, channels),
+                                                  COUNT(slice, src_stride), WHOLE(slice, src_offset, 0, CNN_MAX_COUNT),
+                                                  COUNT(slice, dst_stride), WHOLE(slice, dst_offset, 0, CNN_MAX_COUNT)};
+static const cnn_geometry_field loss_fields[] = {COUNT(loss, classes), REAL(loss, label_smoothing, 0, 1)};
+static const cnn_geometry_field optimizer_fields[] = {WHOLE(optimizer, count, 0, CNN_MAX_COUNT),
+                                                      WHOLE(optimizer, segments, 0, CNN_MAX_COUNT),
+                                                      FINITE(optimizer, momentum),
+                                                      FINITE(optimizer, nesterov),
+                                                      BELOW_ONE(optimizer, beta1),
+                                                      BELOW_ONE(optimizer, beta2),
+                                                      NOT_NEGATIVE(optimizer, eps),
+                                                      REAL(optimizer, max_norm, 0, INFINITY)};
 
-/* ---- limits ---------------------------------------------------------------------------------------------------- */
-
-static bool positive(const ptrdiff_t *values, int count)
+/* Whether every field is within its limits; a NaN is not. */
+static bool fields_fit(const cnn_geometry_info *kind, const cnn_geometry *geometry)
 {
-    for (int i = 0; i < count; i++)
-        if (values[i] < 1) return false;
+    for (int i = 0; i < kind->field_count; i++) {
+        const cnn_geometry_field *field = &kind->fields[i];
+        const char *at = (const char *)geometry + field->offset;
+        /* a whole number that a double rounds is far beyond its limits either way */
+        const double value =
+            field->real ? *(const float *)(const void *)at : (double)*(const ptrdiff_t *)(const void *)at;
+        if (!(value >= field->least && value <= field->most)) return false;
+    }
     return true;
 }
 
-/* Whether `out` windows of `kernel` taps fit: the last one ends inside the padded extent. */
+/* ---- what the fields are together --------------------------------------------------------------------------------- */
+
+/* Whether `out` windows of `kernel` taps, and no more, end inside the padded extent. */
 static bool windows_fit(ptrdiff_t extent, ptrdiff_t pads, ptrdiff_t kernel, ptrdiff_t dilation, ptrdiff_t stride,
                         ptrdiff_t out)
 {
-    return (out - 1) * stride + dilation * (kernel - 1) + 1 <= extent + pads;
+    const ptrdiff_t rest = extent + pads - dilation * (kernel - 1) - 1;
+    return rest >= 0 && out == rest / stride + 1;
 }
 
+/* Beside the windows: the padded source, of either side's channels, is what an op copies at most. */
 static bool conv2d_fits(const cnn_geometry *geometry)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    const ptrdiff_t extents[] = {g->h,  g->w,        g->ic,       g->oc,         g->kh,         g->kw,    g->oh,
-                                 g->ow, g->stride_h, g->stride_w, g->dilation_h, g->dilation_w, g->groups};
-    return positive(extents, sizeof extents / sizeof extents[0]) && g->pad_top >= 0 && g->pad_left >= 0 &&
-           g->pad_bottom >= 0 && g->pad_right >= 0 && g->ic % g->groups == 0 && g->oc % g->groups == 0 &&
+    const ptrdiff_t rows = g->h + g->pad_top + g->pad_bottom, columns = g->w + g->pad_left + g->pad_right;
+    return g->ic % g->groups == 0 && g->oc % g->groups == 0 &&
            windows_fit(g->h, g->pad_top + g->pad_bottom, g->kh, g->dilation_h, g->stride_h, g->oh) &&
            windows_fit(g->w, g->pad_left + g->pad_right, g->kw, g->dilation_w, g->stride_w, g->ow) &&
-           (g->activation == CNN_ACTIVATION_NONE || g->activation == CNN_ACTIVATION_RELU) &&
+           cnn_times(cnn_times(rows, columns), g->ic + g->oc) <= CNN_MAX_COUNT &&
            (g->pool == 0 || (g->pool == 2 && g->oh >= 2 && g->ow >= 2));
 }
 
@@ -72,57 +96,20 @@ static bool conv2d_fits(const cnn_geometry *geometry)
 static bool pool2d_fits(const cnn_geometry *geometry)
 {
     const cnn_pool2d_geometry *g = &geometry->pool2d;
-    const ptrdiff_t extents[] = {g->h, g->w, g->c, g->kh, g->kw, g->oh, g->ow, g->stride_h, g->stride_w};
-    return positive(extents, sizeof extents / sizeof extents[0]) && g->pad_top >= 0 && g->pad_left >= 0 &&
-           g->pad_top < g->kh && g->pad_left < g->kw && (g->oh - 1) * g->stride_h - g->pad_top < g->h &&
+    return g->pad_top < g->kh && g->pad_left < g->kw && (g->oh - 1) * g->stride_h - g->pad_top < g->h &&
            (g->ow - 1) * g->stride_w - g->pad_left < g->w;
-}
-
-static bool linear_fits(const cnn_geometry *geometry)
-{
-    const cnn_linear_geometry *g = &geometry->linear;
-    return g->k >= 1 && g->n >= 1 && g->activation >= CNN_ACTIVATION_NONE && g->activation <= CNN_ACTIVATION_RELU;
-}
-
-static bool elementwise_fits(const cnn_geometry *geometry) { return geometry->elementwise.count >= 1; }
-
-static bool image_fits(const cnn_geometry *geometry)
-{
-    const cnn_image_geometry *g = &geometry->image;
-    return g->h >= 1 && g->w >= 1 && g->c >= 1;
 }
 
 static bool norm_fits(const cnn_geometry *geometry)
 {
     const cnn_norm_geometry *g = &geometry->norm;
-    if (g->rows < 1 || g->c < 1 || g->activation < CNN_ACTIVATION_NONE || g->activation > CNN_ACTIVATION_RELU)
-        return false;
     return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0);
-}
-
-static bool softmax_fits(const cnn_geometry *geometry)
-{
-    return geometry->softmax.rows >= 1 && geometry->softmax.c >= 1;
-}
-
-static bool dropout_fits(const cnn_geometry *geometry)
-{
-    const cnn_dropout_geometry *g = &geometry->dropout;
-    return g->count >= 1 && g->rate >= 0.0f && g->rate < 1.0f;
 }
 
 static bool slice_fits(const cnn_geometry *geometry)
 {
     const cnn_slice_geometry *g = &geometry->slice;
-    return g->rows >= 1 && g->channels >= 1 && g->src_offset >= 0 && g->dst_offset >= 0 &&
-           g->src_offset + g->channels <= g->src_stride && g->dst_offset + g->channels <= g->dst_stride;
-}
-
-static bool loss_fits(const cnn_geometry *geometry) { return geometry->loss.classes >= 1; }
-
-static bool optimizer_fits(const cnn_geometry *geometry)
-{
-    return geometry->optimizer.count >= 0 && geometry->optimizer.segments >= 0;
+    return g->src_offset + g->channels <= g->src_stride && g->dst_offset + g->channels <= g->dst_stride;
 }
 
 bool cnn_no_limits(const cnn_geometry *geometry)
@@ -142,19 +129,136 @@ bool cnn_winograd_limits(const cnn_geometry *geometry)
 /* Where the maximum was is a byte, and 255 means nowhere. */
 bool cnn_maxpool2d_limits(const cnn_geometry *geometry)
 {
-    return geometry->pool2d.kh * geometry->pool2d.kw <= CNN_MAX_POOL_AREA;
+    return cnn_times(geometry->pool2d.kh, geometry->pool2d.kw) <= CNN_MAX_POOL_AREA;
 }
 
-/* Its gradient takes the sign of the input from the output's: alpha may be neither 0 nor below, and no NaN. */
-bool cnn_elu_limits(const cnn_geometry *geometry)
+/* Its gradient takes the sign of the input from the output's: alpha may be neither 0 nor below. */
+bool cnn_elu_limits(const cnn_geometry *geometry) { return geometry->elementwise.slope > 0.0f; }
+
+/* ---- elements of operands ------------------------------------------------------------------------------------------ */
+
+static ptrdiff_t product(ptrdiff_t a, ptrdiff_t b, ptrdiff_t c) { return cnn_times(cnn_times(a, b), c); }
+
+static ptrdiff_t whole_panels(ptrdiff_t columns) { return cnn_ceil_div(columns, CNN_PANEL) * CNN_PANEL; }
+
+static ptrdiff_t conv2d_count(const cnn_geometry *geometry, cnn_extent extent)
 {
-    return geometry->elementwise.slope > 0.0f && isfinite(geometry->elementwise.slope);
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    const ptrdiff_t alpha = g->tile + g->kh - 1;
+    switch (extent) {
+    case CNN_SOURCE: return product(g->h, g->w, g->ic);
+    case CNN_WEIGHTS:
+        return cnn_times(product(g->groups, whole_panels(g->oc / g->groups), g->ic / g->groups),
+                         cnn_times(g->kh, g->kw));
+    case CNN_FILTER: return product(cnn_times(alpha, alpha), whole_panels(g->oc), g->ic);
+    case CNN_FILTER_TURNED: return product(cnn_times(alpha, alpha), whole_panels(g->ic), g->oc);
+    case CNN_CHANNELS: return g->oc;
+    case CNN_ARGMAX:
+        if (!g->pool) return 0;
+        return product(g->oh / 2, g->ow / 2, g->oc);
+    default: return g->pool ? product(g->oh / 2, g->ow / 2, g->oc) : product(g->oh, g->ow, g->oc);
+    }
+}
+
+static ptrdiff_t pool2d_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_pool2d_geometry *g = &geometry->pool2d;
+    return extent == CNN_SOURCE ? product(g->h, g->w, g->c) : product(g->oh, g->ow, g->c);
+}
+
+static ptrdiff_t linear_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_linear_geometry *g = &geometry->linear;
+    if (extent == CNN_SOURCE) return g->k;
+    return extent == CNN_WEIGHTS ? cnn_times(g->k, whole_panels(g->n)) : g->n;
+}
+
+static ptrdiff_t elementwise_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return geometry->elementwise.count;
+}
+
+static ptrdiff_t image_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return product(geometry->image.h, geometry->image.w, geometry->image.c);
+}
+
+static ptrdiff_t norm_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_norm_geometry *g = &geometry->norm;
+    switch (extent) {
+    case CNN_SOURCE: return cnn_times(g->rows, g->c);
+    case CNN_CHANNELS: return g->c;
+    case CNN_CHANNEL_PAIRS: return 2 * g->c;
+    default:
+        if (!g->pool) return extent == CNN_ARGMAX ? 0 : cnn_times(g->rows, g->c);
+        return product(g->rows / g->w / 2, g->w / 2, g->c);
+    }
+}
+
+static ptrdiff_t softmax_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return cnn_times(geometry->softmax.rows, geometry->softmax.c);
+}
+
+static ptrdiff_t dropout_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return geometry->dropout.count;
+}
+
+static ptrdiff_t slice_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_slice_geometry *g = &geometry->slice;
+    return cnn_times(g->rows, extent == CNN_SOURCE ? g->src_stride : g->dst_stride);
+}
+
+static ptrdiff_t loss_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    return extent == CNN_LABELS ? 1 : geometry->loss.classes;
+}
+
+static ptrdiff_t optimizer_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_optimizer_geometry *g = &geometry->optimizer;
+    if (extent == CNN_TABLE) return g->segments;
+    return extent == CNN_VELOCITY && g->momentum == 0.0f ? 0 : g->count;
+}
+
+static ptrdiff_t operand_count(const cnn_op_info *info, int operand, const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const cnn_extent extent = info->operands[operand].extent;
+    const ptrdiff_t count = cnn_geometry_find((int)info->geometry)->count(geometry, extent);
+    return extent < CNN_WEIGHTS ? cnn_times(batch, count) : count;
+}
+
+static int64_t element_bytes(cnn_operand_type type)
+{
+    switch (type) {
+    case CNN_U8: return 1;
+    case CNN_I64: return sizeof(int64_t);
+    case CNN_SEGMENTS: return sizeof(cnn_segment);
+    default: return sizeof(float);
+    }
 }
 
 /* ---- the kinds -------------------------------------------------------------------------------------------------- */
 
+/* These numbers, each within its limits, are always something together. */
+#define linear_fits cnn_no_limits
+#define elementwise_fits cnn_no_limits
+#define image_fits cnn_no_limits
+#define softmax_fits cnn_no_limits
+#define dropout_fits cnn_no_limits
+#define loss_fits cnn_no_limits
+#define optimizer_fits cnn_no_limits
+
 static const cnn_geometry_info kinds[] = {
-#define GEOMETRY_ROW(kind) {#kind, kind##_fields, sizeof kind##_fields / sizeof kind##_fields[0], kind##_fits},
+#define GEOMETRY_ROW(kind)                                                                                             \
+    {#kind, kind##_fields, sizeof kind##_fields / sizeof kind##_fields[0], kind##_fits, kind##_count},
     CNN_GEOMETRIES(GEOMETRY_ROW)
 #undef GEOMETRY_ROW
 };
@@ -167,5 +271,37 @@ const cnn_geometry_info *cnn_geometry_find(int kind)
 bool cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
 {
     const cnn_geometry_info *kind = cnn_geometry_find((int)info->geometry);
-    return kind && kind->fits(geometry) && info->limits(geometry);
+    return kind && fields_fit(kind, geometry) && kind->fits(geometry) && info->limits(geometry);
+}
+
+bool cnn_batch_fits(const cnn_op_info *info, const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    if (batch < 1 || batch > CNN_MAX_COUNT || !cnn_geometry_fits(info, geometry)) return false;
+    for (int i = 0; i < info->operand_count; i++)
+        if (operand_count(info, i, geometry, batch) > CNN_MAX_COUNT) return false;
+    return true;
+}
+
+int64_t cnn_operand_bytes(const cnn_op_info *info, int operand, const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    assert(operand >= 0 && operand < info->operand_count && cnn_batch_fits(info, geometry, batch));
+    return operand_count(info, operand, geometry, batch) * element_bytes(info->operands[operand].type);
+}
+
+bool cnn_presence_fits(const cnn_op_info *info, int operand, int64_t bytes, bool present)
+{
+    const int use = info->operands[operand].use;
+    if ((use & CNN_NEEDED) == CNN_NEEDED) return present == (bytes > 0);
+    return present || use & CNN_OPTIONAL;
+}
+
+bool cnn_segments_fit(const cnn_segment *segments, const cnn_optimizer_geometry *geometry)
+{
+    for (ptrdiff_t s = 0; s < geometry->segments; s++) {
+        const cnn_segment *segment = &segments[s];
+        if (segment->offset < 0 || segment->count < 0 || segment->count > geometry->count ||
+            segment->offset > geometry->count - segment->count)
+            return false;
+    }
+    return true;
 }

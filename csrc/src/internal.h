@@ -57,8 +57,20 @@ void *cnn_allocate(size_t bytes);
 /* Index of the first NaN or Inf in src, -1 when all are finite. */
 ptrdiff_t cnn_find_nonfinite(const float *src, ptrdiff_t count);
 
+/* Sets the call's status where a label is none of the classes of its cnn_loss_geometry. */
+void cnn_stop_at_bad_label(const cnn_call *call, const cnn_worker *worker, const int64_t *labels);
+
 /* Seconds of a monotonic clock. */
 double cnn_now(void);
+
+/* Whether an operand of so many bytes may be there, or may be absent. */
+bool cnn_presence_fits(const cnn_op_info *info, int operand, int64_t bytes, bool present);
+
+/* Whether every segment lies within the elements of the optimiser. */
+bool cnn_segments_fit(const cnn_segment *segments, const cnn_optimizer_geometry *geometry);
+
+/* CNN_OK, or the status with which a program is refused and the instruction at fault. */
+cnn_status cnn_description_check(const cnn_program_description *description, ptrdiff_t *detail);
 
 cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch);
 

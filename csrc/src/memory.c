@@ -15,6 +15,7 @@ void *cnn_allocate(size_t bytes)
 {
     /* aligned_alloc wants a multiple of the alignment; zero bytes still give a pointer */
     const size_t alignment = bytes >= LARGE_PAGE / 2 ? LARGE_PAGE : CNN_ALIGNMENT;
+    if (bytes > SIZE_MAX - LARGE_PAGE) return NULL;
     const size_t whole = ((bytes ? bytes : 1) + alignment - 1) / alignment * alignment;
     void *memory = aligned_alloc(alignment, whole);
 #if defined(MADV_HUGEPAGE)

@@ -7,12 +7,12 @@
 struct cnn_program {
     cnn_instruction *instructions;
     cnn_operand *operands;
-    ptrdiff_t instruction_count, operand_count, max_batch;
-    bool all_alone; /* every instruction is one worker's */
+    ptrdiff_t instruction_count, max_batch;
+    bool all_alone;     /* every instruction is one worker's */
+    unsigned externals; /* bit i: external i is used */
     bool brief;
     double end; /* when the last run ended */
     void *spaces[CNN_SPACE_COUNT];
-    int64_t space_bytes[CNN_SPACE_COUNT];
     cnn_workspace workspace; /* largest need of any instruction */
     void *shared, *scratch;
     int scratch_workers;
@@ -21,79 +21,80 @@ struct cnn_program {
 
 /* ---- creation -------------------------------------------------------------------------------------------------- */
 
-static bool operand_fits(const cnn_program *program, const cnn_operand *operand)
+/* The most that any instruction needs at the largest batch. */
+static cnn_workspace workspace_of(const cnn_program *program)
 {
-    if (operand->space <= CNN_SPACE_NONE || operand->space >= CNN_SPACE_COUNT) return false;
-    if (operand->space == CNN_SPACE_EXTERNAL) return operand->offset >= 0 && operand->offset < CNN_MAX_EXTERNALS;
-    if (operand->offset < 0 || operand->bytes < 0 || operand->offset % CNN_ALIGNMENT != 0) return false;
-    if (operand->offset > program->space_bytes[operand->space] - operand->bytes) return false;
-    return program->spaces[operand->space] != NULL;
+    cnn_workspace most = {0, 0};
+    for (ptrdiff_t i = 0; i < program->instruction_count; i++) {
+        const cnn_instruction *instruction = &program->instructions[i];
+        const cnn_workspace need = cnn_op_find(instruction->op)->workspace(&instruction->geometry, program->max_batch);
+        if (need.shared > most.shared) most.shared = need.shared;
+        if (need.scratch > most.scratch) most.scratch = need.scratch;
+    }
+    most.scratch = cnn_align(most.scratch);
+    return most;
 }
 
-static bool instruction_fits(const cnn_program *program, const cnn_instruction *instruction)
+static bool are_all_alone(const cnn_program *program)
 {
-    const cnn_op_info *info = cnn_op_find(instruction->op);
-    if (!info || !cnn_geometry_fits(info, &instruction->geometry)) return false;
-    for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
-        const int index = instruction->operands[i];
-        const bool known = i < info->operand_count;
-        if (index < 0) {
-            if (known && !(info->operands[i].use & CNN_OPTIONAL)) return false;
-            continue;
-        }
-        if (!known || index >= program->operand_count || !operand_fits(program, &program->operands[index]))
-            return false;
-    }
+    for (ptrdiff_t i = 0; i < program->instruction_count; i++)
+        if (!program->instructions[i].alone) return false;
     return true;
+}
+
+static unsigned used_externals(const cnn_program *program)
+{
+    unsigned used = 0;
+    for (ptrdiff_t i = 0; i < program->instruction_count; i++)
+        for (int j = 0; j < CNN_MAX_OPERANDS; j++) {
+            const int index = program->instructions[i].operands[j];
+            if (index >= 0 && program->operands[index].space == CNN_SPACE_EXTERNAL)
+                used |= 1u << program->operands[index].offset;
+        }
+    return used;
+}
+
+/* Whether the caller gives all that is used. */
+static bool externals_are_given(const cnn_program *program, const cnn_run *run)
+{
+    for (int i = 0; i < CNN_MAX_EXTERNALS; i++)
+        if (program->externals >> i & 1 && !run->externals[i]) return false;
+    return true;
+}
+
+/* Copies what has been checked, and allocates; false: there is no memory. */
+static bool build(cnn_program *program, const cnn_program_description *description)
+{
+    const size_t instruction_bytes = (size_t)description->instruction_count * sizeof(cnn_instruction);
+    const size_t operand_bytes = (size_t)description->operand_count * sizeof(cnn_operand);
+    program->instructions = cnn_allocate(instruction_bytes);
+    program->operands = cnn_allocate(operand_bytes);
+    if (!program->instructions || !program->operands) return false;
+    if (instruction_bytes) memcpy(program->instructions, description->instructions, instruction_bytes);
+    if (operand_bytes) memcpy(program->operands, description->operands, operand_bytes);
+    program->instruction_count = description->instruction_count;
+    program->max_batch = description->max_batch;
+    program->brief = description->brief;
+    program->all_alone = are_all_alone(program);
+    program->externals = used_externals(program);
+    memcpy(program->spaces, description->spaces, sizeof program->spaces);
+    program->spaces[CNN_SPACE_ARENA] = cnn_allocate((size_t)description->space_bytes[CNN_SPACE_ARENA]);
+    program->workspace = workspace_of(program);
+    program->shared = cnn_allocate(program->workspace.shared);
+    return program->spaces[CNN_SPACE_ARENA] && program->shared;
 }
 
 cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **result, ptrdiff_t *detail)
 {
     *result = NULL;
-    *detail = -1;
-    if (description->max_batch < 1) return CNN_BAD_BATCH;
+    const cnn_status status = cnn_description_check(description, detail);
+    if (status != CNN_OK) return status;
     cnn_program *program = cnn_allocate(sizeof *program);
     if (!program) return CNN_OUT_OF_MEMORY;
     cnn_team_init(&program->team);
-    const size_t instruction_bytes = (size_t)description->instruction_count * sizeof(cnn_instruction);
-    const size_t operand_bytes = (size_t)description->operand_count * sizeof(cnn_operand);
-    program->instructions = cnn_allocate(instruction_bytes);
-    program->operands = cnn_allocate(operand_bytes);
-    program->instruction_count = description->instruction_count;
-    program->operand_count = description->operand_count;
-    program->max_batch = description->max_batch;
-    program->brief = description->brief;
-    memcpy(program->space_bytes, description->space_bytes, sizeof program->space_bytes);
-    memcpy(program->spaces, description->spaces, sizeof program->spaces);
-    program->spaces[CNN_SPACE_ARENA] = cnn_allocate((size_t)program->space_bytes[CNN_SPACE_ARENA]);
-    cnn_status status = CNN_OK;
-    if (!program->instructions || !program->operands || !program->spaces[CNN_SPACE_ARENA]) status = CNN_OUT_OF_MEMORY;
-    if (status == CNN_OK) {
-        memcpy(program->instructions, description->instructions, instruction_bytes);
-        memcpy(program->operands, description->operands, operand_bytes);
-        program->all_alone = true;
-        for (ptrdiff_t i = 0; i < program->instruction_count && status == CNN_OK; i++) {
-            const cnn_instruction *instruction = &program->instructions[i];
-            program->all_alone = program->all_alone && instruction->alone;
-            if (!instruction_fits(program, instruction)) {
-                status = CNN_BAD_PROGRAM;
-                *detail = i;
-                break;
-            }
-            const cnn_workspace need =
-                cnn_op_find(instruction->op)->workspace(&instruction->geometry, program->max_batch);
-            if (need.shared > program->workspace.shared) program->workspace.shared = need.shared;
-            if (need.scratch > program->workspace.scratch) program->workspace.scratch = need.scratch;
-        }
-    }
-    if (status == CNN_OK) {
-        program->workspace.scratch = cnn_align(program->workspace.scratch);
-        program->shared = cnn_allocate(program->workspace.shared);
-        if (!program->shared) status = CNN_OUT_OF_MEMORY;
-    }
-    if (status != CNN_OK) {
+    if (!build(program, description)) {
         cnn_program_destroy(program);
-        return status;
+        return CNN_OUT_OF_MEMORY;
     }
     *result = program;
     return CNN_OK;
@@ -270,6 +271,7 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     if (!kernels) return CNN_BAD_ISA;
     if (threads < 1) return CNN_BAD_THREADS;
     if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
+    if (!externals_are_given(program, run)) return CNN_BAD_PROGRAM;
     if (program->all_alone) threads = 1;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;
@@ -294,6 +296,19 @@ static void run_op(const cnn_worker *worker, void *context)
     state->function(&state->call, worker);
 }
 
+/* Whether exactly those operands are there that must, and the segments lie in the optimiser's elements. */
+static bool are_given(const cnn_op_info *info, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS],
+                      ptrdiff_t batch)
+{
+    for (int i = 0; i < info->operand_count; i++) {
+        const int64_t bytes = cnn_operand_bytes(info, i, geometry, batch);
+        if (!cnn_presence_fits(info, i, bytes, operands[i] != NULL)) return false;
+        if (info->operands[i].type == CNN_SEGMENTS && !cnn_segments_fit(operands[i], &geometry->optimizer))
+            return false;
+    }
+    return true;
+}
+
 cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
                       int threads, bool reference)
 {
@@ -301,10 +316,11 @@ cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands
     bool isa_reference = false;
     const cnn_kernels *kernels = cnn_kernels_current(&isa_reference);
     clear_results(run);
-    if (!info || !cnn_geometry_fits(info, geometry)) return CNN_BAD_PROGRAM;
+    if (run->batch < 1) return CNN_BAD_BATCH;
+    if (!info || !cnn_batch_fits(info, geometry, run->batch) || !are_given(info, geometry, operands, run->batch))
+        return CNN_BAD_PROGRAM;
     if (!kernels) return CNN_BAD_ISA;
     if (threads < 1 || threads > CNN_MAX_THREADS) return CNN_BAD_THREADS;
-    if (run->batch < 1) return CNN_BAD_BATCH;
     const cnn_workspace need = info->workspace(geometry, run->batch);
     const size_t scratch_bytes = cnn_align(need.scratch);
     void *shared = cnn_allocate(need.shared), *scratch = cnn_allocate(scratch_bytes * (size_t)threads);

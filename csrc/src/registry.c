@@ -2,7 +2,7 @@
 #include "internal.h"
 #include "workspace.h"
 
-#define CNN_OPERAND_ROW(op, name, type, use) {#name, type, use},
+#define CNN_OPERAND_ROW(op, name, type, use, extent) {#name, type, use, extent},
 #define CNN_OPERAND_ROWS(name, geometry, limits, flags, workspace, operands)                                           \
     _Static_assert(CNN_##name##_OPERANDS <= CNN_MAX_OPERANDS, "an op has more operands than a call can hold");         \
     static const cnn_operand_info name##_operands[] = {CNN_OPERANDS_##operands(CNN_OPERAND_ROW, name)};

@@ -46,10 +46,19 @@ void test_end(void)
 static const struct {
     const char *name;
     suite *run;
-} suites[] = {{"rng", suite_rng},         {"registry", suite_registry}, {"dispatch", suite_dispatch},
-              {"ops", suite_ops},         {"edges", suite_edges},       {"gradients", suite_gradients},
-              {"sgemm", suite_sgemm},     {"images", suite_images},     {"warp", suite_warp},
-              {"program", suite_program}, {"threads", suite_threads},   {"bench", suite_bench}};
+} suites[] = {{"rng", suite_rng},
+              {"registry", suite_registry},
+              {"dispatch", suite_dispatch},
+              {"ops", suite_ops},
+              {"edges", suite_edges},
+              {"gradients", suite_gradients},
+              {"sgemm", suite_sgemm},
+              {"images", suite_images},
+              {"warp", suite_warp},
+              {"program", suite_program},
+              {"description", suite_description},
+              {"threads", suite_threads},
+              {"bench", suite_bench}};
 enum { SUITES = sizeof suites / sizeof suites[0] };
 
 static bool wanted(const char *name, int count, char **names)

@@ -1,86 +1,19 @@
-"""The tables of docs/keys.md: every key that a training or a study can have, read from the dataclasses that read it.
+"""The tables of docs/keys.md: every key that a training or a study can have.
 
-`{{ keys: training }}`, `{{ keys: study }}` and `{{ keys: names }}` in a page stand for them. Name, type and default are
-those of the fields, the text is that of the class's docstring: nothing here has to be kept in step with the code.
+`{{ keys: training }}`, `{{ keys: study }}` and `{{ keys: names }}` in a page stand for them. What is in them comes from
+engine/recipe/keys.py, which `cnn-train --keys` prints too.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import json
-import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
-from docstrings import entries, escaped, prose
+from docstrings import escaped
 
-from engine.data.readers import READERS
-from engine.data.steps import STEPS
-from engine.layers import LAYERS
-from engine.losses import Loss
-from engine.models import MODELS, described_models
-from engine.optim import Optimizer
-from engine.recipe.config import TrainConfig
-from engine.training.schedules import Schedule
+from engine.reading.docstrings import prose
+from engine.recipe.keys import REQUIRED, Section, default_words, names, sections, training, type_words
 from experiments.study.schema import PublishedValue, StudyFile
-
-WORDS: dict[Any, str] = {
-    bool: "true or false",
-    int: "whole number",
-    float: "number",
-    str: "text",
-    Any: "anything",
-    type(None): "null",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A mapping of a file: where it stands, and the dataclass that reads it."""
-
-    place: str
-    schema: type
-
-    @property
-    def keys(self) -> tuple[dataclasses.Field[Any], ...]:
-        return tuple(each for each in dataclasses.fields(self.schema) if each.init)
-
-    @property
-    def texts(self) -> dict[str, str]:
-        """What each key is for; a key that the class inherits may be told by its base."""
-        found: dict[str, str] = {}
-        for base in reversed(self.schema.__mro__):
-            found |= entries(base.__doc__)
-        return found
-
-
-def sections(place: str, schema: type) -> Iterator[Section]:
-    """The section itself and, behind it, all that its keys lead to."""
-    yield Section(place, schema)
-    hints = typing.get_type_hints(schema)
-    for each in dataclasses.fields(schema):
-        for inner, suffix in _schemas(hints[each.name]):
-            yield from sections(f"{place}.{each.name}{suffix}".lstrip("."), inner)
-
-
-def named(place: str, classes: Mapping[str, type] | Sequence[type]) -> list[Section]:
-    """Sections that their `name` tells apart, such as those of the optimisers."""
-    known = classes if isinstance(classes, Mapping) else {each.__name__: each for each in classes}
-    return [Section(f"{place}: {name}", each) for name, each in known.items()]
-
-
-def training() -> list[Section]:
-    """A training: its keys, and those of what it names."""
-    return [
-        *sections("", TrainConfig),
-        *named("optimizer", Optimizer.__subclasses__()),
-        *named("schedule", Schedule.__subclasses__()),
-        *named("loss", Loss.__subclasses__()),
-        *named("preprocess.steps", STEPS),
-    ]
 
 
 def study() -> list[Section]:
@@ -88,94 +21,40 @@ def study() -> list[Section]:
     return [*sections("", StudyFile), Section("rows[].published.METRIC", PublishedValue)]
 
 
-def _schemas(hint: Any, suffix: str = "") -> Iterator[tuple[type, str]]:
-    """The dataclasses in a type, each with what its place adds: [] in a list, .NAME in a mapping."""
-    if dataclasses.is_dataclass(hint):
-        yield typing.cast(type, hint), suffix
-    origin = typing.get_origin(hint)
-    inner = {tuple: "[]", list: "[]", dict: ".NAME"}.get(origin, "") if origin else ""
-    for each in typing.get_args(hint):
-        yield from _schemas(each, suffix + inner)
-
-
-def type_words(hint: Any) -> str:
-    """A type in the words of the YAML file."""
-    if hint in WORDS:
-        return WORDS[hint]
-    if dataclasses.is_dataclass(hint):
-        return "section"
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(dict.fromkeys(type_words(each) for each in arguments))
-    if origin is typing.Literal:
-        return ", ".join(f"`{each}`" for each in arguments)
-    if origin in (tuple, list, Sequence) or getattr(origin, "__name__", "") == "Sequence":
-        of = {type_words(each) for each in arguments if each is not Ellipsis} - {"anything"}
-        return f"list of {', '.join(f'{each}s' for each in sorted(of))}" if of else "list"
-    return "mapping"
-
-
-def default_words(each: dataclasses.Field[Any]) -> str:
-    """A default as it would stand in the file."""
-    value = each.default
-    if each.default_factory is not dataclasses.MISSING:
-        value = each.default_factory()
-    if value is dataclasses.MISSING:
-        return "**required**"
-    if dataclasses.is_dataclass(value):
-        return "its defaults"
-    return f"`{_yaml(value)}`"
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_yaml(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(map(_yaml, value)) + "]"
-    return value if isinstance(value, str) and value else json.dumps(value)
-
-
 def table(section: Section) -> str:
     """One section as Markdown."""
     hints = typing.get_type_hints(section.schema)
-    about = prose(section.schema.__doc__)
+    about = escaped(prose(section.schema.__doc__))
     if not section.keys:
         return f"{about}\n\nNo keys but `name`." if ":" in section.place else about
     rows = [
-        f"| `{each.name}` | {type_words(hints[each.name])} | {default_words(each)} "
+        f"| `{each.name}` | {type_words(hints[each.name])} | {_default(default_words(each))} "
         f"| {escaped(section.texts.get(each.name, '')).replace('|', chr(92) + '|')} |"
         for each in section.keys
     ]
     return "\n".join([about, "", "| key | type | default | |", "|---|---|---|---|", *rows])
 
 
+def _default(words: str) -> str:
+    return "**required**" if words == REQUIRED else words
+
+
 def tables(parts: Sequence[Section], top: str) -> str:
     return "\n\n".join(f"### {f'`{each.place}`' if each.place else top}\n\n{table(each)}" for each in parts)
 
 
-def names() -> str:
-    """What may stand in dataset.name, model.name and model.layers."""
-    lines = ["### `dataset.name`", "", "| name | options of `train` and `test` |", "|---|---|"]
-    lines += [f"| `{name}` | {_arguments(partial(reader, None))} |" for name, reader in READERS.items()]
-    lines += ["", "### `model.name`", "", "| name | what it is | arguments |", "|---|---|---|"]
-    lines += [f"| `{name}` | {text} | {_model_arguments(name)} |" for name, text in described_models().items()]
-    lines += ["", "### `model.layers`", "", "| layer | arguments |", "|---|---|"]
-    lines += [f"| `{name}` | {_arguments(layer)} |" for name, layer in LAYERS.items()]
-    return "\n".join(lines)
-
-
-def _model_arguments(name: str) -> str:
-    """A variant of another network says in its line what it sets; it takes the same arguments."""
-    factory = MODELS[name]
-    return f"those of `{factory.func.__name__}`" if isinstance(factory, partial) else _arguments(factory)
-
-
-def _arguments(function: Callable[..., Any]) -> str:
-    shown = []
-    for each in inspect.signature(function).parameters.values():
-        default = "" if each.default is each.empty else f"={_yaml(each.default)}"
-        shown.append(f"`{each.name}{default}`")
-    return ", ".join(shown) or "none"
+def name_tables() -> str:
+    """What may stand where a name is wanted, a table for each place."""
+    lines = []
+    for place, known in names().items():
+        what = "layer" if place == "model.layers" else "name"
+        arguments = "options of `train` and `test`" if place == "dataset.name" else "arguments"
+        columns = [what, *(["what it is"] if any(each.text for each in known) else []), arguments]
+        lines += ["", f"### `{place}`", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+        for each in known:
+            cells = [f"`{each.name}`", *([each.text] if "what it is" in columns else []), each.arguments]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines[1:])
 
 
 def fill(markdown: str) -> str:
@@ -183,7 +62,7 @@ def fill(markdown: str) -> str:
     parts = {
         "training": lambda: tables(training(), "The file itself"),
         "study": lambda: tables(study(), "The study itself"),
-        "names": names,
+        "names": name_tables,
     }
     for name, text in parts.items():
         place = f"{{{{ keys: {name} }}}}"

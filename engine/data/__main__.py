@@ -31,7 +31,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     check.add_argument("name", metavar="NAME")
     check.add_argument(
-        "options", nargs="*", metavar="KEY=VALUE", help="for folder and npz: the reader's options, such as path=photos"
+        "options",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for folder and npz: the reader's options, such as path=photos",
     )
     add_preview_arguments(
         commands.add_parser(
@@ -45,7 +49,11 @@ def add_preview_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command beside --data-root."""
     parser.add_argument("name", metavar="NAME", help="a data set, see `list`")
     parser.add_argument(
-        "options", nargs="*", metavar="KEY=VALUE", help="options of the set's reader, such as parts=d or path=photos"
+        "options",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="options of the set's reader, such as parts=d or path=photos",
     )
     parser.add_argument(
         "--augment",

@@ -17,7 +17,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment_config import AugmentConfig, ContourCutout, Cutout, Fill
+from engine.data.augment_config import MAX_ALPHA, AugmentConfig, ContourCutout, Cutout, Fill
 from engine.data.images import Image, load_cv2
 from engine.data.steps import ink_mask, paper_of
 from engine.draws import CONTOUR_CUTOUT, CROP, CUTOUT, FLIP, ROTATION, SCALING, SHIFT, augmentation_words
@@ -234,8 +234,8 @@ def mixup(
     lambda * batch + (1 - lambda) * the batch in a random order, for both. All draws come from `rng`: pass one keyed by
     (seed, purpose, epoch, batch), and the same batch gives the same mix whatever ran before it.
     """
-    if not (alpha > 0 and np.isfinite(alpha)):
-        raise UserError(f"mixup needs a finite alpha > 0, got {alpha}")
+    if not 0 < alpha <= MAX_ALPHA:
+        raise UserError(f"mixup needs an alpha above 0 and at most {MAX_ALPHA}, got {alpha}")
     if labels.ndim != 2 or len(labels) != len(images):
         raise UserError(f"mixup needs labels (N, classes) for {len(images)} images, got shape {labels.shape}")
     weight = np.float32(rng.beta(alpha, alpha))

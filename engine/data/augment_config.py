@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +11,7 @@ import cnncore
 from engine.arguments import number
 from engine.errors import UserError, unknown
 
+MAX_ALPHA = 1000  # of mixup: beyond, every mix is half and half to a percent, and the draws overflow at the end
 Fill = Literal["nearest", "constant", "reflect", "wrap"]
 
 
@@ -184,7 +184,7 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        number("", "mixup", self.mixup, 0.0, math.inf)
+        number("", "mixup", self.mixup, 0, MAX_ALPHA)
         _check_probability("flip", self.flip)
         if self.shift and self.crop:
             raise UserError("shift and crop both move the image; give one of them")

@@ -2,8 +2,8 @@
 
 An entry is a folder `KEY/` under the cache folder: samples.u8, the bytes of uint8 (N, C, H, W), and about.json, which
 says their shape and which images were left out. The key is the SHA-256 of
-- the images: path, size and times of change of every file (not its content: 50,000 files are looked at in a second), or
-  the bytes of arrays in memory. A file that is touched is prepared again;
+- the images: path, size, times of change, inode and both ends of every file (not all of its content: 50,000 files are
+  looked at in two seconds), or the bytes of arrays in memory. A file that is touched is prepared again;
 - the steps: the preprocessing without what is done per batch (scaling, mean, std);
 - the version: of this format, of OpenCV and of the sources of engine.data, so that an entry that another version made
   is never used. Entries that nobody used for `KEEP_DAYS` days are removed when another one is made.
@@ -22,6 +22,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -36,10 +37,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import load_cv2
+from engine.data.images import ABSENT, load_cv2
 from engine.data.location import user_cache
 from engine.data.preprocess import PER_BATCH, Preprocess
 from engine.errors import UserError, warn
+from engine.files import file_mark
 
 FORMAT = 1
 KEEP_DAYS = 30
@@ -102,15 +104,14 @@ def _source(images: Sequence[Any]) -> str | None:
     one: Any = images
     for each in [one] if isinstance(one, np.ndarray) else images:
         if isinstance(each, Path):
-            try:
-                facts = each.stat()
-            except OSError as error:
-                raise UserError(f"{each}: cannot be read ({error.strerror})") from None
             place = os.path.abspath(each)
-            # The time of the inode's change tells of a file that was replaced and given its old date.
-            digest.update(
-                f"{place}\0{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\0".encode("utf-8", "replace")
-            )
+            try:
+                mark = file_mark(place)
+            except OSError as error:
+                if error.errno not in ABSENT:
+                    raise UserError(f"{each}: cannot be read ({error.strerror})") from None
+                mark = b"absent"
+            digest.update(os.fsencode(place) + b"\0%d\0" % len(mark) + mark)
         elif isinstance(each, np.ndarray):
             digest.update(f"{each.dtype} {each.shape}\0".encode())
             digest.update(np.ascontiguousarray(each).data)
@@ -154,11 +155,12 @@ def _read(place: Path) -> Entry | None:
     try:
         about = json.loads((place / ABOUT).read_text("utf-8"))
         shape = tuple(about["shape"])
-        left = tuple(Left(**each) for each in about["left"])
-        if (place / SAMPLES).stat().st_size != int(np.prod(shape, dtype=np.int64)):
+        left = tuple(Left(int(each["index"]), str(each["reason"])) for each in about["left"])
+        whole = len(shape) == 4 and all(type(extent) is int and extent >= 0 for extent in shape)
+        if not whole or (place / SAMPLES).stat().st_size != math.prod(shape):
             return None
         samples = np.memmap(place / SAMPLES, np.uint8, "r", shape=shape)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, OverflowError, LookupError, TypeError, RecursionError):
         return None
     with suppress(OSError):  # a cache that is shared and read-only has no record of its use
         os.utime(place)

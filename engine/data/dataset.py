@@ -17,8 +17,9 @@ from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import UserError, listed, warn
+from engine.errors import UserError, listed, twice, warn
 
+MOST_CLASSES = 100_000  # labels beyond are counted from something else than 0
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
 
@@ -210,15 +211,16 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
         )
     if len(labels) != count:
         raise UserError(f"{name}: {count} images but {len(labels)} labels")
-    if len(set(class_names)) < len(class_names):
-        twice = next(each for each in class_names if list(class_names).count(each) > 1)
-        raise UserError(f"{name}: the class name {twice!r} stands twice among {listed(class_names)}")
+    if (again := twice(class_names)) is not None:
+        raise UserError(f"{name}: the class name {again!r} stands twice among {listed(class_names)}")
     if class_names and labels.ndim == 2 and labels.shape[1] != len(class_names):
         raise UserError(
             f"{name}: soft labels of {labels.shape[1]} classes, but the names of {len(class_names)}: "
             f"{listed(class_names)}"
         )
     if labels.ndim == 1:
+        if labels.max() >= MOST_CLASSES:
+            raise UserError(f"{name}: labels run to {labels.max()}, expected numbers of classes below {MOST_CLASSES}")
         if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
             raise UserError(
                 f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"

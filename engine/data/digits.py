@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import Image
+from engine.data.images import MAX_SIDE, Image
 from engine.data.steps import invert, resize
 from engine.draws import SHEETS, place_words
 from engine.errors import UserError
@@ -73,8 +73,8 @@ def digits_on_sheets(
     (None: all 5,000). Returns a list of uint8 images (side, side) and the labels.
     """
     for name, (low, high) in (("sheet_sides", sheet_sides), ("digit_sides", digit_sides)):
-        if not 1 <= low <= high:
-            raise UserError(f"{name} must be a smallest and a largest side of at least 1, got {low} and {high}")
+        if not 1 <= low <= high <= MAX_SIDE:
+            raise UserError(f"{name} must be a smallest and a largest side from 1 to {MAX_SIDE}, got {low} and {high}")
     if digit_sides[1] > sheet_sides[0]:
         raise UserError(
             f"the largest digit ({digit_sides[1]} pixels) must fit on the smallest sheet ({sheet_sides[0]} pixels)"

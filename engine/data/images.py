@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,23 +15,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.headers import KINDS, START, Header, other_kind, read_header
-from engine.data.listing import Unread, images_below, images_in, warn_unread
-from engine.errors import UserError
+from engine.data.listing import Unread, images_below, images_in, is_folder, is_there, warn_unread
+from engine.errors import UserError, twice
 
 Image = NDArray[np.uint8]
 
 # The largest image that is decoded, 8192 x 8192. A file of a few kilobytes can state a size that fills the memory.
-MAX_PIXELS = 1 << 26
+MAX_SIDE = 1 << 13
+MAX_PIXELS = MAX_SIDE**2
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
 MAX_BYTES = 16 * MAX_PIXELS
+BAND = 1 << 18  # pixels that are converted at a time
+# Bytes that reading a file may take: some for any, and so many more for each byte of it. A file of a few hundred can
+# ask for as much as one of megabytes.
+MEMORY, MEMORY_PER_BYTE = 180_000_000, 2000
+
+
+def memory_for(length: int) -> int:
+    """Bytes of memory that a file of so many bytes may take to read."""
+    return MEMORY + MEMORY_PER_BYTE * length
+
+
+# What the system says of a link that leads nowhere, round in a circle, or through a file.
+ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
 class UnreadableImage(UserError):
-    """An image file that is empty, damaged, too large or no image: a data set may go on without it."""
+    """An image file that is not there, empty, damaged, too large or no image: a data set may go on without it."""
 
 
 def load_cv2() -> ModuleType:
-    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install."""
+    """Import OpenCV; where the system lacks a library that it needs, UserError says what to install.
+
+    What it prints of images that it cannot decode is switched off: `read_image` says it. Who has imported it before, or
+    set OPENCV_LOG_LEVEL, has chosen how much it says.
+    """
+    ours = "cv2" not in sys.modules and "OPENCV_LOG_LEVEL" not in os.environ
     try:
         import cv2
     except ImportError as error:
@@ -37,6 +59,8 @@ def load_cv2() -> ModuleType:
             "`apt-get install libgl1 libglib2.0-0`, or use the build that needs none: "
             "`pip uninstall opencv-python && pip install opencv-python-headless`"
         ) from None
+    if ours:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2
 
 
@@ -44,7 +68,8 @@ def read_image(path: Path | str) -> Image:
     """Decode one image: uint8 (H, W) when it is stored grey, else (H, W, 3) in the order red, green, blue.
 
     The content tells the kind, whatever the name: PNG, JPEG, BMP, WebP, TIFF and PNM, and with OpenCV 4.12 or later
-    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read.
+    GIF and AVIF. Of several images in a file (TIFF, animations) the first is read; of an animated PNG the one for
+    viewers that show no animations.
 
     16 bits   the upper eight are kept; so are the upper eight of AVIF's 10 and 12
     palette   its colours; transparent ones as alpha
@@ -53,9 +78,10 @@ def read_image(path: Path | str) -> Image:
     CMYK      converted without a colour profile: red = (255 - cyan) * (255 - black) / 255, and so on
     Exif      turned and mirrored upright, as the tags or boxes of TIFF and AVIF say too
 
-    UnreadableImage for a file that is empty, truncated, damaged (a JPEG has no checksum, so that not all damage shows),
-    of more than MAX_PIXELS pixels (seen in its header, before anything is decoded), of a form that OpenCV decodes
-    wrong, or no such image; UserError for one that the system does not let us read.
+    UnreadableImage for a file that is not there (as where a link leads nowhere), empty, truncated, damaged (a JPEG has
+    no checksum, so that not all damage shows), of more than MAX_PIXELS pixels or more memory than `memory_for` its
+    bytes (seen in its header, before anything is decoded), of a form that OpenCV decodes wrong, or no such image;
+    UserError for one that the system does not let us read.
     """
     cv2 = load_cv2()
     path = Path(path)
@@ -74,6 +100,11 @@ def read_image(path: Path | str) -> Image:
     size = header.size
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise UnreadableImage(f"{path}: the image has {size[1]}x{size[0]} pixels, more than the {MAX_PIXELS} allowed")
+    if size is not None and header.memory > memory_for(len(data)):
+        raise UnreadableImage(
+            f"{path}: the image has {size[1]}x{size[0]} pixels in {len(data)} bytes, and would take "
+            f"{header.memory // 1_000_000} MB to decode: more than an image in a file of that size is given"
+        )
     image = None
     if size is not None:
         with suppress(cv2.error):
@@ -81,7 +112,7 @@ def read_image(path: Path | str) -> Image:
             flags = cv2.IMREAD_UNCHANGED if header.as_stored else cv2.IMREAD_ANYCOLOR
             if header.orientation is not None:
                 flags |= cv2.IMREAD_IGNORE_ORIENTATION
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(header.shown(data), np.uint8), flags)
     if image is None:
         why = f"it is damaged, or of a form that OpenCV {cv2.__version__} does not decode"
         raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {why})")
@@ -93,28 +124,51 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
+        if error.errno in ABSENT:
+            raise UnreadableImage(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{str(path)!r}: cannot be read (no file has a zero byte in its name)") from None
     if len(data) > MAX_BYTES:
         raise UnreadableImage(f"{path}: the image file is larger than {MAX_BYTES} bytes")
     return data
 
 
 def _eight_bits_on_white(image: NDArray[Any], header: Header) -> Image:
-    """Grey, or blue, green, red (and alpha) over white, alpha * colour + (1 - alpha) * white; the order is turned."""
+    """What was decoded as grey, or as blue, green, red (and alpha): red first, alpha laid on white.
+
+    Bands of rows, one after the other: all of them at once would take several times the memory of the image.
+    """
+    three = image.ndim == 3
+    if image.dtype == np.uint8 and not (three and (header.grey or image.shape[2] == 4)) and header.clear is None:
+        if three:
+            cv2 = load_cv2()
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return image
+    opaque = three and image.shape[2] == 4 and header.unused_alpha and not image[:, :, 3].any()
+    result = np.empty(image.shape[:2] if header.grey or not three else (*image.shape[:2], 3), np.uint8)
+    rows = max(1, BAND // image.shape[1])
+    for start in range(0, len(image), rows):
+        result[start : start + rows] = _band(image[start : start + rows], header, opaque)
+    return result
+
+
+def _band(image: NDArray[Any], header: Header, opaque: bool) -> Image:
+    """alpha * colour + (1 - alpha) * white for some rows, red first."""
     clear = image == header.clear if header.clear is not None and image.ndim == 2 else None
     if image.dtype == np.uint16:
         image = (image >> (header.depth - 8)).astype(np.uint8)
     if clear is not None:
         image = np.where(clear, np.uint8(255), image)
     if image.ndim == 3 and image.shape[2] == 4:
-        alpha = image[:, :, 3:].astype(np.uint32)
-        if header.unused_alpha and not alpha.any():
-            alpha[...] = 255
-        colours = image[:, :, :3].astype(np.uint32) * (255 if header.premultiplied else alpha)
-        image = np.minimum((colours + 255 * (255 - alpha) + 127) // 255, 255).astype(np.uint8)
+        alpha, image = image[:, :, 3:].astype(np.uint16), image[:, :, :3]
+        if not opaque and alpha.min() < 255:
+            room = 255 - alpha  # for the paper
+            laid = np.minimum(image + room, 255) if header.premultiplied else (image * alpha + 255 * room + 127) // 255
+            image = laid.astype(np.uint8)
     if image.ndim == 3:
         image = image[:, :, 0] if header.grey else image[:, :, ::-1]
-    return np.ascontiguousarray(image)
+    return image
 
 
 def _upright(image: Image, orientation: int) -> Image:
@@ -151,19 +205,18 @@ def list_images(
     found: list[Path] = []
     unread: list[Unread] = []
     for place in map(Path, places):
-        if place.is_dir():
+        if is_folder(place):
             listing = images_below(place) if recursive else images_in(place)
             if not listing.images:
                 raise UserError(f"{place}: the folder holds no images{listing.instead}")
             found += listing.images
             unread += listing.unread
-        elif absent or place.exists():
+        elif absent or is_there(place):
             found.append(place)
         else:
             raise UserError(f"{place}: no such file or folder")
-    if len(set(found)) < len(found):
-        twice = next(each for each in found if found.count(each) > 1)
-        raise UserError(f"{twice}: the image is given twice")
+    if (again := twice(found)) is not None:
+        raise UserError(f"{again}: the image is given twice")
     return found, tuple(unread)
 
 

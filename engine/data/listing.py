@@ -1,12 +1,14 @@
 """What lies in a folder of images: the files that are read, and everything else, which is counted and named.
 
-Only what operating systems and file managers leave behind is passed over without a word.
+Only what operating systems, file managers and tools leave behind is passed over without a word, and what is hidden (its
+name begins with a dot) and holds no images.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +61,21 @@ LEFTOVERS = frozenset(
         *("system volume information", "network trash folder", "temporary items", "lost+found", "__pycache__"),
         *("@eadir", "@tmp", "@sharebin", "@synoresource", "@synoeastream", "#recycle", "#snapshot", "~snapshot"),
         *("@recycle", "@recently-snapshot"),
+        # Hidden ones.
+        *(".ds_store", ".localized", ".spotlight-v100", ".fseventsd", ".temporaryitems", ".documentrevisions-v100"),
+        *(".appledouble", ".appledb", ".appledesktop", ".apdisk", ".volumeicon.icns", ".pkinstallsandboxmanager"),
+        *(".mobilebackups", ".hotfiles.btree", ".vol", ".file", ".lsoverride", ".metadata_never_index"),
+        *(".directory", ".thumbnails", ".thumbs", ".thumb", ".@__thumb", ".xvpics", ".cache", ".comments", ".tmb"),
+        *(".snapshot", ".snapshots", ".zfs", ".recycle", ".deleted", ".streams", ".syncthing", ".stfolder"),
+        *(".stversions", ".sync", ".dropbox", ".dropbox.cache", ".dropbox.attr", ".owncloudsync.log", ".tmp", ".temp"),
+        *(".picasa.ini", ".picasaoriginals", ".picasatemp", ".bridgesort", ".bridgelabelsandratings", ".bridgecache"),
+        *(".bridgecachet", ".dtrash", ".dttrash", ".nomedia", ".hidden", ".empty", ".keep", ".placeholder"),
+        *(".git", ".gitkeep", ".gitignore", ".gitattributes", ".gitmodules", ".hg", ".svn", ".bzr", ".dvc"),
+        *(".dvcignore", ".venv", ".tox", ".idea", ".vscode", ".vs", ".ipynb_checkpoints", ".mypy_cache"),
+        *(".pytest_cache", ".ruff_cache", ".virtual_documents"),
     )
 )
+BEGINNINGS = ("._", ".trash", ".~", ".nfs0", ".fuse_hidden", ".smbdelete", ".com.apple.", ".goutputstream-", ".wh.")
 MARKS = (":zone.identifier",)  # what follows a file's name where Windows kept a second stream of it
 
 
@@ -92,18 +107,20 @@ class Listing:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether an operating system or a file manager put this there: hidden names, but not those of images (apart from
-    "._", macOS's resource forks), and some names of its own."""
-    hidden_image = name.startswith(".") and not name.startswith("._") and _suffix(name) in ANY_IMAGE
-    return name.lower() in LEFTOVERS or name.lower().endswith(MARKS) or (name.startswith(".") and not hidden_image)
+    """Whether an operating system, a file manager or a tool put this there."""
+    lower = name.lower()
+    return lower in LEFTOVERS or lower.startswith(BEGINNINGS) or lower.endswith(MARKS)
 
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def scan(folder: Path) -> Listing:
-    """The folder's files and folders, each told apart by its name; where that says nothing, by its first bytes."""
+def scan(folder: Path, wanted: Collection[str] = ()) -> Listing:
+    """The folder's files and folders, each told apart by its name; where that says nothing, by its first bytes.
+
+    wanted: folders that are among the others although they are hidden or called like leftovers.
+    """
     images: list[Path] = []
     folders: list[Path] = []
     unread: list[Unread] = []
@@ -115,20 +132,25 @@ def scan(folder: Path) -> Listing:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
     for entry in entries:
         path, suffix = folder / entry.name, _suffix(entry.name)
-        if is_leftover(entry.name):
+        is_folder = _whether(entry.is_dir)
+        if is_folder and entry.name in wanted:
+            folders.append(path)
+        elif is_leftover(entry.name):
             continue
-        if entry.is_dir():
-            if not entry.name.startswith("."):
-                folders.append(path)
         elif entry.name.startswith("."):
-            unread.append(Unread(path, "a hidden file", 1))
-        elif not entry.is_file() and path.exists():
+            if is_folder and _images_below(path):
+                unread.append(_folder(path, "a hidden folder"))
+            elif not is_folder and _is_image(path):
+                unread.append(Unread(path, "a hidden file", 1))
+        elif is_folder:
+            folders.append(path)
+        elif not _whether(entry.is_file) and path.exists():
             unread.append(Unread(path, "no regular file", int(suffix in IMAGE_SUFFIXES)))
-        elif suffix in IMAGE_SUFFIXES:  # a link that leads nowhere is an error when it is read
+        elif suffix in IMAGE_SUFFIXES:  # or a link that leads nowhere: an unreadable one
             images.append(path)
         elif suffix in OTHER_SUFFIXES:
             unread.append(Unread(path, f"an image of a kind that is not read ({OTHER_SUFFIXES[suffix]})", 1))
-        elif not suffix.endswith("~") and suffix not in NO_IMAGES and _begins_like_an_image(path):
+        elif _is_image(path):
             images.append(path)
         else:
             others.setdefault(suffix, []).append(path)
@@ -136,6 +158,14 @@ def scan(folder: Path) -> Listing:
         more = f", like {len(paths) - 1:,} more {suffix or 'files without an ending'} there" if len(paths) > 1 else ""
         unread.append(Unread(paths[0], f"no image file{more}"))
     return Listing(tuple(images), tuple(folders), tuple(sorted(unread, key=lambda each: each.path)))
+
+
+def _whether(asked: Callable[[], bool]) -> bool:
+    """The answer; False for a link round in a circle or through a file, of which the system gives none."""
+    try:
+        return asked()
+    except OSError:
+        return False
 
 
 def images_in(folder: Path) -> Listing:
@@ -159,17 +189,29 @@ def images_below(folder: Path) -> Listing:
     return Listing(tuple(images), (), tuple(unread))
 
 
-def _folder(path: Path) -> Unread:
-    count = 0
-    for _, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not is_leftover(name)]
-        count += sum(_suffix(name) in ANY_IMAGE and not is_leftover(name) for name in files)
+def _folder(path: Path, what: str = "a folder inside") -> Unread:
+    count = _images_below(path)
     images = "no images" if not count else "1 image that is not read" if count == 1 else f"{count:,} images not read"
-    return Unread(path, f"a folder inside, with {images}", count)
+    return Unread(path, f"{what}, with {images}", count)
 
 
-def _begins_like_an_image(path: Path) -> bool:
+def _images_below(path: Path) -> int:
+    """How many images lie in the folder and in all folders inside it."""
+    count = 0
+    for place, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not is_leftover(name)]
+        count += sum(_is_image(Path(place, name)) for name in files if not is_leftover(name))
+    return count
+
+
+def _is_image(path: Path) -> bool:
+    """Whether the file's name says that it is an image or, where that says nothing, its first bytes."""
+    suffix = _suffix(path.name)
+    if suffix in ANY_IMAGE or suffix in NO_IMAGES or suffix.endswith("~"):
+        return suffix in ANY_IMAGE
     try:
+        if not path.is_file():  # a pipe would wait for who writes into it
+            return False
         with path.open("rb") as file:
             return kind_of(file.read(START)) is not None
     except OSError:
@@ -189,3 +231,22 @@ def warn_unread(name: str, unread: Sequence[Unread]) -> None:
     """Warn of what is not read, if there is anything."""
     if unread:
         warn(describe_unread(name, unread))
+
+
+def is_folder(place: Path) -> bool:
+    """Whether it is a folder that exists; False too for a name that is too long for any."""
+    return _holds(place.is_dir)
+
+
+def is_there(place: Path) -> bool:
+    """Whether it exists; False too for a name that is too long for any file."""
+    return _holds(place.exists)
+
+
+def _holds(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False

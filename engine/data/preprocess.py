@@ -7,7 +7,6 @@ description, so that prediction does to a photograph exactly what training did.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -16,8 +15,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import as_float32, number
-from engine.data.images import Image, load_cv2
+from engine.data.images import MAX_SIDE, Image, load_cv2
 from engine.data.steps import apply_steps, check_image, check_steps, describe_step, resize
 from engine.errors import UserError, unknown
 from engine.schema import read_mapping
@@ -27,6 +25,7 @@ SCALES: dict[str, tuple[float, float]] = {"0..1": (1 / 255, 0.0), "-1..1": (2 / 
 # Not in the checkpoints of earlier versions.
 LATER_KEYS: Mapping[str, Any] = {"per_image": False, "standardise": "none"}
 FIT_CHUNK = 1024  # images
+MOST = 1e12  # of a mean or std, and 1 / the least std: values stay far from the ends of float32
 # Keys of a Preprocess that are applied to batches of prepared images: they play no part in the bytes of those.
 PER_BATCH = ("scale", "mean", "std", "per_image", "standardise")
 
@@ -37,7 +36,7 @@ class Preprocess:
 
     colour   True: three channels (red, green, blue; a grey image is repeated); False: one grey channel
     steps    image steps by name, or by name with parameters (`engine.data.steps`), run at the image's own size
-    size     (H, W) to resize to; None keeps the size, then all images of a set must agree
+    size     (H, W) to resize to, whatever the proportions; None keeps the size, then all images of a set must agree
     scale    "0..1", "-1..1" or "none": where the values 0..255 go
     mean     per channel, subtracted after scaling; empty: not done
     std      per channel, divided by after that; empty: not done
@@ -60,38 +59,26 @@ class Preprocess:
         object.__setattr__(self, "steps", check_steps(self.steps))
         if self.size is not None:
             size = tuple(self.size)
-            if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-                raise UserError(f"preprocess size must be two positive whole numbers (H, W), got {list(size)}")
+            if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+                raise UserError(
+                    f"preprocess size must be two whole numbers (H, W) from 1 to {MAX_SIDE}, got {list(size)}"
+                )
             object.__setattr__(self, "size", size)
         if self.scale not in SCALES:
             raise unknown("preprocess scale", self.scale, SCALES)
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) not in (0, 1, self.channels) or not np.all(np.isfinite(values)):
-                raise UserError(f"preprocess {name} must give a finite number per channel ({self.channels})")
+            if len(values) not in (0, 1, self.channels) or not all(abs(value) <= MOST for value in values):
+                raise UserError(
+                    f"preprocess {name} must give a number per channel ({self.channels}) of {MOST:g} at most"
+                )
             object.__setattr__(self, name, values)
-        if any(value <= 0 for value in self.std):
-            raise UserError(f"preprocess std must be positive, got {list(self.std)}")
-        self._check_range()
+        if not all(value >= 1 / MOST for value in self.std):
+            raise UserError(f"preprocess std must be positive, from {1 / MOST:g} on, got {list(self.std)}")
         if self.standardise not in ("none", "set", "image"):
             raise unknown("preprocess standardise", self.standardise, ("none", "set", "image"))
         if self.standardise != "none" and (self.mean or self.std):
             raise UserError(f"preprocess standardise: {self.standardise} finds mean and std itself; give either")
-
-    def _check_range(self) -> None:
-        """UserError where `mean` or `std` bring what an image may hold out of float32, in which it is computed."""
-        factor, offset = SCALES[self.scale]
-        most = 255.0 * (255.0 if self.per_image else 1.0)
-        names = " and ".join(name for name in ("mean", "std") if getattr(self, name))
-        for std in self.std:
-            number("", "preprocess std", std, 0.0, math.inf, above=True)
-        for place in range(max(len(self.mean), len(self.std))):
-            mean, std = (values[min(place, len(values) - 1)] for values in (self.mean or (0.0,), self.std or (1.0,)))
-            scale, shift = factor / std, (offset - mean) / std
-            if as_float32(scale) == 0.0:
-                raise UserError(f"preprocess std: what is divided by {std:g} becomes 0 as a float32")
-            if any(math.isinf(as_float32(value)) for value in (scale * most, shift, scale * most + shift)):
-                raise UserError(f"preprocess {names}: a value becomes infinite as a float32")
 
     @property
     def channels(self) -> int:
@@ -112,9 +99,9 @@ class Preprocess:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in description.items()}
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Preprocess:
-        """The inverse of `to_dict`; UserError for a key or value that does not belong there."""
-        return read_mapping(cls, description, "preprocess")
+    def from_dict(cls, description: Mapping[str, Any], source: object = "") -> Preprocess:
+        """The inverse of `to_dict`; UserError, which names the source, for what does not belong there."""
+        return read_mapping(cls, description, f"{source}: preprocess" if source else "preprocess")
 
     def prepare(self, raw: Image) -> Image:
         """One raw image, uint8 (H, W), (H, W, 1) or (H, W, 3) -> uint8 (C, H, W)."""

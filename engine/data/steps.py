@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import Image, load_cv2
+from engine.data.images import MAX_SIDE, Image, load_cv2
 from engine.errors import UserError, unknown
 from engine.schema import read_mapping
 
@@ -28,6 +28,9 @@ SMALL_SIDE = 90
 ENLARGE_FACTOR = 4
 # Ink must differ from the paper by this many grey levels: below it an image counts as an empty sheet with noise.
 MIN_CONTRAST = 32
+# A square of this side covers a small image, and so far may all squares of a step reach together: OpenCV makes a large
+# one of them.
+MAX_KERNEL, MAX_REACH = 255, 1000  # pixels
 
 
 def check_image(image: Image) -> Image:
@@ -40,8 +43,8 @@ def check_image(image: Image) -> Image:
     return image
 
 
-def _square(kernel: int) -> Image:
-    _check_kernel(kernel)
+def _square(kernel: int, times: int = 1) -> Image:
+    _check_morphology(kernel, times)
     return np.ones((kernel, kernel), np.uint8)
 
 
@@ -57,6 +60,10 @@ def enlarge_small(image: Image, below: int = SMALL_SIDE, factor: int = ENLARGE_F
     if max(height, width) >= below:
         return image
     cv2 = load_cv2()
+    if not 1 <= factor * max(height, width) <= MAX_SIDE:
+        raise UserError(
+            f"an image of {height}x{width} cannot be enlarged by {factor}: a side has 1 to {MAX_SIDE} pixels"
+        )
     size = (width * factor, height * factor)
     return _same_rank(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), image)
 
@@ -64,8 +71,8 @@ def enlarge_small(image: Image, below: int = SMALL_SIDE, factor: int = ENLARGE_F
 def resize(image: Image, height: int, width: int) -> Image:
     """Resize to height x width: area averages when both sides shrink, linear interpolation otherwise."""
     check_image(image)
-    if height < 1 or width < 1:
-        raise UserError(f"an image cannot be resized to {height}x{width}")
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise UserError(f"an image cannot be resized to {height}x{width}: a side has 1 to {MAX_SIDE} pixels")
     cv2 = load_cv2()
     shrinks = height <= image.shape[0] and width <= image.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -80,20 +87,20 @@ def invert(image: Image) -> Image:
 def dilation(image: Image, kernel: int = 3, times: int = 1) -> Image:
     """Largest value in a kernel x kernel square: thickens bright strokes (reverse a black-on-white sheet first)."""
     check_image(image)
-    return _same_rank(load_cv2().dilate(image, _square(kernel), iterations=times), image)
+    return _same_rank(load_cv2().dilate(image, _square(kernel, times), iterations=times), image)
 
 
 def erosion(image: Image, kernel: int = 3, times: int = 1) -> Image:
     """Smallest value in a kernel x kernel square: thins bright strokes, thickens dark ones."""
     check_image(image)
-    return _same_rank(load_cv2().erode(image, _square(kernel), iterations=times), image)
+    return _same_rank(load_cv2().erode(image, _square(kernel, times), iterations=times), image)
 
 
 def opening(image: Image, kernel: int = 3, times: int = 1) -> Image:
     """Erosion, then dilation: removes bright specks smaller than the kernel."""
     check_image(image)
     cv2 = load_cv2()
-    return _same_rank(cv2.morphologyEx(image, cv2.MORPH_OPEN, _square(kernel), iterations=times), image)
+    return _same_rank(cv2.morphologyEx(image, cv2.MORPH_OPEN, _square(kernel, times), iterations=times), image)
 
 
 def paper_of(image: Image) -> NDArray[np.uint8]:
@@ -143,8 +150,7 @@ def bounding_box(image: Image, kernel: int = 3, margin: int = 4, contrast: int =
 
     An empty sheet (no contour left after the opening) is returned unchanged.
     """
-    if margin < 0:
-        raise UserError(f"the margin of a bounding box must not be negative, got {margin}")
+    _check_margin(margin)
     box = ink_box(image, kernel, contrast)
     if box is None:
         return image
@@ -154,9 +160,19 @@ def bounding_box(image: Image, kernel: int = 3, margin: int = 4, contrast: int =
     return np.ascontiguousarray(image[rows, columns])
 
 
-def _check_kernel(kernel: int) -> None:
-    if kernel < 1 or kernel % 2 == 0:
-        raise UserError(f"the kernel of a morphological step must be odd and positive, got {kernel}")
+def _check_morphology(kernel: int, times: int = 1) -> None:
+    if not 1 <= kernel <= MAX_KERNEL or kernel % 2 == 0:
+        raise UserError(f"the kernel of a morphological step must be odd, from 1 to {MAX_KERNEL}, got {kernel}")
+    if not 1 <= times * max(1, kernel // 2) <= MAX_REACH:
+        raise UserError(
+            f"a morphological step runs 1 or more times and reaches {MAX_REACH} pixels at most; times is {times} and "
+            f"kernel {kernel}"
+        )
+
+
+def _check_margin(margin: int) -> None:
+    if not 0 <= margin <= MAX_SIDE:
+        raise UserError(f"the margin of a bounding box must be from 0 to {MAX_SIDE} pixels, got {margin}")
 
 
 @dataclass(frozen=True)
@@ -173,8 +189,8 @@ class Reverse:
 class Dilation:
     """The largest value in a square round each pixel.
 
-    kernel  side of the square, odd
-    times   how often
+    kernel  side of the square, odd, up to 255
+    times   how often; with half the kernel up to 1000 pixels
     """
 
     in_pixels: ClassVar[bool] = True
@@ -182,9 +198,7 @@ class Dilation:
     times: int = 1
 
     def __post_init__(self) -> None:
-        _check_kernel(self.kernel)
-        if self.times < 1:
-            raise UserError(f"a morphological step runs 1 or more times, got {self.times}")
+        _check_morphology(self.kernel, self.times)
 
     def __call__(self, image: Image) -> Image:
         return dilation(image, self.kernel, self.times)
@@ -194,8 +208,8 @@ class Dilation:
 class Erosion(Dilation):
     """The smallest value in a square round each pixel.
 
-    kernel  side of the square, odd
-    times   how often
+    kernel  side of the square, odd, up to 255
+    times   how often; with half the kernel up to 1000 pixels
     """
 
     def __call__(self, image: Image) -> Image:
@@ -206,8 +220,8 @@ class Erosion(Dilation):
 class Opening(Dilation):
     """Erosions, then as many dilations.
 
-    kernel  side of the square, odd
-    times   how many of either
+    kernel  side of the square, odd, up to 255
+    times   how many of either; with half the kernel up to 1000 pixels
     """
 
     def __call__(self, image: Image) -> Image:
@@ -229,9 +243,8 @@ class BoundingBox:
     contrast: int = MIN_CONTRAST
 
     def __post_init__(self) -> None:
-        _check_kernel(self.kernel)
-        if self.margin < 0:
-            raise UserError(f"the margin of a bounding box must not be negative, got {self.margin}")
+        _check_morphology(self.kernel)
+        _check_margin(self.margin)
         if not 1 <= self.contrast <= 255:
             raise UserError(f"the contrast of a bounding box must be in 1..255 grey levels, got {self.contrast}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError, listed
+from engine.errors import UserError, listed, twice
 from engine.inference.views import Pixels, View, _unchanged
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
@@ -56,21 +55,18 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
+    if (again := twice(paths)) is not None:
+        raise UserError(f"{again}: the checkpoint is given twice")
     for path in paths:
-        if paths.count(path) > 1:
-            raise UserError(f"{path}: the checkpoint is given twice")
         net = load(path)
         if net.preprocess is None:
             raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
         if len(net.output_shape) != 1:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
-        members.append(Member(str(path), net, Preprocess.from_dict(net.preprocess)))
+        members.append(Member(str(path), net, _preprocess(path, net)))
         first, last = members[0], members[-1]
-        twice = [name for name, count in Counter(last.class_names).items() if count > 1]
-        if twice:
-            raise UserError(
-                f"{path}: two classes of the network have the name {twice[0]!r}, so a label could be either"
-            )
+        if (name := twice(last.class_names)) is not None:
+            raise UserError(f"{path}: two classes of the network have the name {name!r}, so a label could be either")
         if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
@@ -78,6 +74,17 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
                 f"the second {len(last.class_names)} classes ({listed(last.class_names)})"
             )
     return members
+
+
+def _preprocess(path: Path, net: Network) -> Preprocess:
+    """How images become inputs of the network; UserError where they cannot."""
+    assert net.preprocess is not None
+    preprocess = Preprocess.from_dict(net.preprocess, path)
+    if preprocess.size is not None and (made := (preprocess.channels, *preprocess.size)) != net.input_shape:
+        raise UserError(
+            f"{path}: its preprocessing gives images of shape {made}, but its network takes {net.input_shape}"
+        )
+    return preprocess
 
 
 def probabilities(

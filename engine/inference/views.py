@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.augment import turned
-from engine.errors import UserError, unknown
+from engine.errors import UserError, shortened, unknown
 
 Pixels = NDArray[np.uint8]
 View = Callable[[Pixels], Pixels]  # uint8 (N, C, H, W) -> the same shape
@@ -65,11 +65,11 @@ def check_shift(text: str, size: Sequence[int]) -> None:
 def _amount(part: str, text: str, whole: bool) -> float:
     try:
         amount = float(int(text)) if whole else float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         amount = 0.0
     if not 0 < amount < (2**15 if whole else 180):
         wanted = "shift:PIXELS, a positive whole number" if whole else "rotate:DEGREES, between 0 and 180"
-        raise UserError(f"test-time augmentation: expected {wanted}, got {part.strip()!r}")
+        raise UserError(f"test-time augmentation: expected {wanted}, got {shortened(part.strip())!r}")
     return amount
 
 

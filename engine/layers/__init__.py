@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from engine.errors import UserError, unknown
+from engine.errors import UserError, shown, unknown
 from engine.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from engine.layers.base import Layer
 from engine.layers.convolution import Conv2D
@@ -48,8 +48,8 @@ def make_layer(name: str, arguments: dict[str, Any]) -> Layer:
     if layer is None:
         raise unknown("layer", name, LAYERS)
     if not isinstance(arguments, dict):
-        raise UserError(f"layer {name}: its arguments must be a mapping, not {arguments!r}")
-    known = layer.__dataclass_fields__
+        raise UserError(f"layer {name}: its arguments must be a mapping, not {shown(arguments)}")
+    known = [field.name for field in dataclasses.fields(layer)]
     for argument in arguments:
         if argument not in known:
             raise unknown(f"argument of layer {name}:", argument, known)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import assign, integer, pair, size
-from engine.errors import UserError
+from engine.arguments import assign, pair, truth
+from engine.errors import UserError, shown
 from engine.layers.base import Layer, require_feature_map
 from engine.program.code import Builder, Tensor
+from engine.program.limits import check_geometry, extents, whole
 from engine.program.shapes import Shape
 from engine.program.slots import ParameterSpec
 
@@ -40,14 +41,14 @@ class Conv2D(Layer):
     def __post_init__(self) -> None:
         assign(
             self,
-            in_channels=integer("Conv2D", "in_channels", self.in_channels, 1),
-            out_channels=integer("Conv2D", "out_channels", self.out_channels, 1),
-            kernel=size("Conv2D", "kernel", self.kernel, 1),
-            stride=size("Conv2D", "stride", self.stride, 1),
+            in_channels=whole("Conv2D", "in_channels", self.in_channels, "conv2d", "ic"),
+            out_channels=whole("Conv2D", "out_channels", self.out_channels, "conv2d", "oc"),
+            kernel=extents("Conv2D", "kernel", self.kernel, "conv2d", "kh"),
+            stride=extents("Conv2D", "stride", self.stride, "conv2d", "stride_h"),
             padding=_checked_padding(self.padding),
-            dilation=size("Conv2D", "dilation", self.dilation, 1),
-            groups=integer("Conv2D", "groups", self.groups, 1),
-            bias=bool(self.bias),
+            dilation=extents("Conv2D", "dilation", self.dilation, "conv2d", "dilation_h"),
+            groups=whole("Conv2D", "groups", self.groups, "conv2d", "groups"),
+            bias=truth("Conv2D", "bias", self.bias),
         )
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
@@ -88,7 +89,7 @@ class Conv2D(Layer):
         return top, bottom, left, right
 
     def geometry(self, height: int, width: int) -> dict[str, Any]:
-        """The fields of cnn_conv2d_geometry for an image of this size."""
+        """The fields of cnn_conv2d_geometry for an image of this size; UserError where the core cannot compute them."""
         kernel_h, kernel_w = pair(self.kernel)
         stride_h, stride_w = pair(self.stride)
         dilation_h, dilation_w = pair(self.dilation)
@@ -101,7 +102,7 @@ class Conv2D(Layer):
                 f"Conv2D: the {kernel_h}x{kernel_w} kernel{dilated} is larger than the padded image, "
                 f"{padded_h}x{padded_w}"
             )
-        return {
+        geometry = {
             "h": height,
             "w": width,
             "ic": self.in_channels,
@@ -123,6 +124,8 @@ class Conv2D(Layer):
             "pool": 0,
             "tile": 0,
         }
+        check_geometry("Conv2D", "conv2d_forward", geometry)
+        return geometry
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
@@ -140,15 +143,16 @@ class Conv2D(Layer):
 
 
 def _checked_padding(padding: Any) -> Padding:
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         return "same"
     if isinstance(padding, (tuple, list)) and len(padding) == 4:
-        return tuple(integer("Conv2D", "padding", side, 0) for side in padding)
+        return tuple(whole("Conv2D", "padding", side, "conv2d", "pad_top") for side in padding)
     if isinstance(padding, (tuple, list)) and len(padding) != 2 or isinstance(padding, str):
         raise UserError(
-            f"Conv2D: padding must be a number, (height, width), (top, bottom, left, right) or 'same', not {padding!r}"
+            f"Conv2D: padding must be a number, (height, width), (top, bottom, left, right) or 'same', "
+            f"not {shown(padding)}"
         )
-    return size("Conv2D", "padding", padding, 0)
+    return extents("Conv2D", "padding", padding, "conv2d", "pad_top")
 
 
 def _same_padding(extent: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:

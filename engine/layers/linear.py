@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from engine.arguments import assign, integer
+from engine.arguments import assign, truth
 from engine.errors import UserError
 from engine.layers.base import Layer
 from engine.program.code import Builder, Tensor
+from engine.program.limits import whole
 from engine.program.shapes import Shape, elements, spatial
 from engine.program.slots import ParameterSpec
 
@@ -27,9 +28,9 @@ class Linear(Layer):
     def __post_init__(self) -> None:
         assign(
             self,
-            in_features=integer("Linear", "in_features", self.in_features, 1),
-            out_features=integer("Linear", "out_features", self.out_features, 1),
-            bias=bool(self.bias),
+            in_features=whole("Linear", "in_features", self.in_features, "linear", "k"),
+            out_features=whole("Linear", "out_features", self.out_features, "linear", "n"),
+            bias=truth("Linear", "bias", self.bias),
         )
 
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.arguments import assign, integer, number
+from engine.arguments import assign, number
 from engine.errors import UserError, warn
 from engine.layers.base import Layer
 from engine.program.code import Builder, Tensor
+from engine.program.limits import whole
 from engine.program.shapes import Shape, spatial
 from engine.program.slots import ParameterSpec
 
@@ -43,7 +44,7 @@ class BatchNorm(Layer):
     def __post_init__(self) -> None:
         assign(
             self,
-            channels=integer("BatchNorm", "channels", self.channels, 1),
+            channels=whole("BatchNorm", "channels", self.channels, "norm", "c"),
             eps=number("BatchNorm", "eps", self.eps, 0.0, float("inf")),
             momentum=number("BatchNorm", "momentum", self.momentum, 0.0, 1.0),
         )

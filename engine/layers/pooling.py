@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from cnncore import MAX_POOL_AREA
 
-from engine.arguments import assign, pair, size
+from engine.arguments import assign, pair, truth
 from engine.errors import UserError
 from engine.layers.base import Layer, require_feature_map
 from engine.program.code import Builder, Tensor
+from engine.program.limits import check_geometry, extents
 from engine.program.shapes import Shape
 
 
@@ -29,6 +30,8 @@ class MaxPool2D(Layer):
     padding: int | tuple[int, int] = 0
     ceil_mode: bool = False
 
+    op: ClassVar[str] = "maxpool2d_forward"
+
     def __post_init__(self) -> None:
         _check_window(self)
         kernel_h, kernel_w = pair(self.kernel)
@@ -45,8 +48,8 @@ class MaxPool2D(Layer):
         (source,) = inputs
         output = builder.tensor(self.output_shape(source.shape))
         builder.emit(
-            "maxpool2d_forward",
-            _geometry(self, source.shape, count_include_pad=True),
+            self.op,
+            _geometry(self, source.shape),
             dst=output,
             argmax=builder.scratch(output, "uint8") if builder.training else None,
             src=source,
@@ -67,9 +70,11 @@ class AvgPool2D(Layer):
     ceil_mode: bool = False
     count_include_pad: bool = True
 
+    op: ClassVar[str] = "avgpool2d_forward"
+
     def __post_init__(self) -> None:
         _check_window(self)
-        assign(self, count_include_pad=bool(self.count_include_pad))
+        assign(self, count_include_pad=truth("AvgPool2D", "count_include_pad", self.count_include_pad))
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return _output_shape(self, shapes[0])
@@ -77,8 +82,7 @@ class AvgPool2D(Layer):
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
         output = builder.tensor(self.output_shape(source.shape))
-        geometry = _geometry(self, source.shape, self.count_include_pad)
-        builder.emit("avgpool2d_forward", geometry, dst=output, src=source)
+        builder.emit(self.op, _geometry(self, source.shape), dst=output, src=source)
         return output
 
 
@@ -92,9 +96,9 @@ class GlobalAvgPool2D(Layer):
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
         _, height, width = source.shape
+        pool = AvgPool2D((height, width))
         output = builder.tensor(self.output_shape(source.shape))
-        geometry = _geometry(AvgPool2D((height, width)), source.shape, count_include_pad=True)
-        builder.emit("avgpool2d_forward", geometry, dst=output, src=source)
+        builder.emit(pool.op, _geometry(pool, source.shape), dst=output, src=source)
         return output
 
 
@@ -103,10 +107,10 @@ _Pool = MaxPool2D | AvgPool2D
 
 def _check_window(pool: _Pool) -> None:
     name = type(pool).__name__
-    kernel = size(name, "kernel", pool.kernel, 1)
-    padding = size(name, "padding", pool.padding, 0)
-    stride = None if pool.stride is None else size(name, "stride", pool.stride, 1)
-    assign(pool, kernel=kernel, stride=stride, padding=padding, ceil_mode=bool(pool.ceil_mode))
+    kernel = extents(name, "kernel", pool.kernel, "pool2d", "kh")
+    padding = extents(name, "padding", pool.padding, "pool2d", "pad_top")
+    stride = None if pool.stride is None else extents(name, "stride", pool.stride, "pool2d", "stride_h")
+    assign(pool, kernel=kernel, stride=stride, padding=padding, ceil_mode=truth(name, "ceil_mode", pool.ceil_mode))
     if any(2 * pad > extent for pad, extent in zip(pair(padding), pair(kernel), strict=True)):
         raise UserError(f"{name}: padding {padding} is more than half of the kernel {kernel}")
 
@@ -123,35 +127,33 @@ def _extent(length: int, kernel: int, stride: int, pad: int, ceil_mode: bool) ->
 
 
 def _output_shape(pool: _Pool, shape: Shape) -> Shape:
+    geometry = _geometry(pool, shape)
+    return geometry["c"], geometry["oh"], geometry["ow"]
+
+
+def _geometry(pool: _Pool, shape: Shape) -> dict[str, Any]:
+    """The fields of cnn_pool2d_geometry for an input of this shape; UserError where the core cannot compute them."""
+    name = type(pool).__name__
     channels, height, width = require_feature_map(pool, shape)
     (kernel_h, kernel_w), (pad_h, pad_w), (stride_h, stride_w) = pair(pool.kernel), pair(pool.padding), _strides(pool)
     if kernel_h > height + 2 * pad_h or kernel_w > width + 2 * pad_w:
         raise UserError(
-            f"{type(pool).__name__}: the {kernel_h}x{kernel_w} kernel is larger than the padded image, "
+            f"{name}: the {kernel_h}x{kernel_w} kernel is larger than the padded image, "
             f"{height + 2 * pad_h}x{width + 2 * pad_w}"
         )
-    return (
-        channels,
-        _extent(height, kernel_h, stride_h, pad_h, pool.ceil_mode),
-        _extent(width, kernel_w, stride_w, pad_w, pool.ceil_mode),
-    )
-
-
-def _geometry(pool: _Pool, shape: Shape, count_include_pad: bool) -> dict[str, Any]:
-    channels, height, width = shape
-    _, out_h, out_w = _output_shape(pool, shape)
-    (kernel_h, kernel_w), (pad_h, pad_w), (stride_h, stride_w) = pair(pool.kernel), pair(pool.padding), _strides(pool)
-    return {
+    geometry = {
         "h": height,
         "w": width,
         "c": channels,
         "kh": kernel_h,
         "kw": kernel_w,
-        "oh": out_h,
-        "ow": out_w,
+        "oh": _extent(height, kernel_h, stride_h, pad_h, pool.ceil_mode),
+        "ow": _extent(width, kernel_w, stride_w, pad_w, pool.ceil_mode),
         "stride_h": stride_h,
         "stride_w": stride_w,
         "pad_top": pad_h,
         "pad_left": pad_w,
-        "count_include_pad": int(count_include_pad),
+        "count_include_pad": int(getattr(pool, "count_include_pad", True)),
     }
+    check_geometry(name, pool.op, geometry)
+    return geometry

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.arguments import integer
-from engine.errors import UserError
+from engine.errors import UserError, shown, unknown
 from engine.layers import Layer, make_layer
+from engine.program.limits import MOST_ELEMENTS, check_elements, check_shape
 from engine.program.shapes import Shape
 
 INPUT = "input"  # the name by which nodes refer to the network's input
@@ -66,14 +67,16 @@ class Topology:
 def checked_input_shape(shape: Any) -> Shape:
     """(C, H, W) or (K,) as a tuple of positive ints."""
     if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 3):
-        raise UserError(f"input_shape must be (channels, height, width) or (features,), not {shape!r}")
-    return tuple(integer("input_shape", "every extent", extent, 1) for extent in shape)
+        raise UserError(f"input_shape must be (channels, height, width) or (features,), not {shown(shape)}")
+    checked = tuple(integer("input_shape", "every extent", extent, 1, MOST_ELEMENTS) for extent in shape)
+    check_shape("the input", checked)
+    return checked
 
 
 def make_node(name: str, layer: Any, inputs: Sequence[str], shapes: Sequence[Shape]) -> Node:
     """A node with its output shape; whatever is wrong with it is reported with the name of the layer."""
     if not isinstance(layer, Layer):
-        raise UserError(f"{name!r} is not a layer of engine.layers: {layer!r}")
+        raise UserError(f"{name!r} is not a layer of engine.layers: {shown(layer)}")
     kind = type(layer).__name__
     fewest, most = layer.inputs
     if len(inputs) < fewest or (most is not None and len(inputs) > most):
@@ -81,6 +84,9 @@ def make_node(name: str, layer: Any, inputs: Sequence[str], shapes: Sequence[Sha
         raise UserError(f"layer {name!r}: {kind} takes {wanted}, but got {len(inputs)}")
     try:
         shape = layer.output_shape(*shapes)
+        check_shape("its output", shape)
+        for spec in (*layer.parameters(), *layer.buffers()):
+            check_elements(f"{spec.name} of shape {spec.shape}", math.prod(spec.shape))
     except UserError as error:
         raise UserError(f"layer {name!r}: {error}") from None
     return Node(name, layer, tuple(inputs), shape)
@@ -106,30 +112,36 @@ def checked_topology(input_shape: Shape, nodes: Sequence[Node], output: str) -> 
     return Topology(input_shape, tuple(nodes), output)
 
 
-def checked_name(name: Any, taken: Sequence[str]) -> str:
+def checked_name(name: Any, taken: Collection[str]) -> str:
     """A name that can stand in a key such as "name.weights" and is not taken."""
     if not isinstance(name, str) or not name or name == INPUT or any(c.isspace() for c in name):
-        raise UserError(f"a layer's name must be a word other than {INPUT!r}, not {name!r}")
+        raise UserError(f"a layer's name must be a word other than {INPUT!r}, not {shown(name)}")
     if name in taken:
         raise UserError(f"the name {name!r} is given to two layers")
     return name
 
 
+KEYS: dict[str, type] = {"input_shape": list, "nodes": list, "output": str}
+"""Of a network's description, beside `seed` and `initializer`."""
+
+
 def topology_from_config(config: Any) -> Topology:
     """The topology that `Topology.to_config` described; UserError for whatever does not fit."""
-    for key, kind in (("input_shape", list), ("nodes", list), ("output", str)):
+    for key, kind in KEYS.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
             raise UserError(f"network description: {key!r} is missing or not a {kind.__name__}")
+    _check_keys("network description", config, (*KEYS, "seed", "initializer"))
     input_shape = checked_input_shape(config["input_shape"])
     nodes: list[Node] = []
     shapes: dict[str, Shape] = {INPUT: input_shape}
     for entry in config["nodes"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("inputs"), list):
-            raise UserError(f"network description: {entry!r} is not a layer with its inputs")
-        name = checked_name(entry.get("name"), tuple(shapes))
+            raise UserError(f"network description: {shown(entry)} is not a layer with its inputs")
+        _check_keys("network description: a layer", entry, ("name", "layer", "arguments", "inputs"))
+        name = checked_name(entry.get("name"), shapes)
         unknown = [source for source in entry["inputs"] if not isinstance(source, str) or source not in shapes]
         if unknown:
-            raise UserError(f"layer {name!r} reads {unknown[0]!r}, which is not a layer before it")
+            raise UserError(f"layer {name!r} reads {shown(unknown[0])}, which is not a layer before it")
         arguments = entry.get("arguments", {})
         layer = make_layer(entry.get("layer", ""), arguments)
         node = make_node(name, layer, entry["inputs"], [shapes[source] for source in entry["inputs"]])
@@ -138,6 +150,12 @@ def topology_from_config(config: Any) -> Topology:
     if config["output"] not in shapes or config["output"] == INPUT:
         raise UserError(f"the output {config['output']!r} is not a layer of the network")
     return checked_topology(input_shape, nodes, config["output"])
+
+
+def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise unknown(f"key of the {where}:", key, known)
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from engine.errors import UserError
+from engine.errors import UserError, shown
 from engine.files import json_text, write_atomically
+from engine.reading.strict_json import check_depth, parse_json
+from engine.reading.tensor_file import read_tensors
+from engine.schema import read_stored
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
@@ -34,6 +36,37 @@ Tensors = dict[str, NDArray[Any]]
 
 class Damaged(UserError):
     """A checkpoint that is not what was written: cut off, or changed."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The metadata's one entry. `sha256` is that of the document, itself a JSON text, and of all tensors."""
+
+    version: int
+    sha256: str
+    document: str
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What of a checkpoint is no array; the fields are those of Checkpoint."""
+
+    project: str
+    graph: dict[str, Any]
+    preprocess: dict[str, Any] | None = None
+    class_names: list[str] = field(default_factory=list)
+    plan_choices: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _PlanChoices:
+    """What `Plan.choices` gives, as far as a checkpoint has it."""
+
+    isa: str = ""
+    batch: int = 1
+    mode: str = ""
+    convolutions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class Storable(Protocol):
@@ -106,17 +139,19 @@ def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) ->
     keep: the name that the checkpoint that was there gets; of the two names, one always holds a whole checkpoint.
     """
     tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
-    document = json_text(
-        {
-            "project": _project_version(),
-            "graph": checkpoint.graph,
-            "preprocess": checkpoint.preprocess,
-            "class_names": checkpoint.class_names,
-            "plan_choices": checkpoint.plan_choices,
-            "training": checkpoint.training,
-        },
-        stand_in=_named_float,
-    )
+    content = {
+        "project": _project_version(),
+        "graph": checkpoint.graph,
+        "preprocess": checkpoint.preprocess,
+        "class_names": checkpoint.class_names,
+        "plan_choices": checkpoint.plan_choices,
+        "training": checkpoint.training,
+    }
+    try:
+        check_depth(content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}, so that it could not be read back") from None
+    document = json_text(content, stand_in=_named_float)
     header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
     # One key only: safetensors writes several in a random order, and equal networks shall give equal files.
     write_atomically(Path(path), serialise(tensors, {METADATA_KEY: json.dumps(header)}), keep)
@@ -134,34 +169,53 @@ def read(path: Path | str) -> Checkpoint:
     metadata, tensors = _read_file(path)
     if METADATA_KEY not in metadata:
         raise UserError(f"{path}: a safetensors file, but not a checkpoint of this project")
-    groups: dict[str, Tensors] = {group: {} for group in GROUPS}
+    header = _parsed(path, metadata[METADATA_KEY])
+    version = header.get("version") if isinstance(header, dict) else None
+    if version is not None and (type(version) is not int or version != FORMAT_VERSION):
+        raise UserError(f"{path}: checkpoint format {shown(version)}, but this program reads {FORMAT_VERSION}")
     try:
-        header = json.loads(metadata[METADATA_KEY])
-        if header["version"] != FORMAT_VERSION:
-            raise UserError(f"{path}: checkpoint format {header['version']}, but this program reads {FORMAT_VERSION}")
-        if header["sha256"] != _digest(header["document"], tensors):
-            raise Damaged(f"{path}: the checkpoint was changed or damaged after it was written (SHA-256 differs)")
-        content: dict[str, Any] = json.loads(header["document"], object_hook=_float_named)
-        for key, tensor in tensors.items():
-            group, _, name = key.partition("/")
-            groups[group][name] = tensor
-        del content["project"]
-        return Checkpoint(**{**content, **groups})
-    except UserError:
+        stated = read_stored(_Header, header, "header")
+        if stated.sha256 != _digest(stated.document, tensors):
+            raise UserError("the checkpoint was changed or damaged after it was written (SHA-256 differs)")
+        content = read_stored(_Document, _parsed(path, stated.document, _float_named), "header")
+        read_stored(_PlanChoices, content.plan_choices, "header: plan_choices")
+    except Damaged:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise Damaged(f"{path}: the checkpoint's header is not what this format prescribes") from None
+    except UserError as error:
+        raise Damaged(f"{path}: {error}") from None
+    return Checkpoint(
+        graph=content.graph,
+        preprocess=content.preprocess,
+        class_names=list(content.class_names),
+        plan_choices=content.plan_choices,
+        training=content.training,
+        **_by_group(path, tensors),
+    )
 
 
 def _read_file(path: Path) -> tuple[dict[str, str], Tensors]:
-    with path.open("rb"):  # a file that may not be read is none that is damaged
-        pass
     try:
-        with safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        return read_tensors(path)
+    except ValueError as error:
         raise Damaged(f"{path}: not a whole safetensors file ({error}); truncated, or no checkpoint") from None
+
+
+def _parsed(path: Path, text: str, hook: Callable[[dict[str, Any]], Any] = dict) -> Any:
+    try:
+        return parse_json(text, hook)
+    except ValueError as error:
+        raise Damaged(f"{path}: the checkpoint's header is not what this format prescribes ({error})") from None
+
+
+def _by_group(path: Path, tensors: Tensors) -> dict[str, Tensors]:
+    """{"parameters": {name: tensor}, …} of tensors that are named "parameters/name"."""
+    groups: dict[str, Tensors] = {group: {} for group in GROUPS}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition("/")
+        if group not in groups:
+            raise Damaged(f"{path}: the tensor {shown(key)} is of none of the groups {', '.join(GROUPS)}")
+        groups[group][name] = tensor
+    return groups
 
 
 def _grouped(groups: Mapping[str, Tensors]) -> Tensors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from engine.network.inputs import capacity, checked_input, checked_targets, sing
 from engine.network.parameters import Array, read
 from engine.network.programs import Compiled, Programs
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, Algorithm, Request
+from engine.plan.memory import require_memory
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Execution:
             self.programs.run(last.compiled, x, None, outputs, 0)
             return outputs
         x = checked_input(x, self.input_shape)
-        outputs = np.empty((len(x), *self.output_shape), np.float32)
+        outputs = self._outputs(len(x))
         if len(x):
             compiled = self.programs.compile(Request(INFERENCE, capacity(len(x), batch_size), algorithm=algorithm))
             for start in range(0, len(x), compiled.plan.batch):
@@ -64,6 +66,11 @@ class Execution:
             if len(x) <= compiled.plan.batch and isinstance(algorithm, str):
                 self._last = Prediction(x.shape, batch_size, algorithm, outputs.shape, compiled)
         return outputs
+
+    def _outputs(self, samples: int) -> Array:
+        shape = (samples, *self.output_shape)
+        require_memory(f"an output of shape {shape}", 4 * math.prod(shape), "take fewer samples at a time")
+        return np.empty(shape, np.float32)
 
     def evaluate(
         self, x: Array, y: NDArray[Any], loss: Loss, batch_size: int = 256, algorithm: Algorithm = "auto"
@@ -74,7 +81,7 @@ class Execution:
             raise UserError("evaluate needs at least one sample")
         size = capacity(len(x), batch_size)
         compiled = self.programs.compile(Request(EVALUATION, size, loss, kind, algorithm=algorithm))
-        outputs = np.empty((len(x), *self.output_shape), np.float32)
+        outputs = self._outputs(len(x))
         total = 0.0
         for start in range(0, len(x), compiled.plan.batch):
             part = slice(start, start + compiled.plan.batch)

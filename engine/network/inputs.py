@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import integer
-from engine.errors import SampleError, UserError
+from engine.errors import SampleError, UserError, shown
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
 from engine.losses import LABELS, TARGETS, Loss, checked_loss
 from engine.program.shapes import Shape, spatial
+
+LONGEST_NAME = 1000  # characters of a class's name
 
 
 def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
@@ -70,6 +72,25 @@ def single_value_error(layer: str) -> UserError:
         f"the batch has one sample, so BatchNorm {layer!r} sees one value per channel and has no variance: "
         "training needs two samples or more"
     )
+
+
+def checked_class_names(names: Any, outputs: int) -> list[str]:
+    """`names` as a list: texts that differ, no more than the network has outputs; UserError otherwise.
+
+    There may be fewer: outputs that no class of the training stands for.
+    """
+    if isinstance(names, (str, bytes, Mapping)) or not isinstance(names, (Sequence, np.ndarray)):
+        raise UserError(f"class_names must be a list of texts, not {shown(names)}")
+    if len(names) > outputs:
+        raise UserError(f"class_names has {len(names)} names, but the network {outputs} outputs")
+    seen: set[str] = set()
+    for name in names:
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:
+            raise UserError(f"class_names must hold texts of at most {LONGEST_NAME} characters, not {shown(name)}")
+        if name in seen:
+            raise UserError(f"class_names has the name {shown(name)} twice, so that a label could be either")
+        seen.add(name)
+    return [str(name) for name in names]
 
 
 def capacity(samples: int, batch_size: int) -> int:

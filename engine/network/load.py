@@ -11,7 +11,8 @@ from typing import Any
 from engine.errors import UserError
 from engine.layers.topology import topology_from_config
 from engine.network.checkpoint import Checkpoint, read
-from engine.network.network import Arrays, Network
+from engine.network.network import Network
+from engine.network.parameters import Arrays
 
 
 def from_config(config: Any, arrays: Arrays | None = None) -> Network:

@@ -15,8 +15,8 @@ from engine.losses import Loss
 from engine.network import checkpoint
 from engine.network.execution import Execution
 from engine.network.init import checked_initializer, draw
-from engine.network.inputs import single_value_norm
-from engine.network.parameters import Array, ParameterStore
+from engine.network.inputs import checked_class_names, single_value_norm
+from engine.network.parameters import Array, Arrays, ParameterStore
 from engine.network.programs import Programs
 from engine.network.session import TrainingSession
 from engine.network.summary import BATCH, Summary, brief, render, summarize
@@ -27,11 +27,27 @@ from engine.plan.table import preformatted
 from engine.program.shapes import Shape
 from engine.program.slots import Slot
 
-Arrays = tuple[Mapping[str, Any], Mapping[str, Any]]
-"""Parameters and buffers by name, in the public layouts."""
+
+class _Answers:
+    """What the outputs of a network stand for."""
+
+    _class_names: Sequence[str] = ()
+
+    @property
+    def output_shape(self) -> Shape:
+        raise NotImplementedError
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """By label, or empty; fewer than outputs where some stand for no class. UserError for what is no such list."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Any) -> None:
+        self._class_names = checked_class_names(names, self.output_shape[0])
 
 
-class Network:
+class Network(_Answers):
     """Base of Sequential and Graph; also what `engine.network.load.from_config` and `engine.load` give.
 
     topology      the graph; seed and initializer decide the first weights (see engine.network.init)
@@ -41,7 +57,6 @@ class Network:
     """
 
     preprocess: dict[str, Any] | None = None
-    class_names: Sequence[str] = ()
 
     def __init__(
         self,
@@ -56,7 +71,7 @@ class Network:
         self._setup(topology, arrays)
 
     def _setup(self, topology: Topology, arrays: Arrays | None = None) -> None:
-        self._execution = Execution(Programs(topology, ParameterStore(topology)))
+        self._execution = Execution(Programs(topology, ParameterStore(topology, arrays)))
         if arrays is None:
             self.initialize(self.seed)
         else:

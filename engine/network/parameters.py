@@ -10,12 +10,19 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import UserError
+from engine.errors import UserError, listed
 from engine.layers.topology import Topology
 from engine.plan.layout import assign_slots
+from engine.plan.memory import require_memory
+from engine.program.limits import check_elements
 from engine.program.slots import Slot, pack, total_floats, unpack
 
 Array = NDArray[np.float32]
+
+Arrays = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""Parameters and buffers by name, in the public layouts."""
+
+KINDS = "parameter", "buffer"
 
 
 class ParameterStore:
@@ -25,9 +32,17 @@ class ParameterStore:
     those by training; `fresh` has, of the running statistics that began as 0 and 1, by key, what `steps` was then.
     """
 
-    def __init__(self, topology: Topology):
+    def __init__(self, topology: Topology, arrays: Arrays | None = None):
+        """UserError, before anything is allocated, for more than the machine has, and where the `arrays` that are to be
+        stored are not those of the topology."""
         self.slots, self.buffer_slots = assign_slots(topology)
+        if arrays is not None:
+            for slots, mapping, what in zip((self.slots, self.buffer_slots), arrays, KINDS, strict=True):
+                check_arrays(slots, mapping, what, strict=True)
         self.count = total_floats(self.slots.values())
+        whole = self.count + total_floats(self.buffer_slots.values())
+        check_elements("the network", whole)
+        require_memory(f"a network of {whole} parameters", 4 * whole, "take smaller layers")
         self.data: Array = cnncore.aligned_zeros(self.count)
         self.buffers: Array = cnncore.aligned_zeros(total_floats(self.buffer_slots.values()))
         self.version = self.steps = 0
@@ -67,11 +82,11 @@ class ParameterStore:
         return read(self.buffer_slots, self.buffers)
 
     def write_parameters(self, mapping: Mapping[str, Any], *, strict: bool) -> None:
-        write(self.slots, self.data, mapping, "parameter", strict=strict)
+        write(self.slots, self.data, mapping, KINDS[0], strict=strict)
         self.version += 1
 
     def write_buffers(self, mapping: Mapping[str, Any], *, strict: bool) -> None:
-        write(self.buffer_slots, self.buffers, mapping, "buffer", strict=strict)
+        write(self.buffer_slots, self.buffers, mapping, KINDS[1], strict=strict)
         self.version += 1
         self.fresh = {key: since for key, since in self.fresh.items() if key not in mapping}
 
@@ -111,25 +126,35 @@ def write(slots: Mapping[str, Slot], data: Array, mapping: Mapping[str, Any], wh
 
     `strict`: every key must be there and no other. Otherwise only keys that both sides know are stored.
     """
-    unknown = [key for key in mapping if key not in slots]
-    missing = [key for key in slots if key not in mapping]
-    if strict and unknown:
-        raise UserError(f"the network has no {what} {unknown[0]!r}; it has {', '.join(slots) or 'none'}")
-    if strict and missing:
-        raise UserError(f"the {what} {missing[0]!r} is missing")
-    checked = {key: checked_array(key, slot, mapping[key]) for key, slot in slots.items() if key in mapping}
+    arrays = check_arrays(slots, mapping, what, strict=strict)
+    checked = {key: as_numbers(key, array) for key, array in arrays.items()}
     for key, array in checked.items():
         slot = slots[key]
         data[slot.offset : slot.offset + slot.count] = pack(slot, array)
 
 
-def checked_array(key: str, slot: Slot, value: Any) -> Array:
-    """`value` as float32 in the slot's public shape; UserError where shape, type or size do not fit."""
-    array = np.asarray(value)
-    if array.shape != slot.spec.shape:
-        raise UserError(f"{key} has shape {array.shape}, but the network expects {slot.spec.shape}")
-    if array.dtype.kind not in "fiu":
-        raise UserError(f"{key} has dtype {array.dtype}, but real numbers are expected")
+def check_arrays(
+    slots: Mapping[str, Slot], mapping: Mapping[str, Any], what: str, *, strict: bool
+) -> dict[str, NDArray[Any]]:
+    """The arrays that have a slot; UserError where names, shapes or types do not fit. Nothing is copied."""
+    unknown = [key for key in mapping if key not in slots]
+    missing = [key for key in slots if key not in mapping]
+    if strict and unknown:
+        raise UserError(f"the network has no {what} {unknown[0]!r}; it has {listed(list(slots)) or 'none'}")
+    if strict and missing:
+        raise UserError(f"the {what} {missing[0]!r} is missing")
+    arrays = {key: np.asarray(mapping[key]) for key in slots if key in mapping}
+    for key, array in arrays.items():
+        expected = slots[key].spec.shape
+        if array.shape != expected:
+            raise UserError(f"{key} has shape {array.shape}, but the network expects {expected}")
+        if array.dtype.kind not in "fiu":
+            raise UserError(f"{key} has dtype {array.dtype}, but real numbers are expected")
+    return arrays
+
+
+def as_numbers(key: str, array: NDArray[Any]) -> Array:
+    """The array as float32; UserError where a number is too large for that."""
     with np.errstate(over="ignore"):
         packed = array.astype(np.float32)
     if array.dtype != np.float32 and not np.array_equal(np.isfinite(packed), np.isfinite(array)):

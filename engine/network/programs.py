@@ -22,8 +22,10 @@ from engine.network.parameters import Array, ParameterStore
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
+from engine.plan.memory import require_plan
 from engine.plan.plan import Plan
 from engine.plan.update import learning_range
+from engine.program.limits import MOST_ELEMENTS
 
 KEPT_PROGRAMS = 8  # compiled plans kept per network; each owns an arena
 
@@ -72,7 +74,7 @@ class Programs:
         learning_rates: Mapping[Any, float] | None,
     ) -> Plan:
         """`plan` in the words of `Network.plan`."""
-        batch = integer("plan", "batch", batch, 1)
+        batch = integer("plan", "batch", batch, 1, MOST_ELEMENTS)
         if max_norm is not None:
             number("plan", "max_norm", max_norm, 0.0, math.inf, above=True)
         loss = None if loss is None else checked_loss("plan", loss)
@@ -95,10 +97,12 @@ class Programs:
         if request.algorithm != "auto":
             raise UserError(f"tune chooses the algorithms, but algorithm = {request.algorithm!r} does so too")
         direct = self.plan(replace(request, algorithm="direct"))
+        _require(direct)
         return replace(request, algorithm=measured_choices(direct.code, request.batch, not request.trains))
 
     def compile(self, request: Request, states: Array | None = None) -> Compiled:
-        """The program of a request; those without optimiser states are kept for the next time."""
+        """The program of a request; those without optimiser states are kept for the next time. UserError, before
+        anything is allocated, where the machine has too little memory for it."""
         with self._lock:
             key = (repr(request), cnncore.isa())
             if states is None and key in self._kept:
@@ -113,6 +117,7 @@ class Programs:
 
     def _compile(self, request: Request, states: Array | None) -> Compiled:
         plan = self.plan(request)
+        _require(plan)
         constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
         spaces = {
             "parameters": self.store.data,
@@ -212,6 +217,11 @@ class Programs:
             self.refresh(apart)
             named = _first_nonfinite(apart, externals, seed, step) or named.split("+")[0]
         return named if any(node.name == named for node in self.topology.nodes) else None
+
+
+def _require(plan: Plan) -> None:
+    """UserError where the machine has too little memory for the plan."""
+    require_plan(plan.footprint, plan.arena, plan.request.mode, cnncore.get_num_threads())
 
 
 def _first_nonfinite(

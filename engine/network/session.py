@@ -19,7 +19,9 @@ from engine.network.parameters import Array, read, write
 from engine.network.programs import Compiled, Programs
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import TRAINING, Algorithm, Request
+from engine.plan.memory import require_memory
 from engine.plan.plan import Plan
+from engine.program.limits import MOST_ELEMENTS
 
 _FLOAT32 = np.dtype(np.float32)
 _INT64 = np.dtype(np.int64)
@@ -44,7 +46,7 @@ class TrainingSession:
         self.programs = programs
         self.loss = checked_loss("training_session", loss)
         self.optimizer = checked_optimizer("training_session", optimizer)
-        self.batch = integer("training_session", "batch", batch, 1)
+        self.batch = integer("training_session", "batch", batch, 1, MOST_ELEMENTS)
         self.max_norm = max_norm
         self.algorithm = algorithm
         self.frozen = frozen_layers(programs.topology, freeze)
@@ -53,6 +55,8 @@ class TrainingSession:
         store = programs.store
         self._learning = {key: slot for key, slot in store.slots.items() if slot.layer not in self.frozen}
         self._store = store
+        needed = len(optimizer.states) * store.data.nbytes
+        require_memory(f"the state of {type(optimizer).__name__}", needed, "take a smaller network")
         self._states: Array = cnncore.aligned_zeros(len(optimizer.states) * store.count)
         self._saved_buffers = store.buffers.copy()
         self._compiled: dict[str, Compiled] = {}

@@ -13,8 +13,8 @@ from engine.layers.topology import Topology
 from engine.plan.algorithms import apply, choose
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
 from engine.plan.gradients import differentiate, without_needless_positions
-from engine.plan.lower import absorbed_layer, lower
-from engine.plan.memory import measure, plan_arena
+from engine.plan.lower import absorbed_layer, check_sizes, lower
+from engine.plan.memory import check_batch, measure, plan_arena
 from engine.plan.plan import Plan
 from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request
 from engine.plan.team import leave_alone
@@ -27,8 +27,10 @@ __all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Algorithm", "Cho
 
 def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mapping[str, Slot], request: Request,
               isa: str) -> Plan:  # fmt: skip
-    """The plan of a network for a request, on the instruction set `isa`."""
+    """The plan of a network for a request, on the instruction set `isa`; UserError for what the core cannot compute."""
     code = lower(topology, {**parameters, **buffers}, request)
+    check_sizes(code, request.batch)
+    check_batch(code, request.batch)
     if request.frozen:
         code = without_needless_positions(code, request.frozen)
     folds: tuple[Fold, ...] = ()
@@ -45,6 +47,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer, request.frozen, request.rates)
         code = append_update(code, parameters, request.optimizer, request.max_norm, segments, request.frozen)
+    check_sizes(code, request.batch)
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))

@@ -10,6 +10,7 @@ import math
 
 from engine.layers import Conv2D, Flatten, Layer, Linear, ParameterSpec
 from engine.layers.topology import Topology
+from engine.program.limits import check_elements
 from engine.program.shapes import Shape, needs_transpose
 from engine.program.slots import PANEL, Slot, total_floats
 
@@ -36,19 +37,19 @@ def flattened_maps(topology: Topology) -> tuple[frozenset[str], dict[str, Shape]
 
 def _linear_readers(topology: Topology, name: str) -> list[str] | None:
     """Names of the Linear layers that read `name`, also through elementwise layers; None if anything else does."""
-    if name == topology.output:
-        return None
     found: list[str] = []
-    for node in topology.consumers(name):
-        if isinstance(node.layer, Linear):
-            found.append(node.name)
-        elif node.layer.elementwise:
-            behind = _linear_readers(topology, node.name)
-            if behind is None:
-                return None
-            found.extend(behind)
-        else:
+    pending = [name]
+    while pending:
+        source = pending.pop()
+        if source == topology.output:
             return None
+        for node in topology.consumers(source):
+            if isinstance(node.layer, Linear):
+                found.append(node.name)
+            elif node.layer.elementwise:
+                pending.append(node.name)
+            else:
+                return None
     return found
 
 
@@ -66,7 +67,8 @@ def assign_slots(topology: Topology) -> tuple[dict[str, Slot], dict[str, Slot]]:
 
 
 def _append(slots: dict[str, Slot], name: str, layer: Layer, spec: ParameterSpec, order: Shape | None) -> None:
-    offset = total_floats(slots.values())
+    last = next(reversed(slots.values()), None)
+    offset = 0 if last is None else total_floats([last])
     key = f"{name}.{spec.name}"
     if spec.role != "weights":
         slots[key] = Slot(key, name, layer.kind, spec, offset, math.prod(spec.shape))
@@ -75,4 +77,5 @@ def _append(slots: dict[str, Slot], name: str, layer: Layer, spec: ParameterSpec
     columns = spec.shape[0] // groups
     rows = math.prod(spec.shape[1:])
     count = groups * -(-columns // PANEL) * rows * PANEL
+    check_elements(f"layer {name!r}: {spec.name} of shape {spec.shape}, in whole panels,", count)
     slots[key] = Slot(key, name, layer.kind, spec, offset, count, groups, rows, columns, order)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import cnncore
+
 from engine.errors import UserError
 from engine.layers.topology import INPUT, Node, Topology
 from engine.losses import LABELS, Loss
@@ -84,6 +86,19 @@ def _check_written(builder: Builder) -> None:
         if not read.isdisjoint(each.outputs()):
             raise UserError(f"{where} writes over a value that was read: every result needs a value of its own")
         written.update(each.outputs())
+
+
+def check_sizes(code: Code, batch: int) -> None:
+    """UserError unless every value is as large as the geometry of the op that reads or writes it says."""
+    for each in code.instructions:
+        needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), batch)
+        for name, value in each.operands.items():
+            size = code.values[value].bytes(batch)
+            if size != needed[name]:
+                raise UserError(
+                    f"op {each.op!r} of layer {each.layer!r}: by its geometry {name!r} has {needed[name]} bytes in a "
+                    f"batch of {batch}, but what it is given has {size}; see `lower` or the gradient rule of that layer"
+                )
 
 
 def _emit_checks(builder: Builder, topology: Topology, request: Request) -> int | None:

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 
 def quantity(number: float) -> str:
     """12.3 M and the like: three figures and a decimal unit."""
-    for unit in ("", " k", " M", " G", " T"):
-        if number < 999.5 or unit == " T":
+    for unit in ("", " k", " M", " G", " T", " P", " E"):
+        if number < 999.5 or unit == " E":
             return f"{number:.0f}{unit}" if unit == "" or number >= 99.95 else f"{number:.3g}{unit}"
         number /= 1000
     raise AssertionError("unreachable")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.plan.algorithms import candidates, convolutions, expand
-from engine.program.code import ARENA, LINE_BYTES, Code, Instruction, Value
+from engine.program.code import ARENA, CONSTANTS, LINE_BYTES, Code, Instruction, Value
 
 ROUNDS = 5  # of every candidate, in turn; the least time counts
 
@@ -61,21 +61,35 @@ def measure(
 
 
 def make_trial(made: Sequence[Instruction], known: Sequence[Value], batch: int, timed: slice = slice(None)) -> Trial:
-    """A program of these instructions alone, over an arena of random numbers."""
+    """A program of these instructions alone, on random numbers. Positions of maxima that are read are constants: the
+    core makes no program that finds them in memory which anything may have written."""
     numbers: dict[int, int] = {}  # value → operand
     operands: list[tuple[str, int, int]] = []
-    end = 0
+    ends = {ARENA: 0, CONSTANTS: 0}
     for value in dict.fromkeys(value for each in made for value in each.operands.values()):
         numbers[value] = len(operands)
-        operands.append((ARENA, end, known[value].bytes(batch)))
-        end += -(-known[value].bytes(batch) // LINE_BYTES) * LINE_BYTES
+        space = CONSTANTS if known[value].dtype == "uint8" and not _is_written(value, made) else ARENA
+        operands.append((space, ends[space], known[value].bytes(batch)))
+        ends[space] += -(-known[value].bytes(batch) // LINE_BYTES) * LINE_BYTES
     table = [(i.op, {name: numbers[value] for name, value in i.operands.items()}, dict(i.geometry)) for i in made]
-    program = cnncore.Program(table, operands, batch, end, {})
+    constants = cnncore.aligned_zeros(ends[CONSTANTS], np.uint8)
     random = np.random.default_rng(0)
+    _fill(constants, "uint8", random)
+    program = cnncore.Program(table, operands, batch, ends[ARENA], {CONSTANTS: constants})
     for value, number in numbers.items():
-        _, offset, size = operands[number]
-        _fill(program.arena[offset : offset + size], known[value].dtype, random)
+        space, offset, size = operands[number]
+        if space == ARENA:
+            _fill(program.arena[offset : offset + size], known[value].dtype, random)
     return Trial(program, batch, timed)
+
+
+def _is_written(value: int, made: Sequence[Instruction]) -> bool:
+    """Whether one of the instructions writes the value."""
+    return any(
+        operand.written and instruction.operands.get(operand.name) == value
+        for instruction in made
+        for operand in cnncore.OPS[instruction.op].operands
+    )
 
 
 def _fill(memory: NDArray[np.uint8], dtype: str, random: np.random.Generator) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.network.checkpoint import read
 from engine.plots.canvas import COLOURS, GREY, load_parts, new_figure, shorten
-from engine.training.folder import LOG, read_epochs
+from engine.training.folder import LOG, no_run, read_epochs
+from engine.training.state import read_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def read_log(source: Path | str, name: str | None = None) -> Log:
     name = source.name if name is None else name
     if source.is_dir():
         if not (source / LOG).is_file():
-            raise UserError(f"{source}: holds no run, it has no {LOG}")
+            raise no_run(source, f"no {LOG}")
         source = source / LOG
     elif not source.exists():
         raise UserError(f"{source}: no such run folder")
@@ -67,7 +67,7 @@ def make_log(name: str, records: Sequence[Mapping[str, Any]], where: str) -> Log
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    position = read(path).training.get("position")
+    position = read_run(path).training.get("position")
     if not position:
         raise UserError(f"{path}: this checkpoint keeps no history; give the run folder, or its last.safetensors")
     epochs: list[dict[str, Any]] = position["history"]["epochs"]

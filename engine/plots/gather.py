@@ -23,7 +23,7 @@ from engine.network.network import Network
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
-from engine.training.folder import CONFIG
+from engine.training.folder import CONFIG, no_run
 from engine.training.metrics import predicted_classes
 
 Parts = tuple[Dataset, Dataset | None, Dataset | None]
@@ -78,7 +78,7 @@ def find_config(source: Path) -> TrainConfig:
     if not source.is_dir():
         return load_config(source)
     if not (source / CONFIG).is_file():
-        raise UserError(f"{source}: holds no run, it has no {CONFIG}")
+        raise no_run(source, f"no {CONFIG}")
     if not names_data(source):
         raise UserError(
             f"{source}: {FROM_PYTHON}; curves, filters and features can be drawn, the rest in Python from your own "
@@ -203,7 +203,7 @@ def read_input(net: Network, image: Path, checkpoint: Path) -> NDArray[np.float3
     """An image file as the network's input (C, H, W), prepared as in training."""
     if net.preprocess is None:
         raise UserError(f"{checkpoint}: the network was saved without its preprocessing, so images cannot be prepared")
-    prepared = Preprocess.from_dict(net.preprocess)(read_image(image))
+    prepared = Preprocess.from_dict(net.preprocess, checkpoint)(read_image(image))
     if prepared.shape != net.input_shape:
         raise UserError(f"{image}: gives an input of shape {prepared.shape}, the network takes {net.input_shape}")
     return prepared

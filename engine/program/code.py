@@ -14,6 +14,7 @@ from typing import Any
 import cnncore
 
 from engine.errors import UserError, unknown
+from engine.program.limits import check_geometry
 from engine.program.shapes import Shape, elements, needs_transpose, stored_shape
 from engine.program.slots import Slot
 
@@ -61,8 +62,11 @@ class Value:
     dtype: str = "float32"
     per_sample: bool = True
 
+    def elements(self, batch: int) -> int:
+        return math.prod(self.shape) * (batch if self.per_sample else 1)
+
     def bytes(self, batch: int) -> int:
-        return math.prod(self.shape) * ITEM_BYTES[self.dtype] * (batch if self.per_sample else 1)
+        return self.elements(batch) * ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,8 @@ def constants_end(code: Code) -> int:
     return -(-max(ends, default=0) // LINE_BYTES) * LINE_BYTES
 
 
-def _check_call(op: str, operands: Collection[str], geometry: Collection[str], layer: str) -> None:
-    """UserError unless the core has the op, with these operands and these fields of a geometry."""
+def _check_call(op: str, operands: Collection[str], geometry: Mapping[str, Any], layer: str) -> None:
+    """UserError unless the core has the op, with these operands, these fields of a geometry and numbers that fit."""
     info = cnncore.OPS.get(op)
     if info is None:
         raise unknown("op", op, cnncore.OPS)
@@ -135,6 +139,7 @@ def _check_call(op: str, operands: Collection[str], geometry: Collection[str], l
         raise UserError(f"{where}: operands {', '.join(operands)}; expected {', '.join(needed)}{also}")
     if set(geometry) != set(fields):
         raise UserError(f"{where}: geometry {', '.join(geometry)}; expected {', '.join(fields)}")
+    check_geometry(f"layer {layer!r}", op, geometry)
 
 
 @dataclass

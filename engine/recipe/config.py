@@ -33,8 +33,9 @@ class DatasetConfig:
     name               a reader of `engine.data.readers`
     train              options of that reader for the training part
     test               options of that reader for the test part; false or null for none
-    subset             train on that many samples, drawn with the split's seed (null: all)
-    test_subset        test on that many samples, drawn with the split's seed (null: all)
+    subset             train on that many samples, drawn with the split's seed from all classes together: a class that
+                       is left without any is warned of, and select.count keeps each (null: all)
+    test_subset        test on that many samples, drawn likewise (null: all)
     labelled_fraction  that share of every class keeps its labels, drawn with the split's seed, and alone is divided
                        into training and validation samples; the labels of the rest are put away (null: all are used)
     """
@@ -120,7 +121,8 @@ class TrainConfig:
     loss                likewise
     freeze              names or patterns of layers that stay as they are (see engine.training.trainer.Trainer)
     learning_rates      factors on the schedule's rate, by names or patterns of layers
-    class_weights       balanced, a list, or weights by names of classes: factors on the training loss of a sample
+    class_weights       balanced, a list, or weights by names of classes, 1 for those that are not named: factors on the
+                        training loss of a sample
     sample_weights      a column of the data set with such factors (see engine.data.choose.weights)
     max_norm            bound on the Euclidean norm of the whole gradient (null: none)
     algorithm           of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run
@@ -132,7 +134,7 @@ class TrainConfig:
     label_noise         training labels made wrong on purpose; false for none
     epochs              at most so many
     early_stopping      when to stop before; false for none
-    metric              picks the best epoch (null: val_loss, or train_loss without validation)
+    metric              picks the best epoch, of equal ones the first (null: val_loss, or train_loss without validation)
     mode                its direction, min or max (null: a loss is to fall, anything else to rise)
     train_metrics       evaluate the training samples too after every epoch
     seed                of the first weights, the order of samples, augmentation and dropout

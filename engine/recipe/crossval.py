@@ -21,11 +21,10 @@ from engine.recipe.build import build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
 from engine.recipe.samples import all_folds, among_read, chosen_samples, load_data, split_indices
-from engine.training.folder import RUN_FILES, measured_values, only_training
+from engine.training.folder import CROSSVAL, FINAL, FOLD, RUN_FILES, measured_values, only_training
 from engine.training.history import History
 from engine.training.resume import holds_run
 
-RECORD = "crossval.json"
 RULE = "mean of the folds' best epochs, rounded, a half upwards"
 
 Values = dict[str, float]
@@ -127,14 +126,9 @@ def train_fold(
     fitted = config.preprocess.fitted(train.images)
     train, held_out = train.with_preprocess(fitted), held_out.with_preprocess(fitted)
     train = with_label_noise(train, config.label_noise)
-    trainer = make_trainer(fold, out / f"fold-{number}")
+    trainer = make_trainer(fold, out / f"{FOLD}{number}")
     trainer.progress = "none" if listen else "auto"
     history, _ = fit_and_test(fold, trainer, train, held_out, None, resume=True, callbacks=[listen] if listen else [])
-    if len(history.epochs) > config.epochs:
-        raise UserError(
-            f"{trainer.out}: this fold was trained for {len(history.epochs)} epochs already, "
-            f"more than epochs = {config.epochs}; choose another folder (--out)"
-        )
     return _fold(number, history)
 
 
@@ -171,7 +165,7 @@ def train_final(
 ) -> Final:
     """Train on all samples as `final_config` says, in a folder under `out`, and measure the test part."""
     whole = with_label_noise(whole, config.label_noise)
-    trainer = make_trainer(config, out / f"final-seed{config.seed}")
+    trainer = make_trainer(config, out / f"{FINAL}{config.seed}")
     trainer.progress = "none" if listen else "auto"
     history, result = fit_and_test(
         config, trainer, whole, None, test, resume=True, callbacks=[listen] if listen else []
@@ -250,7 +244,8 @@ def crossval(options: argparse.Namespace) -> None:
         check_folder(out, options.resume)  # again: another process may have ended since
         result = _trained(config, whole, test, divisions, seeds, out)
     print(describe(result))
-    print(f"written: {out}")
+    networks = ", ".join(str(out / f"{FINAL}{seed}") for seed in seeds)
+    print(f"written: {out}" + (f" (to predict: {networks})" if networks else ""))
 
 
 def _trained(
@@ -280,9 +275,9 @@ def check_folder(out: Path, resume: bool) -> None:
     """UserError where `out` holds a run or a cross-validation and `resume` is not wished."""
     if any((out / name).is_file() for name in RUN_FILES):
         raise UserError(f"{out}: holds a single run; choose another folder (--out) for the cross-validation")
-    for folder in [*out.glob("fold-*"), *out.glob("final-seed*")]:
+    for folder in [*out.glob(f"{FOLD}*"), *out.glob(f"{FINAL}*")]:
         holds_run(folder, resume)
-    if (out / RECORD).exists() and not resume:
+    if (out / CROSSVAL).exists() and not resume:
         raise UserError(f"{out}: holds a cross-validation already; go on (--resume), or choose another folder (--out)")
 
 
@@ -310,4 +305,4 @@ def _text(value: Spread) -> str:
 
 
 def _write(out: Path, result: CrossValidation) -> None:
-    write_atomically(out / RECORD, (json_text(result.to_dict(), indent=2) + "\n").encode())
+    write_atomically(out / CROSSVAL, (json_text(result.to_dict(), indent=2) + "\n").encode())

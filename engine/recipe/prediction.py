@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.cli import on_terminal
 from engine.data.images import find_images
-from engine.data.listing import scan
+from engine.data.listing import is_folder, scan
 from engine.errors import UserError
 from engine.files import json_text
 from engine.inference.classify import Damaged, Prediction, classify
@@ -149,7 +149,7 @@ def images_of(places: Sequence[Path], recursive: bool, absent: bool = False) -> 
     """
     if not recursive:
         for place in places:
-            if place.is_dir() and (found := scan(place)).folders and not found.images:
+            if is_folder(place) and (found := scan(place)).folders and not found.images:
                 raise UserError(
                     f"{place}: the folder holds no images, but folders ({found.folders[0].name}, …); "
                     "--recursive reads the images in them"

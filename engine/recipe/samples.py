@@ -17,7 +17,7 @@ from engine.data.dataset import Dataset, RawDataset, SizesDiffer, prepare
 from engine.data.readers import read_dataset
 from engine.data.sets.registry import own_folder
 from engine.draws import epoch_order
-from engine.errors import UserError, unknown
+from engine.errors import UserError, listed, unknown, warn
 from engine.recipe.build import build_network
 from engine.recipe.config import SplitConfig, TrainConfig
 from engine.recipe.pseudo import add_pseudo_labels, strip_labels, teachers_of
@@ -48,6 +48,7 @@ def load_data(
         if test is not None and config.select.classes:
             test = keep_classes(test, config.select.classes, may_lack=True)
             validation = test if config.split.kind == "test" else validation
+        warn_of_classes(train_set, None if config.split.kind == "test" else validation, test)
         train_set = with_label_noise(train_set, config.label_noise)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
@@ -58,6 +59,23 @@ def load_data(
         except UserError as error:
             raise UserError(f"{where}pseudo_labels: {error}") from None
     return train_set, validation, test
+
+
+def warn_of_classes(train: Dataset, validation: Dataset | None, test: Dataset | None) -> None:
+    """Warn of classes of which one of the parts has no sample, and of a set of one class."""
+    names = train.class_names
+    if len(names) == 1:
+        warn(f"{train.name}: there is one class alone, {names[0]!r}: nothing to tell apart, and any network is right")
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for what, part in (("training", train), ("validation", validation), ("test", test)):
+        if part is None or part.labels.ndim != 1 or not part.class_names:
+            continue
+        present = {part.class_names[label] for label in np.unique(part.labels)}
+        if absent := tuple(name for name in names if name not in present):
+            lacking.setdefault(absent, []).append(what)
+    if lacking:
+        told = (f"of {listed(absent)} in {' and '.join(where)}" for absent, where in lacking.items())
+        warn(f"{train.name}: classes without any sample: {'; '.join(told)}")
 
 
 def chosen_samples(

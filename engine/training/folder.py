@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +17,10 @@ BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "confi
 PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
 RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
 LOCK = ".lock"
+# In the folder of a cross-validation: its record, and what the folders of its runs begin with.
+CROSSVAL, FOLD, FINAL = "crossval.json", "fold-", "final-seed"
 TRAINERS_KEY = "order_seed"  # in a CONFIG that holds a trainer's own settings, and in no configuration
+MOST_EPOCHS = 1 << 53  # beyond, numbers of epochs are no floats
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
 
 
@@ -33,6 +37,25 @@ def only_training(folder: Path, patience: float = PATIENCE) -> AbstractContextMa
     )
 
 
+def has_run(folder: Path) -> bool:
+    """Whether the folder holds anything of a run."""
+    return any((folder / name).is_file() and (folder / name).stat().st_size for name in RUN_FILES)
+
+
+def no_run(folder: Path, lacking: str) -> UserError:
+    """The error for a folder that is none of a run, for what it lacks: it names one within, where there are any, and
+    of a cross-validation the one that was trained on all samples."""
+    places = sorted(folder.glob(f"{FINAL}*")) or sorted({*folder.glob("*"), *folder.glob("runs/*")})
+    runs = [place for place in places if has_run(place)]
+    if not runs:
+        return UserError(f"{folder}: holds no run, it has {lacking}")
+    what = "a cross-validation" if (folder / CROSSVAL).is_file() else "others within"
+    final = runs[0].name.startswith(FINAL)
+    more = f" or another of {len(runs)}" if len(runs) > 1 else ""
+    why = ", which was trained on all samples" if final else more
+    return UserError(f"{folder}: holds no run but {what}; give {runs[0]}{why}")
+
+
 def find_checkpoint(source: Path) -> Path:
     """The checkpoint meant by a file, or by a run folder: the best epoch's, or, where no validation part
     picked that, the last epoch's. UserError for a folder without either.
@@ -41,7 +64,7 @@ def find_checkpoint(source: Path) -> Path:
         return source
     found = [source / name for name in (BEST, LAST) if (source / name).is_file()]
     if not found:
-        raise UserError(f"{source}: holds no run, it has neither {BEST} nor {LAST}")
+        raise no_run(source, f"neither {BEST} nor {LAST}")
     epochs = read_epochs(source / LOG) if len(found) > 1 else []
     blind = bool(epochs) and not any(name.startswith("val_") for name in epochs[0])
     return found[-1 if blind else 0]
@@ -68,15 +91,21 @@ def _record(line: str, place: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or not ("event" in record or _is_epoch(record)):
+    if not isinstance(record, dict) or not ("event" in record or is_epoch(record)):
         raise UserError(f"{place}: is damaged, expected one JSON object with the epoch's numbers")
     return record
 
 
-def _is_epoch(record: Mapping[str, Any]) -> bool:
+def is_epoch(record: Mapping[str, Any]) -> bool:
+    """Whether the record has an epoch, from 1, and figures that are numbers or null."""
     epoch = record.get("epoch")
     figures = [value for name, value in record.items() if name == "seconds" or name.startswith(PARTS)]
-    return type(epoch) is int and epoch > 0 and all(each is None or isinstance(each, (int, float)) for each in figures)
+    return type(epoch) is int and 0 < epoch < MOST_EPOCHS and all(each is None or is_figure(each) for each in figures)
+
+
+def is_figure(value: object) -> bool:
+    """Whether what stood in JSON is a number that a float can hold; Python reads NaN and Infinity there as well."""
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]
 
 
 def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:

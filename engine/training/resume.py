@@ -21,8 +21,9 @@ from engine.errors import UserError, shortened, warn
 from engine.network.checkpoint import Checkpoint, Damaged, read, stored_hash
 from engine.network.network import Network
 from engine.reading.yaml_text import dump_yaml, read_yaml
-from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, RUN_FILES, read_epochs
+from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, has_run, read_epochs
 from engine.training.history import Position
+from engine.training.state import read_run
 
 MOST_TOLD = 8  # differences that a message names
 SUM_CHUNK = 1024  # samples
@@ -30,7 +31,7 @@ SUM_CHUNK = 1024  # samples
 
 def holds_run(folder: Path, resume: bool) -> bool:
     """Whether the folder holds anything of a run (RUN_FILES); UserError where it does and `resume` is not wished."""
-    found = any((folder / name).is_file() and (folder / name).stat().st_size for name in RUN_FILES)
+    found = has_run(folder)
     if found and not resume:
         raise UserError(
             f"{folder}: this folder holds a run already; go on with it (--resume), or choose another folder (--out)"
@@ -91,7 +92,7 @@ def find_last(folder: Path) -> Found:
         if not path.is_file():
             continue
         try:
-            last = read(path)
+            last = read_run(path)
         except UserError as error:
             faults.append(error)
             continue
@@ -210,8 +211,6 @@ def check_same_run(
 ) -> None:
     """UserError unless the checkpoint in `path` belongs to a run of this network, with these settings and data (see
     `data_record`); it names what differs, with the values then and now."""
-    if "position" not in last.training:
-        raise UserError(f"{path}: this checkpoint holds no run that can be resumed")
     stored = last.training["settings"]
     found = _differences(stored, settings, settings)
     # The network has the trainer's seed in a configuration: one change is told once.
@@ -246,6 +245,30 @@ def check_same_config(folder: Path, config: Mapping[str, Any], free: Collection[
         )
     stored, now = read_yaml(path), plain(config)
     _refuse(path, _differences(stored, now, [key for key in {**now, **stored} if key not in free]))
+
+
+def check_length(path: Path, last: Checkpoint, epochs: int) -> None:
+    """UserError where the checkpoint in `path` is of no run, or of one that is longer than `epochs`."""
+    if "position" not in last.training:
+        raise UserError(f"{path}: this checkpoint holds no run that can be resumed")
+    position = Position(**last.training["position"])
+    begun = " and a part of the next one" if position.batch else ""
+    if position.epoch + bool(begun) > epochs:
+        count = f"{position.epoch} epoch{'s' * (position.epoch != 1)}"
+        raise UserError(
+            f"{path.parent}: the run has {count}{begun} behind it, more than epochs = {epochs}; nothing was changed: "
+            f"give epochs = {position.epoch + bool(begun)} or more, or choose another folder (--out)"
+        )
+
+
+def config_as_trained(folder: Path, config: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """The configuration for the record of a run that has ended: the keys in `free`, in which `config` may differ, as
+    they stand in the folder, where its file can be read."""
+    try:
+        stored = read_yaml(folder / CONFIG)
+    except UserError:
+        return dict(config)
+    return {**config, **{key: stored[key] for key in free if key in stored}}
 
 
 def warn_of_other_choices(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

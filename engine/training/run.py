@@ -31,8 +31,10 @@ from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINER
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
+    check_length,
     check_same_config,
     check_same_run,
+    config_as_trained,
     data_record,
     find_last,
     holds_run,
@@ -121,7 +123,7 @@ class Run:
         per_epoch = len(self.loader) * self.loader.batch_size if self.loader.drop_last else len(dataset)
         progress.begin(self.epochs, per_epoch, self.position.epoch * per_epoch + self.position.samples)
         try:
-            while self.position.epoch < self.epochs and not self.history.stopped_early:
+            while not self._has_ended():
                 record = self._run_epoch(progress)
                 progress.epoch(record["epoch"], self.epochs, record)
                 for callback in callbacks:
@@ -134,12 +136,16 @@ class Run:
         finally:
             progress.close()
 
+    def _has_ended(self) -> bool:
+        return self.position.epoch >= self.epochs or self.history.stopped_early
+
     def _begin(self, resume: bool) -> None:
         trainer = self.trainer
         last = found = None
         if self.out and holds_run(self.out, resume):
             found = find_last(self.out)
             if found.last is not None:
+                check_length(found.path, found.last, self.epochs)
                 check_same_run(found.path, found.last, trainer.net, self._settings(), self._data)
             else:
                 check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
@@ -156,7 +162,10 @@ class Run:
         session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
         self.plan_choices = plain(session.plan.choices)
         if last is not None:
-            self._restore(last)
+            try:
+                self._restore(last)
+            except UserError as error:
+                raise UserError(f"{self.out}/{LAST}: {error}") from None
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
         if self.out:
@@ -166,21 +175,15 @@ class Run:
             if last is None:  # a run that ended before its first checkpoint may have left these
                 for name in (BEST, RESULT):
                     (self.out / name).unlink(missing_ok=True)
-            write_atomically(self.out / CONFIG, to_yaml(trainer.config or self._settings()).encode())
+            config = trainer.config or self._settings()
+            if self._has_ended():
+                config = config_as_trained(self.out, config, trainer.free_keys)
+            write_atomically(self.out / CONFIG, to_yaml(config).encode())
         if self.log:
             self.log.restart(self.history.epochs)
             if trainer.initialized:
                 self.log.event({"event": "initialized", **trainer.initialized})
-            self._log_skipped(self.log)
-
-    def _log_skipped(self, log: RunLog) -> None:
-        """Say which images the sets lack; the parts of a split share theirs, which are told once."""
-        told: list[tuple[str, ...]] = []
-        for dataset in (self.loader.dataset, self.validation):
-            if dataset is not None and dataset.skipped and dataset.skipped not in told:
-                told.append(dataset.skipped)
-                event = {"event": "skipped_images", "dataset": dataset.name, "count": len(dataset.skipped)}
-                log.event({**event, "images": dataset.skipped})
+            self.log.skipped_images((self.loader.dataset, self.validation))
 
     def _run_epoch(self, progress: Progress) -> Record:
         trainer, position = self.trainer, self.position

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.data.dataset import Dataset
 from engine.files import append_text, json_text, write_atomically
 from engine.training.tracking import Tracker
 
@@ -50,6 +51,15 @@ class RunLog:
         append_text(self.jsonl, _json_line(record))
         for tracker in self.trackers:
             tracker.event(record)
+
+    def skipped_images(self, datasets: Sequence[Dataset | None]) -> None:
+        """Say which images the sets lack; the parts of a split share theirs, which are told once."""
+        told: list[tuple[str, ...]] = []
+        for dataset in datasets:
+            if dataset is not None and dataset.skipped and dataset.skipped not in told:
+                told.append(dataset.skipped)
+                event = {"event": "skipped_images", "dataset": dataset.name, "count": len(dataset.skipped)}
+                self.event({**event, "images": dataset.skipped})
 
     def close(self) -> None:
         """The run has ended, well or not."""

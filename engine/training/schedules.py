@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.arguments import number
-from engine.errors import UserError
+from engine.arguments import integer, number
+from engine.errors import UserError, shown
 from engine.training.metrics import direction, is_better
 
 UNITS = ("step", "epoch")
+MOST_EPOCHS = 2**31  # that a schedule counts
 
 
 class Schedule:
@@ -204,8 +205,13 @@ class ReduceLROnPlateau(Schedule):
         return {"best": self._best, "bad": self._bad, "cooling": self._cooling, "cuts": self._cuts}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self._best, self._bad = state["best"], state["bad"]
-        self._cooling, self._cuts = state["cooling"], state["cuts"]
+        best = state.get("best")
+        if isinstance(best, bool) or not isinstance(best, (int, float, type(None))):
+            raise UserError(f"ReduceLROnPlateau: best must be a number or nothing, not {shown(best)}")
+        names = ("bad", "cooling", "cuts")
+        counts = [integer("ReduceLROnPlateau", name, state.get(name), 0, MOST_EPOCHS) for name in names]
+        self._best = best
+        self._bad, self._cooling, self._cuts = counts
 
 
 @dataclass(frozen=True)

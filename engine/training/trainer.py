@@ -61,8 +61,9 @@ class Trainer(Stepper):
         With a run folder: last.safetensors holds the run's whole state after every epoch, and every `checkpoint_every`
         steps or `checkpoint_seconds` seconds; best.safetensors the network of the best epoch. `resume` goes on from
         last.safetensors to the bits of an undisturbed run (or begins, when there is none yet), with a warning from the
-        one before, previous.safetensors, or the beginning where it is damaged. Without `resume` a folder that holds a
-        run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
+        one before, previous.safetensors, or the beginning where it is damaged; a run that is longer already is
+        refused, and the record (config.yaml) of one that has ended keeps how it was trained. Without `resume` a folder
+        that holds a run is refused. `train_metrics` also evaluates the training set after every epoch. Every callback
         gets each epoch's record. `restore_best` leaves the network with the weights of the best epoch, else the last.
 
         Every call starts with the network's weights as they are; steps, optimiser state and schedule begin anew.

@@ -17,15 +17,17 @@ joint accuracy, the gain over it, and how many of their labels are right.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.cli import run
 from engine.data.dataset import Dataset
+from engine.errors import UserError
 from engine.inference.ensemble import Member, load_members
 from engine.recipe.pseudo import label_with
+from engine.schema import read_json
 from engine.training.folder import RESULT
 from engine.training.metrics import accuracy, macro_f1
 from experiments.methods import common
@@ -79,8 +81,22 @@ def ensemble_figures(trained: Trained) -> Figures:
 
 def labels_kept(trained: Trained) -> list[dict[str, Any]]:
     """What the teachers of each seed kept, as `engine.recipe.pseudo.describe` has it."""
-    texts = [(trained.result(task.run).folder / RESULT).read_text("utf-8") for task in students(trained)]
-    return [json.loads(text)["pseudo_labels"]["stripped"] for text in texts]
+    return [_kept(trained.result(task.run).folder / RESULT) for task in students(trained)]
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """The counts in a student's result: what was asked, kept and right of all, and kept and right of each class."""
+    labels = read_json(path).get("pseudo_labels")
+    found: Any = labels.get("stripped") if isinstance(labels, dict) else None
+    classes: Any = found.get("per_class") if _counts(found, "asked", "kept", "right") else None
+    if not isinstance(classes, dict) or not all(_counts(each, "kept", "right") for each in classes.values()):
+        raise UserError(f"{path}: does not tell which pseudo-labels were kept; remove its folder to run it again")
+    return dict(found)
+
+
+def _counts(found: Any, *names: str) -> bool:
+    """Whether it is a mapping with a count of each of these names."""
+    return isinstance(found, dict) and all(type(found.get(name)) is int and found[name] >= 0 for name in names)
 
 
 # ---- tables ----

@@ -28,26 +28,17 @@ from urllib.parse import quote
 
 import cnncore
 
-from engine.errors import UserError, warn
+from engine.errors import UserError, shortened, warn
 from engine.files import write_atomically
 from engine.plan import Choices
-from experiments.records.result import SCHEMA_VERSION, Record, Result, parse_record, read_record
+from experiments.records.database import TABLES, file_at, free_name, is_ours
+from experiments.records.result import KEY_CHARACTERS, SCHEMA_VERSION, Record, Result, parse_record, read_record
 from experiments.tasks.fingerprint import code_hash
 from experiments.tasks.keys import Run, digest
 
 DATABASE, RECORD, RUNS = "study.sqlite", "record.json", "runs"
-_KEY_CHARACTERS = 12
 _BUSY_SECONDS = 30.0
 _FULL = ("full", "I/O")  # what SQLite says of a full disk
-
-_TABLES = """
-CREATE TABLE runs (
-    key TEXT PRIMARY KEY, identity TEXT NOT NULL, code TEXT NOT NULL, status TEXT NOT NULL, ended REAL NOT NULL,
-    record TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX runs_identity ON runs (identity, ended);
-CREATE TABLE notes (kind TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
-"""
 
 
 class Store:
@@ -56,12 +47,13 @@ class Store:
     def __init__(self, root: Path):
         self.root = root
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which file that is, if any
 
     # ---- results ----
 
     def folder(self, run: Run) -> Path:
         """The folder of a run; it need not exist yet. One made under another row's name is found as well."""
-        runs, key = self.root / RUNS, run.key[:_KEY_CHARACTERS]
+        runs, key = self.root / RUNS, run.key[:KEY_CHARACTERS]
         return next(iter(sorted(runs.glob(f"*-{key}"))), runs / f"{_slug(run.row)}-seed{run.seed}-{key}")
 
     def result(self, run: Run, accept_code: bool = False) -> Result | None:
@@ -108,19 +100,27 @@ class Store:
         same = "SELECT key, record FROM runs WHERE identity IN (?, ?) ORDER BY ended DESC"
         rows = self._read(same, run.identity, run.former)
         records = (self._parsed(key, text) for key, text in rows if key != run.key)
-        return next((record for record in records if record.result.final), None)
+        asked = (run.identity, run.former)  # a row may say of its record what it does not say itself
+        return next((each for each in records if each.result.final and each.identity in asked), None)
 
-    def _parsed(self, key: str, text: str) -> Record:
-        """The record in a row; where it is damaged, the one in the run's folder, which then mends it."""
-        place = f"{self.root / DATABASE}, run {key[:_KEY_CHARACTERS]}"
+    def _parsed(self, key: str, text: object) -> Record:
+        """The record in a row; where it is damaged or another run's, the one in the run's folder, which then mends it.
+
+        UserError where the folder has none either.
+        """
+        place = f"{self.root / DATABASE}, run {key[:KEY_CHARACTERS]}"
         try:
-            return parse_record(text, self.root / RUNS, place)
-        except UserError as error:
-            for path in sorted((self.root / RUNS).glob(f"*-{key[:_KEY_CHARACTERS]}/{RECORD}")):
-                record = read_record(path)
-                self._insert(record)
+            record = parse_record(text, self.root / RUNS, place)
+            if record.result.key == key:
                 return record
-            raise UserError(f"{error}, and its folder has no {RECORD}") from None
+            raise UserError(f"{place}: is the record of another run, {shortened(record.result.key)}")
+        except UserError as error:
+            for path in sorted((self.root / RUNS).glob(f"*-{key[:KEY_CHARACTERS]}/{RECORD}")):
+                record = read_record(path)
+                if record.result.key == key:
+                    self._insert(record)
+                    return record
+            raise UserError(f"{error}, and its folder has no {RECORD} of it") from None
 
     def _insert(self, record: Record) -> None:
         values = (record.result.key, record.identity, record.code, record.result.status, record.ended, record.to_json())
@@ -139,11 +139,11 @@ class Store:
         known = self.notes("choices")
         config = run.config
         name = digest([asdict(config.model), config.batch_size, config.optimizer, cnncore.isa()])
-        if name not in known:
+        choices = _choices(known.get(name, ""))
+        if choices is None:
             known[name] = json.dumps(measure())
-        return dataclasses.replace(
-            run, config=dataclasses.replace(config, tune=False, algorithm=json.loads(known[name]))
-        )
+            choices = json.loads(known[name])
+        return dataclasses.replace(run, config=dataclasses.replace(config, tune=False, algorithm=choices))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the study beside its runs; returns its path."""
@@ -173,8 +173,13 @@ class Store:
         """The connection; what SQLite may complain of is said in our words."""
         path = self.root / DATABASE
         try:
+            if self._connection is not None and self._file is not None and self._file != file_at(path):
+                warn(f"{path}: was removed or replaced; what follows goes into the file that is there now")
+                self.close()
             if self._connection is None:
                 self._connection = self._opened(path)
+                at_path = self._connection.execute("PRAGMA database_list").fetchone()[2]
+                self._file = file_at(path) if at_path else None
             yield self._connection
         except sqlite3.DatabaseError as error:
             text = str(error)
@@ -193,7 +198,7 @@ class Store:
                 return self._copied(path)
             if not any(word in str(error) for word in ("not a database", "malformed")):
                 raise
-            aside = _free_name(path)
+            aside = free_name(path)
             for suffix in ("", "-wal", "-shm"):
                 part = path.with_name(path.name + suffix)
                 if part.exists():
@@ -230,12 +235,19 @@ class Store:
     def _checked(self, connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
         """The connection, ready for use, with tables; closed on an error."""
         try:
+            connection.text_factory = lambda content: content.decode("utf-8", "replace")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("BEGIN")  # both as another process leaves them
+            objects = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
             version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute("COMMIT")
             if version > SCHEMA_VERSION:
                 raise UserError(
                     f"{path}: written by a newer version of this project (layout {version}, this one knows "
                     f"{SCHEMA_VERSION}); use that version, or choose another folder (--out)"
                 )
+            if not is_ours(objects, version):
+                raise UserError(f"{path}: not the database of a study; move it away, or choose another folder (--out)")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if version == 0:
@@ -255,7 +267,7 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             if connection.execute("PRAGMA user_version").fetchone()[0]:
                 return  # another process was faster
-            for statement in filter(str.strip, _TABLES.split(";")):
+            for statement in TABLES:
                 connection.execute(statement)
             for path in sorted((self.root / RUNS).glob(f"*/{RECORD}")):
                 try:
@@ -302,12 +314,16 @@ class _Notes(MutableMapping[str, str]):
         return len(list(iter(self)))
 
 
+def _choices(text: str) -> dict[str, dict[str, str]] | None:
+    """The algorithms in a note, by operation and pass; None where it is damaged."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    layers = found.values() if isinstance(found, dict) else [None]
+    good = all(isinstance(each, dict) and all(isinstance(name, str) for name in each.values()) for each in layers)
+    return found if good else None
+
+
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (free := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    return free

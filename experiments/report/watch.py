@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.cli import command_parser, run
-from engine.errors import UserError
+from engine.errors import UserError, shortened
 from experiments.records.planned import planned_graph
 from experiments.records.standing import results_of, standings
 from experiments.records.store import Store
@@ -142,8 +142,10 @@ def remembered(root: Path) -> Study:
         return select(study, asked["rows"], tuple(asked["seeds"]))
     except FileNotFoundError:
         raise UserError(f"{root}: holds no study, it has no {ASKED}; give the folder of a study (--out)") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error!r})") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({shortened(repr(error), 300)})") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

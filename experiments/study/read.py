@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError, unknown
+from engine.errors import UserError, twice, unknown
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, read_config
@@ -208,9 +208,8 @@ def _row(given: RowFile, study: StudyFile, config: TrainConfig, needs: tuple[str
 
 
 def _refuse_repeats(where: str, what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{where}: the {what} {name!r} stands there twice")
+    if (again := twice(names)) is not None:
+        raise UserError(f"{where}: the {what} {again!r} stands there twice")
 
 
 def _refuse_seeds(where: str, seeds: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 """What a run depends on beside its configuration, as hashes: the files of its data set, and the code that trains it.
 
-The content of files is hashed once. A listing (path, size and times of every file) is what tells whether it has to be
-hashed again: 50,000 files are listed in a second, and no image is decoded.
+The content of files is hashed once. A listing (path and `file_mark` of every file) is what tells whether it has to be
+hashed again: 50,000 files are listed in two seconds, and no image is decoded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import cnncore
 
 import engine
 from engine.data import digits
+from engine.data.listing import is_leftover
 from engine.data.location import data_root
 from engine.data.sets.registry import own_folder
 from engine.errors import UserError
+from engine.files import file_mark
 from engine.recipe.config import TrainConfig
 from engine.recipe.libraries import deciders
 from engine.recipe.samples import folds_to_draw
@@ -110,7 +112,8 @@ def files_of(place: Path) -> list[Path]:
 
 
 def _listed(place: Path) -> list[str]:
-    """The files of a folder, sorted folder by folder, without hidden ones; a file is its own list.
+    """The files of a folder, sorted folder by folder, without hidden ones; a file is its own list. Hidden folders may
+    be classes: only those that tools leave behind are passed over.
 
     Strings and not paths: a large set's files are listed whenever a study is planned.
     """
@@ -120,7 +123,7 @@ def _listed(place: Path) -> list[str]:
         raise UserError(f"{place}: no such file or folder, but the study's data should lie there")
     found: list[str] = []
     for folder, folders, names in os.walk(place, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not (name.startswith(".") and is_leftover(name))]
         found += [f"{folder}{os.sep}{name}" for name in names if not name.startswith(".")]
     return sorted(found, key=lambda path: path.split(os.sep))
 
@@ -128,10 +131,11 @@ def _listed(place: Path) -> list[str]:
 def _listing(files: Iterable[str]) -> str:
     digest, here = hashlib.sha256(), os.getcwd()
     for path in files:
-        facts = os.stat(path)
-        # The time of the inode's change tells of a file that was replaced and given its old date.
-        line = f"{os.path.join(here, path)}\0{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\0"
-        digest.update(line.encode("utf-8", "surrogateescape"))
+        try:
+            mark = file_mark(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        digest.update(os.fsencode(os.path.join(here, path)) + b"\0%d\0" % len(mark) + mark)
     return digest.hexdigest()
 
 

@@ -56,6 +56,7 @@ cdef extern from "cnn.h" nogil:
         const char *name
         size_t offset
         c_bool real
+        double least, most
 
     ctypedef struct cnn_geometry_info:
         const char *name
@@ -88,10 +89,14 @@ cdef extern from "cnn.h" nogil:
         CNN_I64
         CNN_SEGMENTS
 
+    ctypedef enum cnn_extent:
+        CNN_WEIGHTS
+
     ctypedef struct cnn_operand_info:
         const char *name
         cnn_operand_type type
         int use
+        cnn_extent extent
 
     ctypedef struct cnn_op_info:
         const char *name
@@ -103,6 +108,8 @@ cdef extern from "cnn.h" nogil:
 
     const cnn_op_info *cnn_op_find(int op)
     bint cnn_geometry_fits(const cnn_op_info *info, const cnn_geometry *geometry)
+    bint cnn_batch_fits(const cnn_op_info *info, const cnn_geometry *geometry, ptrdiff_t batch)
+    int64_t cnn_operand_bytes(const cnn_op_info *info, int operand, const cnn_geometry *geometry, ptrdiff_t batch)
     cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const *operands, cnn_run *run, int threads,
                           c_bool reference)
 

@@ -21,6 +21,7 @@ class OperandInfo(NamedTuple):
     read: bool
     written: bool
     in_place: bool
+    per_sample: bool
 
 class OpInfo(NamedTuple):
     name: str
@@ -51,6 +52,7 @@ class RegisterTile(NamedTuple):
 
 OPS: dict[str, OpInfo]
 GEOMETRIES: dict[str, tuple[str, ...]]
+GEOMETRY_LIMITS: dict[str, dict[str, tuple[float, float]]]  # of each kind and field: the least and the largest number
 
 class CoreError(RuntimeError):
     status: str
@@ -93,6 +95,7 @@ class Program:
 
 def aligned_zeros(count: int, dtype: DTypeLike = ...) -> NDArray[Any]: ...
 def op_fits(name: str, geometry: Mapping[str, Any]) -> bool: ...
+def op_operand_bytes(name: str, geometry: dict[str, float], batch: int) -> dict[str, int]: ...
 def op_workspace(name: str, geometry: Mapping[str, Any], batch: int) -> tuple[int, int]: ...
 def op_blocking(name: str, geometry: Mapping[str, Any], batch: int) -> Blocking: ...
 def run_op(

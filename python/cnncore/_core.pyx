@@ -25,7 +25,7 @@ SEGMENT_DTYPE = np.dtype(
      ("reserved", "<f4")]
 )
 
-OperandInfo = namedtuple("OperandInfo", ["name", "dtype", "optional", "read", "written", "in_place"])
+OperandInfo = namedtuple("OperandInfo", ["name", "dtype", "optional", "read", "written", "in_place", "per_sample"])
 OpInfo = namedtuple("OpInfo", ["name", "geometry", "operands", "may_stop"])
 OpResult = namedtuple("OpResult", ["loss", "gradient_norm", "elapsed"])
 Blocking = namedtuple(
@@ -113,6 +113,7 @@ cdef _read_operand(const cnn_operand_info *info):
         read=bool(info.use & CNN_READ),
         written=bool(info.use & CNN_WRITTEN),
         in_place=bool(info.use & CNN_IN_PLACE),
+        per_sample=info.extent < CNN_WEIGHTS,
     )
 
 
@@ -140,8 +141,22 @@ def _read_geometries():
     return geometries
 
 
+def _read_limits():
+    cdef const cnn_geometry_field *field
+    cdef int i
+    limits = {}
+    for kind, (name, fields) in enumerate(GEOMETRIES.items()):
+        limits[name] = {}
+        for i in range(len(fields)):
+            field = &cnn_geometry_find(kind).fields[i]
+            number = float if field.real else int
+            limits[name][fields[i]] = (number(field.least), number(field.most))
+    return limits
+
+
 OPS = _read_registry()
 GEOMETRIES = _read_geometries()
+GEOMETRY_LIMITS = _read_limits()
 _OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
 
 
@@ -157,10 +172,13 @@ cdef int _fill_geometry(cnn_geometry *out, str op, dict values) except -1:
         raise ValueError(f"geometry of kind {kind}: expected the fields {names}, got {tuple(values)}")
     for i in range(info.field_count):
         field = &info.fields[i]
-        if field.real:
-            (<float *>(start + field.offset))[0] = values[names[i]]
-        else:
-            (<ptrdiff_t *>(start + field.offset))[0] = values[names[i]]
+        try:
+            if field.real:
+                (<float *>(start + field.offset))[0] = values[names[i]]
+            else:
+                (<ptrdiff_t *>(start + field.offset))[0] = values[names[i]]
+        except OverflowError:
+            raise ValueError(f"geometry of kind {kind}: {names[i]} is {values[names[i]]:.3g}, beyond any limit") from None
     return 0
 
 
@@ -193,23 +211,29 @@ def _check_places(operands, spaces):
     for name, array in spaces.items():
         if name in ("arena", "external"):
             raise ValueError(f"space {name!r} is not given as an array")
-        if not array.flags.c_contiguous or array.ctypes.data % CNN_ALIGNMENT:
+        if not array.flags.c_contiguous or (array.nbytes and array.ctypes.data % CNN_ALIGNMENT):
             raise ValueError(f"space {name}: expected a contiguous array aligned to {CNN_ALIGNMENT} bytes")
         if name != "constants" and not array.flags.writeable:
             raise ValueError(f"space {name}: the array is read-only")
 
 
 cdef list _read_externals(list instructions, list operands, ptrdiff_t max_batch):
-    """[(number, dtype, bytes per sample, written)] of the externals that the instructions use."""
+    """[(number, dtype, bytes of each sample, bytes beside them, written)] of the externals that the instructions of a
+    program use that has been made."""
+    cdef cnn_geometry shape
     uses = {}
-    for op, names, _ in instructions:
-        for info in OPS[op].operands:
+    for op, names, geometry in instructions:
+        _read_shape(&shape, op, geometry)
+        for place, info in enumerate(OPS[op].operands):
             index = names.get(info.name)
-            if index is None or not 0 <= index < len(operands) or operands[index][0] != "external":
-                continue  # the core refuses an index out of range
-            _, number, size = operands[index]
-            _, _, bytes_before, written = uses.get(number, (number, info.dtype, 0, False))
-            uses[number] = (number, info.dtype, max(bytes_before, size // max_batch), written or info.written)
+            if index is None or operands[index][0] != "external":
+                continue
+            number = operands[index][1]
+            needed = cnn_operand_bytes(cnn_op_find(_OP_NUMBERS[op]), place, &shape, max_batch)
+            each, whole = (needed // max_batch, 0) if info.per_sample else (0, needed)
+            _, _, each_before, whole_before, written = uses.get(number, (number, info.dtype, 0, 0, False))
+            uses[number] = (number, info.dtype, max(each_before, each), max(whole_before, whole),
+                            written or info.written)
     return [uses[number] for number in sorted(uses)]
 
 
@@ -349,9 +373,9 @@ cdef class Program:
     cdef int _bind(self, tuple given, ptrdiff_t batch) except -1:
         cdef cnp.ndarray array
         cdef int number
-        cdef int64_t sample_bytes
+        cdef int64_t each, whole
         cdef bint written
-        for number, dtype, sample_bytes, written in self.externals:
+        for number, dtype, each, whole, written in self.externals:
             if number >= len(given) or given[number] is None:
                 raise ValueError(f"the program uses external {number}, which is not given")
             array = given[number]
@@ -359,8 +383,10 @@ cdef class Program:
                 raise ValueError(f"external {number}: expected {dtype}, got {array.dtype}")
             if not cnp.PyArray_IS_C_CONTIGUOUS(array):
                 raise ValueError(f"external {number} must be C-contiguous")
-            if cnp.PyArray_NBYTES(array) < <int64_t>sample_bytes * batch:
-                raise ValueError(f"external {number}: expected {sample_bytes * batch} bytes for {batch} samples, "
+            if not cnp.PyArray_ISALIGNED(array):
+                raise ValueError(f"external {number} must be aligned to its type")
+            if cnp.PyArray_NBYTES(array) < each * min(batch, self.max_batch) + whole:
+                raise ValueError(f"external {number}: expected {each * batch + whole} bytes for {batch} samples, "
                                  f"got {array.nbytes}")
             if written and not cnp.PyArray_ISWRITEABLE(array):
                 raise ValueError(f"external {number} is an output, but the array is read-only")
@@ -426,6 +452,16 @@ def op_fits(str name, dict geometry):
     return bool(cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), &shape))
 
 
+def op_operand_bytes(str name, dict geometry, ptrdiff_t batch):
+    """{operand name: bytes that the op reads or writes of it}; 0 of an argmax without pooling."""
+    cdef cnn_geometry shape
+    _read_fitting(&shape, name, geometry, batch)
+    return {
+        operand.name: cnn_operand_bytes(cnn_op_find(_OP_NUMBERS[name]), place, &shape, batch)
+        for place, operand in enumerate(OPS[name].operands)
+    }
+
+
 def op_workspace(str name, dict geometry, ptrdiff_t batch):
     """Bytes that the op works in: (for the op, for each worker)."""
     cdef cnn_geometry shape
@@ -447,7 +483,9 @@ def op_blocking(str name, dict geometry, ptrdiff_t batch):
 
 cdef int _read_fitting(cnn_geometry *out, str name, dict geometry, ptrdiff_t batch) except -1:
     _read_shape(out, name, geometry)
-    if batch < 1 or not cnn_geometry_fits(cnn_op_find(_OP_NUMBERS[name]), out):
+    if batch < 1:
+        raise CoreError(<int>CNN_BAD_BATCH, -1, f"{name}: ")
+    if not cnn_batch_fits(cnn_op_find(_OP_NUMBERS[name]), out, batch):
         raise CoreError(<int>CNN_BAD_PROGRAM, -1, f"{name}: ")
     return 0
 
@@ -456,8 +494,9 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
            uint64_t seed=0, uint64_t step=0, double learning_rate=0.0):
     """Run one op on arrays in the core's layouts; outputs are written in place.
 
-    operands: {operand name: C-contiguous array of the registry's dtype, or None}. The arrays must be as large as the
-    geometry says. reference: run the naive twin. Returns OpResult(loss, gradient_norm, elapsed).
+    operands: {operand name: C-contiguous array of the registry's dtype, or None}, at least as large as the geometry
+    says. argmax, where it is read, must be what the forward pass wrote. reference: run the naive twin. Returns
+    OpResult(loss, gradient_norm, elapsed).
     """
     cdef void *table[CNN_MAX_OPERANDS]
     cdef cnn_geometry shape
@@ -465,12 +504,12 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
     cdef cnn_status status
     cdef int team = get_num_threads() if threads is None else threads
     cdef int number, i
-    if name not in OPS:
-        raise ValueError(f"unknown op {name!r}")
+    cdef int64_t needed
+    _read_fitting(&shape, name, geometry, batch)
+    number = _OP_NUMBERS[name]
     info = OPS[name]
     memset(table, 0, sizeof(table))
     memset(&state, 0, sizeof(state))
-    memset(&shape, 0, sizeof(shape))
     unknown = operands.keys() - {operand.name for operand in info.operands}
     if unknown:
         raise ValueError(f"{name}: no operand is named {sorted(unknown)[0]!r}")
@@ -482,9 +521,10 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
             continue
         if array.dtype != operand.dtype or not array.flags.c_contiguous:
             raise ValueError(f"{name}: {operand.name} must be a C-contiguous {operand.dtype} array")
+        needed = cnn_operand_bytes(cnn_op_find(number), i, &shape, batch)
+        if array.nbytes < needed:
+            raise ValueError(f"{name}: {operand.name} must have {needed} bytes, got {array.nbytes}")
         table[i] = _address(array)
-    _fill_geometry(&shape, name, geometry)
-    number = _OP_NUMBERS[name]
     state.batch = batch
     state.seed = seed
     state.step = step

@@ -19,7 +19,7 @@ OUTSIDE = [("external", 0, BYTES), ("external", 1, BYTES)]
 
 
 def relu_program(max_batch: int = 1) -> cnncore.Program:
-    return cnncore.Program([RELU], OUTSIDE, max_batch, 0, {})
+    return cnncore.Program([RELU], [("external", number, BYTES * max_batch) for number in (0, 1)], max_batch, 0, {})
 
 
 def loss_program(classes: int, max_batch: int) -> cnncore.Program:
@@ -238,15 +238,16 @@ def test_same_bits_whoever_runs_an_instruction() -> None:
     instructions: list[Instruction] = [
         ("check_finite", {"src": 0}, {"count": 62, "slope": 0.0}),
         ("relu_forward", {"dst": 2, "src": 0}, {"count": 62, "slope": 0.0}),
-        ("cross_entropy", {"diff_logits": 2, "logits": 2, "labels": 1}, loss),
+        ("cross_entropy", {"diff_logits": 3, "logits": 2, "labels": 1}, loss),
     ]
-    operands = [("external", 0, size), ("external", 1, 8 * 129), ("arena", 0, size)]
+    half = -(-size // 64) * 64
+    operands = [("external", 0, size), ("external", 1, 8 * 129), ("arena", 0, size), ("arena", half, size)]
     externals = logits_and_labels(129, 62)
     results = set()
     try:
         cnncore.set_num_threads(3)
         for alone in ((), (0,), (1,), (0, 1), (2,), (0, 1, 2)):
-            program = cnncore.Program(instructions, operands, 129, -(-size // 64) * 64, {}, alone)
+            program = cnncore.Program(instructions, operands, 129, 2 * half, {}, alone)
             results.add((program.run(129, externals), program.arena.tobytes()))
     finally:
         cnncore.set_num_threads(0)

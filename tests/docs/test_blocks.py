@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
 import io
 import os
@@ -162,6 +164,18 @@ def test_no_block_hides_from_the_tests(page: Path) -> None:
     assert "```" not in rest and "~~~" not in rest
     assert "\n\n    " not in rest, "an indented block"
     assert not [comment for comment in MARKS if f"<!-- {comment}" in rest], "a comment without a block behind it"
+
+
+@pytest.mark.parametrize("name", ["index.md", "photos.md"])
+def test_python_of_the_first_pages_can_be_taken_alone(name: str) -> None:
+    """Whoever copies one block has not run those before it."""
+    for block in read_blocks(ROOT / "docs" / name):
+        if block.language == "python":
+            names = [each for each in ast.walk(ast.parse(block.text)) if isinstance(each, (ast.Name, ast.alias))]
+            loaded = {each.id for each in names if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+            bound = {each.id for each in names if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+            bound |= {(each.asname or each.name).partition(".")[0] for each in names if isinstance(each, ast.alias)}
+            assert loaded - bound <= set(dir(builtins)), (name, block.line)
 
 
 def test_digits_may_move_and_words_may_not() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import engine
+from engine.reading.docstrings import entries, prose
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,13 +56,13 @@ def test_a_page_that_would_load_something_is_a_warning(
 
 
 def test_aligned_lines_become_a_list(hooks: Any) -> None:
-    from docstrings import as_markdown, entries, prose
+    from docstrings import as_markdown, escaped
 
     text = (
         "About a*b and `c*d`.\n\n    one, two   first\n               and more\n    three      3 * 3\n\n    The end.\n"
     )
     assert entries(text) == {"one": "first and more", "two": "first and more", "three": "3 * 3"}
-    assert prose(text) == "About a\\*b and `c*d`.\n\nThe end."
+    assert escaped(prose(text)) == "About a\\*b and `c*d`.\n\nThe end."
     assert as_markdown(text).splitlines() == [
         "About a\\*b and `c*d`.",
         "",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import engine
+from engine.reading.docstrings import entries
 from engine.recipe.config import TrainConfig
 from experiments.study.schema import StudyFile
 
@@ -37,7 +38,7 @@ def test_every_key_has_a_text(tools: Any) -> None:
 
 def test_no_text_is_for_a_key_that_is_not_there(tools: Any) -> None:
     for each in (*tools.training(), *tools.study()):
-        assert set(tools.entries(each.schema.__doc__)) <= {key.name for key in each.keys}, each.place
+        assert set(entries(each.schema.__doc__)) <= {key.name for key in each.keys}, each.place
 
 
 def test_the_page_has_all_sections(tools: Any) -> None:

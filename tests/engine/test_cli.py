@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import subprocess
 import sys
@@ -50,6 +51,26 @@ def test_a_sign_that_the_terminal_lacks_is_spelled(monkeypatch: pytest.MonkeyPat
 
     assert run(main) == 2
     assert terminal.said() == (f"{shown}\n", f"warning: {shown}\nerror: {shown}\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "missing"),
+    [
+        ("engine.train", [], "CONFIG.yaml"),
+        ("engine.crossval", [], "CONFIG.yaml"),
+        ("engine.profile", [], "MODEL|CONFIG|CHECKPOINT|RUN"),
+        ("engine.data.__main__", ["verify"], "NAME"),
+        ("engine.data.__main__", ["preview"], "NAME"),
+    ],
+)
+def test_what_may_be_left_out_is_not_said_to_be_required(
+    module: str, arguments: list[str], missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"the following arguments are required: {missing}\n")
 
 
 def test_every_spelling_is_ascii() -> None:

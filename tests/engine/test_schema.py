@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
 
 from engine.errors import UserError
-from engine.schema import parse_override, read_json, read_mapping
+from engine.recipe.config import read_config
+from engine.schema import merge, parse_override, read_json, read_mapping, read_stored
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,57 @@ def test_json_that_is_none_or_says_a_thing_twice_is_refused(tmp_path, text, mess
         read_json(path)
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("optimizer=SGD", "; is {name: SGD} meant?"),
+        ("schedule=Cosine", "; is {name: Cosine} meant?"),
+        ("loss=CrossEntropy", "; is {name: CrossEntropy} meant?"),
+        ("model=lenet", "; is {name: lenet} meant?"),
+        ("split=none", "; is {kind: none} meant?"),
+        ("early_stopping=3", "; is {patience: 3} meant?"),
+        ("wandb=mine", "; is {project: mine} meant?"),
+        # What the first key of the section would not take is told without a guess.
+        ("split=3", ""),
+        ("label_noise=0.1", ""),
+        ("split=nothing", ""),
+        ("preprocess=bbox", ""),
+        ("optimizer=3", ""),
+        ("optimizer=[SGD]", ""),
+        ("dataset={name: folder, train: photos}", ""),
+    ],
+)
+def test_a_value_where_a_section_stands_is_shown_as_one(given, hint):
+    base = {"dataset": "digits5k", "model": {"name": "lenet"}}
+    with pytest.raises(UserError) as told:
+        read_config(merge(base, parse_override(given)))
+    assert re.search(r"expected a mapping of keys to values, got \w+ [^;]+$", str(told.value).removesuffix(hint))
+    assert str(told.value).endswith(hint or str(told.value)[-1])
+
+
 def test_an_override_lies_not_endlessly_deep():
     with pytest.raises(UserError, match="at most 64 sections deep"):
         parse_override("a" + ".a" * 2000 + "=1")
     assert parse_override("a.b=1e-2") == {"a": {"b": 0.01}}
+
+
+@dataclass(frozen=True)
+class Figures:
+    rate: float = 0.0
+    count: int = 0
+    on: bool = False
+
+
+@pytest.mark.parametrize("digits", [309, 400, 4000, 5000])
+def test_a_whole_number_that_no_float_can_be_is_refused(digits):
+    for read in (read_mapping, read_stored):
+        with pytest.raises(UserError, match="here: rate: expected a number that a float can be"):
+            read(Figures, {"rate": 10**digits}, "here")
+
+
+def test_what_a_program_wrote_has_no_texts_for_numbers():
+    for given in ({"rate": "1.5"}, {"count": "3"}, {"on": "off"}):
+        read_mapping(Figures, given, "here")
+        with pytest.raises(UserError, match=r"here: \w+: expected (float|int|bool), got str"):
+            read_stored(Figures, given, "here")
+    assert read_stored(Figures, {"rate": 1, "count": 3, "on": True}, "here") == Figures(1.0, 3, True)

@@ -34,23 +34,24 @@ def dirt(batch: int) -> list[OpCall]:
 
 
 class Layout:
-    """Places arrays one behind the other in one space."""
+    """Places arrays one behind the other: what an op finds places by among the constants, all else in the buffers."""
 
     def __init__(self) -> None:
         self.arrays: list[NDArray] = []
         self.operands: list[tuple[str, int, int]] = []
-        self.size = 0
+        self.sizes = {"buffers": 0, "constants": 0}
 
-    def place(self, array: NDArray) -> int:
+    def place(self, array: NDArray, is_table: bool = False) -> int:
+        space = "constants" if is_table else "buffers"
         self.arrays.append(np.ascontiguousarray(array))
-        self.operands.append(("buffers", self.size, array.nbytes))
-        self.size += -(-array.nbytes // cnncore.ALIGNMENT) * cnncore.ALIGNMENT
+        self.operands.append((space, self.sizes[space], array.nbytes))
+        self.sizes[space] += -(-array.nbytes // cnncore.ALIGNMENT) * cnncore.ALIGNMENT
         return len(self.operands) - 1
 
-    def space(self) -> NDArray[np.uint8]:
-        memory = cnncore.aligned_zeros(self.size, np.uint8)
-        for array, (_, offset, size) in zip(self.arrays, self.operands):
-            memory[offset : offset + size] = array.reshape(-1).view(np.uint8)
+    def spaces(self) -> dict[str, NDArray[np.uint8]]:
+        memory = {space: cnncore.aligned_zeros(size, np.uint8) for space, size in self.sizes.items()}
+        for array, (space, offset, size) in zip(self.arrays, self.operands):
+            memory[space][offset : offset + size] = array.reshape(-1).view(np.uint8)
         return memory
 
 
@@ -61,7 +62,10 @@ def placed(layout: Layout, call: OpCall, dirty: bool) -> tuple[str, dict[str, in
         if operand.name in call.inputs:
             value = call.inputs[operand.name]
             is_float = value.dtype.kind == "f"
-            operands[operand.name] = layout.place(np.full_like(value, np.nan) if dirty and is_float else value)
+            is_table = operand.dtype in (np.uint8, cnncore.SEGMENT_DTYPE)
+            operands[operand.name] = layout.place(
+                np.full_like(value, np.nan) if dirty and is_float else value, is_table
+            )
         elif operand.name in call.expected:
             operands[operand.name] = layout.place(np.zeros(call.expected[operand.name].shape, operand.dtype))
     return call.op, operands, call.geometry
@@ -72,9 +76,11 @@ def test_workspace_full_of_nan(case: Family, call: OpCall) -> None:
     layout = Layout()
     instructions = [placed(layout, each, dirty=True) for each in dirt(call.batch)]
     instructions.append(placed(layout, call, dirty=False))
-    memory = layout.space()
-    program = cnncore.Program(instructions, layout.operands, call.batch, 0, {"buffers": memory})
+    spaces = layout.spaces()
+    program = cnncore.Program(instructions, layout.operands, call.batch, 0, spaces)
     program.run(call.batch, [])
     for name, expected in execute(call).outputs.items():
         _, offset, size = layout.operands[instructions[-1][1][name]]
-        assert memory[offset : offset + size].tobytes() == expected.tobytes(), describe(case, call, output=name)
+        assert spaces["buffers"][offset : offset + size].tobytes() == expected.tobytes(), describe(
+            case, call, output=name
+        )

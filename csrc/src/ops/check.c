@@ -59,10 +59,8 @@ void cnn_check_gradients(const cnn_call *call, const cnn_worker *worker)
 }
 
 /* A batch of labels is less work than a barrier: the first worker looks at them alone. */
-void cnn_check_labels(const cnn_call *call, const cnn_worker *worker)
+void cnn_stop_at_bad_label(const cnn_call *call, const cnn_worker *worker, const int64_t *labels)
 {
-    const int64_t *labels = call->operands[CNN_check_labels_labels];
-    assert(labels && call->geometry->loss.classes >= 1);
     if (!cnn_is_first(worker)) return;
     for (ptrdiff_t n = 0; n < call->batch; n++) {
         if (labels[n] >= 0 && labels[n] < call->geometry->loss.classes) continue;
@@ -70,6 +68,11 @@ void cnn_check_labels(const cnn_call *call, const cnn_worker *worker)
         *call->status = CNN_LABEL_OUT_OF_RANGE;
         return;
     }
+}
+
+void cnn_check_labels(const cnn_call *call, const cnn_worker *worker)
+{
+    cnn_stop_at_bad_label(call, worker, call->operands[CNN_check_labels_labels]);
 }
 
 /* Squares are summed by span in double; every worker adds up all spans in order, so that all scale alike. */

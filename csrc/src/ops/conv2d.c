@@ -9,14 +9,6 @@
 #include "blocking.h"
 #include "ops/pixels.h"
 
-static inline bool fits(const cnn_conv2d_geometry *g)
-{
-    return g->groups >= 1 && g->ic % g->groups == 0 && g->oc % g->groups == 0 &&
-           g->oh == (g->h + g->pad_top + g->pad_bottom - g->dilation_h * (g->kh - 1) - 1) / g->stride_h + 1 &&
-           g->ow == (g->w + g->pad_left + g->pad_right - g->dilation_w * (g->kw - 1) - 1) / g->stride_w + 1 &&
-           g->oh >= 1 && g->ow >= 1 && (g->pool == 0 || g->pool == 2);
-}
-
 static ptrdiff_t source_rows(const cnn_conv2d_geometry *g, ptrdiff_t output_rows)
 {
     return (output_rows - 1) * g->stride_h + g->dilation_h * (g->kh - 1) + 1;
@@ -169,7 +161,7 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     float *dst = call->operands[CNN_conv2d_forward_dst];
     uint8_t *argmax = call->operands[CNN_conv2d_forward_argmax];
     const float *src = call->operands[CNN_conv2d_forward_src];
-    assert(fits(g));
+    assert(cnn_geometry_fits(cnn_op_find(CNN_OP_conv2d_forward), call->geometry));
 
     const bool lanes = pixels_in_lanes(g);
     plan p = {.g = g,

@@ -16,9 +16,12 @@ static ptrdiff_t whole_panels(ptrdiff_t columns) { return cnn_panels(columns) * 
  * it stays in the first cache while the channels are gone through. */
 enum { MOST_PARTS = 16, PART_BYTES = 4 << 20, ENOUGH_TASKS = 16, LIST = 256, LIST_BYTES = 24 << 10, LANES = 16 };
 
+/* The lists hold places in the padded source as int32. */
 bool cnn_sparse_weights_fits(const cnn_conv2d_geometry *g)
 {
-    return g->pool == 2 && g->groups == 1 && (g->dilation_w == 1 || g->kw == 1);
+    const ptrdiff_t rows = g->h + g->pad_top + g->pad_bottom, columns = g->w + g->pad_left + g->pad_right;
+    return g->pool == 2 && g->groups == 1 && (g->dilation_w == 1 || g->kw == 1) &&
+           2 * rows * columns * g->ic <= INT32_MAX;
 }
 
 /* How the work is cut, by shape and batch only. Each part of the batch has sums of its own, [OC][KH][columns]. */
@@ -202,12 +205,6 @@ void cnn_sparse_weights(const cnn_call *call, const cnn_worker *worker)
  * columns, one part after the other. */
 enum { TABLE_BYTES = 32 << 10, TABLE_COLUMNS = 160 };
 
-bool cnn_sparse_data_fits(const cnn_conv2d_geometry *g)
-{
-    return g->pool == 2 && g->groups == 1 && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
-           g->dilation_w == 1;
-}
-
 /* A window of the pooling reaches KH + 1 rows and KW + 1 pixels of the padded source. */
 typedef struct spread_layout {
     ptrdiff_t columns;   /* (KW + 1) * IC in whole panels */
@@ -224,6 +221,16 @@ static spread_layout layout_of(const cnn_conv2d_geometry *g)
     const ptrdiff_t channel_bytes = g->kh * cnn_min(l.table_row, TABLE_COLUMNS) * (ptrdiff_t)sizeof(float);
     l.channels = cnn_min(cnn_max(1, TABLE_BYTES / channel_bytes / CNN_PANEL) * CNN_PANEL, g->oc);
     return l;
+}
+
+/* The lists hold places in the table as int32, and their ends. */
+bool cnn_sparse_data_fits(const cnn_conv2d_geometry *g)
+{
+    if (g->pool != 2 || g->groups != 1 || g->stride_h != 1 || g->stride_w != 1 || g->dilation_h != 1 ||
+        g->dilation_w != 1)
+        return false;
+    const spread_layout l = layout_of(g);
+    return (l.channels + CNN_PANEL) * cnn_max(g->kh * l.table_row, g->ow) <= INT32_MAX;
 }
 
 typedef struct data_scratch {

@@ -83,12 +83,12 @@ static void cross_entropy(const cnn_call *call, const cnn_worker *worker, float 
             const ptrdiff_t n = start + r, row = n * classes;
             const target t = {targets ? targets + row : NULL, labels ? labels[n] : -1, 1.0 - smoothing,
                               smoothing / (double)classes};
-            assert(!labels || (labels[n] >= 0 && labels[n] < classes));
             losses[n] = cross_entropy_row(&t, diff_logits ? diff_logits + row : NULL, logits + row,
                                           exponentials + r * classes, largest[r], classes, scale);
         }
     }
     finish(call, worker, (double)call->batch);
+    if (labels) cnn_stop_at_bad_label(call, worker, labels);
 }
 
 void cnn_cross_entropy(const cnn_call *call, const cnn_worker *worker)

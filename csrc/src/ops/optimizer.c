@@ -34,7 +34,7 @@ void cnn_sgd(const cnn_call *call, const cnn_worker *worker)
     const float *gradients = call->operands[CNN_sgd_gradients];
     const cnn_segment *segments = call->operands[CNN_sgd_segments];
     ptrdiff_t first, last;
-    assert(parameters && gradients && segments && (velocity || g->momentum == 0.0f));
+    assert(parameters && gradients && segments && (velocity || g->momentum == 0.0f || g->count == 0));
     cnn_share_elements(worker, g->count, &first, &last);
     for (ptrdiff_t s = 0; s < g->segments; s++) {
         const piece part = piece_of(&segments[s], first, last);

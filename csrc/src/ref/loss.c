@@ -51,11 +51,16 @@ static void cross_entropy(const cnn_call *call, float *diff_logits, const float 
     double sum = 0.0;
     for (ptrdiff_t n = 0; n < call->batch; n++) {
         const ptrdiff_t row = n * g->classes;
-        assert(!labels || (labels[n] >= 0 && labels[n] < g->classes));
         sum += cross_entropy_row(g, diff_logits ? diff_logits + row : NULL, logits + row,
                                  targets ? targets + row : NULL, labels ? labels[n] : -1, 1.0 / (double)call->batch);
     }
     finish(call, sum / (double)call->batch);
+    for (ptrdiff_t n = 0; labels && n < call->batch; n++) {
+        if (labels[n] >= 0 && labels[n] < g->classes) continue;
+        call->run->detail = n;
+        *call->status = CNN_LABEL_OUT_OF_RANGE;
+        return;
+    }
 }
 
 void cnn_ref_cross_entropy(const cnn_call *call, const cnn_worker *worker)

@@ -15,7 +15,7 @@ void cnn_ref_sgd(const cnn_call *call, const cnn_worker *worker)
     const float *gradients = call->operands[CNN_sgd_gradients];
     const cnn_segment *segments = call->operands[CNN_sgd_segments];
     const double momentum = g->momentum;
-    assert(velocity || g->momentum == 0.0f);
+    assert(velocity || g->momentum == 0.0f || g->count == 0);
     for (ptrdiff_t s = 0; s < g->segments; s++) {
         const cnn_segment *segment = &segments[s];
         const double lr = rate_of(call, segment);

@@ -10,68 +10,6 @@ static bool is(const char *name, const char *other) { return strcmp(name, other)
 
 static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / CNN_PANEL * CNN_PANEL; }
 
-/* ---- sizes --------------------------------------------------------------------------------------------------- */
-
-static ptrdiff_t winograd_filter_count(int op, const cnn_conv2d_geometry *g)
-{
-    const bool backward = op == CNN_OP_winograd_filter_backward || op == CNN_OP_winograd_backward_data;
-    const ptrdiff_t alpha = g->tile + g->kh - 1;
-    return alpha * alpha * (backward ? padded(g->ic) * g->oc : padded(g->oc) * g->ic);
-}
-
-static ptrdiff_t conv2d_count(int op, const cnn_conv2d_geometry *g, ptrdiff_t batch, const char *name)
-{
-    const ptrdiff_t depth = g->kh * g->kw * (g->ic / g->groups);
-    const bool transforms = op == CNN_OP_winograd_filter || op == CNN_OP_winograd_filter_backward;
-    if (is(name, "filter") || (transforms && is(name, "dst"))) return winograd_filter_count(op, g);
-    if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->h * g->w * g->ic;
-    if (is(name, "weights") || is(name, "diff_weights")) return g->groups * padded(g->oc / g->groups) * depth;
-    if (is(name, "bias") || is(name, "diff_bias")) return g->oc;
-    if (is(name, "argmax") && !g->pool) return 0;
-    if (!g->pool) return batch * g->oh * g->ow * g->oc;
-    return batch * (g->oh / 2) * (g->ow / 2) * g->oc;
-}
-
-static ptrdiff_t linear_count(const cnn_linear_geometry *g, ptrdiff_t batch, const char *name)
-{
-    if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->k;
-    if (is(name, "weights") || is(name, "diff_weights")) return padded(g->n) * g->k;
-    if (is(name, "bias") || is(name, "diff_bias")) return g->n;
-    return batch * g->n;
-}
-
-static ptrdiff_t norm_count(const cnn_norm_geometry *g, ptrdiff_t batch, const char *name)
-{
-    if (is(name, "src") || is(name, "diff_src") || is(name, "mask")) return batch * g->rows * g->c;
-    if (is(name, "argmax") && !g->pool) return 0;
-    if (is(name, "dst") || is(name, "diff_dst") || is(name, "argmax"))
-        return batch * g->c * (g->pool ? (g->rows / g->w / 2) * (g->w / 2) : g->rows);
-    return is(name, "save_mean") ? 2 * g->c : g->c;
-}
-
-static ptrdiff_t count_of(int op, const cnn_geometry *g, ptrdiff_t batch, const char *name)
-{
-    const bool image = is(name, "src") || is(name, "diff_src") || is(name, "mask");
-    switch (cnn_op_find(op)->geometry) {
-    case CNN_GEOMETRY_conv2d: return conv2d_count(op, &g->conv2d, batch, name);
-    case CNN_GEOMETRY_linear: return linear_count(&g->linear, batch, name);
-    case CNN_GEOMETRY_norm: return norm_count(&g->norm, batch, name);
-    case CNN_GEOMETRY_pool2d:
-        return batch * g->pool2d.c * (image ? g->pool2d.h * g->pool2d.w : g->pool2d.oh * g->pool2d.ow);
-    case CNN_GEOMETRY_elementwise: return batch * g->elementwise.count;
-    case CNN_GEOMETRY_image: return batch * g->image.h * g->image.w * g->image.c;
-    case CNN_GEOMETRY_softmax: return batch * g->softmax.rows * g->softmax.c;
-    case CNN_GEOMETRY_dropout: return batch * g->dropout.count;
-    case CNN_GEOMETRY_slice:
-        return batch * g->slice.rows * (is(name, "dst") ? g->slice.dst_stride : g->slice.src_stride);
-    case CNN_GEOMETRY_loss: return is(name, "labels") ? batch : batch * g->loss.classes;
-    case CNN_GEOMETRY_optimizer: return is(name, "segments") ? g->optimizer.segments : g->optimizer.count;
-    case CNN_GEOMETRY_COUNT: break;
-    }
-    fprintf(stderr, "error: no sizes for the operands of %s\n", cnn_op_find(op)->name);
-    exit(2);
-}
-
 static size_t element_bytes(cnn_operand_type type)
 {
     switch (type) {
@@ -92,8 +30,8 @@ operand_set operands_describe(int op, const cnn_geometry *geometry, ptrdiff_t ba
         o->name = info->operands[i].name;
         o->type = info->operands[i].type;
         o->output = (info->operands[i].use & CNN_UPDATED) == CNN_WRITTEN;
-        o->count = count_of(op, geometry, batch, o->name);
-        o->bytes = (size_t)o->count * element_bytes(o->type);
+        o->bytes = (size_t)cnn_operand_bytes(info, i, geometry, batch);
+        o->count = (ptrdiff_t)(o->bytes / element_bytes(o->type));
     }
     return set;
 }

@@ -24,6 +24,7 @@ from engine.errors import UserError
 from engine.files import write_atomically
 from engine.schema import read_json
 
+MOST = 1 << 62  # no set has so many samples
 FORMAT = "cnn-engine folds, version 1"
 Fold = tuple[Indices, Indices]  # train, validation; both sorted
 
@@ -106,7 +107,8 @@ def _read_folds_file(path: Path) -> FoldsFile:
         raise UserError(f"{path}: not a file of folds (expected the format {FORMAT!r})")
     validation = given.get("validation")
     indices_only = isinstance(validation, list) and all(
-        isinstance(fold, list) and all(type(index) is int for index in fold) for fold in validation
+        isinstance(fold, list) and all(type(index) is int and 0 <= index < MOST for index in fold)
+        for fold in validation
     )
     named = isinstance(given.get("set"), str) and isinstance(given.get("content"), str)
     if not (indices_only and named and type(given.get("count")) is int):

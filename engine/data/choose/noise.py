@@ -20,6 +20,7 @@ from engine.arguments import checked_seed
 from engine.data.dataset import Dataset
 from engine.draws import NOISE, NOISE_TO, NOISE_WHICH, random_words
 from engine.errors import UserError, unknown
+from engine.schema import ClassName
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LabelNoise:
 
     kind: Literal["uniform", "pair", "anything_but"] = "uniform"
     rate: float | None = None
-    pairs: dict[str, str] = field(default_factory=dict)
+    pairs: dict[ClassName, ClassName] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from engine.arguments import checked_seed
+from engine.arguments import assign, checked_seed
 from engine.data.choose.duplicates import equal_groups, read_digests, repeated
 from engine.data.choose.listed import Listed, read_listed
 from engine.data.choose.near_duplicates import without_near_duplicates
@@ -22,7 +22,8 @@ from engine.data.choose.splits import Indices
 from engine.data.dataset import Dataset, RawDataset
 from engine.data.images import UnreadableImage
 from engine.draws import SUBSET, random_words
-from engine.errors import UserError, unknown
+from engine.errors import UserError, twice, unknown
+from engine.schema import ClassName, read_name
 
 Record = dict[str, Any]
 Samples = TypeVar("Samples", RawDataset, Dataset)
@@ -61,7 +62,7 @@ class Selection:
     All but `classes` concern the training samples alone; of the last four at most one is given.
     """
 
-    classes: tuple[Any, ...] = ()
+    classes: tuple[ClassName, ...] = ()
     listed: Listed | None = None
     drop_duplicates: bool = False
     near_duplicates: NearDuplicates | None = None
@@ -73,10 +74,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         checked_seed("select", self.seed)
-        for name in self.classes:
-            if not isinstance(name, str | int) or isinstance(name, bool):
-                raise UserError(f"classes: expected names of classes, got {type(name).__name__} {name!r}")
-        object.__setattr__(self, "classes", tuple(map(str, self.classes)))  # YAML reads the class 7 as a number
+        assign(self, classes=tuple(read_name(each, "classes") for each in self.classes))
         given = [name for name in COUNTS if getattr(self, name) is not None]
         if len(given) > 1:
             raise UserError(f"give one of {', '.join(COUNTS)}, got {' and '.join(given)}")
@@ -138,12 +136,12 @@ def keep_classes(dataset: Samples, classes: Sequence[str], *, may_lack: bool = F
     """The samples of these classes; the first one named gets label 0. UserError for a name given twice, and for one
     unknown unless the set `may_lack` some, as a test part that is not the source of the classes.
     """
-    names = list(classes)
+    names, known = list(classes), set(dataset.class_names)
     for name in names:
-        if name not in dataset.class_names and not may_lack:
+        if name not in known and not may_lack:
             raise unknown("class in select.classes:", name, dataset.class_names)
-        if names.count(name) > 1:
-            raise UserError(f"select.classes: {name!r} is given twice")
+    if (again := twice(names)) is not None:
+        raise UserError(f"select.classes: {again!r} is given twice")
     numbers = {name: number for number, name in enumerate(names)}
     new_label = np.array([numbers.get(name, -1) for name in dataset.class_names], np.int64)
     labels = new_label[dataset.labels.astype(np.int64, copy=False)]

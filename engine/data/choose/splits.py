@@ -42,7 +42,7 @@ def stratified_split(
         raise UserError(
             f"the data cannot be split with a validation fraction of {fraction}: each of the {len(counts)} classes "
             f"needs two samples, and each part one of every class; there are {len(strata)} samples, "
-            f"{counts.min()} in the smallest class, {(names or values)[int(counts.argmin())]}"
+            f"{counts.min()} in the smallest class ({str((names or values)[int(counts.argmin())])!r})"
         )
     train, validation = drawn_split(strata, held_out, _state(seed))
     # The drawing rounds, and may leave a small stratum to one side: its first sample goes to the other.
@@ -96,8 +96,8 @@ def stratified_folds(
     counts = np.unique(strata, return_counts=True)[1]
     smallest = int(counts.min())
     if not 2 <= folds <= smallest:
-        name = f", {names[int(counts.argmin())]}" if names else ""
-        raise UserError(f"folds must be from 2 to the samples of the smallest class{name} ({smallest}), got {folds}")
+        name = f"{names[int(counts.argmin())]!r}, " if names else ""
+        raise UserError(f"folds must be from 2 to the samples of the smallest class ({name}{smallest}), got {folds}")
     state = _state(seed)
     first, places = np.unique(strata, return_index=True, return_inverse=True)[1:]
     numbers = np.argsort(np.argsort(first))[places.reshape(-1)]  # strata by the order in which they first occur

@@ -22,6 +22,7 @@ from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
 from engine.errors import UserError, unknown
 from engine.losses import CrossEntropy, Loss
+from engine.schema import named
 
 BALANCED = "balanced"
 
@@ -41,10 +42,10 @@ def class_weights(given: Any, labels: NDArray[np.int64], class_names: Sequence[s
     if isinstance(given, Mapping):
         names = {str(name): place for place, name in enumerate(class_names)} or {str(i): i for i in range(count)}
         weights = np.ones(count)
-        for name, weight in given.items():
-            if str(name) not in names:
+        for name, weight in named(given, "class_weights").items():
+            if name not in names:
                 raise unknown("class in class_weights:", name, names)
-            weights[names[str(name)]] = _weight(f"class_weights.{name}", weight)
+            weights[names[name]] = _weight(f"class_weights.{name}", weight)
         return weights
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise UserError(f"class_weights: expected balanced, a list of numbers or names with numbers, got {given!r}")

@@ -8,9 +8,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from engine.data.headers.header import MAX_PARTS, Header
+from engine.data.headers.av1 import largest_frame
+from engine.data.headers.header import MAX_PARTS, Header, pixels
 
 BRANDS = frozenset({b"avif", b"avis"})
+ALPHA = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha"
+HELD, HELD_ALPHA = 17, 32  # bytes per pixel while it is decoded; of more than 8 bits twice as many
+MOST_SHARED = 4  # times that a byte of the file may be part of an item or a track
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 # Quarter turns against the clock, then a mirror (0: top to bottom, 1: left to right), as Exif counts them.
 ORIENTATIONS = {
@@ -51,10 +55,20 @@ def read(data: bytes) -> Header:
                 turns = data[start] & 3
             elif name == b"imir":
                 mirror = data[start] & 1
+        frame = _largest_frame(data)
     except (struct.error, IndexError):
-        size = None
+        size = frame = None
     whole = all(end <= len(data) for _, _, end in _boxes(data, 0, len(data)))
-    return Header("AVIF", size, cut_off=not whole, as_stored=True, depth=depth, orientation=ORIENTATIONS[turns, mirror])
+    held = (HELD_ALPHA if ALPHA in data else HELD) * (2 if depth > 8 else 1)
+    return Header(
+        "AVIF",
+        size,
+        cut_off=not whole,
+        as_stored=True,
+        depth=depth,
+        orientation=ORIENTATIONS[turns, mirror],
+        memory=held * max(pixels(size), pixels(frame)),
+    )
 
 
 def _boxes(data: bytes, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
@@ -110,6 +124,60 @@ def _primary_properties(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if item == wanted:
             yield from (boxes[index - 1] for index in indices if 1 <= index <= len(boxes))
             return
+
+
+def _largest_frame(data: bytes) -> tuple[int, int]:
+    """(height, width) that the compressed data of the items and of the tracks ask for."""
+    sizes, looked_at = [], 0
+    for start, end in (*_item_data(data), *_track_data(data)):
+        looked_at += max(0, min(end, len(data)) - start)
+        if looked_at > MOST_SHARED * len(data):
+            raise IndexError("pieces of the file belong to many items at once")
+        sizes.append(largest_frame(data[start:end]))
+    return max((height for height, _ in sizes), default=0), max((width for _, width in sizes), default=0)
+
+
+def _item_data(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of the pieces of all items."""
+    meta = _inside(data, (b"meta",), 0, len(data))
+    table = meta and _inside(data, (b"iloc",), *meta)
+    if not meta or not table:
+        return
+    inner = _inside(data, (b"idat",), *meta)
+    place, version = table[0] + 4, data[table[0]]
+    widths = _number(data, place, 2)  # of an offset, a length, a base, an index
+    offset, length, base, index = (widths >> shift & 15 for shift in (12, 8, 4, 0))
+    wide = 4 if version == 2 else 2
+    count, place = _number(data, place + 2, wide), place + 2 + wide
+    for _ in range(min(count, MAX_PARTS)):
+        place += wide
+        method = 0
+        if version:
+            method, place = _number(data, place, 2) & 15, place + 2
+        place += 2  # which file the data lie in
+        first, place = _number(data, place, base), place + base
+        if method == 1 and inner:
+            first += inner[0]
+        pieces, place = _number(data, place, 2), place + 2
+        if offset + length == 0 and pieces > 1:
+            raise IndexError("the pieces of an item lie at the same place")
+        for _ in range(pieces):
+            place += index if version else 0
+            start = first + _number(data, place, offset)
+            size = _number(data, place + offset, length)
+            place += offset + length
+            yield start, start + size if size else len(data)
+
+
+def _track_data(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start of the first sample of each track of an animation, and the end of the file."""
+    movie = _inside(data, (b"moov",), 0, len(data))
+    for name, start, end in _boxes(data, *movie) if movie else ():
+        for offsets, width in ((b"stco", 4), (b"co64", 8)):
+            path = (b"mdia", b"minf", b"stbl", offsets)
+            table = _inside(data, path, start, min(end, len(data))) if name == b"trak" else None
+            if table and _number(data, table[0] + 4, 4):
+                yield _number(data, table[0] + 8, width), len(data)
 
 
 def _number(data: bytes, place: int, length: int) -> int:

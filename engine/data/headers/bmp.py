@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from engine.data.headers.header import Header
+from engine.data.headers.header import Header, pixels
 
 SIGNATURE = b"BM"
+HELD = 8  # bytes per pixel while it is decoded
 BYTES = 14 + 40  # of both headers
 BIT_FIELDS, ALPHA_MASK = (3, 6), 66  # compressions whose header, of 56 bytes or more, has masks of the channels
 
@@ -30,4 +31,5 @@ def read(data: bytes) -> Header:
         as_stored=masked and data[ALPHA_MASK : ALPHA_MASK + 4] != bytes(4),
         unused_alpha=True,
         orientation=1,
+        memory=HELD * pixels((abs(height), width)),
     )

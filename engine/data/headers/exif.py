@@ -17,16 +17,21 @@ Tags = Mapping[int, tuple[int, ...]]
 
 def read_tags(data: bytes, longest: int) -> Tags:
     """The whole numbers in the first directory, by tag; of more than `longest` values none is taken. The first of a
-    tag that is given twice counts, and none is empty. struct.error for a directory that points beyond the end.
+    tag that is given twice counts, also where it is not taken, and none is empty. struct.error for a directory that
+    points beyond the end.
     """
     order = ORDERS[data[:2]]
     (place,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, place)
     tags: dict[int, tuple[int, ...]] = {}
+    seen: set[int] = set()
     for entry in range(min(count, MAX_TAGS)):
         start = place + 2 + 12 * entry
         tag, kind, length = struct.unpack_from(f"{order}HHI", data, start)
-        if kind not in NUMBERS or not 0 < length <= longest or tag in tags:
+        if tag in seen:
+            continue
+        seen.add(tag)
+        if kind not in NUMBERS or not 0 < length <= longest:
             continue
         code, size = NUMBERS[kind]
         where = start + 8 if size * length <= 4 else struct.unpack_from(f"{order}I", data, start + 8)[0]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header
+from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header, pixels
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
 IMAGE, EXTENSION, TRAILER = 0x2C, 0x21, 0x3B
+HELD = 13  # bytes per pixel while it is decoded
 
 
 def read(data: bytes) -> Header:
@@ -30,7 +31,8 @@ def read(data: bytes) -> Header:
         if parts >= MAX_PARTS:
             return Header("GIF", (height, width), refused=TOO_MANY)
     ended = place < len(data) and data[place] == TRAILER
-    return Header("GIF", (height, width), cut_off=not ended, as_stored=True, orientation=1)
+    size = height, width
+    return Header("GIF", size, cut_off=not ended, as_stored=True, orientation=1, memory=HELD * pixels(size))
 
 
 def _table(flags: int) -> int:

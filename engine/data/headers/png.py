@@ -6,24 +6,29 @@ import struct
 from collections.abc import Iterator
 
 from engine.data.headers.exif import orientation
-from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header
+from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header, pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 3, 4, 6  # colour types
 EXIF_BYTES = 1 << 16
+# Of animations. The image itself need not be one of their frames, and decoders may then give the first of these.
+ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 
 
 def read(data: bytes) -> Header:
     """The orientation is that of the first eXIf chunk, before the pixels or behind them. What follows IEND is no part
     of the image. A transparent colour of a grey image is given as the decoder widens it: 1, 2 and 4 bits to 8.
     """
-    turn, clear, transparent, pixels, ended = None, b"", False, False, False
+    turn, clear, transparent, begun, ended = None, b"", False, False, False
     parts = 0
+    hidden: list[tuple[int, int]] = []
     for name, start, end in _chunks(data):
         parts += 1
+        if name in ANIMATION:
+            hidden.append((start - 8, end + 4))
         if name == b"IDAT":
-            pixels = True
-        elif name == b"tRNS" and not pixels:
+            begun = True
+        elif name == b"tRNS" and not begun:
             clear, transparent = data[start : min(end, start + 2)], True
         elif name == b"eXIf" and turn is None:
             turn = orientation(data[start : min(end, start + EXIF_BYTES)])
@@ -33,15 +38,19 @@ def read(data: bytes) -> Header:
         return Header("PNG", None, not ended)
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     grey = colour in (GREY, GREY_ALPHA)
+    as_stored = transparent or colour in (GREY_ALPHA, COLOUR_ALPHA)
+    values = 1 if colour == GREY else 4 if as_stored else 3
     return Header(
         "PNG",
         (height, width),
         cut_off=not ended and parts < MAX_PARTS,
         refused=TOO_MANY if parts >= MAX_PARTS else "",
-        as_stored=transparent or colour in (GREY_ALPHA, COLOUR_ALPHA),
+        as_stored=as_stored,
         grey=grey,
         clear=_widened(clear, depth) if colour == GREY and len(clear) == 2 else None,
         orientation=turn or 1,
+        memory=pixels((height, width)) * 2 * values * (2 if as_stored and depth == 16 else 1),
+        hidden=tuple(hidden),
     )
 
 
@@ -53,7 +62,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         length, name = struct.unpack_from(">I4s", data, place)
         start, place = place + 8, place + 12 + length
-        if name == b"IEND" or place <= len(data):
+        # The one that ends the file is empty. Decoders make room for the length before they look for the content.
+        if place <= len(data) or (name == b"IEND" and not length):
             yield name, start, start + length
         if name == b"IEND":
             return

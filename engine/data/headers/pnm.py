@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from engine.data.headers.header import Header
+from engine.data.headers.header import Header, pixels
 
 START = re.compile(rb"P[1-6][ \t\r\n#]")
+HELD = 8  # bytes per pixel while it is decoded
 LONGEST = 4096  # bytes of a header with its comments
 GAP = rb"(?:[ \t\r\n]|#[^\r\n]*[\r\n])+"
 SIZES = re.compile(rb"P([1-6])" + GAP + rb"(\d{1,10})" + GAP + rb"(\d{1,10})")
@@ -31,4 +32,6 @@ def read(data: bytes) -> Header:
     if not bitmap and largest not in (255, 65535):
         refused = f"its largest value is {largest}, expected 255 or 65535"
     row = (width + 7) // 8 if bitmap else width * (3 if form == 6 else 1) * (2 if largest > 255 else 1)
-    return Header("PNM", (height, width), cut_off=not text and len(data) < end + 1 + row * height, refused=refused)
+    # As text a pixel takes a digit at least.
+    cut_off = len(data) < end + 1 + (width * height if text else row * height)
+    return Header("PNM", (height, width), cut_off, refused, memory=HELD * pixels((height, width)))

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 from engine.data.headers.exif import Tags, read_tags
-from engine.data.headers.header import MAX_PARTS, Header
+from engine.data.headers.header import MAX_PARTS, Header, pixels
 
 SIGNATURES = (b"II*\0", b"MM\0*")
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA, FORMAT = 256, 257, 258, 262, 277, 284, 338, 339
@@ -16,7 +16,8 @@ TILE = (322, 323)
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 UNSIGNED, UNDEFINED = 1, 4
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha
-MOST_TILE = 1 << 26  # pixels; larger ones would take memory that the size of the image does not tell
+MOST_TILE = 1 << 26  # pixels
+HELD, HELD_WIDE = 7, 4  # bytes per pixel while it is decoded; per channel of 16 bits
 
 
 def read(data: bytes) -> Header:
@@ -31,8 +32,10 @@ def read(data: bytes) -> Header:
     if not width or not height:
         return Header("TIFF", None)
     bits, extra = tags.get(BITS, (1,)), _one(tags, EXTRA, 0)
+    tile = _one(tags, TILE[0], 0) * _one(tags, TILE[1], 0)  # may be larger than the image
     photometric = _one(tags, PHOTOMETRIC, BLACK_IS_ZERO)
     wide = bits[0] == 16
+    held = max(HELD, HELD_WIDE * _one(tags, SAMPLES, 1)) if wide else HELD
     return Header(
         "TIFF",
         (height, width),
@@ -41,6 +44,7 @@ def read(data: bytes) -> Header:
         # Inverted 16 bits are put right only on the decoder's way to 8; a fourth channel without a meaning is left out.
         as_stored=photometric in (BLACK_IS_ZERO, RGB) and (wide or extra in (ASSOCIATED, UNASSOCIATED)),
         premultiplied=not wide or extra == ASSOCIATED,
+        memory=held * (pixels((height, width)) + tile),
     )
 
 

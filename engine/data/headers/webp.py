@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 
 from engine.data.headers.exif import orientation
-from engine.data.headers.header import MAX_PARTS, Header
+from engine.data.headers.header import MAX_PARTS, Header, pixels
 
 EXIF_FLAG = 0x08
 EXIF_BYTES = 1 << 16
+HELD = 10  # bytes per pixel while it is decoded
 
 
 def read(data: bytes) -> Header:
@@ -17,7 +18,9 @@ def read(data: bytes) -> Header:
     """
     (length,) = struct.unpack_from("<I", data, 4)
     turn = _exif(data) if data[12:16] == b"VP8X" and data[20:21] and data[20] & EXIF_FLAG else 1
-    return Header("WebP", _size(data), cut_off=len(data) < 8 + length, as_stored=True, orientation=turn)
+    size = _size(data)
+    cut_off = len(data) < 8 + length
+    return Header("WebP", size, cut_off=cut_off, as_stored=True, orientation=turn, memory=HELD * pixels(size))
 
 
 def _size(data: bytes) -> tuple[int, int] | None:

@@ -31,12 +31,19 @@ def read_cifar10(root: Path | None, split: str = "train") -> RawDataset:
         classes = _python_classes(existing_file(folder / "batches.meta"))
     else:
         parts = [_binary_batch(existing_file(folder / f"{name}.bin")) for name in names]
-        classes = tuple(existing_file(folder / "batches.meta.txt").read_text(encoding="utf-8").split())
+        classes = _binary_classes(existing_file(folder / "batches.meta.txt"))
     if len(classes) != 10:
         raise UserError(f"{folder}: batches.meta gives {len(classes)} class names, expected 10")
     values = np.concatenate([values for values, _ in parts])
     images = values.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return RawDataset("cifar10", images, np.concatenate([labels for _, labels in parts]), classes)
+
+
+def _binary_classes(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").split())
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a list of class names in UTF-8") from None
 
 
 def _binary_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

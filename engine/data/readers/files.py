@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.data.listing import is_folder
 from engine.errors import UserError, unknown
 
 GZIP = b"\x1f\x8b"
@@ -73,23 +74,28 @@ def choice(what: str, value: str, known: Mapping[str, Any] | Sequence[str] | str
 
 
 def check_table_files(table: Path, paths: Sequence[Path]) -> None:
-    """UserError where the table names a file twice, or files that are missing (counted, the first one named)."""
+    """UserError where the table names a file twice, in whatever spelling, or files that are missing (counted, the first
+    one named)."""
     if not paths:
         raise UserError(f"{table}: the table names no images")
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise UserError(f"{table}: names {twice[0].name} more than once ({len(twice)} files are named repeatedly)")
-    missing = _missing(paths)
+    links = {folder: _entries(folder) for folder in {path.parent for path in paths}}
+    missing = [path for path in paths if path.name not in links[path.parent]]
     if missing:
         raise UserError(
             f"{missing[0]}: no such file ({len(missing)} of the {len(paths)} images in {table.name} are missing)"
         )
+    folders = {folder: os.path.realpath(folder) for folder in links}
+    seen: dict[str, Path] = {}
+    for path in paths:
+        is_link = links[path.parent][path.name]
+        place = os.path.realpath(path) if is_link else os.path.join(folders[path.parent], path.name)
+        if (first := seen.setdefault(place, path)) != path:
+            raise UserError(f"{table}: names one file more than once: as {first} and as {path}")
 
 
-def _missing(paths: Iterable[Path]) -> list[Path]:
-    """The paths that do not exist: one listing per folder, not one look per file."""
-    folders = {path.parent for path in paths}
-    listings = {
-        folder: {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set() for folder in folders
-    }
-    return [path for path in paths if path.name not in listings[path.parent]]
+def _entries(folder: Path) -> dict[str, bool]:
+    """What lies in the folder, and whether it is a link: one listing, not a look at each file."""
+    return {entry.name: entry.is_symlink() for entry in os.scandir(folder)} if is_folder(folder) else {}

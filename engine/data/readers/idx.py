@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import RawDataset
-from engine.data.readers.files import DIGIT_NAMES, GZIP, choice, existing_file, find_idx, set_folder
+from engine.data.images import memory_for
+from engine.data.readers.files import DIGIT_NAMES, choice, existing_file, find_idx, is_gzipped, set_folder
 from engine.errors import UserError
 
 MNIST_PREFIX = {"train": "train", "test": "t10k"}
@@ -72,16 +74,25 @@ def _idx_file(folder: Path, places: Sequence[str], name: str) -> Path:
 
 def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
     """An idx file of unsigned bytes: magic 0, 0, 8, rank; `rank` big-endian int32 extents; the values."""
+    header = 4 + 4 * rank
+    size = path.stat().st_size
+    gzipped = is_gzipped(path)
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data.startswith(GZIP) else data
+        with gzip.open(path) if gzipped else path.open("rb") as file:
+            start = file.read(header)
+            if len(start) < header or start[:4] != bytes((0, 0, 8, rank)):
+                raise UserError(f"{path}: not an idx file of unsigned bytes with {rank} dimensions")
+            shape = tuple(int(extent) for extent in np.frombuffer(start, ">i4", rank, 4))
+            if min(shape) < 1:
+                raise UserError(f"{path}: its header gives the extents {shape}, expected 1 or more of each")
+            expected = math.prod(shape)
+            # Labels become int64, and for a moment twice.
+            if expected * (1 if rank > 1 else 17) > (memory_for(size) if gzipped else 17 * size):
+                raise UserError(f"{path}: {size} bytes, but its header {shape} asks for more than such a file may hold")
+            values = file.read(expected + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: damaged gzip file ({error})") from None
-    header = 4 + 4 * rank
-    if len(data) < header or data[:4] != bytes((0, 0, 8, rank)):
-        raise UserError(f"{path}: not an idx file of unsigned bytes with {rank} dimensions")
-    shape = tuple(int(extent) for extent in np.frombuffer(data, ">i4", rank, 4))
-    expected = header + int(np.prod(shape, dtype=np.int64))
-    if len(data) != expected:
-        raise UserError(f"{path}: {len(data)} bytes, but its header {shape} asks for {expected}")
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    if len(values) != expected:
+        found = f"{header + len(values)} bytes" if len(values) < expected else "more bytes"
+        raise UserError(f"{path}: {found}, but its header {shape} asks for {header + expected}")
+    return np.frombuffer(values, np.uint8).reshape(shape)

@@ -6,8 +6,10 @@ the names that a NumPy array needs, or an error; nothing of NumPy's own unpickli
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 
 LARGEST = 1 << 28  # bytes; a batch of CIFAR-10 has 31 million
+MOST_TUPLES = 1000  # a batch has six; many within each other, as a key, would overflow the stack
+MOST_EXTENTS = 8
 _ERRORS = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -40,12 +44,26 @@ def load_plain(path: Path) -> Any:
     if size > LARGEST:
         raise UserError(f"{path}: {size} bytes, more than a batch has ({LARGEST} are read at most)")
     try:
-        with path.open("rb") as file:
-            return _plain(_PlainUnpickler(file, encoding="bytes").load())
+        data = path.read_bytes()
+        _check_operations(data)
+        return _plain(_PlainUnpickler(io.BytesIO(data), encoding="bytes").load())
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except _ERRORS as error:
         raise UserError(f"{path}: damaged pickle ({type(error).__name__}: {error})") from None
+
+
+def _check_operations(data: bytes) -> None:
+    """UserError for a pickle that makes Python's own reader take memory, or stack, which its bytes do not account for:
+    it makes room for as many values as it is told to remember, and for a length before it looks for the content.
+    """
+    tuples = 0
+    for operation, argument, place in pickletools.genops(data):
+        tuples += operation.name.startswith("TUPLE")
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT", "FRAME") and not 0 <= (argument or 0) <= len(data):
+            raise UserError(f"damaged pickle (byte {place} asks for {argument})")
+        if tuples > MOST_TUPLES:
+            raise UserError(f"refused: the pickle holds more than {MOST_TUPLES} tuples")
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -101,7 +119,8 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         plain = isinstance(dtype, _ByteType) and isinstance(data, bytes) and isinstance(shape, tuple)
-        if not plain or not all(type(extent) is int and extent >= 0 for extent in shape):
+        fitting = plain and len(shape) <= MOST_EXTENTS
+        if not fitting or not all(type(extent) is int and 0 <= extent <= LARGEST for extent in shape):
             raise UserError("refused: the pickle holds an array that is not one of plain bytes")
         if math.prod(shape) != len(data):
             raise UserError(f"damaged pickle (an array of shape {shape} with {len(data)} bytes)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ DELIMITERS = (",", ";", "\t")
 def read_csv(path: Path, columns: Sequence[str] | Mapping[str, Sequence[str]]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a table in UTF-8 with a header, each with its line number; values are stripped of spaces around them.
 
-    columns: those that must be there; a mapping gives for each the names that the header may have for it, of which the
-    first one found counts. A value that holds the delimiter stands in double quotes. UserError where a column or a
-    value is missing, a row has more values than the header, or two delimiters would give the columns.
+    columns: those that must be there; a mapping gives for each the names of which the header must have one for it. A
+    value that holds the delimiter stands in double quotes. UserError where a column or a value is missing, two columns
+    could be one of those, a row has more values than the header, or two delimiters would give the columns.
     """
     wanted = columns if isinstance(columns, Mapping) else {name: (name,) for name in columns}
     try:
@@ -54,7 +55,23 @@ def read_csv(path: Path, columns: Sequence[str] | Mapping[str, Sequence[str]]) -
 
 
 def _reader(text: str, delimiter: str) -> Any:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    unspaced = _without_spaces(text, delimiter) if '"' in text else text
+    return csv.reader(io.StringIO(unspaced, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def _without_spaces(text: str, delimiter: str) -> str:
+    """The table without the spaces around values in quotation marks, which the reader does not take.
+
+    From the first value on whose marks do not close before the delimiter or the end of the line, all stays as it is:
+    there the reader stops.
+    """
+    space, end = rf"[^\S\r\n{delimiter}]*", rf"([{delimiter}\r\n]|\Z)"
+    field = re.compile(rf'(?:{space}("[^"]*(?:""[^"]*)*"){space}|(?!{space}")[^{delimiter}\r\n]*){end}')
+    parts, place = [], 0
+    while place < len(text) and (found := field.match(text, place)):
+        parts.append(found[0] if found[1] is None else f"{found[1]}{found[2]}")
+        place = found.end()
+    return "".join([*parts, text[place:]])
 
 
 def _filled(rows: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -89,10 +106,15 @@ def _header(path: Path, text: str, wanted: Mapping[str, Sequence[str]]) -> tuple
 
 
 def _place(path: Path, header: Sequence[str], names: Sequence[str]) -> int:
-    """Where in the header the first of these names stands."""
-    for name in names:
-        if header.count(name) > 1:
-            raise UserError(f"{path}: the column {name!r} stands twice in the header")
-        if name in header:
-            return header.index(name)
-    raise UserError(f"{path}: no column {' or '.join(map(repr, names))}; it has {', '.join(header) or 'no header'}")
+    """Where in the header the one of these names that it has stands."""
+    found = [name for name in header if name in names]
+    if not found:
+        raise UserError(f"{path}: no column {' or '.join(map(repr, names))}; it has {', '.join(header) or 'no header'}")
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise UserError(f"{path}: the column {twice!r} stands twice in the header")
+    if len(found) > 1:
+        raise UserError(
+            f"{path}: it is not clear which column is meant, {' or '.join(map(repr, found))}; rename the others"
+        )
+    return header.index(found[0])

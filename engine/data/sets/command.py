@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from engine.data.location import data_root
 from engine.data.sets import preview
 from engine.data.sets.fetch import fetch
 from engine.data.sets.known import RECORDS
-from engine.data.sets.registry import data_state, describe, image_count, record
+from engine.data.sets.registry import data_state, describe, image_count, reader_options, record
 from engine.data.sets.verify import render, verify
 from engine.errors import UserError
-from engine.schema import merge, parse_override
 
 
 def list_sets(options: argparse.Namespace) -> None:
@@ -48,10 +46,8 @@ def fetch_set(options: argparse.Namespace) -> None:
 
 def verify_set(options: argparse.Namespace) -> None:
     """Print what is on disk; UserError where it is not the set."""
-    given: dict[str, Any] = {}
-    for text in options.options:
-        given = merge(given, parse_override(text))
-    found = verify(record(options.name), data_root(options.data_root), given)
+    wanted = record(options.name)
+    found = verify(wanted, data_root(options.data_root), reader_options(options.name, options.options))
     print(render(found))
     if found.faults:
         count = len(found.faults)

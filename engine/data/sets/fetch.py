@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from engine.data.readers import read_dataset
@@ -15,9 +15,17 @@ from engine.data.readers.files import place_of
 from engine.data.sets.record import Download, Record
 from engine.data.sets.registry import find
 from engine.data.sets.verify import check_file
-from engine.errors import UserError
+from engine.errors import UserError, shortened
 from engine.files import locked, naming, sync_folder
 
+ROOM, MOST_GROWTH = 10_000_000, 100  # bytes that any archive may unpack to, and so many more for each of its own
+TOO_LARGE = "it would unpack to far more than a set has"
+ENCRYPTED = 1  # a bit of a zip member's flags
+# What the readers of archives let out where bytes are damaged, or compressed in a way that they do not know.
+_ERRORS = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, ValueError, NotImplementedError, RuntimeError),
+)
 DOWNLOADS = ".downloads"  # in the data root: what is not a data set yet
 
 
@@ -109,10 +117,10 @@ def _unpack(wanted: Download, file: Path, stage: Path) -> None:
         if tarfile.is_tarfile(file):
             _unpack_tar(file, target)
         else:
-            with zipfile.ZipFile(file) as archive:
-                _check_names(file, archive.namelist())
-                archive.extractall(target)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            _unpack_zip(file, target)
+    except _ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
+            raise
         file.unlink()
         shutil.rmtree(stage)
         raise UserError(f"{wanted.name}: damaged or unsafe archive ({error}); it was deleted") from None
@@ -121,12 +129,32 @@ def _unpack(wanted: Download, file: Path, stage: Path) -> None:
 def _unpack_tar(file: Path, target: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise UserError("this Python cannot unpack archives safely: update it (3.10.12, 3.11.4 or later)")
+    left = _room(file)
+
+    def counted(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+        nonlocal left
+        left -= member.size
+        if left < 0:
+            raise tarfile.TarError(TOO_LARGE)
+        return tarfile.data_filter(member, path)
+
     with tarfile.open(file) as archive:
-        archive.extractall(target, filter="data")
+        archive.extractall(target, filter=counted)
 
 
-def _check_names(file: Path, names: Sequence[str]) -> None:
-    """zipfile would quietly put a file with such a name elsewhere."""
-    for name in names:
-        if name.startswith(("/", "\\")) or ".." in Path(name).parts:
-            raise zipfile.BadZipFile(f"it holds the unsafe path {name!r}")
+def _unpack_zip(file: Path, target: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            # zipfile would quietly put a file with such a name elsewhere.
+            if member.filename.startswith(("/", "\\")) or ".." in Path(member.filename).parts:
+                raise zipfile.BadZipFile(f"it holds the unsafe path {shortened(member.filename)!r}")
+            if member.flag_bits & ENCRYPTED:
+                raise zipfile.BadZipFile(f"{shortened(member.filename)!r} in it is encrypted")
+        if sum(member.file_size for member in archive.infolist()) > _room(file):
+            raise zipfile.BadZipFile(TOO_LARGE)
+        archive.extractall(target)
+
+
+def _room(file: Path) -> int:
+    """Bytes that an archive may unpack to."""
+    return ROOM + MOST_GROWTH * file.stat().st_size

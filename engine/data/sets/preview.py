@@ -20,12 +20,13 @@ from engine.data.augment_config import AugmentConfig
 from engine.data.images import Image, load_cv2
 from engine.data.location import data_root
 from engine.data.readers import read_dataset
+from engine.data.sets.registry import reader_options, record
 from engine.data.steps import STEPS, Step, apply_steps, describe_step, read_step, resize
 from engine.draws import BATCH, epoch_order, generator
 from engine.errors import UserError, shortened, unknown
 from engine.files import write_atomically
 from engine.reading.yaml_text import parse_yaml
-from engine.schema import merge, parse_override, read_mapping
+from engine.schema import read_mapping
 
 CELL, GAP, LABEL = 112, 6, 16  # pixels: a picture's longer side, the space between two, a line of text
 BACKGROUND, INK = 236, 40
@@ -41,9 +42,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out.suffix.lower() != ".png":
         raise UserError(f"{options.out}: --out takes the name of a PNG file")
     stages = read_stages(options.augment)
-    arguments: dict[str, Any] = {}
-    for text in options.options:
-        arguments = merge(arguments, parse_override(text))
+    arguments = reader_options(record(options.name).name, options.options)
     raw = read_dataset(options.name, data_root(options.data_root), arguments)
     samples = epoch_order(len(raw), options.seed, 0)[: options.count]
     images = [raw.images[int(sample)] for sample in samples]

@@ -7,20 +7,45 @@ compressed anew is still the published one. A hash that could not be computed fr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from engine.data.readers.files import find_idx, place_of, set_folder
 from engine.data.readers.idx import EMNIST_PLACES, MNIST_PLACES
 from engine.data.sets.known import RECORDS
 from engine.data.sets.record import Record
-from engine.errors import unknown
+from engine.errors import UserError, shortened, unknown
+from engine.schema import merge, parse_override, plain_path
+
+# Readers of images of one's own, with what the path is that each of them takes.
+OWN: Mapping[str, Callable[[Path], bool]] = MappingProxyType(
+    {"folder": Path.is_dir, "npz": lambda path: path.suffix == ".npz" and path.is_file()}
+)
 
 
 def record(name: str) -> Record:
-    """The record of the set `name`; UserError where there is none."""
-    if name not in RECORDS:
-        raise unknown("data set", name, RECORDS)
-    return RECORDS[name]
+    """The record of the set `name`; UserError where there is none, which says how to write a path."""
+    if name in RECORDS:
+        return RECORDS[name]
+    for reader, there in OWN.items():
+        if there(Path(name)):
+            own = f"{reader} path={plain_path(name)}"
+            raise UserError(f"unknown data set {shortened(name)!r}; for images of your own write {own}")
+    raise unknown("data set", name, RECORDS)
+
+
+def reader_options(name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """The options of the set's reader that `key=value` texts give; UserError for another, which may be a path."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        try:
+            options = merge(options, parse_override(text))
+        except UserError as error:
+            path = "=" not in text and name in OWN and OWN[name](Path(text))
+            raise UserError(f"{error}; did you mean path={plain_path(text)}?" if path else str(error)) from None
+    return options
 
 
 def own_folder(name: str, root: Path | None) -> Path | None:

@@ -100,9 +100,19 @@ class Verification:
 
     @property
     def faults(self) -> list[str]:
-        """Everything that is wrong, in words. Duplicates and absent parts are facts, not faults."""
-        files = [f"{each.name}: {each.outcome}" for each in self.files if each.faulty]
-        return files + [fault for split in self.splits for fault in split.faults]
+        """Everything that is wrong, in words. Duplicates and absent parts are facts, not faults; equal images with
+        labels that disagree are a fault of a set of the user's own, which can be mended."""
+        found = [f"{each.name}: {each.outcome}" for each in self.files if each.faulty]
+        found += [fault for split in self.splits for fault in split.faults]
+        if self.disagreeing and not self.record.splits:
+            have = "has" if self.disagreeing == 1 else "have"
+            found.append(f"{_count(self.disagreeing, 'group')} of equal images {have} labels that disagree")
+        return found
+
+    @property
+    def disagreeing(self) -> int:
+        """Groups of equal images with more than one label."""
+        return sum(len({member.label for member in group}) > 1 for group in self.duplicates)
 
 
 def verify(record: Record, root: Path | None, options: Mapping[str, Any] | None = None) -> Verification:
@@ -243,7 +253,6 @@ def _duplicate_lines(found: Verification) -> list[str]:
     if not groups:
         return ["exact duplicates: none"]
     across = [group for group in groups if len({member.split for member in group}) > 1]
-    disagreeing = sum(len({member.label for member in group}) > 1 for group in groups)
     lines = [
         f"exact duplicates: {_count(len(groups), 'group')} of equal images, {sum(map(len, groups)):,} images in them"
     ]
@@ -253,7 +262,7 @@ def _duplicate_lines(found: Verification) -> list[str]:
         lines.append(f"  within {split.name}: {_count(len(inside), 'group')}, {extra} too many")
     if len(found.splits) > 1:
         lines.append(f"  across parts: {_count(len(across), 'group')}")
-    lines.append(f"  with labels that disagree: {_count(disagreeing, 'group')}")
+    lines.append(f"  with labels that disagree: {_count(found.disagreeing, 'group')}")
     first = sorted(groups, key=lambda group: len({member.label for member in group}) == 1)
     return lines + [f"  equal: {each}" for each in _some([" = ".join(map(str, _some(group))) for group in first])]
 

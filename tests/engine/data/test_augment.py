@@ -236,7 +236,7 @@ def test_a_whole_configuration_survives_its_own_dictionary():
         ({"cutout": {"count": 0}}, "cutout count"),
         ({"cutout": {"probability": -1}}, "probability"),
         ({"cutout": {"value": 256}}, "0..255"),
-        ({"contour_cutout": {"size": float("nan")}}, "contour_cutout size"),
+        ({"contour_cutout": {"size": float("nan")}}, "contour_cutout: size: expected a finite number"),
         ({"contour_cutout": {"value": -1}}, "0..255"),
         ({"mixup": -1}, "mixup"),
         ({"shift": 0.1, "crop": 4}, "shift and crop"),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.data import cache, dataset
+from engine.data import cache, dataset, images
 from engine.data.dataset import RawDataset, prepare
 from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
@@ -55,7 +55,7 @@ def test_samples_are_mapped_and_the_same_as_without_a_cache(tmp_path, folder, mo
     plain = prepare(raw, STEPS, use_cache=False)
     assert entries(folder) == []
     first = prepare(raw, STEPS)
-    monkeypatch.setattr(dataset, "read_image", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(images, "read_image", lambda path: pytest.fail("decoded again"))
     again = prepare(raw, STEPS)
     for each in (first, again):
         assert isinstance(each.images, np.memmap) and not each.images.flags.writeable
@@ -80,6 +80,53 @@ def test_the_key_follows_files_and_steps(tmp_path, folder):
     os.utime(paths[2], ns=(facts.st_atime_ns, facts.st_mtime_ns))  # replaced, and given its old date
     others.append(cache.entry_key(paths, STEPS))
     assert len({key, *others}) == 6
+
+
+def exchange(tmp_path, first: bytes, second: bytes) -> tuple[list[Path], RawDataset]:
+    """Two class folders of a file each, whose size and times are the same."""
+    paths = [tmp_path / "set" / name / "0.bmp" for name in ("a", "b")]
+    for path, content in zip(paths, (first, second)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    for _ in range(1000):  # until both are touched within a tick of the file system's clock
+        for path in paths:
+            os.utime(path, ns=(10**18, 10**18))
+        facts = [path.stat() for path in paths]
+        if len({(each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in facts}) == 1:
+            return paths, RawDataset("set", ImageFiles(paths), np.array([0, 1]), ("a", "b"))
+    pytest.skip("the file system's clock is too fine for two files of the same times")
+
+
+def swap(first: Path, second: Path) -> None:
+    for place, target in ((first, first.with_name("t")), (second, first), (first.with_name("t"), second)):
+        place.rename(target)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (49, 49)])
+def test_folders_that_were_exchanged_are_prepared_again(tmp_path, folder, at):
+    """Their files have the sizes and times that those had whose places they take now."""
+    pictures = [np.full((100, 100), 40, np.uint8) for _ in range(2)]
+    pictures[1][at] = 90
+    paths, raw = exchange(tmp_path, *(cv2.imencode(".bmp", each)[1].tobytes() for each in pictures))
+    wanted = prepare(raw, Preprocess()).images[:, 0, at[0], at[1]].tolist()
+    swap(*(path.parent for path in paths))
+    assert wanted == [40, 90] and prepare(raw, Preprocess()).images[:, 0, at[0], at[1]].tolist() == [90, 40]
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_file_that_is_as_old_and_long_as_the_one_before_is_known_by_its_bytes(tmp_path, monkeypatch, place):
+    """Some file systems count whole seconds, or make up the numbers of inodes."""
+    path = tmp_path / "1.pgm"
+    path.write_bytes(bytes(10**6))
+    facts, keys = path.stat(), []
+    for value in (0, 1):
+        content = bytearray(10**6)
+        content[place] = value
+        path.write_bytes(content)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", lambda path, **options: facts)
+            keys.append(cache.entry_key([path], STEPS))
+    assert keys[0] != keys[1]
 
 
 def test_arrays_are_keyed_by_their_content(folder):
@@ -214,19 +261,19 @@ def test_an_error_while_building_leaves_nothing(tmp_path, folder):
 BUILD = """
 import sys, time
 from pathlib import Path
-from engine.data import dataset
+from engine.data import dataset, images
 from engine.data.dataset import RawDataset, prepare
 from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
 import numpy as np
 folder, delay = Path(sys.argv[1]), float(sys.argv[2])
 dataset.PER_TASK = 1
-real, decoded = dataset.read_image, []
+real, decoded = images.read_image, []
 def slow(path):
     decoded.append(path)
     time.sleep(delay)
     return real(path)
-dataset.read_image = slow
+images.read_image = slow
 paths = sorted(folder.glob("*.png"))
 print("begins", flush=True)
 data = prepare(RawDataset("pictures", ImageFiles(paths), np.zeros(len(paths), np.int64), ("a",)),

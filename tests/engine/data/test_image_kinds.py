@@ -292,6 +292,18 @@ def test_bombs_of_every_kind_are_refused_before_they_are_decoded(tmp_path):
             read(tmp_path, bytes(data))
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.parametrize("apart", [True, False])
+def test_of_an_animated_png_the_still_image_is_read(tmp_path, mode, frames, apart):
+    """`apart`: the image that old viewers show is none of the animation."""
+    still, *others = (Pillow.new("L", (9, 8), 20 * number + 50).convert(mode) for number in range(frames + 1))
+    options = {"save_all": True, "default_image": apart, "append_images": others}
+    animated = stored(still, "PNG", **options)
+    assert b"acTL" in animated and np.array_equal(read(tmp_path, animated), read(tmp_path, stored(still, "PNG")))
+    assert (read(tmp_path, animated) == 50).all()
+
+
 def test_files_of_endless_tiny_parts_are_refused(tmp_path):
     jpeg = b"\xff\xd8" + b"\xff\xe0\0\2" * (MAX_PARTS + 1)
     tiny = stored(GREY, "PNG")[:33] + (b"\0\0\0\0teXt" + b"\0" * 4) * (MAX_PARTS + 1)

@@ -1,7 +1,10 @@
 """Decoding: every kind of image file a data set may hold, and files that are damaged or made to fill the memory."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import time
 import zlib
 
@@ -149,8 +152,10 @@ def test_other_formats_and_empty_headers_are_no_images(tmp_path):
         (tmp_path / str(number)).write_bytes(data)
         with pytest.raises(UnreadableImage, match="truncated|not an image that can be decoded"):
             read_image(tmp_path / str(number))
-    with pytest.raises(UserError, match="cannot be read") as caught:
+    with pytest.raises(UnreadableImage, match="missing.png: cannot be read .No such file"):
         read_image(tmp_path / "missing.png")
+    with pytest.raises(UserError, match="cannot be read .Is a directory") as caught:
+        read_image(tmp_path)
     assert not isinstance(caught.value, UnreadableImage)
 
 
@@ -292,3 +297,16 @@ def test_a_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path, marker, prog
         path.write_bytes(whole[:end])
         with pytest.raises(UnreadableImage, match="a.jpg: the image file is truncated"):
             read_image(path)
+
+
+@pytest.mark.parametrize(("before", "said"), [("", False), ("import cv2", True), ("OPENCV_LOG_LEVEL", True)])
+def test_opencv_prints_nothing_of_damaged_images_unless_it_is_asked_to(tmp_path, before, said):
+    place = tmp_path / "a.tiff"
+    Pillow.fromarray(np.zeros((8, 8), np.uint8)).save(place, compression="tiff_lzw")
+    data = place.read_bytes()
+    place.write_bytes(data[:8] + b"\xff" * 6 + data[14:])
+    asked = before.startswith("import")
+    code = f"{before * asked}\nfrom engine.data.images import read_image\nprint(read_image({str(place)!r}))"
+    environment = {**os.environ, **({before: "WARNING"} if before and not asked else {})}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stderr
+    assert ("TIFF_Error" in shown) is said and (said or "WARN" not in shown)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,16 @@ from engine.data.sets.verify import render, verify
 from engine.errors import UserError
 
 
-def picture(kind="PNG"):
+def picture(kind="PNG", seed=0):
     file = io.BytesIO()
-    Pillow.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(file, kind)
+    Pillow.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)).save(file, kind)
     return file.getvalue()
 
 
 def put(folder, *names, data=None):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(picture() if data is None else data)
+        (folder / name).write_bytes(picture(seed=zlib.crc32(name.encode())) if data is None else data)
 
 
 @pytest.fixture
@@ -69,13 +70,19 @@ def test_without_a_known_ending_the_content_decides(photos, name):
         ("cat/a.heic", "an image of a kind that is not read .HEIC.", 1),
         ("cat/a.CR2", "an image of a kind that is not read .camera raw.", 1),
         ("cat/.a.png", "a hidden file", 1),
+        (".NET/a.png", "a hidden folder, with 1 image that is not read", 1),
+        (".NET/more/IMG_0001", "a hidden folder, with 1 image that is not read", 1),
+        ("cat/.NET/a.png", "a hidden folder, with 1 image that is not read", 1),
+        ("cat/.IMG_0001", "a hidden file", 1),
+        (".IMG_0001", "a hidden file", 1),
+        ("cat/more/IMG_0001", "a folder inside, with 1 image that is not read", 1),
         ("cat/a.png.bak", "no image file", 0),
         ("cat/a.jpg~", "no image file", 0),
         ("cat/a.jpg.part", "no image file", 0),
         ("cat/notes.txt", "no image file", 0),
         ("cat/more/a.png", "a folder inside, with 1 image that is not read", 1),
         ("cat/a.png/x.png", "a folder inside, with 1 image that is not read", 1),
-        ("cat/more/readme", "a folder inside, with no images", 0),
+        ("cat/more/readme.txt", "a folder inside, with no images", 0),
         ("a.png", "an image beside the class folders, in no class", 1),
         ("a.heic", "an image of a kind that is not read .HEIC.", 1),
         ("labels.csv", "no image file", 0),
@@ -83,7 +90,9 @@ def test_without_a_known_ending_the_content_decides(photos, name):
 )
 def test_what_is_not_read_is_named_in_warning_verify_and_record(photos, name, reason, images):
     put(photos, name)
-    path = photos / name if name.count("/") < 2 else (photos / name).parent
+    path = photos / name
+    while path.parent not in (photos, photos / "cat"):
+        path = path.parent
     raw = dataset(photos)
     assert len(raw) == 4 and [each.path for each in raw.unread] == [path] and raw.unread[0].images == images
     with pytest.warns(UserWarning, match=f"photos: not read: 1 .*; the first: {path}: {reason}"):
@@ -115,7 +124,8 @@ LEFTOVERS += ["@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", ".ipynb_checkpoints/1.png", 
 LEFTOVERS += [f"{folder}/a/1.png" for folder in ("@Recycle", "@Recently-Snapshot", "#snapshot", "~snapshot", "@tmp")]
 LEFTOVERS += [f"{folder}/1.png" for folder in ("@sharebin", "@SynoResource", "FOUND.000", ".@__thumb")]
 LEFTOVERS += ["Temporary Items/1.png", "Network Trash Folder/1.png", "1.png:Zone.Identifier", "Thumbs.db:encryptable"]
-LEFTOVERS += ["Picasa.ini", "ZbThumbnail.info", ".AppleDouble/1.png", ".Trash-1000/files/1.png"]
+LEFTOVERS += ["Picasa.ini", "ZbThumbnail.info", ".AppleDouble/1.png", ".Trash-1000/files/1.png", ".thumbnails/1.png"]
+LEFTOVERS += [".unknown/readme.txt", ".unknown.conf", ".unknown/empty"]
 
 
 @pytest.mark.parametrize("name", LEFTOVERS)
@@ -127,6 +137,26 @@ def test_leftovers_are_no_classes_and_no_images(photos, name, inside, recwarn):
     assert [path.name for path in find_images([photos / "cat"])] == ["1.png", "2.png"]
     prepare(raw, Preprocess(), use_cache=False)
     assert not recwarn.list
+
+
+def test_a_hidden_folder_is_a_class_where_it_is_named(photos):
+    put(photos, ".NET/1.png", ".NET/.2.png", "@tmp/1.png")
+    options = {"path": str(photos), "classes": ("dog", ".NET", "cat", "@tmp")}
+    raw = read_dataset("folder", None, options)
+    assert raw.class_names == options["classes"] and np.bincount(raw.labels).tolist() == [2, 1, 2, 1]
+    assert [str(each) for each in raw.unread] == [f"{photos}/.NET/.2.png: a hidden file"]
+    with pytest.raises(UserError, match=r"no images .*; there is .NET: a hidden folder, with 1 image"):
+        put(photos / "only", ".NET/1.png")
+        find_images([photos / "only"], recursive=True)
+    with pytest.raises(UserError, match=r"only: holds no class folders; there is .NET: a hidden folder, with 1 image"):
+        dataset(photos / "only")
+
+
+def test_a_hidden_folder_is_named_by_a_search_in_all_folders(photos):
+    put(photos, ".NET/1.png")
+    with pytest.warns(UserWarning, match="not read: 1 image file; the first: .*.NET: a hidden folder, with 1 image"):
+        assert len(find_images([photos], recursive=True)) == 4
+    assert len(find_images([photos / ".NET"])) == 1
 
 
 def test_a_class_of_leftovers_and_other_kinds_alone_is_an_error(photos):
@@ -166,12 +196,31 @@ def test_links_and_special_files(photos):
     (photos / "cat" / "link.png").symlink_to(photos / "dog" / "1.png")
     raw = dataset(photos)
     assert len(raw) == 5 and [str(each) for each in raw.unread] == [f"{photos}/cat/pipe.png: no regular file"]
-    (photos / "cat" / "lost.png").symlink_to(photos / "nowhere.png")
-    with (
-        pytest.warns(UserWarning, match="not read: 1 image file"),
-        pytest.raises(UserError, match="lost.png: cannot be read"),
-    ):
-        prepare(dataset(photos), Preprocess(), use_cache=False)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("target", ["nowhere.png", "lost.png", "../dog/1.png/x.png"])
+def test_a_link_that_leads_nowhere_is_an_unreadable_image(photos, tmp_path, monkeypatch, target, cached):
+    monkeypatch.setenv("CNN_CACHE", str(tmp_path / "cache"))
+    lost = photos / "cat" / "lost.png"
+    lost.symlink_to(target)
+    put(photos, "cat/junk.png", data=b"junk")
+    with pytest.warns(UserWarning, match="photos: 2 of 6 images cannot be read and are left out.*junk.png"):
+        prepared = prepare(dataset(photos), Preprocess(), use_cache=cached)
+    assert len(prepared) == 4 and prepared.skipped[1].startswith(f"{lost}: cannot be read (")
+    with pytest.raises(UserError, match="2 of 6 images cannot be read"):
+        prepare(dataset(photos), Preprocess(), strict=True, use_cache=cached)
+    assert "all: 2 images cannot be read" in verify(record("folder"), None, {"path": str(photos)}).faults
+    lost.unlink()
+    put(photos, "cat/lost.png")
+    with pytest.warns(UserWarning, match="photos: 1 of 6 images cannot be read"):
+        assert len(prepare(dataset(photos), Preprocess(), use_cache=cached)) == 5
+
+
+def test_two_classes_in_one_folder_are_refused(photos):
+    (photos / "kitten").symlink_to("cat")
+    with pytest.raises(UserError, match="kitten: is the same folder as .*/cat, and each class needs one of its own"):
+        dataset(photos)
 
 
 def test_a_folder_that_must_not_be_read(photos, monkeypatch):

@@ -101,3 +101,59 @@ def test_bad_arguments():
         Mixup(0.0, 3)
     with pytest.raises(UserError, match="mixup"):
         Mixup(float("nan"), 3)
+
+
+# ---- what the transforms of a user give back -------------------------------------------------------------------------
+
+GREY = Dataset("grey", np.full((8, 1, 6, 6), 200, np.uint8), np.arange(8) % 2)
+FLOATS = Dataset("floats", np.full((8, 1, 6, 6), 0.5, np.float32), np.arange(8) % 2)
+WRONG_SAMPLES = {
+    "scaled": (GREY, lambda image, rng: image / np.float32(255), "gave float32 for uint8 images"),
+    "brighter": (GREY, lambda image, rng: image * 1.5, "gave float64 for uint8 images"),
+    "int16": (GREY, lambda image, rng: image.astype(np.int16) + 100, "gave int16 for uint8 images"),
+    "mask": (GREY, lambda image, rng: image > 3, "gave bool for uint8 images"),
+    "nothing": (GREY, lambda image, rng: None, "gave NoneType"),
+    "a list": (GREY, lambda image, rng: image.tolist(), "gave list"),
+    "one pixel": (GREY, lambda image, rng: image[:, :1, :1], r"gave shape \(1, 1, 1\) for images of shape \(1, 6, 6\)"),
+    "no channel": (GREY, lambda image, rng: image[0], r"gave shape \(6, 6\) for images of shape \(1, 6, 6\)"),
+    "float64": (FLOATS, lambda image, rng: image.astype(np.float64), "gave float64 for float32 images"),
+    "uint8": (FLOATS, lambda image, rng: (255 * image).astype(np.uint8), "gave uint8 for float32 images"),
+}
+
+
+@pytest.mark.parametrize(("dataset", "transform", "message"), WRONG_SAMPLES.values(), ids=WRONG_SAMPLES)
+def test_a_sample_transform_that_gives_another_kind_of_image_is_refused(dataset, transform, message):
+    same = lambda image, rng: image[:, ::-1]  # noqa: E731
+    for transforms, place in (((transform,), 0), ((same, transform, same), 1)):
+        loader = Loader(dataset, 4, sample_transforms=transforms)
+        with pytest.raises(UserError, match=rf"^{dataset.name}: sample_transforms\[{place}\] {message}"):
+            list(loader.epoch(0))
+    (images, _), *_ = Loader(dataset, 4, sample_transforms=(same,)).epoch(0)
+    assert images.shape == (4, 1, 6, 6)
+
+
+WRONG_BATCHES = {
+    "nothing": (lambda x, y, rng: None, "gave NoneType"),
+    "images alone": (lambda x, y, rng: x, "gave ndarray"),
+    "float64": (lambda x, y, rng: (x.astype(np.float64), y), "gave images of float64"),
+    "uint8": (lambda x, y, rng: (x.astype(np.uint8), y), "gave images of uint8"),
+    "fewer": (lambda x, y, rng: (x[:2], y[:2]), r"gave images of shape \(2, 1, 6, 6\)"),
+    "smaller": (lambda x, y, rng: (x[..., 1:], y), r"gave images of shape \(4, 1, 6, 5\)"),
+    "a list of labels": (lambda x, y, rng: (x, list(y)), "gave labels of type list"),
+    "fewer labels": (lambda x, y, rng: (x, y[:1]), r"gave labels of int64 \(1,\) for 4 images"),
+    "float64 labels": (lambda x, y, rng: (x, np.eye(2)[y]), r"gave labels of float64 \(4, 2\)"),
+}
+
+
+@pytest.mark.parametrize(("transform", "message"), WRONG_BATCHES.values(), ids=WRONG_BATCHES)
+def test_a_batch_transform_that_gives_another_kind_of_batch_is_refused(transform, message):
+    with pytest.raises(UserError, match=f"^grey: batch_transform {message}"):
+        list(Loader(GREY, 4, batch_transform=transform).epoch(0))
+
+
+@pytest.mark.parametrize("option", [{"sample_transforms": lambda image, rng: image}, {"sample_transforms": (3,)},
+                                    {"batch_transform": "mixup"}, {"drop_last": "no"}, {"prefetch": "2"},
+                                    {"prefetch": 1.5}, {"workers": "2"}, {"workers": 1.5}], ids=str)  # fmt: skip
+def test_arguments_of_a_loader(option):
+    with pytest.raises(UserError, match=rf"^Loader: {next(iter(option))} must be"):
+        Loader(GREY, 4, **option)

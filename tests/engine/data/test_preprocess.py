@@ -120,7 +120,7 @@ def test_description_survives_json():
         ({"colours": True}, "did you mean 'colour'"),
         ({"steps": ["revers"]}, "did you mean 'reverse'"),
         ({"size": [28]}, "expected 2 values"),
-        ({"size": [0, 28]}, "two positive whole numbers"),
+        ({"size": [0, 28]}, "two whole numbers .H, W. from 1 to 8192"),
         ({"scale": "0..2"}, "did you mean '0..1'"),
         ({"std": [0.0]}, "positive"),
         ({"mean": [0.1, 0.2]}, "per channel"),
@@ -156,7 +156,7 @@ def test_images_of_different_size_need_a_size():
         (np.zeros((2, 1, 3, 4), np.float64), np.zeros(2, np.int64), "must be uint8 or float32"),
         (np.zeros((2, 1, 3, 4), np.uint8), np.zeros(3, np.int64), "2 images but 3 labels"),
         (np.zeros((2, 1, 3, 4), np.uint8), np.array([0, 2], np.int64), "labels run from 0 to 2"),
-        (np.zeros((2, 1, 3, 4), np.uint8), np.zeros(2, np.float64), "labels must be int64"),
+        (np.zeros((2, 1, 3, 4), np.uint8), np.zeros(2, np.float64), "labels must be whole numbers"),
         (np.zeros((0, 1, 3, 4), np.uint8), np.zeros(0, np.int64), "empty"),
     ],
 )

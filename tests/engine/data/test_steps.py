@@ -136,7 +136,7 @@ def test_a_description_gives_the_step_back_and_leaves_out_defaults():
         ({"dilation": {"kernel": 4}}, "dilation: the kernel .* odd"),
         ({"erosion": {"kernel": 3.0}}, "erosion: kernel: expected int"),
         ({"opening": {"times": 0}}, "1 or more"),
-        ({"bbox": {"margin": -1}}, "negative"),
+        ({"bbox": {"margin": -1}}, "margin .* from 0 to 8192"),
         ({"bbox": {"contrast": 0}}, "contrast"),
         ({"bbox": 3}, "expected a mapping"),
         ({"reverse": {"kernel": 3}}, "unknown key"),

@@ -111,7 +111,7 @@ def test_soft_labels_stand_for_classes_only_where_they_are_numbers(tmp_path, dat
     soft = np.eye(3, dtype=np.float32)[dataset.labels]
     soft[4, 2] = NAN
     net = engine.load(damaged(tmp_path / "good.safetensors", None))
-    with pytest.raises(UserError, match="label of sample 4 of pics"):
+    with pytest.raises(UserError, match="pics: the label of sample 4 holds"):
         predict_part(net, tmp_path, "test", Dataset("pics", dataset.images, soft, preprocess=dataset.preprocess))
 
 

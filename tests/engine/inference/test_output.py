@@ -289,6 +289,6 @@ def test_an_output_without_a_class_has_a_name_and_two_of_one_name_are_refused(pl
     names = [*CLASSES, "output 3", "output 4"]
     assert status == 0 and list(json.loads(out.splitlines()[0])["probabilities"]) == names
     assert {json.loads(line)["label"] for line in out.splitlines()} - set(CLASSES), "none says more"
-    save(small_net(), ["top", "left", "left"], place / "twice.safetensors")
+    save(net, ["top", "left", "output 4"], place / "twice.safetensors")
     status, _, err = call("pictures", net="twice.safetensors")
-    assert status == 2 and "twice.safetensors" in err and "'left'" in err
+    assert status == 2 and "twice.safetensors" in err and "'output 4'" in err

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 from engine import SGD, Dataset, Flatten, Linear, Sequential, Trainer, UserError
+from engine.data.choose.weights import class_weights
 from engine.data.dataset import RawDataset
+from engine.errors import EngineWarning
 from engine.network.transfer import initialize
 from engine.plots.gather import predict_part
-from engine.recipe.config import read_config
+from engine.reading.yaml_text import parse_yaml
+from engine.recipe.config import load_config, read_config
+from engine.recipe.fit import make_loader
 from engine.recipe.samples import load_data
+from engine.schema import merge
 
 
 def raw(names, labels):
@@ -84,6 +89,88 @@ def test_chosen_classes_may_be_missing_in_the_test_part(tmp_path):
     train, _, test = load_data(read_config(given), None)
     assert train.labels.tolist() == [1, 0, 1, 0]
     assert test.labels.tolist() == [0, 0] and test.class_names == ("c", "a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": {"subset": 4}, "split": {"kind": "none"}}, "of b, c in training$"),
+        ({"dataset": {"subset": 4}}, "of b, c in training and validation$"),
+        ({"dataset": {"test_subset": 4}}, "of b, c in test$"),
+        ({"dataset": {"subset": 4, "test_subset": 4}}, "of b, c in training and validation and test$"),
+        ({"dataset": {"test_subset": 4}, "split": {"kind": "test"}}, "of b, c in test$"),
+        ({"select": {"classes": ["c", "a", "b"]}, "dataset": {"test_subset": 4}}, "of c, b in test$"),
+    ],
+)
+def test_classes_that_a_part_lacks_are_told(tmp_path, changes, message):
+    given = tables(tmp_path, {"train": "a" * 40 + "bbcc", "test": "a" * 40 + "bbcc"}) | {"split": {"fraction": 0.4}}
+    given = merge(given, changes)
+    with pytest.warns(EngineWarning, match=f"classes without any sample: {message}"):
+        load_data(read_config(given), None)
+
+
+def test_nothing_is_told_where_all_parts_have_all_classes(tmp_path, recwarn):
+    given = tables(tmp_path, {"train": "abcabc", "test": "abc"})
+    for changes in ({}, {"split": {"kind": "fraction", "fraction": 0.5}}, {"split": {"kind": "none"}}):
+        load_data(read_config(given | changes), None)
+    assert not recwarn.list
+
+
+def numbered(folder, text):
+    """A configuration file over the classes 1, 01 and 1.5 with this line, as it is read."""
+    for name in ("1", "01", "1.5"):
+        (folder / "set" / name).mkdir(parents=True)
+        for number in range(4):
+            assert cv2.imwrite(str(folder / "set" / name / f"{number}.png"), np.full((8, 8), len(name), np.uint8))
+    (folder / "c.yaml").write_text(
+        f"dataset: {{name: folder, train: {{path: {folder}/set}}}}\ncache: false\nsplit: {{kind: none}}\n"
+        f"model: {{layers: [Flatten, {{Linear: [64, 3]}}], input_shape: [1, 8, 8]}}\n{text}\n"
+    )
+    return load_config(folder / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "select: {classes: [1, 01, '1.5']}",
+        "dataset: {name: folder, train: {path: SET, classes: [1, 01, '1.5']}}",
+        "label_noise: {kind: pair, rate: 0.5, pairs: {1: 01, 01: 1}}",
+        "class_weights: {1: 2, 01: 1, '1.5': 1}",
+    ],
+)
+def test_whole_numbers_are_names_of_classes_everywhere(tmp_path, line):
+    read = numbered(tmp_path, "epochs: 1")
+    read = read_config(merge(read.to_dict(), parse_yaml(line.replace("SET", f"{tmp_path}/set"), "line")))
+    data = make_loader(read, load_data(read, None)[0]).dataset
+    assert set(data.class_names) == {"1", "01", "1.5"}
+    if "weights" in line:
+        assert data.sample_weights[data.labels == data.class_names.index("1")].tolist() == [2] * 4
+
+
+@pytest.mark.parametrize("name", ["1.5", "true", "null"])
+@pytest.mark.parametrize(
+    "line", ["select: {classes: [NAME]}", "dataset: {classes: [NAME]}", "label_noise: {pairs: {1: NAME}}"]
+)
+def test_what_else_yaml_reads_needs_quotes(tmp_path, name, line):
+    read = numbered(tmp_path, "epochs: 1").to_dict()
+    line = line.replace("dataset: {", "dataset: {name: folder, train: {path: a, ").replace(
+        "]}", "]}}" if "data" in line else "]}"
+    )
+    given = merge(read, parse_yaml(line.replace("pairs", "kind: pair, rate: 1, pairs").replace("NAME", name), "line"))
+    with pytest.raises(UserError, match="expected the name of a class, got .*put it in quotes"):
+        load_data(read_config(given), None)
+
+
+@pytest.mark.parametrize("given", [{1: 2, "1": 3}, {1.0: 2}, {True: 2}])
+def test_weights_by_what_is_no_name_or_the_same_are_refused(given):
+    with pytest.raises(UserError, match="class_weights: .*(the class '1' is given twice|put it in quotes)"):
+        class_weights(given, np.array([0, 1]), ("1", "2"))
+
+
+def test_a_set_of_one_class_is_told(tmp_path):
+    given = tables(tmp_path, {"train": "aaaa", "test": "aa"})
+    with pytest.warns(EngineWarning, match="there is one class alone, 'a': nothing to tell apart"):
+        load_data(read_config(given), None)
 
 
 def brightness(names, labels, name="part"):

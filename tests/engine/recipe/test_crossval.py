@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,12 @@ import engine
 from engine import crossval as command
 from engine import train as train_command
 from engine.cli import run
+from engine.errors import UserError
 from engine.network.checkpoint import weights_hash
+from engine.plots.curves import read_log
+from engine.plots.gather import find_config
 from engine.recipe.crossval import chosen_epochs, spread
+from engine.training.folder import find_checkpoint
 from engine.training.trainer import Trainer
 from tests.engine.small import small_config, write_archive
 
@@ -142,6 +148,22 @@ def test_cut_off_anywhere_and_resumed_gives_the_same_bits(place, monkeypatch, ca
     assert without_seconds(first) == without_seconds(second)
 
 
+def test_the_folder_names_the_network_that_is_meant(place, monkeypatch, capsys):
+    """As a checkpoint, and where curves and a configuration are looked for."""
+    _, out, _ = call(monkeypatch, capsys, "small.yaml", "--out", "cv", "--seeds", "0,4")
+    assert out.endswith("written: cv (to predict: cv/final-seed0, cv/final-seed4)\n")
+    holds = "cv: holds no run but a cross-validation; give cv/final-seed0, which was trained on all samples"
+    for look in (find_checkpoint, find_config, read_log):
+        with pytest.raises(UserError, match=f"^{holds}$"):
+            look(Path("cv"))
+    for name in ("final-seed0", "final-seed4"):
+        shutil.rmtree(f"cv/{name}")
+    with pytest.raises(UserError, match="^cv: holds no run but a cross-validation; give cv/fold-0 or another of 3$"):
+        find_checkpoint(Path("cv"))
+    _, out, _ = call(monkeypatch, capsys, "small.yaml", "--out", "cv", "--resume", "--no-final")
+    assert out.endswith("written: cv\n")
+
+
 def test_what_has_ended_is_not_repeated(place, monkeypatch, capsys):
     assert call(monkeypatch, capsys, "small.yaml", "--out", "cv")[0] == 0
     before = (place / "cv" / "crossval.json").read_bytes()
@@ -158,7 +180,7 @@ def test_what_has_ended_is_not_repeated(place, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["split.folds=50"], "small.yaml: folds must be from 2 to the samples of the smallest class, "),
+        (["split.folds=50"], "small.yaml: folds must be from 2 to the samples of the smallest class .'"),
         (["split.folds=1"], "folds must be 2 or more"),
         (["schedule={name: ReduceLROnPlateau, metric: val_loss}"], "small.yaml: schedule: the metric val_loss needs"),
         (["pseudo_labels={checkpoints: [a], images: [b]}"], "small.yaml: pseudo_labels: no fold may be validated"),
@@ -180,7 +202,7 @@ def test_a_folder_of_something_else_is_left_alone(place, monkeypatch, capsys):
         (["--out", "cv/fold-0", "--resume"], "holds a single run"),
         (["--out", "cv", "--resume", "optimizer.lr=0.1"], "optimizer.lr = .*, now it is 0.1"),
         (["--out", "cv", "--resume", "split.folds=4"], "other data"),
-        (["--out", "cv", "--resume", "epochs=1"], "trained for . epochs already, more than epochs = 1"),
+        (["--out", "cv", "--resume", "epochs=1"], "fold-0: the run has . epochs behind it, more than epochs = 1"),
     ):
         status, _, err = call(monkeypatch, capsys, "small.yaml", "--no-final", *arguments)
         assert status == 2 and err.count("\n") == 1 and re.search(message, err), err

@@ -14,6 +14,7 @@ import engine
 from engine import train as command
 from engine.cli import EXIT_INTERRUPTED, run
 from engine.errors import UserError
+from engine.training.trainer import Trainer
 from tests.engine.small import small_config, write_archive
 
 
@@ -158,6 +159,68 @@ def test_what_changes_no_result_may_change_where_a_run_begins_again(place, monke
     status, shown, _ = call(monkeypatch, capsys, "small.yaml", *free, "--out", out, "--resume")
     assert status == 0 and "epoch 1/2" in shown and (out / "best.safetensors").read_bytes() == weights
     assert yaml.safe_load((out / "config.yaml").read_text())["gt_csv"] == "truth.csv"
+
+
+def trained(out):
+    """All files of a run but its lock."""
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
+
+
+@pytest.mark.parametrize("more", [[], ["early_stopping={patience: 1, metric: val_loss, threshold: 9}"]])
+def test_fewer_epochs_than_a_run_has_are_refused(place, monkeypatch, capsys, more):
+    """By an override, or by the file itself where an override asked for more before."""
+    call(monkeypatch, capsys, "small.yaml", *more, "epochs=4")
+    out = place / "runs" / "small"
+    before, count = trained(out), len((out / "log.csv").read_text().splitlines()) - 1
+    assert count == (2 if more else 4)
+    for fewer in [["epochs=1"], *([] if more else [[], ["epochs=3"]])]:
+        status, shown, err = call(monkeypatch, capsys, "small.yaml", *more, *fewer, "--resume")
+        asked = int((fewer or ["epochs=2"])[0][-1])
+        assert status == 2 and shown == "" and err.count("\n") == 1
+        assert f"has {count} epochs behind it, more than epochs = {asked}" in err and "--out" in err
+        assert trained(out) == before
+
+
+def test_an_epoch_that_was_begun_counts_when_fewer_are_asked_for(place, monkeypatch, capsys):
+    """What its steps did to the weights is in no epoch of the shorter run."""
+
+    def cut(trainer, x, y):
+        if trainer.steps >= 28:
+            raise KeyboardInterrupt
+        return step(trainer, x, y)
+
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", cut)
+    assert call(monkeypatch, capsys, "small.yaml", "epochs=4", "checkpoint_every=1")[0] == EXIT_INTERRUPTED
+    monkeypatch.setattr(Trainer, "step", step)
+    out = place / "runs" / "small"
+    before, epochs = trained(out), len((out / "log.csv").read_text().splitlines()) - 1
+    assert epochs > 0
+    status, _, err = call(monkeypatch, capsys, "small.yaml", f"epochs={epochs}", "--resume")
+    assert status == 2 and f"has {epochs} epochs and a part of the next one behind it, more than epochs" in err
+    assert trained(out) == before
+    assert call(monkeypatch, capsys, "small.yaml", f"epochs={epochs + 1}", "--resume")[0] == 0
+
+
+def test_a_resume_that_trains_nothing_leaves_the_record_of_how_it_was_trained(place, monkeypatch, capsys):
+    stops = "early_stopping={patience: 1, metric: val_loss, threshold: 9}"
+    call(monkeypatch, capsys, "small.yaml", stops, "epochs=5", "threads=1")
+    out = place / "runs" / "small"
+    free = ["threads=2", "out=other", "data_root=other", "checkpoint_every=99", "checkpoint_seconds=9", "cache=false"]
+    free += ["strict=true", "gt_csv=truth.csv", "checkpoint_path=b.safetensors", "epochs=30"]
+    before = (out / "config.yaml").read_bytes()
+    assert call(monkeypatch, capsys, "small.yaml", stops, *free, "--out", out, "--resume")[0] == 0
+    assert (out / "config.yaml").read_bytes() == before
+    # What is measured anew says with which samples.
+    test = "dataset.test={path: set.npz}"
+    assert call(monkeypatch, capsys, "small.yaml", stops, test, *free, "--out", out, "--resume")[0] == 0
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert written["dataset"]["test"] == {"path": "set.npz"} and written["epochs"] == 5 and written["threads"] == 1
+    assert "test_loss" in json.loads((out / "result.json").read_text())
+    for damage in (lambda path: path.unlink(), lambda path: path.write_text("epochs: [")):
+        damage(out / "config.yaml")
+        assert call(monkeypatch, capsys, "small.yaml", stops, "epochs=5", "--resume")[0] == 0
+        assert yaml.safe_load((out / "config.yaml").read_text())["epochs"] == 5
 
 
 @pytest.mark.parametrize(

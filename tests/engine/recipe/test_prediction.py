@@ -113,6 +113,8 @@ def test_keys_of_a_configuration(place, monkeypatch, capsys, tmp_path):
         ("name,digit\n00.png,top\n", "no column 'filename' or 'file' or 'image'; it has name, digit"),
         ("filename,class\n00.png,top\n", "no column 'label' or 'digit'"),
         ("", "no header"),
+        ("filename,digit,label\n00.png,top,left\n", "not clear which column is meant, 'digit' or 'label'"),
+        ("file,image,label\n00.png,00.png,left\n", "not clear which column is meant, 'file' or 'image'"),
         ("filename,digit\n00.png,middle\n", "line 2: label 'middle' is none of the classes"),
         ("filename,digit\n00.png,top\n", "no label for 01.png .11 of 12"),
         ("filename,digit\n00.png,top\n00.png,left\n", "second, different label"),

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import UserError
-from engine.training.folder import LOG, read_epochs, trained_seconds
+from engine.training.folder import LOG, find_checkpoint, read_epochs, trained_seconds
 
 FIRST = '{"epoch": 1, "train_loss": 2.0, "val_loss": null, "seconds": 1.5}\n'
 
@@ -47,6 +47,17 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / LOG).write_bytes(b"\xff\xfe\x00\n")
     with pytest.raises(UserError, match=r"log\.jsonl: is damaged, it is not UTF-8 text"):
         read_epochs(tmp_path / LOG)
+
+
+def test_a_folder_around_runs_names_one_of_them(tmp_path):
+    with pytest.raises(UserError, match=r": holds no run, it has neither best.safetensors nor last.safetensors$"):
+        find_checkpoint(tmp_path)
+    for name in ("runs/b", "runs/a", "runs/empty"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / LOG).write_text("" if name == "runs/empty" else FIRST)
+    for folder in (tmp_path, tmp_path / "runs"):  # a study, and a place of runs
+        with pytest.raises(UserError, match=f"holds no run but others within; give {tmp_path}/runs/a or another of 2$"):
+            find_checkpoint(folder)
 
 
 def test_seconds_are_summed_where_they_are_told():

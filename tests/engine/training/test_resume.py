@@ -112,7 +112,7 @@ def test_a_schedule_as_long_as_its_run_is_the_one_of_that_length(tmp_path):
         last = trainer.fit(TRAIN, epochs=2).epochs[-1]["learning_rate"]
         assert last == make_trainer(None, schedule=Cosine(12)).fit(TRAIN, epochs=2).epochs[-1]["learning_rate"]
     make_trainer(tmp_path, schedule=Cosine()).fit(TRAIN, epochs=2)
-    with pytest.raises(UserError, match="schedule = .*'total': 12.*'total': 18"):
+    with pytest.raises(UserError, match="schedule.total = 12, now it is 18$"):
         make_trainer(tmp_path, schedule=Cosine()).fit(TRAIN, epochs=3, resume=True)
 
 

@@ -117,8 +117,15 @@ def test_data_are_known_by_their_content_wherever_they_lie(images, tmp_path):
     assert Fingerprints().data(folder_config(moved)) == before
     (moved / ".hidden").write_text("of no concern")
     assert Fingerprints().data(folder_config(moved)) == before
+    (moved / ".git").mkdir()
+    (moved / ".git" / "HEAD").write_text("of no concern")
+    assert Fingerprints().data(folder_config(moved)) == before
+    (moved / ".NET").mkdir()  # a class, where the configuration names it
+    (moved / ".NET" / "1.png").write_bytes(b".NET/1.png")
+    with_hidden = Fingerprints().data(folder_config(moved))
+    assert with_hidden != before
     (moved / "a" / "1.png").write_bytes(b"A/1.png")
-    assert Fingerprints().data(folder_config(moved)) != before
+    assert Fingerprints().data(folder_config(moved)) not in (before, with_hidden)
 
 
 def test_files_are_listed_folder_by_folder_as_paths_sort(images, monkeypatch):
@@ -147,6 +154,18 @@ def test_files_are_hashed_once_and_again_when_they_were_touched(images, monkeypa
     assert Fingerprints(known).data(folder_config(images)) == first and len(hashed) == 2
     os.utime(images / "a" / "1.png", ns=(1, 1))
     assert Fingerprints(known).data(folder_config(images)) == first and len(hashed) == 4
+
+
+def test_folders_that_were_exchanged_are_other_data(images, monkeypatch):
+    (images / "b" / "2.png").rename(images / "b" / "1.png")
+    facts, real, known, hashes = (images / "a" / "1.png").stat(), os.stat, {}, []
+    for moves in ([], [("a", "t"), ("b", "a"), ("t", "b")]):
+        for place, target in moves:
+            (images / place).rename(images / target)
+        with monkeypatch.context() as patch:  # files of the same size, written at the same time
+            patch.setattr(os, "stat", lambda path, **more: facts if str(path)[-4:] == ".png" else real(path, **more))
+            hashes.append(Fingerprints(known).data(folder_config(images)))
+    assert hashes[0] != hashes[1]
 
 
 def test_missing_data_are_told_before_anything_runs(tmp_path):

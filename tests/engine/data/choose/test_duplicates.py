@@ -78,7 +78,9 @@ def test_images_that_cannot_be_read_are_told_in_order_and_equal_to_none(tmp_path
     known = content_hash(ImageFiles(paths), labels)
     paths[4].write_bytes(b"no image")
     assert content_hash(ImageFiles(paths), labels) == known
-    paths[4].unlink()
+    paths[4].unlink()  # a link that leads nowhere is no better
+    assert content_hash(ImageFiles(paths), labels) == known
+    paths[4].mkdir()
     with pytest.raises(UserError, match="cannot be read"):  # no damaged image: none may be asked for
         read_digests(ImageFiles(paths))
     assert list(read_digests(ImageFiles(paths), forgiven=UserError)[1]) == [4, 300, 599]

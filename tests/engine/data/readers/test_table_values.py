@@ -1,5 +1,7 @@
 """Tables are read in one place: the delimiter is found, values are stripped, and what is not clear is an error."""
 
+import re
+import time
 from pathlib import Path
 
 import cv2
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.data.readers import read_csv, read_dataset
-from engine.errors import UserError
+from engine.errors import EngineWarning, UserError
 from engine.inference.truth import read_truth
 
 COLUMNS = ("filename", "label")
@@ -89,3 +91,112 @@ def test_training_tables_and_true_labels_alike(tmp_path: Path, delimiter: str):
     (tmp_path / "t.csv").write_text("digit,x,image\ndog ,1,a.png\ncat,2,b.png\n".replace(",", delimiter))
     paths = [tmp_path / "b.png", tmp_path / "a.png"]
     assert read_truth(tmp_path / "t.csv", paths, ("cat", "dog")).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("label", ["x", "y"])
+@pytest.mark.parametrize(
+    "name", ["./a/../a/0.png", "b/../a/0.png", "{}/a/0.png", "link/0.png", "link.png", "{}/link/0.png"]
+)
+def test_a_file_by_two_spellings_is_named_twice(tmp_path: Path, name: str, label: str):
+    for each in ("a/0.png", "a/1.png", "b/1.png"):
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / each), np.zeros((4, 4), np.uint8))
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "link.png").symlink_to("a/0.png")
+    (tmp_path / "t.csv").write_text(
+        f"filename,label\na/0.png,x\na/1.png,x\n{name.format(tmp_path)},{label}\nb/1.png,y\n"
+    )
+    with pytest.raises(UserError, match=r"t.csv: names (one file|0.png) more than once"):
+        read_dataset("folder", None, {"path": str(tmp_path), "table": "t.csv"})
+
+
+@pytest.mark.parametrize(
+    "rows", ["a/0.png,b\n0.png,a", "0.png,a\na/0.png,b", "{}/a/0.png,a\n0.png,b", "{}/l/0.png,a\na/0.png,b"]
+)
+def test_rows_of_true_labels_that_fit_one_image_must_agree(tmp_path: Path, rows: str, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").touch()
+    (tmp_path / "l").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "gt.csv"
+    for place in (Path("a/0.png"), tmp_path / "a" / "0.png", Path("l/../a/0.png")):
+        table.write_text(f"filename,label\n{rows.format(tmp_path)}\n")
+        with pytest.raises(
+            UserError, match="gt.csv: .*a/0.png has a second, different label: rows .*0.png and .*0.png"
+        ):
+            read_truth(table, [place], ["a", "b"])
+        table.write_text(table.read_text().replace(",b", ",a"))
+        assert read_truth(table, [place], ["a", "b"]).tolist() == [0]
+
+
+def test_a_row_that_another_image_takes_is_no_second_label(tmp_path: Path):
+    table = tmp_path / "gt.csv"
+    table.write_text("filename,label\n0.png,a\nb/0.png,b\nc/../c/1.png,a\n")
+    assert read_truth(table, [Path("a/0.png"), Path("b/0.png"), Path("c/1.png")], ["a", "b"]).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("second", ["c/../0.png,b", "./0.png,b"])
+def test_a_second_label_by_another_spelling_is_refused(tmp_path: Path, second: str):
+    table = tmp_path / "gt.csv"
+    table.write_text(f"filename,label\n0.png,a\n{second}\n")
+    with pytest.raises(UserError, match="line 3: 0.png has a second, different label"):
+        read_truth(table, [Path("a/0.png")], ["a", "b"])
+
+
+ALIKE = [(" a", "a"), ("a", "a\u00a0"), ("\u00fc", "u\u0308"), ("a", "a\u200b"), ("a b", "a  b"), ("\ufeffa", "a")]
+
+
+@pytest.mark.parametrize(("first", "second"), ALIKE)
+@pytest.mark.parametrize("tabled", [False, True])
+def test_classes_that_look_the_same_are_refused(tmp_path: Path, first: str, second: str, tabled: bool):
+    rows = []
+    for number, name in enumerate((first, second, "other")):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "0.png"), np.zeros((4, 4), np.uint8))
+        rows.append(f"{number}.png,{name}\n")
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((4, 4), np.uint8))
+    (tmp_path / "t.csv").write_text("filename,label\n" + "".join(rows), "utf-8")
+    options = {"path": str(tmp_path), **({"table": "t.csv"} if tabled else {})}
+    if tabled and first.strip() == second.strip():  # a table has no spaces around values
+        assert len(read_dataset("folder", None, options).class_names) == 2
+        return
+    with pytest.raises(UserError, match="the classes .* and .* look the same; make them one") as caught:
+        read_dataset("folder", None, options)
+    assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize("name", [" a", "a ", "a\u3000"])
+def test_a_class_folder_with_a_space_at_an_end_is_told(tmp_path: Path, name: str):
+    for each in (name, "b", "B", "क\u094dष", "क\u094d\u200dष"):
+        (tmp_path / each).mkdir()
+        cv2.imwrite(str(tmp_path / each / "0.png"), np.zeros((4, 4), np.uint8))
+    with pytest.warns(EngineWarning, match=re.escape(f"the class {name!r} begins or ends with a space")):
+        assert len(read_dataset("folder", None, {"path": str(tmp_path)}).class_names) == 5
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("space", [" ", "  ", "\u00a0"])
+def test_spaces_around_quotation_marks_do_not_count(tmp_path: Path, delimiter: str, space: str):
+    cells = [["filename", "note", "label"], ['a "1".png', "", "x"], [f"b{delimiter} 2.png", 'say "" \t', " y "]]
+    lines = []
+    for row in cells:
+        quoted = ['"' + cell.replace('"', '""') + '"' for cell in row]
+        lines.append(delimiter.join(f"{space}{cell}{space}" for cell in quoted))
+    found = rows_of(tmp_path, "\r\n".join([*lines, "", ""]), ("filename", "label"))
+    assert found == [{"filename": 'a "1".png', "label": "x"}, {"filename": f"b{delimiter} 2.png", "label": "y"}]
+
+
+@pytest.mark.parametrize(
+    "line", ['"0.png"x,a', '"0.png" x,a', '0.png,"a" b', '"0.png" "x",a', '"0.png,a', '"0.png" ,"a']
+)
+def test_what_else_stands_behind_a_quotation_mark_is_an_error(tmp_path: Path, line: str):
+    with pytest.raises(UserError, match="t.csv, line .*is a quotation mark missing"):
+        rows_of(tmp_path, f'filename,label\n{line}\n"1.png" ,"b" \n')
+
+
+@pytest.mark.parametrize("line", ['"""x', ' """x', '"a', ' "', '"a" ,b', "'" * 3, '""'])
+def test_a_long_table_of_marks_takes_no_long_time(tmp_path: Path, line: str):
+    begun = time.process_time()
+    with pytest.raises(UserError, match="t.csv, line"):
+        rows_of(tmp_path, "filename,label\n" + f"{line}\n" * 100_000 + "x\n")
+    assert time.process_time() - begun < 5

@@ -341,6 +341,31 @@ def test_damaged_archives(server, small_emnist, tmp_path, content):
     assert left(tmp_path) == []
 
 
+def altered(content, offset_in_directory, value):
+    """The zip archive with this 16 bit value in the directory's entry of its first member."""
+    place = content.index(b"PK\1\2") + offset_in_directory
+    return content[:place] + struct.pack("<H", value) + content[place + 2 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (altered(zipped(DIGITS), 8, 1), "is encrypted"),
+        (altered(zipped(DIGITS), 10, 99), "compression method|compression type"),
+        (altered(zipped(DIGITS), 26, 60_000), "would unpack to far more|Overlapped"),
+        (tar({**DIGITS, "zeros": bytes(30_000_000)}), "would unpack to far more than a set has"),
+        (gzip.compress(tar(DIGITS)[:200]), ""),
+    ],
+)
+def test_archives_of_another_kind_than_published_ones_are_refused_with_one_error(
+    server, small_emnist, tmp_path, content, said
+):
+    server[0].files = {"/all": content}
+    with pytest.raises(UserError, match=f"damaged or unsafe archive .*({said})"):
+        fetch(small_emnist, tmp_path, progress=False)
+    assert left(tmp_path) == []
+
+
 def test_an_archive_with_too_few_images(server, small_emnist, tmp_path):
     server[0].files = {"/all": zipped(DIGITS)}
     whole = replace(small_emnist, splits=(replace(small_emnist.splits[0], images=5),))

@@ -128,6 +128,33 @@ def test_mistakes_end_with_status_2_and_write_nothing(tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "folder", "photos"), "an override must read key=value, got 'photos'; did you mean path=photos?"),
+        (("preview", "folder", "photos"), "an override must read key=value, got 'photos'; did you mean path=photos?"),
+        (("verify", "npz", "set.npz"), "did you mean path=set.npz?"),
+        (("verify", "folder", "nothing"), "an override must read key=value, got 'nothing'\n"),
+        (("verify", "digits5k", "photos"), "an override must read key=value, got 'photos'\n"),
+        (("verify", "photos"), "unknown data set 'photos'; for images of your own write folder path=photos\n"),
+        (("preview", "photos"), "unknown data set 'photos'; for images of your own write folder path=photos\n"),
+        (("info", "./photos/"), "unknown data set './photos/'; for images of your own write folder path=photos\n"),
+        (("fetch", "photos"), "for images of your own write folder path=photos\n"),
+        (("verify", "set.npz"), "unknown data set 'set.npz'; for images of your own write npz path=set.npz\n"),
+    ],
+)
+def test_a_path_where_a_name_or_an_option_stands_is_told_how_to_be_written(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "set.npz").write_bytes(b"")
+    monkeypatch.setattr(sys, "argv", ["engine.data", *arguments])
+    assert run_command(command.main) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error, error
+
+
 def test_the_page_has_every_augmentation_with_its_parameters_and_a_small_picture():
     page = (DOCS / "augmentations.md").read_text()
     sections = re.split(r"^### ", page, flags=re.MULTILINE)

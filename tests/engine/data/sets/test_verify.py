@@ -111,6 +111,20 @@ def write(path, value):
     cv2.imwrite(str(path), np.full((4, 5), value, np.uint8))
 
 
+def test_equal_images_with_labels_that_disagree_are_a_fault_of_ones_own_set(tmp_path):
+    for value, name in enumerate(("a/1.png", "a/2.png", "b/1.png")):
+        write(tmp_path / name, value)
+    write(tmp_path / "a" / "3.png", 1)
+    assert verify(record("folder"), None, {"path": str(tmp_path)}).faults == []
+    write(tmp_path / "b" / "2.png", 0)
+    found = verify(record("folder"), None, {"path": str(tmp_path)})
+    assert found.faults == ["1 group of equal images has labels that disagree"]
+    write(tmp_path / "b" / "3.png", 1)
+    found = verify(record("folder"), None, {"path": str(tmp_path)})
+    assert found.faults == ["2 groups of equal images have labels that disagree"]
+    assert "FAULT 2 groups of equal images have labels that disagree" in render(found)
+
+
 def test_unreadable_images_are_counted_and_named(tmp_path):
     for number, name in enumerate(("a/1.png", "a/2.png", "a/3.png", "b/1.png")):
         write(tmp_path / name, number // 2)
