@@ -96,14 +96,14 @@ def number(
     """`value` as `real` gives it, where it is as float32 still what it is; UserError otherwise.
 
     A number that float32 turns into infinity, zero or a bound that is left out would reach the core as another one, so
-    it is refused; other roundings are as always.
+    it is refused; other roundings are as always. With no owner the message begins with the name.
     """
     _check_within(owner, name, value, low, high, above, below)
     seen = as_float32(value)
     other = math.isinf(seen) or (seen == 0.0 and value != 0.0)
     if other or (above and seen == low) or (below and seen == high):
         raise UserError(
-            f"{owner}: {name} must be a number {_interval(low, high, above, below)}, but {shown(value)} is "
+            f"{_place(owner, name)} must be a number {_interval(low, high, above, below)}, but {shown(value)} is "
             f"{'infinite' if math.isinf(seen) else f'{seen:g}'} as a float32, in which everything is computed"
         )
     return float(value)
@@ -112,7 +112,13 @@ def number(
 def _check_within(owner: str, name: str, value: Any, low: float, high: float, above: bool, below: bool) -> None:
     good = is_real(value) and value not in (math.inf, -math.inf)
     if not good or not low <= value <= high or (above and value == low) or (below and value == high):
-        raise UserError(f"{owner}: {name} must be a number {_interval(low, high, above, below)}, not {shown(value)}")
+        raise UserError(
+            f"{_place(owner, name)} must be a number {_interval(low, high, above, below)}, not {shown(value)}"
+        )
+
+
+def _place(owner: str, name: str) -> str:
+    return f"{owner}: {name}" if owner else name
 
 
 def _interval(low: float, high: float, above: bool, below: bool) -> str:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from engine import __version__
 from engine.errors import TREES, UserError
@@ -19,6 +20,7 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a full or broken disk says
 
+STREAMS = {"stdout": 1, "stderr": 2}  # and their descriptors
 OTHERS = "py.warnings"  # the logger of what other packages say by Python's warnings; the standard library's own name
 
 # How signs of our tables and messages are written where the terminal lacks them.
@@ -80,14 +82,13 @@ def run(main: Callable[[], int | None]) -> int:
     with in_plain_lines():
         try:
             status = main() or 0
-            if sys.stdout is not None:  # it is where the shell closed it
-                sys.stdout.flush()  # now, where what goes wrong is told as everything else
+            sys.stdout.flush()  # now, where what goes wrong is told as everything else
             return status
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            _tell("interrupted")
             return EXIT_INTERRUPTED
         except BrokenPipeError:  # the reader of our output has gone (`… | head`), who needs no message
-            _drop_output()
+            _drop(sys.stdout)
             return EXIT_USER_ERROR
         except Exception as error:
             if not _is_foreseeable(error):
@@ -95,26 +96,60 @@ def run(main: Callable[[], int | None]) -> int:
             if isinstance(error, OSError) and error.errno in _UNWRITTEN and not error.filename:
                 # Whoever writes a file names it (`engine.files.naming`); what is left is what was printed.
                 error = OSError(error.errno, error.strerror, "standard output")
-            _drop_output()
-            print(f"error: {_describe(error)}", file=sys.stderr)
+            _drop(sys.stdout)
+            _tell(f"error: {_describe(error)}")
             return EXIT_USER_ERROR
 
 
-def _drop_output() -> None:
+def _tell(line: str, write: Callable[..., object] = print) -> None:
+    """Say a line on standard error; one that cannot be written there is dropped."""
+    try:
+        write(line, file=sys.stderr)
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
     """Output that cannot be written goes nowhere from now on: Python would try again at exit, and fail with a status
     of its own."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal. It may be none at all: Python has None for what the shell closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _nowhere(number: int) -> TextIO:
+    """A stream in place of one that was closed. It takes its descriptor too: the next file that is opened would have
+    that number otherwise, and what libraries say would be written into it."""
+    try:
+        os.fstat(number)
+        closed = False
+    except OSError:
+        closed = True
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    if closed and descriptor != number:
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+        descriptor = number
+    os.set_inheritable(descriptor, closed)
+    return open(descriptor, "w", encoding="utf-8", closefd=False)
 
 
 @contextmanager
 def in_plain_lines() -> Iterator[None]:
     """Inside, a warning is one line `warning: …` on standard error, each said once, and nothing that is printed fails
-    for a sign that the terminal cannot show: ± becomes +/-, and one without a spelling its number (\\u00e9).
+    for a sign that the terminal cannot show: ± becomes +/-, and one without a spelling its number (\\u00e9). What goes
+    to a stream that the shell closed is dropped.
     """
+    missing = [name for name in STREAMS if getattr(sys, name) is None]
+    for name in missing:
+        setattr(sys, name, _nowhere(STREAMS[name]))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=SPELL)
@@ -130,6 +165,8 @@ def in_plain_lines() -> Iterator[None]:
         warnings.showwarning = shown
         for logger in loggers:
             logger.removeHandler(handler)
+        for name in missing:
+            setattr(sys, name, None)
 
 
 class _Lines(logging.Handler):
@@ -144,10 +181,8 @@ class _Lines(logging.Handler):
         if line in self._said:
             return
         self._said.add(line)
-        if "tqdm" in sys.modules:  # a bar that may be there makes room for the line
-            sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr, flush=True)
+        # A bar that may be there makes room for the line.
+        _tell(line, sys.modules["tqdm"].tqdm.write if "tqdm" in sys.modules else print)
 
 
 def _pass_on(message: Warning | str, *where: object, **more: object) -> None:

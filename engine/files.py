@@ -24,6 +24,7 @@ from engine.errors import UserError, warn
 # Seconds in which a process that was just killed has let go of its locks, and one that began has said its number.
 PATIENCE = 0.5
 _POLL_SECONDS = 0.05
+_MOST_LINKS = 40  # that a name is followed through, as Linux does
 
 
 def _null(value: float) -> Any:
@@ -89,7 +90,8 @@ def append_text(path: Path, text: str) -> None:
 def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
     """Replace `path` by `data`: a temporary file beside it, fsync, rename, fsync of the folder. Makes the folder.
 
-    An error of the operating system, such as that of a full disk, names `path`.
+    An error of the operating system, such as that of a full disk, names `path`. What is no file is not replaced: see
+    `replacing`.
 
     keep: the name that the file that was there gets. For a moment between two renames there is none of the name `path`.
     """
@@ -101,24 +103,80 @@ def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
 def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """A temporary file beside `path` that takes its place at the end of the block, and vanishes on an error.
 
+    The file that was there gives its mode, and its owner where that is allowed. A symbolic link stays, and what it
+    points to is replaced. A FIFO, a character device and an open file of this process (/dev/stdout, /dev/fd/N) are
+    written to as they are. UserError for anything else that is neither file nor folder.
+
     keep: the name that the file that was there gets.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with naming(path, temporary):
+    with naming(path):
+        before = _status(path)
+    descriptor = _own_descriptor(path)
+    if descriptor is not None or (before is not None and not _is_replaceable(path, before)):
+        with naming(path), open(path if descriptor is None else os.dup(descriptor), "wb") as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with naming(path, temporary, target):
         try:
             with temporary.open("wb") as file:
+                if before is not None and stat.S_ISREG(before.st_mode):
+                    _make_alike(file, before)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if keep is not None and path.exists():
-                path.replace(keep)
-            temporary.replace(path)
+            if keep is not None and before is not None:
+                if target == path:
+                    path.replace(keep)
+                else:  # the target of a link may lie on another file system
+                    write_atomically(keep, target.read_bytes())
+            temporary.replace(target)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        sync_folder(path.parent)
+        sync_folder(target.parent)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _is_replaceable(path: Path, status: os.stat_result) -> bool:
+    """Whether a new file can take the place of what is there (the system refuses a folder in its own words); UserError
+    where it can be neither replaced nor written to."""
+    mode = status.st_mode
+    if stat.S_ISSOCK(mode) or stat.S_ISBLK(mode):
+        raise UserError(f"{path}: is a {'socket' if stat.S_ISSOCK(mode) else 'block device'}, expected a file's name")
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """The number of the open file of this process that the path stands for, as /dev/stdout does.
+
+    Opened anew by its name, a file that the shell gave us would be written from its beginning once more.
+    """
+    for _ in range(_MOST_LINKS):
+        if path.name.isdecimal() and os.path.realpath(path.parent) == f"/proc/{os.getpid()}/fd":
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
+
+
+def _make_alike(file: BinaryIO, before: os.stat_result) -> None:
+    """Give a new file the owner, where that is allowed, and the mode of the one whose place it takes."""
+    now = os.fstat(file.fileno())
+    if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+        with suppress(PermissionError):
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+    os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
 
 
 def sync_folder(folder: Path) -> None:

@@ -275,10 +275,14 @@ def parse_override(text: str) -> dict[str, Any]:
         raise UserError(f"an override must read key=value, got {text!r}")
     if path.count(".") > DEEPEST:
         raise UserError(f"{shortened(repr(text))}: a key lies at most {DEEPEST} sections deep")
-    nested = parse_yaml(value, repr(text))
+    return nested(path, parse_yaml(value, repr(text)))
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """`data.count` and 500 as {"data": {"count": 500}}."""
     for key in reversed(path.split(".")):
-        nested = {key: nested}
-    return typing.cast(dict[str, Any], nested)
+        value = {key: value}
+    return typing.cast(dict[str, Any], value)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from experiments.cluster.scheduler import Scheduler, parse_scheduler, require_di
 from experiments.options import parse_seeds
 from experiments.records.export import check_format, export
 from experiments.records.planned import planned_graph
+from experiments.records.result import checkpoint_of
 from experiments.records.standing import Standing, results_of, standings
 from experiments.records.status import status_text
 from experiments.records.store import Store
@@ -42,7 +43,7 @@ def ablate(options: argparse.Namespace) -> int:
     if options.list:
         list_studies()
     elif options.check:
-        check_studies([options.study] if options.study else [])
+        check_studies([options.study] if options.study else [], overrides=options.overrides)
     elif options.dry_run:
         estimate(options)
     elif options.status or options.export:
@@ -80,23 +81,26 @@ def chosen_study(options: argparse.Namespace) -> Study:
 
 
 def run_ablation(options: argparse.Namespace) -> int:
-    """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, else 0."""
+    """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, or none
+    finished, else 0."""
     study = chosen_study(options)
     store = store_of(options, study)
     if options.search:
         return search_and_report(study, store)
     scheduler = chosen_scheduler(options)
-    graph = planned_graph(study, store)
-    if not options.accept_code:
-        tell_stale(graph, store)
-    planned = [task.run for task in graph.rows]
-    asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
-    begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
     with ExitStack() as stack:
+        # First: what is wrong with -j or --scheduler shows before anything is written.
+        executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
+        graph = planned_graph(study, store)
+        if not options.accept_code:
+            tell_stale(graph, store)
+        tell_lost(standings(graph.runs, store, options.accept_code))
+        planned = [task.run for task in graph.rows]
+        asked = {"overrides": options.overrides, "budget": options.budget, "rows": chosen_rows(options)}
+        begin = partial(remember, store, options.study or "quickstart", {**asked, "seeds": list(study.seeds)})
         if options.watch:
             address = stack.enter_context(served(LivePage(study, planned, store.root, options.accept_code)))
             print(f"live page: {address}", file=sys.stderr, flush=True)
-        executor = stack.enter_context(closing(executor_of(options, scheduler, store)))
         progress = progress_for(graph.runs, study.metric, executor.capacity)
         stack.enter_context(closing(progress))
         results = run_graph(
@@ -115,7 +119,8 @@ def run_ablation(options: argparse.Namespace) -> int:
     if not options.no_report:
         said += write_page(study, summarized, runs, store)
     print("\n".join([terminal(table), *said]))
-    return int(any(result.status == "failed" for result in results))
+    statuses = {result.status for result in results}
+    return int("failed" in statuses or "finished" not in statuses)
 
 
 def chosen_scheduler(options: argparse.Namespace) -> Scheduler | None:
@@ -161,6 +166,17 @@ def tell_stale(graph: Graph, store: Store) -> None:
         print(f"{told} came from other code and will be trained again; --accept-code keeps them", file=sys.stderr)
 
 
+def tell_lost(runs: Sequence[Standing]) -> None:
+    """Say on stderr how many finished runs on record have no checkpoint any more."""
+    found = [checkpoint_of(each.result, each.run) for each in runs if each.result and each.state == "finished"]
+    lost = [path for path in found if not path.is_file()]
+    if lost:
+        told = f"{len(lost)} results on record have lost their networks, such as {lost[0]}"
+        if len(lost) == 1:
+            told = f"1 result on record has lost its network: {lost[0]}"
+        print(f"{told}; their figures count, and only what another run needs is trained again", file=sys.stderr)
+
+
 def write_page(study: Study, summarized: StudySummary, runs: Sequence[Standing], store: Store) -> list[str]:
     """Write report.html; where it cannot be made, or not whole, a line on stderr says why. The line that says where it
     is, if it is."""
@@ -175,7 +191,8 @@ def write_page(study: Study, summarized: StudySummary, runs: Sequence[Standing],
 
 
 def search_and_report(study: Study, store: Store) -> int:
-    """Run the study's search, with a line on stderr for each trial that ended, and print and write its table."""
+    """Run the study's search, with a line on stderr for each trial that ended, and print and write its table. 1
+    where no trial finished, else 0."""
 
     def say(trial: Trial) -> None:
         total = study.search.trials if study.search else 0
@@ -184,10 +201,11 @@ def search_and_report(study: Study, store: Store) -> int:
         line = f"[{trial.number + 1}/{total}] trial {trial.number} {settings}: {trial.status} {outcome}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
-    table = search_table(study, run_search(study, store, say))
+    trials = run_search(study, store, say)
+    table = search_table(study, trials)
     written = write_table(table, "search", store)
     print(f"{terminal(table)}\n{written}")
-    return 0
+    return int(not any(trial.status == "finished" for trial in trials))
 
 
 def write_table(table: Table, name: str, store: Store) -> str:
@@ -225,6 +243,7 @@ def look(options: argparse.Namespace) -> None:
     graph = planned_graph(study, store if store.root.exists() else None)
     runs = standings(graph.runs, store, options.accept_code)
     results = results_of(runs)
+    tell_lost(runs)
     if options.export:
         export(results, options.export)
     if options.status:

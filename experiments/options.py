@@ -23,6 +23,8 @@ NOT_WITH_SEARCH = {
 
 def check_together(options: argparse.Namespace) -> None:
     """UserError for options of which one would be ignored."""
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"-j {options.jobs}: the number of processes must be 1 or more")
     modes = [name for name in INSTEAD_OF_RUNNING if getattr(options, name)]
     if len(modes) > 1 and modes != ["status", "export"]:
         raise UserError(f"{_flag(modes[0])} and {_flag(modes[1])} do not go together: give one of them")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 import yaml
 
 import engine
+from engine.training.progress import progress_for
 from experiments.checks.winograd_accuracy import verdict
 from experiments.peers.records import to_json
 from experiments.study.read import parse_study
@@ -70,7 +75,7 @@ def test_ablation_writes_before_it_prints(place: Path, monkeypatch: pytest.Monke
     pytest.importorskip("jinja2", reason="the report needs Jinja2")
     command = ("experiments.ablation", "--study", "tiny.yaml", "--out", "out")
     said = on_terminal(monkeypatch, *command, full=True)
-    assert said.status == 2 and said.err.endswith("error: No space left on device\n"), said.err
+    assert said.status == 2 and said.err.endswith("error: standard output: No space left on device\n"), said.err
     assert {"table.md", "table.tex", "table.csv", "report.html"} <= {path.name for path in (place / "out").iterdir()}
     again = on_terminal(monkeypatch, *command, "--status", "--export", "runs.csv", full=True)
     assert again.status == 2 and len((place / "runs.csv").read_text().splitlines()) == 5
@@ -108,7 +113,7 @@ def test_crossval(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_method(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = "dataset={name: digits5k, train: {count: 120}, test: {count: 60, seed: 1}}"
-    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1", "seed=0"]
+    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1"]
     command = ["experiments.methods.transfer_mnist", "--seeds", "5,6", "--epochs", "1", "--out", "out", few, *small]
     said = on_terminal(monkeypatch, *command)
     assert said.status == 0 and "(95 %, 2 pairs, Student's t)" in said.out and " +/- " in said.out, said.err
@@ -140,3 +145,65 @@ def test_a_profile_is_drawn_before_it_is_printed(place: Path, monkeypatch: pytes
     pytest.importorskip("matplotlib", reason="the roofline is drawn with matplotlib")
     said = on_terminal(monkeypatch, "engine.profile", "run.yaml", "--threads", "1", "--out", "roof.png", full=True)
     assert said.status == 2 and (place / "roof.png").stat().st_size > 1000, said.err
+
+
+def without_streams(place: Path, closed: str, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE ARGUMENTS` where the shell closed streams, as `2>&-` does."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'python'}"}
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, cwd=place, env=environment)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_commands_work_without_the_streams_that_the_shell_closed(place: Path, closed: str) -> None:
+    trained = without_streams(place, closed, "engine.train", "run.yaml", "dataset.train={sheets: true}", "--out", "run")
+    assert trained.returncode == 2  # the images are too large: the error has nowhere to go, and goes nowhere else
+    assert trained.stdout == "" and not trained.stderr.startswith("Traceback"), trained
+    trained = without_streams(place, closed, "engine.train", "run.yaml", "--out", "run")
+    assert (trained.returncode, trained.stderr) == (0, ""), trained
+    assert ("written: run" in trained.stdout) == (closed == "2>&-")
+    (place / "new").mkdir()
+    for number in range(70):  # more than are counted at a time
+        cv2.imwrite(str(place / "new" / f"{number}.png"), np.full((28, 28), number, np.uint8))
+    (place / "new" / "70.png").write_text("no image")
+    predict = ("engine.predict", "new", "--checkpoint", "run/best.safetensors", "--skip-damaged")
+    said = without_streams(place, closed, *predict, "--out", "p.csv")
+    assert (said.returncode, said.stderr) == (1, ""), said
+    rows = (place / "p.csv").read_text().splitlines()
+    assert len(rows) == 72 and all(row.startswith(("file,", "new/")) for row in rows)
+    said = without_streams(place, closed, *predict)
+    assert (said.returncode, said.stderr) == (1, ""), said
+    assert said.stdout.splitlines() == (rows if closed == "2>&-" else [])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_study_works_without_standard_error(place: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    if jobs == 2:
+        monkeypatch.setenv("CNN_NUM_THREADS", "2")
+    said = without_streams(place, "2>&-", "experiments.ablation", "--study", "tiny.yaml", "--no-report", "-j", jobs)
+    assert said.returncode == 0 and said.stdout.startswith("Größen → Genauigkeit"), said
+    assert "[1/4]" not in said.stdout and (place / "runs" / "tiny" / "table.csv").exists()
+    with sqlite3.connect(place / "runs" / "tiny" / "study.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM runs WHERE status = 'finished'").fetchone() == (4,)
+
+
+def test_a_training_from_python_works_without_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert type(progress_for("auto")).__name__ == "LineProgress"
+    bar = progress_for("bar")
+    bar.begin(1, 10, 0)
+    bar.step(10, 0.5)
+    bar.close()
+
+
+@needs_full
+def test_what_cannot_be_told_is_dropped(place: Path) -> None:
+    """Standard error that takes nothing changes no status."""
+    for changes, status in (("augment.flip=0", 0), ("batch_size=0", 2)):
+        said = without_streams(place, f"2>{FULL}", "engine.train", "run.yaml", changes, "--out", f"run{status}")
+        assert said.returncode == status, said
+    code = "from engine.cli import run; from engine.errors import warn; exit(run(lambda: warn('a')))"
+    warned = subprocess.run(["sh", "-c", f'exec "$@" 2>{FULL}', "sh", sys.executable, "-c", code], check=False)
+    assert warned.returncode == 0

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import cnncore
 
+from engine.arguments import number
 from engine.errors import UserError, unknown
 
 MAX_ALPHA = 1000  # of mixup: beyond, every mix is half and half to a percent, and the draws overflow at the end
@@ -183,8 +184,7 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mixup <= MAX_ALPHA:
-            raise UserError(f"mixup must be a number from 0 to {MAX_ALPHA}, got {self.mixup}")
+        number("", "mixup", self.mixup, 0, MAX_ALPHA)
         _check_probability("flip", self.flip)
         if self.shift and self.crop:
             raise UserError("shift and crop both move the image; give one of them")

@@ -23,7 +23,7 @@ def parse_views(text: str) -> tuple[View, ...]:
     """The views that `flip,shift:1,rotate:5` asks for: every combination, the unchanged image first.
 
     flip       mirrored left to right
-    shift:N    moved by N pixels to either side, up and down; the outermost pixels are repeated
+    shift:N    moved by N pixels to either side, up and down; the outermost pixels are repeated (see `check_shift`)
     rotate:D   turned about the centre by D degrees either way, linear interpolation, outermost pixels repeated
 
     UserError for anything else, or a kind given twice.
@@ -49,6 +49,17 @@ def parse_views(text: str) -> tuple[View, ...]:
             degrees = _amount(part, amount, whole=False)
             choices.append([_unchanged, *(partial(_rotate, degrees=each) for each in (degrees, -degrees))])
     return tuple(partial(_in_turn, views=combination) for combination in itertools.product(*choices))
+
+
+def check_shift(text: str, size: Sequence[int]) -> None:
+    """UserError where a shift among the views leaves nothing of images of this size, (H, W), but a repeated edge."""
+    for part in text.split(","):
+        kind, _, amount = part.strip().partition(":")
+        if kind == "shift" and int(_amount(part, amount, whole=True)) >= min(size):
+            raise UserError(
+                f"test-time augmentation: {part.strip()} moves images of {size[0]}x{size[1]} pixels out of sight; "
+                f"give a shift below {min(size)}"
+            )
 
 
 def _amount(part: str, text: str, whole: bool) -> float:

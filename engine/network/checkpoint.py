@@ -147,7 +147,12 @@ def warn_of_own_layers(net: Storable) -> None:
 
 def weights_hash(net: Storable) -> str:
     """SHA-256 (hex) of all parameters and running statistics: equal exactly when all bits are."""
-    return _digest("", _grouped({"parameters": net.parameters(), "buffers": net.buffers()}))
+    return stored_hash(Checkpoint.of(net))
+
+
+def stored_hash(checkpoint: Checkpoint) -> str:
+    """The `weights_hash` of the network in a checkpoint."""
+    return _digest("", _grouped({"parameters": checkpoint.parameters, "buffers": checkpoint.buffers}))
 
 
 def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) -> None:

@@ -13,6 +13,7 @@ from engine.arguments import checked_seed, number
 from engine.data.augment_config import AugmentConfig
 from engine.data.choose.noise import LabelNoise
 from engine.data.choose.selection import Selection
+from engine.data.choose.weights import check_class_weights
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.network.transfer import InitializeConfig
@@ -111,7 +112,7 @@ class TrainConfig:
     model               the network
     data_root           folder that holds the data sets (null: CNN_DATA, or the user's cache folder)
     preprocess          what is done to an image in the same way every time
-    augment             what is done to training images anew in every epoch
+    augment             what is done to training images anew in every epoch; null or false for nothing
     split               where the validation samples come from
     initialize_from     weights of a checkpoint, by names of layers (see engine.network.transfer.initialize)
     pseudo_labels       labels that trained networks give to images without any; false for none
@@ -156,7 +157,7 @@ class TrainConfig:
     model: ModelConfig = field(metadata=decides(Role.TRAINING))
     data_root: str | None = field(default=None, metadata=decides(Role.PLACE))
     preprocess: Preprocess = field(default=Preprocess(), metadata=decides(Role.DATA))
-    augment: AugmentConfig = field(default=AugmentConfig(), metadata=decides(Role.TRAINING))
+    augment: AugmentConfig = field(default=AugmentConfig(), metadata=decides(Role.TRAINING, false_is_none=True))
     split: SplitConfig = field(default=SplitConfig(), metadata=decides(Role.DATA))
     initialize_from: InitializeConfig | None = field(default=None, metadata=decides(Role.TRAINING))
     pseudo_labels: PseudoLabelConfig | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
@@ -201,6 +202,7 @@ class TrainConfig:
             raise UserError(f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}")
         if self.max_norm is not None:
             number("configuration", "max_norm", self.max_norm, 0.0, math.inf, above=True)
+        check_class_weights(self.class_weights)
         if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):
             raise unknown("algorithm", self.algorithm, ("auto", "direct"))
         if self.tune and self.algorithm != "auto":
@@ -234,6 +236,8 @@ def read_config(given: Mapping[str, Any], where: str = "configuration") -> Train
     """A mapping, as YAML gives it, to a TrainConfig."""
     may_be_false = none_if_false(TrainConfig)
     given = {key: None if key in may_be_false and is_false(value) else value for key, value in given.items()}
+    if given.get("augment") is None:
+        given.pop("augment", None)
     dataset = given.get("dataset")
     if isinstance(dataset, str):
         given["dataset"] = {"name": dataset}

@@ -13,6 +13,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.cli import on_terminal
 from engine.data.images import find_images
 from engine.data.listing import is_folder, scan
 from engine.errors import UserError
@@ -22,7 +23,7 @@ from engine.inference.ensemble import CHUNK, load_members
 from engine.inference.judging import Judgement, describe, rank_of, report, write_mistakes
 from engine.inference.rows import Form, opened, write_rows
 from engine.inference.truth import read_truth
-from engine.inference.views import parse_views
+from engine.inference.views import check_shift, parse_views
 from engine.recipe.config import load_config
 from engine.training.folder import find_checkpoint
 
@@ -39,6 +40,9 @@ def predict(options: argparse.Namespace) -> int:
     check_outputs(options, checkpoints, truth_path)
     views = parse_views(options.tta) if options.tta else ()
     members = load_members(checkpoints)
+    if options.tta:
+        for member in members:
+            check_shift(options.tta, member.net.input_shape[1:])
     names = members[0].class_names
     if options.top is not None and not 1 <= options.top <= len(names):
         raise UserError(f"--top must be 1 or more and at most {len(names)}, the network's classes; got {options.top}")
@@ -76,7 +80,7 @@ class Answers:
 
     def followed(self, rows: Iterable[Prediction | Damaged], count: int) -> Iterator[Prediction | Damaged]:
         """The rows as they come, kept as well; on a terminal a line says how far they are."""
-        shown = sys.stderr.isatty() and count > CHUNK
+        shown = on_terminal() and count > CHUNK
         for number, each in enumerate(rows, 1):
             if isinstance(each, Damaged):
                 self.damaged.append(each)

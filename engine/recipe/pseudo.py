@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import number
 from engine.data.choose.splits import Indices, stratified_split
 from engine.data.dataset import Dataset, RawDataset, prepare
 from engine.data.images import ImageFiles, list_images
@@ -47,10 +48,8 @@ class PseudoLabelConfig:
     def __post_init__(self) -> None:
         if not self.checkpoints:
             raise UserError("checkpoints must name one teacher or more")
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"threshold must lie in 0 … 1, got {self.threshold}")
-        if not 0 < self.weight <= 1:
-            raise UserError(f"weight must be above 0 and at most 1, got {self.weight}")
+        number("", "threshold", self.threshold, 0.0, 1.0)
+        number("", "weight", self.weight, 0.0, 1.0, above=True)
 
 
 @dataclass(frozen=True)

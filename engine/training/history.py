@@ -15,13 +15,17 @@ SHOWN, COLUMNS = 10, 6  # epochs and metrics that a notebook shows
 
 @dataclass
 class History:
-    """What a run did: a record per epoch, which one was best (counted from 1), and whether it stopped early."""
+    """What a run did: a record per epoch, which one was best (counted from 1), and whether it stopped early.
+
+    best_hash: of the network of the best epoch (`engine.network.checkpoint.weights_hash`), where it was written.
+    """
 
     metric: str
     epochs: list[Record] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
     stopped_early: bool = False
+    best_hash: str | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         """The values of one metric, epoch by epoch."""

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from engine.cli import on_terminal
+
 LOADER_BOUND = 0.05  # share of an epoch's time waited for data from which it is said
 LEAST_WAIT = 0.5  # seconds; an epoch that takes a moment waits for its first batch, and nobody has to care
 
@@ -42,7 +44,14 @@ class BarProgress(Progress):
     def begin(self, epochs: int, samples: int, done: int) -> None:
         from tqdm import tqdm  # only now: lines, and no display at all, do without it
 
-        self._bar = tqdm(total=epochs * samples, initial=done, unit=" images", unit_scale=True, dynamic_ncols=True)
+        self._bar = tqdm(
+            total=epochs * samples,
+            initial=done,
+            unit=" images",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=sys.stderr is None,
+        )
 
     def step(self, samples: int, loss: float) -> None:
         self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
@@ -58,7 +67,7 @@ class BarProgress(Progress):
 def progress_for(mode: Mode) -> Progress:
     """The display for this mode; "auto" takes the bar when standard error is a terminal."""
     if mode == "auto":
-        mode = "bar" if sys.stderr.isatty() else "lines"
+        mode = "bar" if on_terminal() else "lines"
     return {"bar": BarProgress, "lines": LineProgress, "none": Progress}[mode]()
 
 

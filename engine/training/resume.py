@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
 from engine.errors import UserError, shortened, warn
-from engine.network.checkpoint import Checkpoint, Damaged, read
+from engine.network.checkpoint import Checkpoint, Damaged, read, stored_hash
 from engine.network.network import Network
 from engine.reading.yaml_text import dump_yaml, read_yaml
 from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, has_run, read_epochs
@@ -127,13 +127,24 @@ def _lost_best(path: Path, last: Checkpoint) -> str:
     if epoch is None:
         return ""
     try:
-        found = read(path).training.get("epoch")
+        best = read(path)
     except UserError as error:
         return str(error)
+    found, own = best.training.get("epoch"), best.training.get("run")
+    wanted = position["history"].get("best_hash")  # the checkpoints of earlier versions have neither this nor `run`
+    if found == epoch:
+        right = wanted is None or stored_hash(best) == wanted
+        return "" if right else f"{path}: is not the network of epoch {epoch} of this run"
     # One of a later epoch than the checkpoint's is written again when that epoch is trained again.
-    if found == epoch or isinstance(found, int) and found > position["epoch"]:
-        return ""
+    if isinstance(found, int) and found > position["epoch"]:
+        right = own is None and wanted is None or own == run_hash(last.training["settings"], last.training["data"])
+        return "" if right else f"{path}: is of another run"
     return f"{path}: is of epoch {found}, and not of the best one ({epoch})"
+
+
+def run_hash(settings: Mapping[str, Any], data: str) -> str:
+    """SHA-256, hexadecimal, of what a run is known by: its settings and the hash of its data."""
+    return hashlib.sha256(json.dumps([settings, data], sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from engine.training.resume import (
     holds_run,
     instruction_set,
     plain,
+    run_hash,
     to_yaml,
     warn_of_other_choices,
 )
@@ -320,12 +321,11 @@ class Run:
         self._written = time.perf_counter()
 
     def _keep_best(self) -> None:
-        content = Checkpoint.of(
-            self.trainer.net,
-            plan_choices=self.plan_choices,
-            training={"epoch": self.history.best_epoch, self.metric: self.history.best_value},
-        )
+        training: Record = {"epoch": self.history.best_epoch, self.metric: self.history.best_value}
+        content = Checkpoint.of(self.trainer.net, plan_choices=self.plan_choices, training=training)
         if self.out:
+            training["run"] = run_hash(self._settings(), self._data["data"])
+            self.history.best_hash = checkpoint.stored_hash(content)
             checkpoint.write(self.out / BEST, content)
         elif self.restore_best:
             self.best = content

@@ -23,10 +23,12 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.crossval import CrossValidation, Fold, chosen_epochs, final_config, train_final, train_fold
 from engine.recipe.fit import checked_trainer
 from engine.recipe.samples import load_data
+from engine.schema import parse_override
 from experiments.methods import common
 from experiments.methods.common import Options, mean
 from experiments.report.render import terminal
 from experiments.report.table import Cell, Column, Table
+from experiments.study.own_keys import refuse_own_keys
 from experiments.study.read import load_study
 from experiments.study.study import Study
 
@@ -49,6 +51,8 @@ class Count:
 
 def configuration(options: Options) -> TrainConfig:
     """`experiments/configs/mnist.yaml` as the folds are trained, with the options' settings on top."""
+    for text in options.settings:
+        refuse_own_keys(parse_override(text), text)
     stopping = ("early_stopping.patience=3", "early_stopping.metric=val_loss")
     epochs = [] if options.epochs is None else [f"epochs={options.epochs}"]
     config = load_config(CONFIG, ["epochs=20", *stopping, "metric=val_accuracy", *epochs, *options.settings])

@@ -154,7 +154,7 @@ def run(options: argparse.Namespace, command: Sequence[str]) -> Run:
     cases, settings = chosen_cases(options), settings_of(options)
     minutes = options.budget or (QUICK_MINUTES if options.quick else None)
     deadline = float("inf") if minutes is None else time.monotonic() + 60.0 * minutes
-    report = options.progress or sys.stderr.isatty()
+    report = options.progress or cli.on_terminal()
     records: list[CaseRecord] = []
     skipped: list[Case] = []
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
+from engine.cli import on_terminal
 from experiments.records.result import Result
 from experiments.running.eta import Eta
 from experiments.tasks.keys import Run
@@ -108,4 +109,4 @@ def _left(before: str, eta: Eta) -> str:
 
 def progress_for(runs: Sequence[Run], metric: str, jobs: int = 1) -> Progress:
     """A bar where stderr is a terminal, plain lines elsewhere. `jobs` runs are trained at a time."""
-    return (Bar if sys.stderr.isatty() else Lines)(runs, metric, jobs)
+    return (Bar if on_terminal() else Lines)(runs, metric, jobs)

@@ -53,14 +53,14 @@ class Builder:
         return self._known[key]
 
 
-def check_studies(names: Sequence[str] = (), say: Callable[[str], None] = print) -> None:
+def check_studies(names: Sequence[str] = (), say: Callable[[str], None] = print, overrides: Sequence[str] = ()) -> None:
     """Check the named studies, or all that come with the package, and say a line about each. UserError for the first
-    mistake."""
+    mistake. Overrides are laid over every row and stage."""
     builder = Builder()
     for name in names or study_names():
-        study = load_study(name)
+        study = load_study(name, overrides)
         for budget in study.budgets:
-            check_study(load_study(name, budget=budget.name), builder)
+            check_study(load_study(name, overrides, budget.name), builder)
         budgets = ", ".join(budget.name for budget in study.budgets)
         say(f"{study.name}: {describe(study)}; budgets {budgets}: ok")
 

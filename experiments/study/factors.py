@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any
 
 from engine.errors import UserError
-from engine.schema import merge
+from engine.schema import merge, nested
 from experiments.study.schema import RowFile
 
 
@@ -36,18 +36,11 @@ def _levels(name: str, values: Any, where: str) -> list[tuple[str, dict[str, Any
     if not values:
         raise UserError(f"{where}: the factor has no values")
     if isinstance(values, list):
-        return [(f"{name.rpartition('.')[2]}={value}", _nested(name, value)) for value in values]
+        return [(f"{name.rpartition('.')[2]}={value}", nested(name, value)) for value in values]
     for level, changes in values.items():
         if not isinstance(changes, Mapping):
             raise UserError(f"{where}.{level}: expected a mapping of keys to values, got {changes!r}")
     return [(str(level), dict(changes)) for level, changes in values.items()]
-
-
-def _nested(path: str, value: Any) -> dict[str, Any]:
-    nested = value
-    for key in reversed(path.split(".")):
-        nested = {key: nested}
-    return nested
 
 
 def _row(levels: tuple[tuple[str, dict[str, Any]], ...]) -> RowFile:

@@ -24,6 +24,7 @@ from experiments.study.cited import with_cited
 from experiments.study.factors import crossed_rows
 from experiments.study.identity import difference, same_text
 from experiments.study.needs import checked_order, references, with_all_needed
+from experiments.study.own_keys import refuse_own_keys
 from experiments.study.packaged import study_text
 from experiments.study.schema import FULL, BudgetFile, RowFile, StageFile, StudyFile, check_metric, read_published
 from experiments.study.search import check_search
@@ -59,7 +60,8 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     needs = {each.name: _needs(each, configs[each.name]) for each in everything}
     checked_order(needs, where)
     if given.search is not None:
-        check_search(given.search, {row.name: configs[row.name] for row in rows}, given.metric, where)
+        by_row = {row.name: configs[row.name] for row in rows}
+        check_search(given.search, by_row, given.metric, where, split_per_seed=given.split_per_seed)
     used = {name for row in rows for name in row.footnotes}
     budgets = (Budget(), *(Budget(name, each.how) for name, each in given.budgets.items()))
     return Study(
@@ -138,7 +140,9 @@ def _config(
     content = _spelled_out(content)
     if budget is not None:
         content = merge(content, scaling(content, budget, place))
-    config = read_config(merge({**content, "metric": study.metric}, on_top), place)
+    content = merge(content, on_top)
+    refuse_own_keys(content, place, split_per_seed=study.split_per_seed)
+    config = read_config({**content, "metric": study.metric}, place)
     try:
         build_optimizer(config.optimizer)
         build_schedule(config.schedule)

@@ -182,6 +182,9 @@ class StudyFile:
     search: Search | None = None
 
     def __post_init__(self) -> None:
+        name = self.name
+        if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+            raise UserError(f"name: expected a folder's name, got {name!r}")
         if self.margin is not None and not 0 < self.margin < float("inf"):
             raise UserError(f"margin must be a number above 0, got {self.margin}")
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from engine.errors import UserError, unknown
 from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, read_config
-from engine.schema import merge
+from engine.schema import merge, nested
+from experiments.study.own_keys import refuse_own_keys
 
 KINDS = ("uniform", "log", "integer", "choice")
 
@@ -88,10 +89,7 @@ def with_values(config: TrainConfig, values: Mapping[str, Any], where: str) -> T
     """The configuration with settings such as optimizer.lr replaced; UserError where it is none then."""
     content = config.to_dict()
     for name, value in values.items():
-        nested: Any = value
-        for key in reversed(name.split(".")):
-            nested = {key: nested}
-        content = merge(content, nested)
+        content = merge(content, nested(name, value))
     changed = read_config(content, where)
     build_optimizer(changed.optimizer)
     build_schedule(changed.schedule)
@@ -99,7 +97,9 @@ def with_values(config: TrainConfig, values: Mapping[str, Any], where: str) -> T
     return changed
 
 
-def check_search(search: Search, configs: Mapping[str, TrainConfig], metric: str, where: str) -> None:
+def check_search(
+    search: Search, configs: Mapping[str, TrainConfig], metric: str, where: str, *, split_per_seed: bool = False
+) -> None:
     """UserError unless the search names a row (configs: by row), and each value of its space is one of the setting."""
     place = f"{where}: search"
     if search.row not in configs:
@@ -111,6 +111,7 @@ def check_search(search: Search, configs: Mapping[str, TrainConfig], metric: str
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     for name, each in ranges.items():
+        refuse_own_keys(nested(name, each.values), f"{place}: space", split_per_seed=split_per_seed)
         for value in each.values:
             try:
                 with_values(configs[search.row], {name: value}, f"{place}: {name}={value}")

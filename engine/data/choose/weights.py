@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +54,16 @@ def class_weights(given: Any, labels: NDArray[np.int64], class_names: Sequence[s
     return np.array([_weight(f"class_weights[{place}]", weight) for place, weight in enumerate(given)])
 
 
+def check_class_weights(given: Any) -> None:
+    """UserError for what shows without the data: a weight that is none."""
+    if isinstance(given, Mapping):
+        entries: Iterable[tuple[Any, Any]] = given.items()
+    else:
+        entries = [] if given is None or isinstance(given, str) or not isinstance(given, Sequence) else enumerate(given)
+    for place, weight in entries:
+        _weight(f"class_weights.{place}" if isinstance(given, Mapping) else f"class_weights[{place}]", weight)
+
+
 def weighted(dataset: Dataset, classes: Any = None, column: str | None = None) -> Dataset:
     """The data set with its samples' weights multiplied by those of their classes, and by a column of the set.
 
@@ -95,7 +105,13 @@ def weighted_loader(loader: Loader, loss: Loss, output_shape: tuple[int, ...]) -
         return loader
     if not isinstance(loss, CrossEntropy):
         raise UserError(f"{name}: weights of classes or samples need the loss CrossEntropy, not {type(loss).__name__}")
-    targets = weighted_targets(loader.dataset.labels, weights, output_shape[0], loss.label_smoothing)
+    with np.errstate(over="ignore"):
+        targets = weighted_targets(loader.dataset.labels, weights, output_shape[0], loss.label_smoothing)
+    if not np.isfinite(targets).all():
+        raise UserError(
+            f"{name}: its weights, the largest of them {weights.max():g}, become infinite with a label smoothing of "
+            f"{loss.label_smoothing:g}"
+        )
     return WeightedLoader(loader, targets)
 
 
@@ -114,4 +130,6 @@ class WeightedLoader(Loader):
 def _weight(where: str, value: Any) -> float:
     if not is_real(value) or not 0.0 <= as_float32(value) < math.inf:
         raise UserError(f"{where}: a weight is a finite number of at least 0, not {value!r}")
+    if value != 0.0 and as_float32(value) == 0.0:
+        raise UserError(f"{where}: a weight is a finite number of at least 0, but {value!r} is 0 as a float32")
     return float(value)

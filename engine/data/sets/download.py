@@ -16,6 +16,7 @@ import requests
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
+from engine.cli import on_terminal
 from engine.data.sets.record import Download
 from engine.errors import UserError
 from engine.files import naming
@@ -79,8 +80,7 @@ class ResumingDownloader:
     def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
         """Download `url` to the path `output_file`; pooch checks the hash then and moves it to its place."""
         idle = 0
-        # disable=None: no bar where the output is no terminal.
-        bar = tqdm(desc=self.wanted.name, unit="B", unit_scale=True, disable=None if self.progress else True)
+        bar = tqdm(desc=self.wanted.name, unit="B", unit_scale=True, disable=not (self.progress and on_terminal()))
         with bar:
             while True:
                 before = self._gathered()

@@ -15,6 +15,7 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.inference.ensemble import ensemble_probabilities, load_members, mean_probabilities, probabilities
 from engine.inference.views import parse_views
+from engine.network.load import load
 from tests.engine.small import CLASSES, SIDE, small_images, small_net
 
 COUNT = 7
@@ -172,6 +173,22 @@ def test_bad_views(place, monkeypatch, capsys, text, message):
         parse_views(text)
     status, out, err = call(monkeypatch, capsys, place / "pictures", *checkpoints(place, 0), "--tta", text)
     assert (status, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("shift", "status"), [(1, 0), (None, 2), (1000, 2)])
+def test_a_shift_as_large_as_the_images_is_refused(place, monkeypatch, capsys, shift, status):
+    """Most of such a view would be outside of the image: nothing of it but a repeated edge is seen."""
+    height, width = load(place / "0.safetensors").input_shape[1:]
+    shift = shift or min(height, width)
+    command = [place / "pictures", *checkpoints(place, 0), "--tta", f"flip,shift:{shift}"]
+    told, out, err = call(monkeypatch, capsys, *command)
+    assert told == status, err
+    if status:
+        assert (out, err) == (
+            "",
+            f"error: test-time augmentation: shift:{shift} moves images of {height}x{width} pixels out of sight; "
+            f"give a shift below {min(height, width)}\n",
+        )
 
 
 def test_networks_of_other_classes_are_both_named(place, monkeypatch, capsys, tmp_path):

@@ -8,6 +8,7 @@ import yaml
 from engine.errors import UserError
 from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
 from engine.recipe.config import load_config, read_config
+from engine.schema import merge
 from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "experiments" / "configs").glob("*.yaml"))
@@ -157,3 +158,10 @@ def test_a_network_of_layers_is_the_one_written_in_python():
 def test_mistakes_in_models_are_named(model, message):
     with pytest.raises(UserError, match=message):
         build_network(read_config({**BASE, "model": model}).model, 0)
+
+
+@pytest.mark.parametrize("none", [None, False, "no"])
+def test_no_augmentation_may_be_said(none):
+    given = {"dataset": "digits5k", "model": {"name": "lenet"}}
+    assert read_config({**given, "augment": none}) == read_config(given)
+    assert read_config(merge({**given, "augment": {"flip": 0.5}}, {"augment": none})) == read_config(given)

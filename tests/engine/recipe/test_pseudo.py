@@ -156,9 +156,9 @@ def test_what_was_kept_is_counted():
     ("arguments", "message"),
     [
         ({"checkpoints": ()}, "one teacher or more"),
-        ({"checkpoints": ("a",), "threshold": 1.5}, "threshold must lie in 0 … 1, got 1.5"),
+        ({"checkpoints": ("a",), "threshold": 1.5}, "threshold must be a number from 0.0 to 1.0, not 1.5"),
         ({"checkpoints": ("a",), "threshold": float("nan")}, "threshold"),
-        ({"checkpoints": ("a",), "weight": 0.0}, "weight must be above 0"),
+        ({"checkpoints": ("a",), "weight": 0.0}, "weight must be a number from above 0.0 to 1.0"),
     ],
 )
 def test_bad_sections(arguments, message):

@@ -256,3 +256,68 @@ def test_a_run_that_begins_again_takes_the_weights_that_it_was_to_begin_with(tmp
     write_atomically(out / LAST, b"")
     (out / "log.jsonl").write_text("{")
     assert trainer_of(config, out).initialized is not None
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """The best network of another run, which began with other weights."""
+    out = tmp_path_factory.mktemp("other")
+    fit(make_trainer(out, seed=6, metric="val_accuracy"))
+    return out / BEST
+
+
+def foreign_best(cut, other, epoch, **header):
+    """Put the best network of another run, as one of this epoch, into the folder; return its bytes."""
+    content = checkpoint.read(other)
+    content.training.update(epoch=epoch, **header)
+    checkpoint.write(cut / BEST, content)
+    return (cut / BEST).read_bytes()
+
+
+def test_a_best_checkpoint_of_another_run_is_none(cut, whole, other):
+    foreign_best(cut, other, checkpoint.read(cut / BEST).training["epoch"])
+    with pytest.warns(UserWarning, match=f"{BEST}: is not the network .* of this run; the run begins again"):
+        check_resumed(cut, whole)
+
+
+def test_nor_is_one_of_an_epoch_that_is_still_to_come(cut, whole, other):
+    foreign_best(cut, other, EPOCHS)
+    with pytest.warns(UserWarning, match=f"{BEST}: is of another run; the run begins again"):
+        check_resumed(cut, whole)
+
+
+def test_one_of_another_run_is_written_anew_where_the_last_checkpoint_has_it(tmp_path, other):
+    trainer = make_trainer(tmp_path, metric="train_loss")
+    trainer.fit(TRAIN, epochs=2)
+    wanted = (tmp_path / BEST).read_bytes()
+    assert foreign_best(tmp_path, other, 2) != wanted
+    resumed = make_trainer(tmp_path, metric="train_loss")
+    with pytest.warns(UserWarning, match=f"{BEST}: .*; written anew"):
+        resumed.fit(TRAIN, epochs=2, resume=True, restore_best=True)
+    assert (tmp_path / BEST).read_bytes() == wanted and weights_hash(resumed.net) == weights_hash(trainer.net)
+
+
+def test_the_best_of_the_epoch_that_was_cut_off_while_it_ended_is_its_own(cut, whole):
+    """The process was killed between its two checkpoints: the next one was written, the last one not yet."""
+    best = checkpoint.read(cut / BEST)
+    best.training["epoch"] = checkpoint.read(cut / LAST).training["position"]["epoch"] + 1
+    checkpoint.write(cut / BEST, best)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer_in(cut).fit(TRAIN, VALIDATION, epochs=EPOCHS, resume=True)
+
+
+def without_hashes(out):
+    """The folder as earlier versions left it."""
+    for name in (LAST, PREVIOUS, BEST):
+        content = checkpoint.read(out / name)
+        content.training.pop("run", None)
+        content.training.get("position", {"history": {}})["history"].pop("best_hash", None)
+        checkpoint.write(out / name, content)
+
+
+def test_a_run_folder_of_an_earlier_version_goes_on(cut, whole):
+    without_hashes(cut)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_resumed(cut, whole)

@@ -148,7 +148,7 @@ def test_numtadb_rows(tmp_path: Path, capsys, untrainable):
 
 
 def test_transfer(tmp_path: Path, capsys, untrainable):
-    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1", "seed=0"]
+    small = ["model.arguments.dense_units=8", "split.fraction=0.2", "epochs=1", "threads=1"]
     arguments = ["--seeds", "5", "--epochs", "2", "--out", str(tmp_path), FEW, *small]
     assert transfer_mnist.main(arguments) == 0
     out, err = capsys.readouterr()
@@ -200,6 +200,7 @@ def test_the_first_run_that_fails_is_the_last(tmp_path: Path, capsys):
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--seeds", "0,0"], "a seed is given twice"),
         (["optimizer.lr=quick"], "optimizer: lr: expected float"),
+        (["seed=9"], "seed: a study's seeds stand under 'seeds' (or --seeds)"),
         (["--data-root", "/nowhere"], "/nowhere/"),
     ],
 )

@@ -148,7 +148,7 @@ def test_rows_that_train_the_same_are_tested_once():
         ({}, {"budget": Budget("lunch", "fewer epochs")}, "not comparable (budget lunch)"),
         ({}, {"overrides": ("epochs=3",)}, "not comparable (with epochs=3)"),
         ({}, {"overrides": ("threads=2",)}, "reproduced"),
-        ({}, {"overrides": ("cache=false", "wandb.project=digits", "gt_csv=truth.csv", "seed=3")}, "reproduced"),
+        ({}, {"overrides": ("cache=false", "wandb.project=digits", "gt_csv=truth.csv", "threads=3")}, "reproduced"),
         ({}, {"overrides": ("train_metrics=true",)}, "reproduced"),
         ({}, {"overrides": ("cache=false", "optimizer.lr=0.1")}, "not comparable (with optimizer.lr=0.1)"),
     ],

@@ -295,3 +295,58 @@ def test_the_packaged_studies_pass_the_check() -> None:
     said: list[str] = []
     check_studies(say=said.append)
     assert len(said) == len(study_names()) and all(line.endswith(": ok") for line in said)
+
+
+OWN_KEYS = {
+    "seed": ("9", "seed: a study's seeds stand under 'seeds' (or --seeds)"),
+    "out": ("elsewhere", "out: the runs of a study have folders of their own; --out says where"),
+    "metric": ("val_loss", "metric: a study has one for all rows, its own key 'metric'"),
+}
+
+
+@pytest.mark.parametrize("key", OWN_KEYS)
+@pytest.mark.parametrize("place", ["base", "row", "stage", "budget", "budget's row", "factor", "command"])
+def test_a_key_that_the_study_sets_itself_is_refused(key: str, place: str) -> None:
+    value, told = OWN_KEYS[key]
+    text = textwrap.dedent(STUDY)
+    who, budget, overrides = "row 'plain'", "full", []
+    if place == "base":
+        text = text.replace("  epochs: 20\n", f"  epochs: 20\n  {key}: {value}\n")
+    elif place == "row":
+        text = text.replace("changes: {initialize_from:", f"changes: {{{key}: {value}, initialize_from:")
+        who = "row 'pretrained'"
+    elif place == "stage":
+        text = text.replace("changes: {epochs: 10}", f"changes: {{epochs: 10, {key}: {value}}}")
+        who = "stage 'pretraining'"
+    elif place == "budget":
+        text, budget = text.replace("changes: {batch_size: 8}", f"changes: {{{key}: {value}}}"), "tiny"
+    elif place == "budget's row":
+        text, budget = text.replace("rows: {plain: {batch_size: 4}}", f"rows: {{plain: {{{key}: {value}}}}}"), "tiny"
+    elif place == "factor":
+        text = text.replace("footnotes:\n", f"factors: {{{key}: [{value}]}}\nfootnotes:\n")
+        who = f"row '{key}={value}'"
+    else:
+        overrides = [f"{key}={value}"]
+    with pytest.raises(UserError) as refused:
+        config.parse_study(text, "s.yaml", overrides, budget)
+    assert str(refused.value) == f"s.yaml, {who}: {told}"
+
+
+def test_the_split_has_a_seed_of_its_own_unless_each_seed_divides_anew() -> None:
+    text = textwrap.dedent(STUDY).replace("{kind: test}", "{kind: fraction, seed: 3}")
+    assert config.parse_study(text, "s.yaml").rows[0].config.split.seed == 3
+    with pytest.raises(UserError, match=r"row 'plain': split.seed: with split_per_seed it is the seed of each run"):
+        config.parse_study(f"{text}\nsplit_per_seed: true\n", "s.yaml")
+
+
+def test_nor_may_a_search_vary_it() -> None:
+    text = f"{textwrap.dedent(STUDY)}\nsearch: {{row: plain, space: {{seed: {{choice: [1, 2]}}}}}}\n"
+    with pytest.raises(UserError, match=r"s.yaml: search: space: seed: a study's seeds stand under 'seeds'"):
+        config.parse_study(text, "s.yaml")
+
+
+def test_a_check_takes_what_stands_behind_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(textwrap.dedent(STUDY))
+    with pytest.raises(UserError, match="row 'plain': seed: "):
+        check_studies([str(path)], overrides=["seed=9"])
