@@ -61,7 +61,7 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     checked_order(needs, where)
     if given.search is not None:
         by_row = {row.name: configs[row.name] for row in rows}
-        check_search(given.search, by_row, given.metric, where, split_per_seed=given.split_per_seed)
+        check_search(given.search, by_row, where, split_per_seed=given.split_per_seed)
     used = {name for row in rows for name in row.footnotes}
     budgets = (Budget(), *(Budget(name, each.how) for name, each in given.budgets.items()))
     return Study(

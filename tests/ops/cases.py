@@ -234,7 +234,6 @@ OPTIMISERS: list[Family] = [
         for segments in (PLAIN, MIXED, LARGE)
         for momentum, nesterov in [(0.0, False), (0.9, False), (0.9, True)]
     ],
-    SGD(MIXED, velocity=False),
     *[Adam(segments, step=step) for segments in (PLAIN, MIXED, LARGE) for step in (0, 9)],
     Adam(MIXED, betas=(0.5, 0.9), eps=1e-3, step=1000),
 ]

@@ -847,7 +847,11 @@ class Optimizer(Family):
 class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
-    velocity: bool = True
+
+    @property
+    def velocity(self) -> bool:
+        """Whether there is one: without momentum the op takes none."""
+        return self.momentum != 0.0
 
     def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
         momentum = float(np.float32(self.momentum))

@@ -12,7 +12,6 @@ TOLERANCE = 1e-4
 
 RULES: list[tuple[str, SGD | Adam]] = [
     ("sgd", SGD(MIXED)),
-    ("sgd", SGD(MIXED, velocity=False)),
     ("sgd", SGD(MIXED, momentum=0.9)),
     ("sgd", SGD(MIXED, momentum=0.9, nesterov=True)),
     ("sgd", SGD(LARGE, momentum=0.9)),

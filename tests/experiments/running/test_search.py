@@ -165,7 +165,7 @@ def test_the_table_of_a_search_names_the_best(tmp_path):
         ("{choice: [8, 16]}", "{choice: [8, many]}", "space.batch_size: .*batch_size"),
         ("    batch_size:", "    batchsize:", "unknown key 'batchsize'.*did you mean 'batch_size'"),
         ("trials: 5", "trials: 0", "trials must be 1 or more"),
-        ("metric: val_accuracy", "metric: test_accuracy", "must not choose"),
+        ("metric: val_accuracy", "metric: test_accuracy", "unknown metric .*'test_accuracy'"),
         ("  trials: 5", "  trails: 5", "unknown key 'trails'"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_size_goes_to_images_and_network_and_not_below_what_the_network_takes(
         parse(STUDY.replace("how: a tenth,", "how: a tenth, size: 24,"), budget="small")
 
 
-def test_a_row_is_read_once_and_once_more_for_a_budget_or_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_read_once_and_once_more_for_a_budget_and_for_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     places: list[str] = []
 
     def counted(content: Any, place: str) -> Any:
@@ -124,7 +124,7 @@ def test_a_row_is_read_once_and_once_more_for_a_budget_or_overrides(monkeypatch:
         return read_config(content, place)
 
     monkeypatch.setattr(config, "read_config", counted)
-    for given, times in (({}, 1), ({"budget": "small"}, 2), ({"budget": "tiny", "overrides": ("epochs=7",)}, 2)):
+    for given, times in (({}, 1), ({"budget": "small"}, 2), ({"budget": "tiny", "overrides": ("epochs=7",)}, 3)):
         places.clear()
         parse(**given)
         names = ("row 'plain'", "row 'pretrained'", "row 'again'", "stage 'pretraining'")
