@@ -150,8 +150,7 @@ def test_a_profile_is_drawn_before_it_is_printed(place: Path, monkeypatch: pytes
 def without_streams(place: Path, closed: str, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ARGUMENTS` where the shell closed streams, as `2>&-` does."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    root = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'python'}"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
     return subprocess.run(shell, capture_output=True, text=True, check=False, cwd=place, env=environment)
 

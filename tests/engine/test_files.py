@@ -21,8 +21,6 @@ from engine.plots.canvas import new_figure, save
 from experiments.records.export import export
 from tests.engine.small import small_net
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def rows(path: Path) -> None:
     with opened(path) as file:
@@ -169,7 +167,7 @@ def test_standard_output_by_its_name_is_gone_on_with(tmp_path: Path, name: str) 
         pytest.skip("needs /proc")
     (tmp_path / "link").symlink_to("/proc/self/fd/1")  # as /dev/stdout
     command = [sys.executable, "-c", STANDARD_OUTPUT.format(name=name)]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'python'}"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (tmp_path / "said").open("wb") as said:
         subprocess.run(command, stdout=said, check=True, cwd=tmp_path, env=environment)
     assert (tmp_path / "said").read_text() == "before\ncontent\nafter\n" and (tmp_path / "link").is_symlink()

@@ -22,8 +22,6 @@ from tests.engine.disk import mounted, no_file_longer_than, set_read_only
 from tests.engine.small import small_config, small_net, write_archive
 from tests.engine.training.test_resume import TRAIN, make_trainer
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def fails_at(path, action, *errnos):
     """The action ends with an error that names the path, and leaves nothing half-written."""
@@ -94,7 +92,7 @@ def place(tmp_path, monkeypatch):
 
 def call(module, *arguments, **options):
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'python'}", "CNN_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CNN_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
 
 
@@ -121,7 +119,7 @@ def test_standard_output_is_named_too(place):
     make_trainer(place / "run").fit(TRAIN, epochs=1)
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "engine.summary", str(place / "run" / "last.safetensors")]
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'python'}"}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         told = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert (told.returncode, told.stderr) == (2, f"error: standard output: {os.strerror(errno.ENOSPC)}\n")
 
