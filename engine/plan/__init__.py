@@ -30,7 +30,6 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     """The plan of a network for a request, on the instruction set `isa`; UserError for what the core cannot compute."""
     code = lower(topology, {**parameters, **buffers}, request)
     check_batch(code, request.batch)
-    check_sizes(code, request.batch)
     if request.frozen:
         code = without_needless_positions(code, request.frozen)
     folds: tuple[Fold, ...] = ()

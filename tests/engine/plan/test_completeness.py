@@ -206,3 +206,26 @@ def test_a_result_over_its_own_source_is_refused():
 
     with pytest.raises(UserError, match=r"layer '1' writes over a value that was read"):
         Sequential([Conv2D(1, 2, 1), Inside()], input_shape=(1, 6, 6)).plan()
+
+
+@dataclass(frozen=True)
+class Doubled(Layer):
+    """x + x, by an op that is told of another number of elements."""
+
+    count: int
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
+        output = builder.tensor(inputs[0].shape)
+        builder.emit("add", {"count": self.count, "slope": 0.0}, dst=output, a=inputs[0], b=inputs[0])
+        return output
+
+
+@pytest.mark.parametrize("count", [1, 35, 37, 360])
+def test_an_op_on_more_or_fewer_elements_than_its_values_have(count: int) -> None:
+    net = Sequential([Doubled(count), Flatten(), Linear(36, 3)], input_shape=(1, 6, 6))
+    with pytest.raises(UserError, match=r"op 'add' of layer '0': by its geometry '\w+' has \d+ bytes"):
+        net.predict(IMAGES)
+    assert np.isfinite(Sequential([Doubled(36)], input_shape=(1, 6, 6)).predict(IMAGES)).all()
