@@ -36,10 +36,16 @@ from engine.network.network import Network as Network
 from engine.optim import SGD as SGD
 from engine.optim import Adam as Adam
 from engine.optim import AdamW as AdamW
+from engine.optim import NAdam as NAdam
+from engine.optim import RMSprop as RMSprop
 from engine.program.core import set_num_threads as set_num_threads
+from engine.training.average import Average as Average
 from engine.training.schedules import Constant as Constant
 from engine.training.schedules import Cosine as Cosine
 from engine.training.schedules import EarlyStopping as EarlyStopping
+from engine.training.schedules import OneCycle as OneCycle
 from engine.training.schedules import PiecewiseConstant as PiecewiseConstant
 from engine.training.schedules import ReduceLROnPlateau as ReduceLROnPlateau
+from engine.training.schedules import Triangular as Triangular
+from engine.training.schedules import Warmup as Warmup
 from engine.training.trainer import Trainer as Trainer

@@ -16,7 +16,7 @@ from engine.data.location import data_root
 from engine.errors import UserError
 from engine.files import json_text, write_atomically
 from engine.network.transfer import InitializeConfig, Report, initialize_as
-from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
+from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
@@ -151,7 +151,7 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         build_network(config.model, config.seed),
         build_optimizer(config.optimizer),
         build_loss(config.loss),
-        build_schedule(config.schedule),
+        with_warmup(config),
         batch_size=config.batch_size,
         seed=config.seed,
         out=out,
@@ -162,6 +162,8 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         tune=config.tune,
         freeze=config.freeze,
         learning_rates=config.learning_rates,
+        average=config.average,
+        accumulate=config.accumulate,
         config=config.to_dict(),
     )
     trainer.free_keys = resumable(TrainConfig)
@@ -177,7 +179,7 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
         dataset = weighted(dataset, config.class_weights, config.sample_weights)
     return Loader(
         dataset,
-        config.batch_size,
+        config.batch_size * config.accumulate,
         seed=config.seed,
         drop_last=config.drop_last,
         augment=config.augment,
