@@ -48,4 +48,6 @@ from engine.training.schedules import PiecewiseConstant as PiecewiseConstant
 from engine.training.schedules import ReduceLROnPlateau as ReduceLROnPlateau
 from engine.training.schedules import Triangular as Triangular
 from engine.training.schedules import Warmup as Warmup
+from engine.training.schedules.finder import Sweep as Sweep
+from engine.training.schedules.finder import find_learning_rate as find_learning_rate
 from engine.training.trainer import Trainer as Trainer

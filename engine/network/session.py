@@ -87,6 +87,7 @@ class TrainingSession:
         self._layout = StateLayout.of(names, store.count, store.buffers.size, average is not None, self.parts > 1)
         require_memory(f"the state of {type(optimizer).__name__}", 4 * self._layout.total, "take a smaller network")
         self._states: Array = cnncore.aligned_zeros(self._layout.total)
+        self._elapsed = 0.0
         self._averaging = False  # the averages have begun
         self._averaged = False  # the network holds the averages, and the states the live weights
         self._saved_buffers = store.buffers.copy()
@@ -122,7 +123,7 @@ class TrainingSession:
     @property
     def elapsed(self) -> float:
         """Seconds that the last step spent in C."""
-        return self._current.program.elapsed
+        return self._elapsed
 
     @property
     def gradient_norm(self) -> float:
@@ -161,7 +162,7 @@ class TrainingSession:
         store = self._store
         if self._saved_buffers.size:
             self._saved_buffers[:] = store.buffers
-        loss, samples = 0.0, len(x)
+        loss, elapsed, samples = 0.0, 0.0, len(x)
         parts = min(self.parts, max(samples // self._fewest, 1))
         for part in range(parts):
             first, last = samples * part // parts, samples * (part + 1) // parts
@@ -179,6 +180,8 @@ class TrainingSession:
                 explained = self.programs.explain(error, current, externals, first, seed=seed, step=step)
                 store.buffers[:] = self._saved_buffers
                 raise explained from None
+            elapsed += current.program.elapsed
+        self._elapsed = elapsed
         store.count_step()
         return loss
 
