@@ -238,7 +238,9 @@ class TrainingSession:
 
     def _arrays(self) -> list[tuple[str, Mapping[str, Slot], Array]]:
         """(name, what it is of, where it lies) of the arrays that outlive a step."""
-        found = [(name, self._learning, self._states[place:]) for name, place in self._layout.optimizer.items()]
+        found: list[tuple[str, Mapping[str, Slot], Array]] = [
+            (name, self._learning, self._states[place:]) for name, place in self._layout.optimizer.items()
+        ]
         if self._layout.average is not None:
             name = "live" if self._averaged else "average"
             slots = self._store.slots, self._store.buffer_slots
