@@ -18,7 +18,8 @@ class Average:
     """Averages of all weights and running statistics, average = d * average + (1 - d) * now, from the first ones on.
 
     They are what is evaluated, saved and left in the network; training goes on from the live weights, which
-    last.safetensors keeps for a resume.
+    last.safetensors keeps for a resume. Who takes steps by hand sees the live ones, and the averages within `with
+    trainer.session.averaged():`.
 
     kind    ema: the live weights stay as they are (Polyak & Juditsky 1992, exponentially weighted); lookahead: after
             each update they become the average (Zhang et al. 2019, whose step size alpha is 1 - d)
