@@ -75,6 +75,7 @@ typedef enum cnn_status {
     CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; no parameter was updated */
     CNN_NONFINITE_OUTPUT,   /* only with check_outputs: detail is the instruction that made it */
     CNN_BAD_WARP,           /* a coefficient, an extent or a fill of cnn_warp_images is out of range */
+    CNN_PART_DONE,          /* no mistake: run->more was set, and the gradients of this part have been added up */
 } cnn_status;
 
 const char *cnn_status_message(cnn_status status);
@@ -143,7 +144,9 @@ typedef struct cnn_optimizer_geometry {
     ptrdiff_t count;    /* elements of the parameter arena, gradients and states */
     ptrdiff_t segments; /* entries of the segment table */
     float momentum, nesterov, beta1, beta2, eps;
-    float max_norm; /* clip_gradients: largest Euclidean norm of the whole gradient */
+    float max_norm;       /* clip_gradients: largest Euclidean norm of the whole gradient */
+    float momentum_decay; /* nadam: psi of the schedule of the momentum */
+    float keras;          /* rmsprop: 1 for Keras's form, 0 for PyTorch's */
 } cnn_optimizer_geometry;
 
 /* A run of parameters that share their settings; the table covers every trainable element once, in order. */
@@ -232,6 +235,10 @@ typedef struct cnn_run {
     ptrdiff_t batch;
     uint64_t seed, step; /* dropout draws are keyed by (seed, stream, step, element); Adam corrects by step + 1 */
     double learning_rate;
+    double average;         /* weight of the old values in average and lookahead; below 0: they rest in this run */
+    ptrdiff_t first_sample; /* of this batch in that of the step, of which it may be a part */
+    double share;           /* of this part in the step's samples: the weight of its gradients */
+    bool more;              /* other parts of the step follow: accumulate_gradients ends the program */
     void *externals[CNN_MAX_EXTERNALS]; /* input, labels, output, ... as the program numbers them */
     double *seconds;                    /* NULL, or one slot per instruction: adds the time each took */
     bool check_outputs;                 /* look for NaN and Inf after every instruction (slow: to find a culprit) */
@@ -310,7 +317,8 @@ enum {
  * relu/sigmoid/tanh/elu backward read the output (dst), leaky_relu the input (src).
  * elu_*                 dst = src above 0, slope * (e^src - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016); its
  *                       derivative is 1 where dst is above 0 and dst + slope elsewhere
- * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream
+ * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream. Elements
+ *                       count from run.first_sample on: parts of a batch are given the draws of the whole
  * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
  *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
  *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
@@ -321,9 +329,16 @@ enum {
  * cross_entropy_soft    targets are probabilities [N][classes]
  * binary_cross_entropy  from logits; mean over batch and classes; mean_squared_error likewise
  * check_gradients       NaN or Inf in the gradients stops the program
+ * accumulate_gradients  sums (= for run.first_sample 0, else +=) run.share * gradients; with run.more the program ends
+ *                       there (CNN_PART_DONE), otherwise gradients = sums
  * clip_gradients        scales in place so that the Euclidean norm is at most max_norm; sets run.gradient_norm
  * sgd                   v = momentum*v + g; p -= lr * (nesterov ? g + momentum*v : v), g with l2 (PyTorch's form)
  * adam                  Kingma & Ba 2015, Algorithm 1, with l2 or decoupled decay (Loshchilov & Hutter 2019) per segment
+ * nadam                 Dozat 2016: Adam with Nesterov's momentum, beta1 of step t times 1 - 0.96^(t*psi) / 2
+ * rmsprop               Tieleman & Hinton 2012: s = beta2*s + (1-beta2)*g^2; PyTorch's form, v = momentum*v +
+ *                       g/(sqrt(s)+eps), p -= lr*v, or Keras's, v = momentum*v + lr*g/sqrt(s+eps), p -= v
+ * average               average += (1 - run.average) * (parameters - average), of whatever run of floats
+ * lookahead             likewise, then parameters = average (Zhang et al. 2019)
  */
 /* Operands of the ops; those that take the same share a list. */
 #define CNN_OPERANDS_check_finite(O, op) O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
@@ -455,6 +470,9 @@ enum {
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
     O(op, targets, CNN_F32, CNN_READ, CNN_SOURCE)
 #define CNN_OPERANDS_check_gradients(O, op) O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)
+#define CNN_OPERANDS_accumulate_gradients(O, op)                                                                       \
+    O(op, gradients, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                             \
+    O(op, sums, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 #define CNN_OPERANDS_clip_gradients(O, op) O(op, gradients, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 #define CNN_OPERANDS_sgd(O, op)                                                                                        \
     O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                            \
@@ -467,6 +485,18 @@ enum {
     O(op, second_moment, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                         \
     O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)                                                                \
     O(op, segments, CNN_SEGMENTS, CNN_READ, CNN_TABLE)
+#define CNN_OPERANDS_rmsprop(O, op)                                                                                    \
+    O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                            \
+    O(op, second_moment, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                         \
+    O(op, velocity, CNN_F32, CNN_UPDATED | CNN_NEEDED, CNN_VELOCITY)                                                   \
+    O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)                                                                \
+    O(op, segments, CNN_SEGMENTS, CNN_READ, CNN_TABLE)
+#define CNN_OPERANDS_average(O, op)                                                                                    \
+    O(op, average, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                               \
+    O(op, parameters, CNN_F32, CNN_READ, CNN_PARAMETERS)
+#define CNN_OPERANDS_lookahead(O, op)                                                                                  \
+    O(op, average, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                               \
+    O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 
 #define CNN_OPS(X)                                                                                                     \
     X(check_finite, elementwise, no, CNN_MAY_STOP, check, check_finite)                                                \
@@ -511,9 +541,14 @@ enum {
     X(mean_squared_error, loss, no, CNN_MAY_STOP, loss, mean_squared_error)                                            \
     X(binary_cross_entropy, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                             \
     X(check_gradients, optimizer, no, CNN_MAY_STOP, gradient_sums, check_gradients)                                    \
+    X(accumulate_gradients, optimizer, no, CNN_MAY_STOP, no, accumulate_gradients)                                     \
     X(clip_gradients, optimizer, no, CNN_RUNS_ON, gradient_sums, clip_gradients)                                       \
     X(sgd, optimizer, no, CNN_RUNS_ON, no, sgd)                                                                        \
-    X(adam, optimizer, no, CNN_RUNS_ON, no, adam)
+    X(adam, optimizer, no, CNN_RUNS_ON, no, adam)                                                                      \
+    X(nadam, optimizer, no, CNN_RUNS_ON, no, adam)                                                                     \
+    X(rmsprop, optimizer, no, CNN_RUNS_ON, no, rmsprop)                                                                \
+    X(average, optimizer, no, CNN_RUNS_ON, no, average)                                                                \
+    X(lookahead, optimizer, no, CNN_RUNS_ON, no, lookahead)
 
 typedef enum cnn_op {
 #define CNN_OP_ENUM(name, geometry, limits, flags, workspace, operands) CNN_OP_##name,

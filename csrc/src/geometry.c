@@ -54,7 +54,9 @@ static const cnn_geometry_field optimizer_fields[] = {WHOLE(optimizer, count, 0,
                                                       BELOW_ONE(optimizer, beta1),
                                                       BELOW_ONE(optimizer, beta2),
                                                       NOT_NEGATIVE(optimizer, eps),
-                                                      REAL(optimizer, max_norm, 0, INFINITY)};
+                                                      REAL(optimizer, max_norm, 0, INFINITY),
+                                                      REAL(optimizer, momentum_decay, 0, 1),
+                                                      REAL(optimizer, keras, 0, 1)};
 
 /* Whether every field is within its limits; a NaN is not. */
 static bool fields_fit(const cnn_geometry_info *kind, const cnn_geometry *geometry)

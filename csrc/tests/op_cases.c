@@ -557,6 +557,22 @@ static void optimizer_cases(visitor *visit)
                                           .max_norm = 2.0f};
             one.op = CNN_OP_adam;
             visit(&one);
+            one.op = CNN_OP_nadam;
+            g->momentum_decay = 0.004f;
+            visit(&one);
+            one.op = CNN_OP_average;
+            visit(&one);
+            one.op = CNN_OP_lookahead;
+            visit(&one);
+            one.op = CNN_OP_accumulate_gradients;
+            visit(&one);
+            one.op = CNN_OP_rmsprop;
+            for (int form = 0; form < 4; form++) {
+                g->keras = (float)(form % 2), g->momentum = form < 2 ? 0.0f : 0.9f;
+                one.absent = form < 2 ? without(CNN_rmsprop_velocity) : 0u;
+                visit(&one);
+            }
+            g->momentum = 0.0f, one.absent = 0u;
             one.op = CNN_OP_check_gradients;
             visit(&one);
             one.op = CNN_OP_clip_gradients;

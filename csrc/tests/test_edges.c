@@ -188,6 +188,23 @@ static void optimisers_by_hand(bool reference)
     p[0] = 1.0f, m[0] = s[0] = 0.0f;
     run_call(&(call){CNN_OP_adam, g, 1, {p, m, s, (void *)gradient, segments}}, reference);
     test_expect(fabs(p[0] - 0.85) < 1e-6, "decoupled decay: p %.9g", p[0]);
+    g.optimizer.momentum_decay = 1.0f; /* Keras's */
+    segments[0].weight_decay = 0.0f;
+    p[0] = 1.0f, m[0] = s[0] = 0.0f;
+    run_call(&(call){CNN_OP_nadam, g, 1, {p, m, s, (void *)gradient, segments}}, reference);
+    /* momentum 0.468 and 0.48528; (1 - 0.468) / (1 - 0.468) + 0.48528 * 0.1 / (1 - 0.468 * 0.48528) = 1.0627855 */
+    test_expect(fabs(p[0] - (1.0 - 0.10627855)) < 1e-6, "nadam: p %.9g", p[0]);
+    float square[2] = {1.0f, 1.0f}, fast[2] = {2.0f, 4.0f}, slow[2] = {1.0f, 0.0f};
+    p[0] = 1.0f, v[0] = 1.0f, g.optimizer.beta2 = 0.75f, g.optimizer.eps = 0.1875f;
+    run_call(&(call){CNN_OP_rmsprop, g, 1, {p, square, v, (void *)gradient, segments}}, reference);
+    /* s = 0.8125, v = 0.9 + 0.5 / (sqrt(0.8125) + 0.1875) */
+    test_expect(fabs(p[0] - (1.0 - 0.1 * (0.9 + 0.5 / (sqrt(0.8125) + 0.1875)))) < 1e-6, "rmsprop: p %.9g", p[0]);
+    p[0] = 1.0f, v[0] = 1.0f, square[0] = 1.0f, g.optimizer.keras = 1.0f;
+    run_call(&(call){CNN_OP_rmsprop, g, 1, {p, square, v, (void *)gradient, segments}}, reference);
+    test_expect(fabs(p[0] - (1.0 - (0.9 + 0.1 * 0.5))) < 1e-6, "rmsprop in Keras's form: p %.9g", p[0]);
+    test_expect(p[1] == 1.0f && square[1] == 1.0f, "frozen: p %.9g s %.9g", p[1], square[1]);
+    run_call(&(call){CNN_OP_lookahead, g, 1, {slow, fast}}, reference); /* the run's average is 0: all that is new */
+    test_expect(slow[0] == 2.0f && slow[1] == 4.0f && fast[0] == 2.0f, "slow %.9g %.9g", slow[0], slow[1]);
     test_end();
 
     float long_gradient[2] = {3.0f, 4.0f};

@@ -75,9 +75,8 @@ class Network(_Answers):
         if arrays is None:
             self.initialize(self.seed)
         else:
-            parameters, buffers = arrays
-            self.load_parameters(parameters)
-            self.load_buffers(buffers)
+            self.load_parameters(arrays[0])
+            self.load_buffers(arrays[1])
 
     @property
     def execution(self) -> Execution:
@@ -207,12 +206,14 @@ class Network(_Answers):
         algorithm: Algorithm = "auto",
         freeze: Sequence[str | int] | None = None,
         learning_rates: Mapping[Any, float] | None = None,
+        average: str | None = None,
+        parts: int = 1,
     ) -> TrainingSession:
-        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples.
-
-        `freeze` and `learning_rates` as in engine.training.trainer.Trainer.
-        """
-        return TrainingSession(self.programs, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates)
+        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples; the
+        arguments as in TrainingSession."""
+        return TrainingSession(
+            self.programs, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates, average, parts
+        )
 
     def plan(
         self,

@@ -65,3 +65,8 @@ class Position:
     stop_best: float | None = None
     history: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
+
+    def next_epoch(self) -> None:
+        self.epoch += 1
+        self.batch = self.samples = 0
+        self.loss_sum = self.seconds = self.waited = 0.0

@@ -229,6 +229,8 @@ class Run:
     def _end_epoch(self) -> Record:
         position = self.position
         self._check_weights()
+        if self.trainer.session is not None:
+            self.trainer.session.show_averaged()
         record: Record = {
             "epoch": position.epoch + 1,
             "step": self.trainer.steps,
@@ -248,7 +250,7 @@ class Run:
         improved = self._note_best(record)
         self._note_stop(record)
         self.history.epochs.append(record)
-        self._next_epoch()
+        position.next_epoch()
         # Best before last: killed in between, the resumed run trains this epoch again and writes the same best.
         if improved:
             self._keep_best()
@@ -261,12 +263,6 @@ class Run:
     def _check_weights(self) -> None:
         """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
         self.trainer.check_weights(self.trainer.steps - 1, "updated ")
-
-    def _next_epoch(self) -> None:
-        position = self.position
-        position.epoch += 1
-        position.batch = position.samples = 0
-        position.loss_sum = position.seconds = position.waited = 0.0
 
     def _note_best(self, record: Record) -> bool:
         value = record[self.metric]
@@ -314,9 +310,9 @@ class Run:
         position.schedule = trainer.schedule.state_dict()
         training: Record = {"settings": self._settings(), **self._data, "position": asdict(position)}
         training["initialized"] = trainer.initialized
-        content = Checkpoint.of(
-            trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
-        )
+        with trainer.session.averaged():
+            state = trainer.session.state()
+            content = Checkpoint.of(trainer.net, plan_choices=self.plan_choices, optimizer=state, training=training)
         checkpoint.write(self.out / LAST, content, keep=self.out / PREVIOUS)
         self._written = time.perf_counter()
 
@@ -341,6 +337,7 @@ class Run:
         self.position = Position(**last.training["position"])
         self.history = History(**self.position.history)
         fresh = trainer.net.store.fresh  # of the network that the run began with
+        trainer.session.show_averaged()  # as the checkpoint has them
         restore(trainer.net, last)
         trainer.net.store.fresh = {key: since - self.position.step for key, since in fresh.items()}
         trainer.initialized = last.training.get("initialized")

@@ -5,6 +5,7 @@ from tests.ops.families import (
     Activation,
     Adam,
     Add,
+    Averages,
     AvgPool2D,
     BatchNorm,
     Checks,
@@ -16,6 +17,8 @@ from tests.ops.families import (
     Linear,
     Loss,
     MaxPool2D,
+    NAdam,
+    RMSprop,
     Segment,
     Softmax,
     Transpose,
@@ -236,6 +239,18 @@ OPTIMISERS: list[Family] = [
     ],
     *[Adam(segments, step=step) for segments in (PLAIN, MIXED, LARGE) for step in (0, 9)],
     Adam(MIXED, betas=(0.5, 0.9), eps=1e-3, step=1000),
+    *[NAdam(segments, step=step) for segments in (PLAIN, MIXED, LARGE) for step in (0, 9)],
+    NAdam(MIXED, betas=(0.99, 0.9), eps=1e-3, step=1000, momentum_decay=1.0),
+    *[
+        RMSprop(segments, momentum=momentum, keras=keras)
+        for segments in (PLAIN, MIXED, LARGE)
+        for momentum in (0.0, 0.9)
+        for keras in (False, True)
+    ],
+    Averages(1),
+    Averages(33, keep=-1.0, first_sample=0, more=True),
+    Averages(70_027, keep=0.0, more=True),
+    Averages(70_027, keep=0.99, first_sample=0),
 ]
 
 CASES: list[Family] = [

@@ -38,6 +38,7 @@ class OpCall:
     expected: dict[str, NDArray]
     loss: float = 0.0
     gradient_norm: float = 0.0
+    run: dict[str, Any] = field(default_factory=dict)  # other settings of the run
     seed: int = 0
     step: int = 0
     learning_rate: float = 0.0
@@ -781,7 +782,8 @@ class Checks(Family):
 
 
 def optimizer_geometry(count: int, segments: int = 0, **settings: float) -> dict[str, Any]:
-    defaults = {"momentum": 0.0, "nesterov": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "max_norm": 0.0}
+    defaults = {"momentum": 0.0, "nesterov": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "max_norm": 0.0,
+                "momentum_decay": 0.0, "keras": 0.0}  # fmt: skip
     return {"count": count, "segments": segments, **defaults, **settings}
 
 
@@ -908,8 +910,111 @@ class Adam(Optimizer):
         return [one_step("adam", self, state, self.normal(rng, self.count), step=self.step)]
 
 
+@dataclass(frozen=True)
+class NAdam(Adam):
+    momentum_decay: float = 0.004
+
+    def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
+        betas = (float(np.float32(self.betas[0])), float(np.float32(self.betas[1])))
+
+        def one(part: slice, decay: Decay) -> tuple[Array, ...]:
+            moments = state["first_moment"][part], state["second_moment"][part]
+            parameters, after = oracle.nadam(
+                state["parameters"][part], moments, gradients[part], lr, step, betas, float(np.float32(self.eps)),
+                float(np.float32(self.momentum_decay)), decay,
+            )  # fmt: skip
+            return parameters, *after
+
+        return dict(zip(("parameters", "first_moment", "second_moment"), self.per_segment(one)))
+
+    def geometry(self) -> dict[str, Any]:
+        return {**super().geometry(), "momentum_decay": self.momentum_decay}
+
+    def calls(self) -> list[OpCall]:
+        (call,) = super().calls()
+        expected = self.advance(
+            {name: call.inputs[name].astype(np.float64) for name in ("parameters", "first_moment", "second_moment")},
+            call.inputs["gradients"].astype(np.float64), self.learning_rate, self.step,
+        )  # fmt: skip
+        return [replace(call, op="nadam", expected=expected)]
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    rho: float = 0.9
+    momentum: float = 0.0
+    eps: float = 1e-7
+    keras: bool = False
+
+    @property
+    def velocity(self) -> bool:
+        """Whether there is one: without momentum the op takes none."""
+        return self.momentum != 0.0
+
+    def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
+        rho, momentum, eps = (float(np.float32(value)) for value in (self.rho, self.momentum, self.eps))
+
+        def one(part: slice, decay: Decay) -> tuple[Array, ...]:
+            velocity = state["velocity"][part] if self.velocity else np.zeros(part.stop - part.start)
+            moments = state["second_moment"][part], velocity
+            return oracle.rmsprop(
+                state["parameters"][part], moments, gradients[part], lr, rho, momentum, eps, self.keras, decay
+            )
+
+        after = dict(zip(("parameters", "second_moment", "velocity"), self.per_segment(one)))
+        return {name: after[name] for name in state}
+
+    def geometry(self) -> dict[str, Any]:
+        settings = {"momentum": self.momentum, "beta2": self.rho, "eps": self.eps, "keras": float(self.keras)}
+        return optimizer_geometry(self.count, len(self.segments), **settings)
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        state = {
+            "parameters": self.normal(rng, self.count),
+            "second_moment": rng.uniform(0.01, 1.0, self.count).astype(np.float32),
+        }
+        if self.velocity:
+            state["velocity"] = self.normal(rng, self.count)
+        return [one_step("rmsprop", self, state, self.normal(rng, self.count), step=0)]
+
+
+@dataclass(frozen=True)
+class Averages(Family):
+    """average, lookahead and accumulate_gradients of `count` elements, with the settings of one run."""
+
+    count: int
+    keep: float = 0.75
+    first_sample: int = 3
+    share: float = 0.25
+    more: bool = False
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        slow, fast, sums, gradients = (self.normal(rng, self.count) for _ in range(4))
+        exact_slow, exact_fast, exact_sums, exact_gradients = wide(slow, fast, sums, gradients)
+        mixed = slow if self.keep < 0.0 else self.keep * exact_slow + (1.0 - self.keep) * exact_fast
+        added = self.share * exact_gradients + (exact_sums if self.first_sample else 0.0)
+        run = {"average": self.keep, "first_sample": self.first_sample, "share": self.share, "more": self.more}
+        geometry = optimizer_geometry(self.count)
+        averages, both = {"average": slow, "parameters": fast}, {"gradients": gradients, "sums": sums}
+        after = {"gradients": gradients if self.more else added, "sums": added}
+        return [
+            OpCall("average", geometry, 1, averages, {"average": mixed}, run=run),
+            OpCall(
+                "lookahead", geometry, 1, averages,
+                {"average": mixed, "parameters": fast if self.keep < 0.0 else mixed}, run=run,
+            ),
+            OpCall("accumulate_gradients", geometry, 1, both, after, run=run),
+        ]  # fmt: skip
+
+
 def one_step(
-    op: str, case: SGD | Adam, state: dict[str, NDArray[np.float32]], gradients: NDArray[np.float32], step: int
+    op: str,
+    case: SGD | Adam | RMSprop,
+    state: dict[str, NDArray[np.float32]],
+    gradients: NDArray[np.float32],
+    step: int,
 ) -> OpCall:
     """The call of one optimiser step from `state`."""
     exact = {name: value.astype(np.float64) for name, value in state.items()}

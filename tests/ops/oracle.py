@@ -331,6 +331,57 @@ def adam(
     return parameters * (1.0 - rate * decay.weight_decay) - update, (first, second)
 
 
+def nadam(
+    parameters: Array,
+    moments: tuple[Array, Array],
+    gradients: Array,
+    lr: float,
+    step: int,
+    betas: tuple[float, float],
+    eps: float,
+    momentum_decay: float,
+    decay: Decay,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Dozat 2016; step counts from 0. A lr_scale of 0 freezes parameters and moments."""
+    if decay.lr_scale == 0.0:
+        return parameters, moments
+    rate = lr * decay.lr_scale
+    gradient = gradients + decay.l2 * parameters
+    first = betas[0] * moments[0] + (1.0 - betas[0]) * gradient
+    second = betas[1] * moments[1] + (1.0 - betas[1]) * gradient**2
+    momenta = betas[0] * (1.0 - 0.5 * 0.96 ** (momentum_decay * np.arange(1, step + 3)))
+    now, following = momenta[-2:]
+    direction = (1.0 - now) * gradient / (1.0 - momenta[:-1].prod()) + following * first / (1.0 - momenta.prod())
+    update = rate * direction / (np.sqrt(second / (1.0 - betas[1] ** (step + 1))) + eps)
+    return parameters * (1.0 - rate * decay.weight_decay) - update, (first, second)
+
+
+def rmsprop(
+    parameters: Array,
+    moments: tuple[Array, Array],
+    gradients: Array,
+    lr: float,
+    rho: float,
+    momentum: float,
+    eps: float,
+    keras: bool,
+    decay: Decay,
+) -> tuple[Array, Array, Array]:
+    """(parameters, mean square, velocity) after one step, in Keras's form or PyTorch's. A lr_scale of 0 freezes all."""
+    second, velocity = moments
+    if decay.lr_scale == 0.0:
+        return parameters, second, velocity
+    rate = lr * decay.lr_scale
+    gradient = gradients + decay.l2 * parameters
+    second = rho * second + (1.0 - rho) * gradient**2
+    decayed = parameters * (1.0 - rate * decay.weight_decay)
+    if keras:
+        velocity = momentum * velocity + rate * gradient / np.sqrt(second + eps)
+        return decayed - velocity, second, velocity
+    velocity = momentum * velocity + gradient / (np.sqrt(second) + eps)
+    return decayed - rate * velocity, second, velocity
+
+
 def clipped(gradients: Array, max_norm: float) -> tuple[Array, float]:
     """(gradients of at most that Euclidean norm, norm before)"""
     norm = float(np.sqrt((gradients**2).sum()))

@@ -17,5 +17,7 @@ void cnn_dropout(const cnn_call *call, const cnn_worker *worker)
     };
     ptrdiff_t first, last;
     cnn_share_elements(worker, call->batch * g->count, &first, &last);
-    worker->kernels->dropout(dst + first, src + first, last - first, (uint64_t)first, &draw);
+    /* a part of a step's batch has the draws of its place in the whole */
+    const uint64_t before = (uint64_t)call->run->first_sample * (uint64_t)g->count;
+    worker->kernels->dropout(dst + first, src + first, last - first, before + (uint64_t)first, &draw);
 }

@@ -118,6 +118,11 @@ PER_RUN: dict[str, Callable[[Geometry], int]] = {
     "clip_gradients": _per_element(3),
     "sgd": _per_element(6),
     "adam": _per_element(14),
+    "nadam": _per_element(17),
+    "rmsprop": _per_element(12),
+    "average": _per_element(3),
+    "lookahead": _per_element(3),
+    "accumulate_gradients": _per_element(2),
 }
 """Operations of an op whose extent does not depend on the batch."""
 
