@@ -106,7 +106,7 @@ typedef struct cnn_linear_geometry {
 
 typedef struct cnn_elementwise_geometry {
     ptrdiff_t count; /* elements per sample */
-    float slope;     /* LeakyReLU: slope of the negative side; ELU: alpha, finite and above 0 */
+    float slope;     /* LeakyReLU: slope of the negative side; ELU: alpha, finite and above 0; scale: the factor */
 } cnn_elementwise_geometry;
 
 typedef struct cnn_image_geometry {
@@ -124,8 +124,19 @@ typedef struct cnn_softmax_geometry {
     ptrdiff_t rows, c; /* softmax runs over c, rows times per sample */
 } cnn_softmax_geometry;
 
+typedef struct cnn_groupnorm_geometry {
+    ptrdiff_t rows, c; /* rows per sample, as in cnn_norm_geometry */
+    ptrdiff_t groups;  /* of C / groups neighbouring channels */
+    float eps;
+} cnn_groupnorm_geometry;
+
+typedef struct cnn_channels_geometry {
+    ptrdiff_t rows, c; /* rows per sample, of c channels each */
+} cnn_channels_geometry;
+
 typedef struct cnn_dropout_geometry {
     ptrdiff_t count;  /* elements per sample */
+    ptrdiff_t draws;  /* of a sample; its element i takes draw i % draws. count: one each; C: channels; 1: samples */
     ptrdiff_t stream; /* which dropout layer this is: keeps their draws apart */
     float rate;       /* probability of zero; kept elements are divided by 1 - rate */
 } cnn_dropout_geometry;
@@ -166,6 +177,8 @@ typedef struct cnn_segment {
     X(elementwise)                                                                                                     \
     X(image)                                                                                                           \
     X(norm)                                                                                                            \
+    X(groupnorm)                                                                                                       \
+    X(channels)                                                                                                        \
     X(softmax)                                                                                                         \
     X(dropout)                                                                                                         \
     X(slice)                                                                                                           \
@@ -204,6 +217,9 @@ typedef enum cnn_extent {
     CNN_DESTINATION,   /* what the forward pass writes; pooled, where the op pools */
     CNN_ARGMAX,        /* the destination's, none where the op does not pool */
     CNN_LABELS,        /* one */
+    CNN_FACTORS,       /* C of each sample */
+    CNN_GROUPS,        /* one for each group of channels of each sample */
+    CNN_GROUP_PAIRS,   /* [2][groups] of each sample */
     CNN_WEIGHTS,       /* in panels */
     CNN_FILTER,        /* the weights as Winograd's forward pass reads them */
     CNN_FILTER_TURNED, /* ... as its data gradient does */
@@ -317,13 +333,21 @@ enum {
  * relu/sigmoid/tanh/elu backward read the output (dst), leaky_relu the input (src).
  * elu_*                 dst = src above 0, slope * (e^src - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016); its
  *                       derivative is 1 where dst is above 0 and dst + slope elsewhere
+ * scale                 dst = slope * src; is its own gradient
+ * scale_channels        dst = src * weights, by channel; its gradient by src is itself, run on diff_dst
+ * multiply              dst = a * b, where the C elements of a sample of b go with each of its rows: b is a vector beside
+ *                       a map or, with rows = 1, as large as a. Its gradient by a is itself, run on diff_dst and b;
+ *                       multiply_backward gives that by b, the sum over the rows of diff_dst * a
  * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream. Elements
  *                       count from run.first_sample on: parts of a batch are given the draws of the whole
  * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
  *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
  *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
  *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
- *                       without pooling.
+ *                       without pooling. weights and bias: absent ones are ones and zeros.
+ * groupnorm_*           normalises every group of C / groups channels of a sample by its own mean and biased variance (Wu &
+ *                       He 2018, section 3); layer normalisation is groups = 1, instance normalisation groups = C.
+ *                       save_* and absent weights and bias as in batchnorm, [2][groups] and [groups] of each sample.
  * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
  * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
  * cross_entropy_soft    targets are probabilities [N][classes]
@@ -432,27 +456,59 @@ enum {
     O(op, running_mean, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                            \
     O(op, running_var, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                             \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
-    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
-    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_forward_inference(O, op)                                                                \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
-    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
-    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
     O(op, running_mean, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
     O(op, running_var, CNN_F32, CNN_READ, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_backward(O, op)                                                                         \
     O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
-    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
-    O(op, diff_bias, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                               \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
     O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
     O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
-    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
-    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
     O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
     O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
     O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
     O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_SOURCE)
+#define CNN_OPERANDS_groupnorm_forward(O, op)                                                                          \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, save_mean, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_GROUP_PAIRS)                                             \
+    O(op, save_inv_std, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_GROUPS)                                               \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
+#define CNN_OPERANDS_groupnorm_backward(O, op)                                                                         \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, save_mean, CNN_F32, CNN_READ, CNN_GROUP_PAIRS)                                                               \
+    O(op, save_inv_std, CNN_F32, CNN_READ, CNN_GROUPS)
+#define CNN_OPERANDS_scale_channels(O, op)                                                                             \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_scale_channels_backward_weights(O, op)                                                            \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
+#define CNN_OPERANDS_multiply(O, op)                                                                                   \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
+    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_FACTORS)
+#define CNN_OPERANDS_multiply_backward(O, op)                                                                          \
+    O(op, diff_b, CNN_F32, CNN_WRITTEN, CNN_FACTORS)                                                                   \
+    O(op, a, CNN_F32, CNN_READ, CNN_SOURCE)                                                                            \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
 #define CNN_OPERANDS_add(O, op)                                                                                        \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
@@ -533,7 +589,14 @@ enum {
     X(batchnorm_forward_training, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_training)                        \
     X(batchnorm_forward_inference, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_inference)                      \
     X(batchnorm_backward, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_backward)                                        \
-    X(dropout, dropout, no, CNN_RUNS_ON, no, activation)                                                               \
+    X(groupnorm_forward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_forward)                                     \
+    X(groupnorm_backward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_backward)                                   \
+    X(dropout, dropout, no, CNN_RUNS_ON, dropout, activation)                                                          \
+    X(scale, elementwise, no, CNN_RUNS_ON, no, activation)                                                             \
+    X(scale_channels, channels, no, CNN_RUNS_ON, no, scale_channels)                                                   \
+    X(scale_channels_backward_weights, channels, no, CNN_RUNS_ON, channel_sums, scale_channels_backward_weights)       \
+    X(multiply, channels, no, CNN_RUNS_ON, no, multiply)                                                               \
+    X(multiply_backward, channels, no, CNN_RUNS_ON, no, multiply_backward)                                             \
     X(add, elementwise, no, CNN_RUNS_ON, no, add)                                                                      \
     X(copy_channels, slice, no, CNN_RUNS_ON, no, plain)                                                                \
     X(cross_entropy, loss, no, CNN_MAY_STOP, loss, cross_entropy)                                                      \

@@ -175,6 +175,10 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(hyperbolic_tangent_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))          \
     X(elu, (float *dst, const float *src, ptrdiff_t count, float alpha))                                                 \
     X(elu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count, float alpha))            \
+    /* dst = src * factors, rows of c elements with the same c factors; in place if wished, of one row over either */    \
+    X(multiply_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                  \
+    /* The same, but 0 where a factor is 0, whatever src is; no factor is below */                                       \
+    X(keep_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                      \
     /* dst = a + b, dst = a - b, dst = src * factor; all in place if wished */                                           \
     X(add, (float *dst, const float *a, const float *b, ptrdiff_t count))                                                \
     X(subtract, (float *dst, const float *a, const float *b, ptrdiff_t count))                                           \

@@ -491,13 +491,16 @@ class BatchNorm(Family):
     w: int = 1
     relu: bool = False
     pool: bool = False
+    scale: bool = True
+    shift: bool = True
 
     def draw(self) -> dict[str, NDArray]:
+        """All that the ops read; weights that are absent are ones, a bias that is absent is zeros."""
         rng = self.rng()
         return {
             "src": self.normal(rng, self.batch * self.rows, self.c) + np.float32(self.offset),
-            "weights": self.normal(rng, self.c),
-            "bias": self.normal(rng, self.c),
+            "weights": self.normal(rng, self.c) if self.scale else np.ones(self.c, np.float32),
+            "bias": self.normal(rng, self.c) if self.shift else np.zeros(self.c, np.float32),
             "running_mean": self.normal(rng, self.c),
             "running_var": rng.uniform(0.5, 2.0, self.c).astype(np.float32),
             "diff_dst": self.normal(rng, self.batch * self.rows, self.c),
@@ -562,12 +565,14 @@ class BatchNorm(Family):
         elif self.relu:
             diff_dst = oracle.relu_gradient(diff_dst, oracle.relu(plain))
         diff = oracle.batchnorm_gradients(diff_dst, src, weights, batch.mean, inv_std)
+        absent = self.absent()
         gradients = dict(zip(("diff_src", "diff_weights", "diff_bias"), diff))
+        gradients = {name: value for name, value in gradients.items() if name.removeprefix("diff_") not in absent}
         mask = values["src"].copy()
         mask[:, ::2] *= mask[:, ::2] > 0  # zeros, and values below that a ReLU would not give
 
         def chosen(*names: str) -> dict[str, NDArray]:
-            return {name: values[name] for name in names}
+            return {name: values[name] for name in names if name not in absent}
 
         backward = {**chosen("src", "weights", "bias"), **given, **saved32}
         scales = self.terms(diff_dst, weights, saved)
@@ -592,6 +597,9 @@ class BatchNorm(Family):
                 {**gradients, "diff_src": np.where(mask > 0, diff[0], 0.0)}, scales=scales,
             ),
         ]  # fmt: skip
+
+    def absent(self) -> list[str]:
+        return [name for name, there in (("weights", self.scale), ("bias", self.shift)) if not there]
 
     def pooled_gradient(self) -> dict[str, NDArray]:
         """A gradient by the pooled output, and any argmax: all are possible."""
@@ -631,16 +639,142 @@ class Dropout(Family):
     seed: int = 0
     step: int = 0
     stream: int = 0
+    draws: int = 0  # of a sample; 0: one for each element
 
     def calls(self) -> list[OpCall]:
         src = self.normal(self.rng(), self.batch, self.count)
-        rate = np.float32(self.rate)
-        kept = oracle.dropout_mask(src.size, rate, self.seed, self.step, self.stream).reshape(src.shape)
+        rate, draws = np.float32(self.rate), self.draws or self.count
+        kept = oracle.dropout_mask(self.batch * draws, rate, self.seed, self.step, self.stream)
+        kept = np.tile(kept.reshape(self.batch, draws), self.count // draws)
         expected = np.where(kept, src / (1.0 - np.float64(rate)), 0.0)
-        geometry = {"count": self.count, "stream": self.stream, "rate": self.rate}
+        geometry = {"count": self.count, "draws": draws, "stream": self.stream, "rate": self.rate}
         return [
             OpCall("dropout", geometry, self.batch, {"src": src}, {"dst": expected}, seed=self.seed, step=self.step)
         ]
+
+
+@dataclass(frozen=True)
+class GroupNorm(Family):
+    """`offset` moves the mean away from zero, as in BatchNorm."""
+
+    batch: int
+    rows: int
+    c: int
+    groups: int
+    eps: float = 1e-5
+    offset: float = 0.0
+    scale: bool = True
+    shift: bool = True
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """src, weights, bias, diff_dst; weights that are absent are ones, a bias that is absent is zeros."""
+        rng = self.rng()
+        src, diff_dst = (self.normal(rng, self.batch, self.rows, self.c) for _ in range(2))
+        weights = self.normal(rng, self.c) if self.scale else np.ones(self.c, np.float32)
+        bias = self.normal(rng, self.c) if self.shift else np.zeros(self.c, np.float32)
+        return src + np.float32(self.offset), weights, bias, diff_dst
+
+    def calls(self) -> list[OpCall]:
+        values = self.draw()
+        src, weights, bias, diff_dst = wide(*values)
+        eps = float(np.float32(self.eps))
+        found = oracle.GroupStatistics.of(src, self.groups)
+        mean, inv_std = found.mean, 1.0 / np.sqrt(found.biased + eps)
+        near = mean.astype(np.float32).astype(np.float64)
+        saved = {
+            "save_mean": np.stack([mean.reshape(self.batch, -1), (mean - near).reshape(self.batch, -1)], axis=1),
+            "save_inv_std": inv_std.reshape(self.batch, -1),
+        }
+        seen = saved["save_inv_std"].astype(np.float32).astype(np.float64).reshape(inv_std.shape)
+        diff = oracle.groupnorm_gradients(diff_dst, src, weights, mean, seen)
+        given = ({"weights": values[1]} if self.scale else {}) | ({"bias": values[2]} if self.shift else {})
+        gradients = dict(zip(("diff_src", "diff_weights", "diff_bias"), diff))
+        absent = {"diff_weights", "diff_bias"} - {f"diff_{name}" for name in given}
+        geometry = {"rows": self.rows, "c": self.c, "groups": self.groups, "eps": self.eps}
+        normal = {"dst": oracle.groupnorm(src, weights, bias, self.groups, eps)}
+        few = self.rows * self.c // self.groups < 3  # every term of diff_src cancels, rounding is all that is left
+        scales = {"diff_src": float(np.abs(diff_dst * weights).max() * seen.max())} if few else {}
+        return [
+            OpCall("groupnorm_forward", geometry, self.batch, {"src": values[0], **given}, normal | saved),
+            OpCall("groupnorm_forward", geometry, self.batch, {"src": values[0], **given}, normal),
+            OpCall(
+                "groupnorm_backward", geometry, self.batch,
+                {
+                    "src": values[0], "diff_dst": values[3], **({"weights": values[1]} if self.scale else {}),
+                    **{name: value.astype(np.float32) for name, value in saved.items()},
+                },
+                {name: value for name, value in gradients.items() if name not in absent}, scales=scales,
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function | None:
+        if self.rows * self.c // self.groups < 3:
+            return None  # the output hardly depends on the input: nothing to measure
+
+        def gradient(diff_dst: Array, src: Array, weights: Array, _: Array) -> tuple[Array, ...]:
+            found = oracle.GroupStatistics.of(src, self.groups)
+            inv_std = 1.0 / np.sqrt(found.biased + self.eps)
+            return oracle.groupnorm_gradients(diff_dst, src, weights, found.mean, inv_std)
+
+        return Function(
+            lambda src, weights, bias: oracle.groupnorm(src, weights, bias, self.groups, self.eps),
+            gradient,
+            tuple(wide(*self.draw()[:3])),
+        )
+
+
+@dataclass(frozen=True)
+class Scale(Family):
+    """Times one number, and times one for each channel."""
+
+    batch: int
+    rows: int
+    c: int
+    factor: float = 1.0
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray]:
+        """src, weights, diff_dst"""
+        rng = self.rng()
+        shape = self.batch, self.rows, self.c
+        return self.normal(rng, *shape), self.normal(rng, self.c), self.normal(rng, *shape)
+
+    def calls(self) -> list[OpCall]:
+        values = self.draw()
+        src, weights, diff_dst = wide(*values)
+        geometry = {"rows": self.rows, "c": self.c}
+        elements = {"count": self.rows * self.c, "slope": self.factor}
+        return [
+            OpCall("scale", elements, self.batch, {"src": values[0]}, {"dst": src * np.float32(self.factor)}),
+            OpCall(
+                "scale_channels", geometry, self.batch, {"src": values[0], "weights": values[1]}, {"dst": src * weights}
+            ),
+            OpCall(
+                "scale_channels_backward_weights", geometry, self.batch, {"src": values[0], "diff_dst": values[2]},
+                {"diff_weights": (diff_dst * src).sum(axis=(0, 1))},
+            ),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Multiply(Family):
+    """Every row of a times the vector of its sample; with one row, two maps."""
+
+    batch: int
+    rows: int
+    c: int
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        values = [self.normal(rng, self.batch, rows, self.c) for rows in (self.rows, 1, self.rows)]
+        a, b, diff_dst = wide(*values)
+        geometry = {"rows": self.rows, "c": self.c}
+        return [
+            OpCall("multiply", geometry, self.batch, {"a": values[0], "b": values[1]}, {"dst": a * b}),
+            OpCall(
+                "multiply_backward", geometry, self.batch, {"a": values[0], "diff_dst": values[2]},
+                {"diff_b": (diff_dst * a).sum(axis=1, keepdims=True)},
+            ),
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,45 @@ def batchnorm_gradients(
     return weights * inv_std * centred, (diff_dst * normal).sum(axis=0), diff_dst.sum(axis=0)
 
 
+# ---- group normalisation (Wu & He 2018), of (N, rows, C); instance and layer normalisation are cases ---------------
+
+
+@dataclass(frozen=True)
+class GroupStatistics:
+    """Mean and biased variance of every group, (N, 1, groups, 1)."""
+
+    mean: Array
+    biased: Array
+
+    @staticmethod
+    def of(src: Array, groups: int) -> "GroupStatistics":
+        split = grouped(src, groups)
+        return GroupStatistics(split.mean(axis=(1, 3), keepdims=True), split.var(axis=(1, 3), keepdims=True))
+
+
+def grouped(src: Array, groups: int) -> Array:
+    """(N, rows, groups, C / groups)"""
+    return src.reshape(*src.shape[:2], groups, -1)
+
+
+def groupnorm(src: Array, weights: Array, bias: Array, groups: int, eps: float) -> Array:
+    found = GroupStatistics.of(src, groups)
+    return ((grouped(src, groups) - found.mean) / np.sqrt(found.biased + eps)).reshape(src.shape) * weights + bias
+
+
+def groupnorm_gradients(
+    diff_dst: Array, src: Array, weights: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """(diff_src, diff_weights, diff_bias), where mean and inv_std are the statistics of src itself."""
+    groups = mean.shape[2]
+    normal = (grouped(src, groups) - mean) * inv_std
+    diff = grouped(diff_dst * weights, groups)
+    axes = {"axis": (1, 3), "keepdims": True}
+    centred = diff - diff.mean(**axes) - normal * (diff * normal).mean(**axes)
+    by_channel = diff_dst * normal.reshape(src.shape)
+    return (inv_std * centred).reshape(src.shape), by_channel.sum(axis=(0, 1)), diff_dst.sum(axis=(0, 1))
+
+
 # ---- losses: (loss, gradient by the first argument), means over the batch --------------------------------------------
 
 
