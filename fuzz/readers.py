@@ -11,6 +11,7 @@ import io
 import math
 import random
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -199,7 +200,9 @@ def _zip_changed(content: bytes, rng: random.Random, plain: Plain, most: int) ->
     except Exception:  # whatever zipfile makes of a damaged archive: it is changed as bytes
         return sprinkled(content, rng, plain, most)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+    packing = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", packing) as archive:
+        warnings.simplefilter("ignore")  # a name may stand there twice
         chosen = rng.randrange(len(members)) if members else -1
         for number, (name, member) in enumerate(members):
             if number == chosen:
