@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,14 +21,17 @@ def main() -> None:
     with atheris.instrument_imports(include=["engine", "experiments"]):
         harness = importlib.import_module(f"fuzz.{name}")
     begin = BUILD / "corpus" / name
-    begin.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(begin, ignore_errors=True)  # libFuzzer adds to the first folder that it is given
+    begin.mkdir(parents=True)
     for title, data in harness.corpus().items():
         (begin / title).write_bytes(data)
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         return bytes(harness.mutate(bytes(data), most, seed, atheris.Mutate))[:most]
 
-    atheris.Setup([sys.argv[0], *options, str(begin)], harness.run, custom_mutator=mutate)
+    if not any(Path(each).is_file() for each in options):  # which are run once, and nothing else
+        options.append(str(begin))
+    atheris.Setup([sys.argv[0], *options], harness.run, custom_mutator=mutate)
     atheris.Fuzz()
 
 

@@ -98,6 +98,7 @@ def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:
         header = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + length])
         stated = json.loads(header[METADATA][checkpoint.METADATA_KEY])
         document = json.loads(stated["document"])
+        parts = [part for part in dict(document) if part != "project"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return sprinkled(data, rng, plain, most)
     content = data[LENGTH_BYTES + length :]
@@ -105,7 +106,7 @@ def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:
     if what == 0:
         return sprinkled(data, rng, plain, most)
     if what < 9:
-        part = rng.choice([key for key in document if key != "project"] + ["graph"] * 6) if document else None
+        part = rng.choice([*parts, *["graph"] * 6])
         if part in document and rng.randrange(8):
             document[part] = changed(document[part], rng)
         else:
