@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,6 +20,8 @@ LOCK = ".lock"
 CROSSVAL, FOLD, FINAL = "crossval.json", "fold-", "final-seed"
 TRAINERS_KEY = "order_seed"  # in a CONFIG that holds a trainer's own settings, and in no configuration
 MOST_EPOCHS = 1 << 53  # beyond, numbers of epochs are no floats
+MOST_SECONDS = 1 << 53
+LARGEST_FIGURE = 1e150  # the squares of figures, and their sums, are floats too
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
 
 
@@ -97,15 +98,25 @@ def _record(line: str, place: str) -> dict[str, Any]:
 
 
 def is_epoch(record: Mapping[str, Any]) -> bool:
-    """Whether the record has an epoch, from 1, and figures that are numbers or null."""
-    epoch = record.get("epoch")
-    figures = [value for name, value in record.items() if name == "seconds" or name.startswith(PARTS)]
-    return type(epoch) is int and 0 < epoch < MOST_EPOCHS and all(each is None or is_figure(each) for each in figures)
+    """Whether the record has an epoch, from 1, seconds, and figures that are numbers or null."""
+    epoch, seconds = record.get("epoch"), record.get("seconds")
+    figures = [value for name, value in record.items() if name.startswith(PARTS)]
+    return (
+        type(epoch) is int
+        and 0 < epoch < MOST_EPOCHS
+        and (seconds is None or is_duration(seconds))
+        and all(each is None or is_figure(each) for each in figures)
+    )
 
 
 def is_figure(value: object) -> bool:
-    """Whether what stood in JSON is a number that a float can hold; Python reads NaN and Infinity there as well."""
-    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]
+    """Whether what stood in JSON is a number that can be reckoned with; Python reads NaN and Infinity there as well."""
+    return type(value) in (int, float) and -LARGEST_FIGURE <= value <= LARGEST_FIGURE  # type: ignore[operator]
+
+
+def is_duration(value: object) -> bool:
+    """Whether what stood in JSON can be seconds that something took."""
+    return is_figure(value) and 0 <= value <= MOST_SECONDS  # type: ignore[operator]
 
 
 def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:
