@@ -14,7 +14,7 @@ from engine.data.images import Image
 from engine.data.sets.preview import augmented, draw, encode, title
 from engine.data.steps import apply_steps, resize
 from engine.files import write_atomically
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 
 FOLDER = Path(__file__).parent
 ROWS = 3

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from engine.data.images import MAX_SIDE, Image, load_cv2
 from engine.errors import UserError, unknown
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 
 SMALL_SIDE = 90
 ENLARGE_FACTOR = 4

@@ -24,9 +24,9 @@ from engine.errors import UserError, shown, warn
 from engine.files import json_text, write_atomically
 from engine.layers.topology import Topology
 from engine.network.inputs import checked_class_names
+from engine.reading.schema import read_stored
 from engine.reading.strict_json import check_depth, parse_json
 from engine.reading.tensor_file import read_tensors
-from engine.schema import read_stored
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.errors import UserError, shown
 from engine.network.checkpoint import Checkpoint, Damaged, read
-from engine.schema import read_stored
+from engine.reading.schema import read_stored
 from engine.training.folder import is_epoch
 from engine.training.history import History, Position
 

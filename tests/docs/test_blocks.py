@@ -17,8 +17,8 @@ from typing import Any
 import cnncore
 import pytest
 
+from engine.reading.schema import merge
 from engine.recipe.config import read_config
-from engine.schema import merge
 from experiments.study.read import parse_study
 from tests.docs.blocks import MARKS, Block, outside_of_fences, read_blocks, squeezed, without_digits
 

@@ -12,11 +12,11 @@ from engine.data.dataset import RawDataset
 from engine.errors import EngineWarning
 from engine.network.transfer import initialize
 from engine.plots.gather import predict_part
+from engine.reading.schema import merge
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.config import load_config, read_config
 from engine.recipe.fit import make_loader
 from engine.recipe.samples import load_data
-from engine.schema import merge
 
 
 def raw(names, labels):
