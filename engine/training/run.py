@@ -15,7 +15,6 @@ from engine.data.loader import Batch, Loader
 from engine.errors import DivergedError, UserError
 from engine.files import write_atomically
 from engine.network import checkpoint
-from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
 from engine.training.checks import (
@@ -46,6 +45,7 @@ from engine.training.resume import (
 )
 from engine.training.runlog import RunLog
 from engine.training.schedules import EarlyStopping
+from engine.training.state import with_versions
 from engine.training.stepper import Stepper
 
 
@@ -78,7 +78,7 @@ class Run:
         self.metric = trainer.metric or ("val_loss" if validation is not None else "train_loss")
         self.history = History(self.metric)
         self.position = Position()
-        self.best: Checkpoint | None = None
+        self.best: checkpoint.Checkpoint | None = None
         self.plan_choices: Record = {}
         check_data(trainer, (self.loader.dataset, self.validation))
         check_classes(trainer, self.loader.dataset)
@@ -159,13 +159,14 @@ class Run:
             if last.plan_choices["isa"] in cnncore.available_isas():
                 cnncore.set_isa(last.plan_choices["isa"])
         trainer.isa = cnncore.isa()
-        session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
-        self.plan_choices = plain(session.plan.choices)
-        if last is not None:
-            try:
+        try:
+            session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
+            self.plan_choices = plain(session.plan.choices)
+            if last is not None:
                 self._restore(last)
-            except UserError as error:
-                raise UserError(f"{self.out}/{LAST}: {error}") from None
+        except UserError as error:
+            raise error if last is None else UserError(f"{self.out}/{LAST}: {error}") from None
+        trainer.used_libraries = self.position.libraries = with_versions(self.position.libraries, trainer.libraries)
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
         if self.out:
@@ -210,10 +211,9 @@ class Run:
         return self._end_epoch()
 
     def _checkpoint_is_due(self) -> bool:
-        if self.checkpoint_every and self.trainer.steps % self.checkpoint_every == 0:
-            return True
-        wait = self.checkpoint_seconds
-        return wait is not None and time.perf_counter() - self._written >= wait
+        every, wait = self.checkpoint_every, self.checkpoint_seconds
+        by_steps = every is not None and self.trainer.steps % every == 0
+        return by_steps or (wait is not None and time.perf_counter() - self._written >= wait)
 
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch's batches; what it takes until they are there is added to the seconds waited."""
@@ -314,7 +314,7 @@ class Run:
         position.schedule = trainer.schedule.state_dict()
         training: Record = {"settings": self._settings(), **self._data, "position": asdict(position)}
         training["initialized"] = trainer.initialized
-        content = Checkpoint.of(
+        content = checkpoint.Checkpoint.of(
             trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
         )
         checkpoint.write(self.out / LAST, content, keep=self.out / PREVIOUS)
@@ -322,7 +322,7 @@ class Run:
 
     def _keep_best(self) -> None:
         training: Record = {"epoch": self.history.best_epoch, self.metric: self.history.best_value}
-        content = Checkpoint.of(self.trainer.net, plan_choices=self.plan_choices, training=training)
+        content = checkpoint.Checkpoint.of(self.trainer.net, plan_choices=self.plan_choices, training=training)
         if self.out:
             training["run"] = run_hash(self._settings(), self._data["data"])
             self.history.best_hash = checkpoint.stored_hash(content)
@@ -335,7 +335,7 @@ class Run:
         if best is not None:
             restore(self.trainer.net, best)
 
-    def _restore(self, last: Checkpoint) -> None:
+    def _restore(self, last: checkpoint.Checkpoint) -> None:
         trainer = self.trainer
         assert trainer.session is not None
         self.position = Position(**last.training["position"])

@@ -94,6 +94,8 @@ class Stepper:
         self.progress: Mode = progress
         self.config = _checked_config(config)
         self.free_keys: Collection[str] = ()  # keys of `config` in which a run may differ from the one it goes on from
+        self.libraries: Mapping[str, str] = {}  # versions of those that decide bytes of what is prepared
+        self.used_libraries: Mapping[str, list[str]] = {}  # the same of the last run, from its beginning on
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
         self.steps = 0
