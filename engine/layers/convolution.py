@@ -88,6 +88,12 @@ class Conv2D(Layer):
         top, bottom, left, right = self.padding
         return top, bottom, left, right
 
+    def padded(self, *shapes: Shape) -> int:
+        channels, height, width = shapes[0]
+        top, bottom, left, right = self.pads(height, width)
+        padding = top or bottom or left or right
+        return channels * (height + top + bottom) * (width + left + right) if padding else 0
+
     def geometry(self, height: int, width: int) -> dict[str, Any]:
         """The fields of cnn_conv2d_geometry for an image of this size; UserError where the core cannot compute them."""
         kernel_h, kernel_w = pair(self.kernel)

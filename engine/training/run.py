@@ -104,7 +104,7 @@ class Run:
         if dataset.preprocess is not None:
             self.trainer.net.preprocess = dataset.preprocess.to_dict()
         if dataset.class_names:
-            self.trainer.net.class_names = list(dataset.class_names)
+            self.trainer.net.name_classes(dataset.class_names)  # check_classes has told of outputs without one
         with instruction_set(None):
             try:
                 self._begin(resume)
