@@ -26,7 +26,7 @@ from engine.training.checks import (
     warn_of_statistics,
     watched_per_class,
 )
-from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINERS_KEY
+from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINERS_KEY, remove_unfinished
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
@@ -169,20 +169,18 @@ class Run:
         trainer.used_libraries = self.position.libraries = with_versions(self.position.libraries, trainer.libraries)
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
-        if self.out:
+        if self.out and self.log:
             checkpoint.warn_of_own_layers(trainer.net)
             self.out.mkdir(parents=True, exist_ok=True)
-            for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
-                stale.unlink(missing_ok=True)
+            remove_unfinished(self.out)
             if last is None:  # a run that ended before its first checkpoint may have left these
                 for name in (BEST, RESULT):
                     (self.out / name).unlink(missing_ok=True)
             config = trainer.config or self._settings()
             if self._has_ended():
                 config = config_as_trained(self.out, config, trainer.free_keys)
+            self.log.restart(self.history.epochs)  # first: what lies there without a log is no run's (`holds_run`)
             write_atomically(self.out / CONFIG, to_yaml(config).encode())
-        if self.log:
-            self.log.restart(self.history.epochs)
             if trainer.initialized:
                 self.log.event({"event": "initialized", **trainer.initialized})
             self.log.skipped_images((self.loader.dataset, self.validation))
