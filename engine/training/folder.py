@@ -15,6 +15,7 @@ from engine.files import PATIENCE, locked
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
 TABLE = "log.csv"  # LOG as a table
+BOARD, EVENTS = "tensorboard", "events.out.tfevents.*"  # a folder, and its files
 PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
 RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
 LOCK = ".lock"
@@ -47,7 +48,8 @@ def foreign_file(folder: Path) -> Path | None:
     """A file that a run would write over and none has written: a run makes its log before these."""
     if (folder / LOG).is_file():
         return None
-    return next((folder / name for name in (CONFIG, TABLE) if (folder / name).is_file()), None)
+    found = [folder / name for name in (CONFIG, TABLE) if (folder / name).is_file()]
+    return next(iter([*found, *folder.glob(f"{BOARD}/{EVENTS}")]), None)
 
 
 def remove_unfinished(folder: Path) -> None:

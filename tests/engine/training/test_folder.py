@@ -68,14 +68,16 @@ def test_seconds_are_summed_where_they_are_told():
 
 
 @pytest.mark.parametrize("resume", [False, True])
-@pytest.mark.parametrize("name", ["config.yaml", "log.csv"])
+@pytest.mark.parametrize("name", ["config.yaml", "log.csv", "tensorboard/events.out.tfevents.1"])
 def test_a_file_that_is_no_run_s_is_not_written_over(tmp_path, name, resume):
     """As with `--out .` beside the configuration."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     trainer = engine.Trainer(small_net(), engine.SGD(lr=0.1), out=tmp_path, progress="none")
     with pytest.raises(UserError, match=f"{name}: lies where a run would write, and is none of a run"):
         trainer.fit(small_dataset(32), epochs=1, resume=resume)
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [(name, "mine")]
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_of_a_folder_with_other_files_a_run_touches_its_own_only(tmp_path):
