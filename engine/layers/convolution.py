@@ -136,10 +136,11 @@ class Conv2D(Layer):
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
         _, height, width = source.shape
-        output = builder.tensor(self.output_shape(source.shape))
+        geometry = self.geometry(height, width)
+        output = builder.tensor((self.out_channels, geometry["oh"], geometry["ow"]))
         builder.emit(
             "conv2d_forward",
-            self.geometry(height, width),
+            geometry,
             dst=output,
             src=source,
             weights=builder.parameter("weights"),
