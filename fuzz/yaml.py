@@ -10,10 +10,10 @@ import random
 from typing import Any
 
 from engine.errors import UserError
+from engine.reading.schema import parse_override
 from engine.reading.yaml_text import dump_yaml, parse_yaml
 from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, load_config
-from engine.schema import parse_override
 from experiments.study.read import load_study
 from experiments.study.study import Study
 from experiments.tasks.keys import Run

@@ -15,7 +15,7 @@ from engine.losses import Loss
 from engine.network import checkpoint
 from engine.network.execution import Execution
 from engine.network.init import checked_initializer, draw
-from engine.network.inputs import checked_class_names, single_value_norm
+from engine.network.inputs import checked_class_names, single_value_norm, warn_of_nameless
 from engine.network.parameters import Array, Arrays, ParameterStore
 from engine.network.programs import Programs
 from engine.network.session import TrainingSession
@@ -39,11 +39,17 @@ class _Answers:
 
     @property
     def class_names(self) -> Sequence[str]:
-        """By label, or empty; fewer than outputs where some stand for no class. UserError for what is no such list."""
+        """By label, or empty; fewer than outputs, with a warning, where some stand for no class. UserError for what is
+        no such list."""
         return self._class_names
 
     @class_names.setter
     def class_names(self, names: Any) -> None:
+        self.name_classes(names)
+        warn_of_nameless("class_names: the network has", self._class_names, self.output_shape[0])
+
+    def name_classes(self, names: Any) -> None:
+        """Set `class_names` where somebody else tells of outputs without one."""
         self._class_names = checked_class_names(names, self.output_shape[0])
 
 

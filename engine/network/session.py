@@ -260,7 +260,7 @@ class TrainingSession:
 
     def first_nonfinite(self) -> tuple[str, str] | None:
         """Name of the first array of the state that holds NaN or infinity, and key of its parameter. From an infinite
-        moment on Adam never moves a weight again, and no loss shows it."""
+        moment on Adam never moves a weight again, and no loss shows it: `step` does not look, Trainer.step does."""
         if np.isfinite(self._states).all():
             return None
         for name, slots, data in self._arrays():

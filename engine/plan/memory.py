@@ -32,7 +32,7 @@ from engine.program.code import (
     Value,
     constants_end,
 )
-from engine.program.limits import check_elements
+from engine.program.limits import MOST_ELEMENTS, check_elements
 from engine.program.slots import Slot, total_floats
 
 
@@ -139,10 +139,8 @@ def measure(
 def check_batch(code: Code, batch: int) -> None:
     """UserError where a value of so many samples is larger than an array of the core can be."""
     for value in code.values:
-        if value.per_sample:
-            check_elements(
-                f"a batch of {batch}, of samples of {math.prod(value.shape)} numbers,", value.elements(batch)
-            )
+        if value.per_sample and (count := value.elements(batch)) > MOST_ELEMENTS:
+            check_elements(f"a batch of {batch}, of samples of {math.prod(value.shape)} numbers,", count)
 
 
 def plan_arena(code: Code, batch: int) -> Arena:

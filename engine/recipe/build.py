@@ -15,8 +15,8 @@ from engine.network.graph import Sequential
 from engine.network.load import load
 from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
+from engine.reading.schema import parse_override, read_arguments, read_mapping
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
-from engine.schema import parse_override, read_arguments, read_mapping
 from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
 from engine.training.folder import find_checkpoint
 from engine.training.schedules import SCHEDULES, Constant, Schedule, Warmup

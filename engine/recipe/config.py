@@ -17,10 +17,10 @@ from engine.data.choose.weights import check_class_weights
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.network.transfer import InitializeConfig
+from engine.reading.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false
-from engine.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.training.average import Average
 from engine.training.folder import BEST, LAST, TRAINERS_KEY
 from engine.training.schedules import EarlyStopping, WarmupConfig

@@ -18,6 +18,7 @@ from engine.files import json_text, write_atomically
 from engine.network.transfer import InitializeConfig, Report, initialize_as
 from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup
 from engine.recipe.config import TrainConfig, load_config
+from engine.recipe.libraries import deciders
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
@@ -133,6 +134,8 @@ def fit_and_test(
             best = restore_best and validation is not None and history.best_epoch is not None
             result["tested_epoch"] = history.best_epoch if best else len(history.epochs)
             result |= {f"test_{name}": value for name, value in measured.items()}
+        if any(len(versions) > 1 for versions in trainer.used_libraries.values()):
+            result["libraries"] = dict(trainer.used_libraries)
         result |= train_set.record
         skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
         if skipped:
@@ -183,6 +186,7 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
         config=config.to_dict(),
     )
     trainer.free_keys = resumable(TrainConfig)
+    trainer.libraries = {name: str(version) for name, version in deciders(config).items()}
     trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
     if config.initialize_from is not None:
         initialize_trainer(trainer, config.initialize_from)

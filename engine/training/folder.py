@@ -13,6 +13,8 @@ from engine.files import PATIENCE, locked
 
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
+TABLE = "log.csv"  # LOG as a table
+BOARD, EVENTS = "tensorboard", "events.out.tfevents.*"  # a folder, and its files
 PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
 RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
 LOCK = ".lock"
@@ -41,6 +43,21 @@ def only_training(folder: Path, patience: float = PATIENCE) -> AbstractContextMa
 def has_run(folder: Path) -> bool:
     """Whether the folder holds anything of a run."""
     return any((folder / name).is_file() and (folder / name).stat().st_size for name in RUN_FILES)
+
+
+def foreign_file(folder: Path) -> Path | None:
+    """A file that a run would write over and none has written: a run makes its log before these."""
+    if (folder / LOG).is_file():
+        return None
+    found = [folder / name for name in (CONFIG, TABLE) if (folder / name).is_file()]
+    return next(iter([*found, *folder.glob(f"{BOARD}/{EVENTS}")]), None)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process left behind that was killed while it wrote a file of the run."""
+    for name in (*RUN_FILES, CONFIG, TABLE):
+        for stale in folder.glob(f".{name}.*.tmp"):
+            stale.unlink(missing_ok=True)
 
 
 def no_run(folder: Path, lacking: str) -> UserError:

@@ -17,7 +17,7 @@ from engine.data.dataset import NO_DATA, Dataset, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
-from engine.network.inputs import check_probabilities
+from engine.network.inputs import check_probabilities, warn_of_nameless
 from engine.network.network import Network
 from engine.network.session import TrainingSession
 from engine.optim import Optimizer, checked_optimizer
@@ -31,6 +31,9 @@ from engine.training.schedules import Constant, Schedule
 from engine.training.tracking import Tracker
 
 EVALUATION_CHUNK = 1024  # samples made float32 at a time
+# Steps between two looks at weights and state, which no loss shows when they become infinite: one look reads all of
+# them, as an update does.
+LOOK_EVERY = 128
 
 Data = Dataset | tuple[ArrayLike, ArrayLike]
 """A data set, or images and labels: arrays, or lists of what arrays hold."""
@@ -102,6 +105,8 @@ class Stepper:
         self.progress: Mode = progress
         self.config = _checked_config(config)
         self.free_keys: Collection[str] = ()  # keys of `config` in which a run may differ from the one it goes on from
+        self.libraries: Mapping[str, str] = {}  # versions of those that decide bytes of what is prepared
+        self.used_libraries: Mapping[str, list[str]] = {}  # the same of the last run, from its beginning on
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
         self.steps = 0
@@ -123,7 +128,8 @@ class Stepper:
         """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.
 
         x float32 (n, C, H, W); y int64 (n,) or float32 (n, classes). UserError for anything else; DivergedError
-        when the loss or a gradient is not finite (then nothing was updated).
+        when the loss or a gradient is not finite (then nothing was updated), and, seen every LOOK_EVERY steps and in
+        `evaluate`, when the weights or the optimiser's state are not (then they are lost).
         """
         session = self.session
         if session is None or len(x) > self._capacity:
@@ -133,6 +139,8 @@ class Stepper:
         decay = RESTS if self.average is None else self.average.at(self.steps, self._total)
         loss = session.step(x, y, self.last_rate, self.steps, self.seed, decay)
         self.steps += 1
+        if self.steps % LOOK_EVERY == 0:
+            self.check_weights(self.steps - 1, "updated ")
         return loss
 
     def open_session(self, batch: int) -> TrainingSession:
@@ -177,6 +185,8 @@ class Stepper:
         output is not finite.
         """
         dataset = as_dataset(data).with_classes(self.net.class_names)
+        if not self.net.class_names and len(self.net.output_shape) == 1:  # else it was told when they got their names
+            warn_of_nameless(f"{dataset.name}: the network has", dataset.class_names, self.net.output_shape[0])
         self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
         try:

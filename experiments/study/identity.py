@@ -17,10 +17,10 @@ from typing import Any
 from engine.data.readers import READERS
 from engine.errors import UserError, unknown
 from engine.models import MODELS
+from engine.reading.schema import read_arguments
 from engine.recipe.build import build_layers, build_loss, build_optimizer, build_schedule
 from engine.recipe.config import ModelConfig, TrainConfig, read_config
 from engine.recipe.roles import indifferent, shared
-from engine.schema import read_arguments
 from engine.training.metrics import direction
 from engine.training.stepper import describe
 
