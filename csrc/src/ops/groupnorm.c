@@ -129,6 +129,11 @@ static void sum_moments(const job *j, ptrdiff_t sample, ptrdiff_t part)
     const range r = part_of(g->rows, j->parts, part);
     const float *src =
         (const float *)j->call->operands[CNN_groupnorm_forward_src] + (sample * g->rows + r.first) * g->c;
+    if (g->rows == 1) { /* each is its own mean */
+        double *means = j->sums.first + sums_at(j, sample, part), *squares = j->sums.second + sums_at(j, sample, part);
+        for (ptrdiff_t k = 0; k < g->c; k++) means[k] = src[k], squares[k] = 0.0;
+        return;
+    }
     for (ptrdiff_t index = 0; index < slice_count(g->c, ENOUGH_PARTS); index++) {
         const slice s = slice_of(g->c, ENOUGH_PARTS, index);
         const ptrdiff_t to = sums_at(j, sample, part) + s.channel;
@@ -226,7 +231,9 @@ static void sum_products(const job *j, ptrdiff_t sample, ptrdiff_t part)
     const ptrdiff_t from = (sample * g->rows + r.first) * g->c, to = sums_at(j, sample, part);
     const float *src = (const float *)j->call->operands[CNN_groupnorm_backward_src] + from,
                 *diff_dst = (const float *)j->call->operands[CNN_groupnorm_backward_diff_dst] + from;
-    for (ptrdiff_t k = 0; k < g->c; k++) put(j->m.mean, k, g->c, mean_of(j, sample, k / channels));
+    for (ptrdiff_t number = 0; number < g->groups; number++)
+        for (ptrdiff_t k = number * channels; k < (number + 1) * channels; k++)
+            put(j->m.mean, k, g->c, mean_of(j, sample, number));
     for (ptrdiff_t index = 0; index < slice_count(g->c, ENOUGH_PARTS); index++) {
         const slice s = slice_of(g->c, ENOUGH_PARTS, index);
         const cnn_norm norm = {.mean = j->m.mean + s.channel};
@@ -290,16 +297,19 @@ static void sum_samples(const job *j, const cnn_worker *worker)
     float *diff_weights = j->call->operands[CNN_groupnorm_backward_diff_weights],
           *diff_bias = j->call->operands[CNN_groupnorm_backward_diff_bias];
     double *sums = j->m.first, *products = j->m.second;
+    const ptrdiff_t channels = g->c / g->groups;
     ptrdiff_t first, last;
     cnn_share(worker, g->c, &first, &last);
     for (ptrdiff_t k = first; k < last; k++) sums[k] = products[k] = 0.0;
     for (ptrdiff_t i = 0; i < j->call->batch * j->parts; i++)
-        for (ptrdiff_t k = first; k < last; k++) {
-            const ptrdiff_t sample = i / j->parts, number = k / (g->c / g->groups);
-            const double sum = j->sums.first[i * g->c + k];
-            sums[k] += sum;
-            products[k] += (j->sums.second[i * g->c + k] - sum * (double)left_of(j, sample, number)) *
-                           (double)inv_std_of(j, sample, number);
+        for (ptrdiff_t k = first; k < last;) {
+            const ptrdiff_t number = k / channels, end = cnn_min(last, (number + 1) * channels);
+            const double left = left_of(j, i / j->parts, number), inv_std = inv_std_of(j, i / j->parts, number);
+            for (; k < end; k++) {
+                const double sum = j->sums.first[i * g->c + k];
+                sums[k] += sum;
+                products[k] += (j->sums.second[i * g->c + k] - sum * left) * inv_std;
+            }
         }
     for (ptrdiff_t k = first; k < last; k++) {
         if (diff_bias) diff_bias[k] = (float)sums[k];

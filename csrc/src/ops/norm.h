@@ -138,6 +138,8 @@ static inline void part_moments(const cnn_kernels *kernels, const slice *s, cons
 static inline double join_parts(const double *mean, const double *squares, ptrdiff_t rows, ptrdiff_t parts,
                                 ptrdiff_t stride, double *all)
 {
+    *all = mean[0];
+    if (parts == 1) return squares[0];
     double joined = mean[0], total = squares[0], seen = (double)part_of(rows, parts, 0).count;
     for (ptrdiff_t part = 1; part < parts; part++) {
         const double count = (double)part_of(rows, parts, part).count, both = seen + count;

@@ -107,10 +107,13 @@ def module_of(node: Node) -> Any:
 
 
 def _without(node: Node, module: Any) -> Any:
-    """The normalisation without what the layer leaves out: PyTorch's `affine` is of both."""
+    """The normalisation without what the layer leaves out, which stays ones or zeros: PyTorch's gradients want both or
+    none of the two."""
     for name, theirs in (("scale", "weight"), ("shift", "bias")):
         if not node.arguments.get(name, True):
-            module.register_parameter(theirs, None)
+            constant = getattr(module, theirs).detach()
+            del module._parameters[theirs]
+            module.register_buffer(theirs, constant)
     return module
 
 
@@ -133,8 +136,9 @@ def network_of(job: Job) -> Any:
     with torch.no_grad():
         for node, module in zip(nodes, modules, strict=True):
             for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                if (ours := names.get(name.rpartition(".")[2])) is not None:
-                    tensor.copy_(torch.from_numpy(job.get(node, ours)))
+                array = job.get(node, names.get(name.rpartition(".")[2], ""))
+                if array is not None:
+                    tensor.copy_(torch.from_numpy(array))
     return nn.Sequential(*modules).train(job.trains)
 
 

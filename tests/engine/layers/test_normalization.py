@@ -202,7 +202,7 @@ def test_configurations_and_checkpoints_keep_them(tmp_path: Path) -> None:
         Flatten(), Linear(288, 5), LayerNorm(5, 1e-3), Linear(5, 4),
     ]  # fmt: skip
     net = Sequential(layers, input_shape=(3, 10, 8), seed=3)
-    built = build_network(ModelConfig(layers=written, input_shape=(3, 10, 8)), seed=3)
+    built = build_network(ModelConfig(layers=tuple(written), input_shape=(3, 10, 8)), seed=3)
     assert built.to_config() == net.to_config()
     session = net.training_session(CrossEntropy(), SGD(lr=0.1), 9)
     for step in range(3):

@@ -171,4 +171,6 @@ def test_a_configuration_builds_them() -> None:
         Scale(0.25),
     ]  # fmt: skip
     net = Sequential(layers, input_shape=(3, 10, 8), seed=3)
-    assert build_network(ModelConfig(layers=written, input_shape=(3, 10, 8)), seed=3).to_config() == net.to_config()
+    assert (
+        build_network(ModelConfig(layers=tuple(written), input_shape=(3, 10, 8)), seed=3).to_config() == net.to_config()
+    )
