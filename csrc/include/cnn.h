@@ -58,6 +58,7 @@ extern "C" {
 #define CNN_MAX_EXTENT 0x7fffffff
 #define CNN_MAX_PADDING 4096
 #define CNN_MAX_COUNT ((ptrdiff_t)1 << 38)
+#define CNN_NONE_IGNORED (-CNN_MAX_COUNT) /* cnn_pixel_loss_geometry: the label that stands for none */
 
 /* ---- status ------------------------------------------------------------------------------------------------- */
 
@@ -151,6 +152,12 @@ typedef struct cnn_loss_geometry {
     float label_smoothing; /* cross-entropy: label weight moved evenly to all classes */
 } cnn_loss_geometry;
 
+typedef struct cnn_pixel_loss_geometry {
+    ptrdiff_t rows, classes; /* rows of logits per sample, one for each label: pixels, stored [H][W][classes] */
+    ptrdiff_t ignored;       /* pixels with this label do not count; CNN_NONE_IGNORED: all do */
+    float label_smoothing;   /* as in cnn_loss_geometry */
+} cnn_pixel_loss_geometry;
+
 typedef struct cnn_optimizer_geometry {
     ptrdiff_t count;    /* elements of the parameter arena, gradients and states */
     ptrdiff_t segments; /* entries of the segment table */
@@ -183,6 +190,7 @@ typedef struct cnn_segment {
     X(dropout)                                                                                                         \
     X(slice)                                                                                                           \
     X(loss)                                                                                                            \
+    X(pixel_loss)                                                                                                      \
     X(optimizer)
 
 typedef enum cnn_geometry_kind {
@@ -216,7 +224,7 @@ typedef enum cnn_extent {
     CNN_SOURCE,        /* what the forward pass reads */
     CNN_DESTINATION,   /* what the forward pass writes; pooled, where the op pools */
     CNN_ARGMAX,        /* the destination's, none where the op does not pool */
-    CNN_LABELS,        /* one */
+    CNN_LABELS,        /* one, or one for each row */
     CNN_FACTORS,       /* C of each sample */
     CNN_GROUPS,        /* one for each group of channels of each sample */
     CNN_GROUP_PAIRS,   /* [2][groups] of each sample */
@@ -255,6 +263,7 @@ typedef struct cnn_run {
     ptrdiff_t first_sample; /* of this batch in that of the step, of which it may be a part */
     double share;           /* of this part in the step's samples: the weight of its gradients */
     bool more;              /* other parts of the step follow: accumulate_gradients ends the program */
+    ptrdiff_t from, until;  /* this run is of the instructions from ... until - 1; until 0: to the last */
     void *externals[CNN_MAX_EXTERNALS]; /* input, labels, output, ... as the program numbers them */
     double *seconds;                    /* NULL, or one slot per instruction: adds the time each took */
     bool check_outputs;                 /* look for NaN and Inf after every instruction (slow: to find a culprit) */
@@ -351,6 +360,8 @@ enum {
  * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
  * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
  * cross_entropy_soft    targets are probabilities [N][classes]
+ * pixel_cross_entropy   cross_entropy of each row of a sample with its label; mean over the rows whose label is not
+ *                       `ignored`, 0 where there is none; a label that is neither that nor a class stops the program
  * binary_cross_entropy  from logits; mean over batch and classes; mean_squared_error likewise
  * check_gradients       NaN or Inf in the gradients stops the program
  * accumulate_gradients  sums (= for run.first_sample 0, else +=) run.share * gradients; with run.more the program ends
@@ -601,6 +612,7 @@ enum {
     X(copy_channels, slice, no, CNN_RUNS_ON, no, plain)                                                                \
     X(cross_entropy, loss, no, CNN_MAY_STOP, loss, cross_entropy)                                                      \
     X(cross_entropy_soft, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                               \
+    X(pixel_cross_entropy, pixel_loss, no, CNN_MAY_STOP, pixel_loss, cross_entropy)                                    \
     X(mean_squared_error, loss, no, CNN_MAY_STOP, loss, mean_squared_error)                                            \
     X(binary_cross_entropy, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                             \
     X(check_gradients, optimizer, no, CNN_MAY_STOP, gradient_sums, check_gradients)                                    \

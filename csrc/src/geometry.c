@@ -50,6 +50,9 @@ static const cnn_geometry_field slice_fields[] = {COUNT(slice, rows),       COUN
                                                   COUNT(slice, src_stride), WHOLE(slice, src_offset, 0, CNN_MAX_COUNT),
                                                   COUNT(slice, dst_stride), WHOLE(slice, dst_offset, 0, CNN_MAX_COUNT)};
 static const cnn_geometry_field loss_fields[] = {COUNT(loss, classes), REAL(loss, label_smoothing, 0, 1)};
+static const cnn_geometry_field pixel_loss_fields[] = {COUNT(pixel_loss, rows), COUNT(pixel_loss, classes),
+                                                       WHOLE(pixel_loss, ignored, CNN_NONE_IGNORED, CNN_MAX_COUNT),
+                                                       REAL(pixel_loss, label_smoothing, 0, 1)};
 static const cnn_geometry_field optimizer_fields[] = {WHOLE(optimizer, count, 0, CNN_MAX_COUNT),
                                                       WHOLE(optimizer, segments, 0, CNN_MAX_COUNT),
                                                       FINITE(optimizer, momentum),
@@ -253,6 +256,12 @@ static ptrdiff_t loss_count(const cnn_geometry *geometry, cnn_extent extent)
     return extent == CNN_LABELS ? 1 : geometry->loss.classes;
 }
 
+static ptrdiff_t pixel_loss_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_pixel_loss_geometry *g = &geometry->pixel_loss;
+    return extent == CNN_LABELS ? g->rows : cnn_times(g->rows, g->classes);
+}
+
 static ptrdiff_t optimizer_count(const cnn_geometry *geometry, cnn_extent extent)
 {
     const cnn_optimizer_geometry *g = &geometry->optimizer;
@@ -286,6 +295,7 @@ static int64_t element_bytes(cnn_operand_type type)
 #define softmax_fits cnn_no_limits
 #define channels_fits cnn_no_limits
 #define loss_fits cnn_no_limits
+#define pixel_loss_fits cnn_no_limits
 #define optimizer_fits cnn_no_limits
 
 static const cnn_geometry_info kinds[] = {

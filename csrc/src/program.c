@@ -206,6 +206,11 @@ static void account(program_run *state, ptrdiff_t i, double *before)
     if (state->run->check_outputs) look_for_culprit(state, i);
 }
 
+static ptrdiff_t end_of(const cnn_program *program, const cnn_run *run)
+{
+    return run->until ? run->until : program->instruction_count;
+}
+
 /* Everybody runs this. The team meets after each instruction, but once for a row of those that one worker runs, and
  * not at all after the last, where the team ends. */
 static void run_instructions(const cnn_worker *worker, void *context)
@@ -217,15 +222,16 @@ static void run_instructions(const cnn_worker *worker, void *context)
     single.size = 1;
     if (first) state->run->workers = worker->size;
     double before = state->run->seconds ? cnn_now() : 0.0;
-    for (ptrdiff_t i = 0; i < program->instruction_count;) {
+    const ptrdiff_t end = end_of(program, state->run);
+    for (ptrdiff_t i = state->run->from; i < end;) {
         const bool alone = program->instructions[i].alone;
-        for (; alone && i < program->instruction_count && program->instructions[i].alone; i++) {
+        for (; alone && i < end && program->instructions[i].alone; i++) {
             if (!first || is_stopped(state, i)) continue;
             run_instruction(state, i, &single);
             account(state, i, &before);
         }
         if (!alone) run_instruction(state, i++, worker);
-        if (i == program->instruction_count && !watched) return;
+        if (i == end && !watched) return;
         cnn_barrier(worker);
         if (watched && !alone) {
             if (first) account(state, i - 1, &before);
@@ -272,6 +278,8 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     if (threads < 1) return CNN_BAD_THREADS;
     if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
     if (!externals_are_given(program, run)) return CNN_BAD_PROGRAM;
+    if (run->from < 0 || run->from > end_of(program, run) || run->until > program->instruction_count)
+        return CNN_BAD_PROGRAM;
     if (program->all_alone) threads = 1;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;

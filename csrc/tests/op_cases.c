@@ -622,6 +622,23 @@ static void loss_cases(visitor *visit)
                 }
 }
 
+static void pixel_loss_cases(visitor *visit)
+{
+    static const ptrdiff_t classes[] = {1, 2, 21, 1500}, rows[] = {1, 35, 300};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        for (size_t j = 0; j < sizeof rows / sizeof rows[0]; j++)
+            for (ptrdiff_t ignored = -1; ignored < 2; ignored++) { /* none, all of one class, or some */
+                op_case one = {.op = CNN_OP_pixel_cross_entropy, .batch = 3};
+                one.geometry.pixel_loss = (cnn_pixel_loss_geometry){
+                    rows[j], classes[i], ignored < 0 ? CNN_NONE_IGNORED : ignored, ignored ? 0.1f : 0.0f};
+                visit(&one);
+                one.values = VALUES_WIDE;
+                visit(&one);
+                one.absent = without(CNN_pixel_cross_entropy_diff_logits);
+                visit(&one);
+            }
+}
+
 static void optimizer_cases(visitor *visit)
 {
     static const ptrdiff_t counts[] = {1, 17, 1000, 20011};
@@ -685,6 +702,7 @@ void each_op_case(visitor *visit)
     group_norm_cases(visit);
     layout_cases(visit);
     loss_cases(visit);
+    pixel_loss_cases(visit);
     optimizer_cases(visit);
     visit(&(op_case){.op = CNN_OP_check_finite, .batch = 3, .geometry.elementwise = {.count = 5001}});
 }

@@ -132,6 +132,26 @@ static void losses_of_extreme_logits(bool reference)
     test_end();
 }
 
+static void labels_of_pixels(bool reference)
+{
+    const float logits[8] = {0.0f};
+    float diff[8] = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    int64_t labels[4] = {255, 255, 255, 255};
+    const cnn_geometry g = {.pixel_loss = {.rows = 2, .classes = 2, .ignored = 255}};
+    test_begin("%s: pixels without a label that counts", side(reference));
+    const call whole = {CNN_OP_pixel_cross_entropy, g, 2, {diff, (void *)logits, labels}};
+    cnn_status status = run_call(&whole, reference);
+    test_expect(status == CNN_OK && run.loss == 0.0 && diff[0] == 0.0f && diff[7] == 0.0f, "none: %g", run.loss);
+    labels[2] = 1;
+    status = run_call(&whole, reference);
+    test_expect(status == CNN_OK && fabs(run.loss - log(2.0)) < 1e-7, "one: %g", run.loss);
+    test_expect(diff[4] == 0.5f && diff[5] == -0.5f && diff[3] == 0.0f, "one: %g %g", diff[4], diff[5]);
+    labels[3] = 2;
+    status = run_call(&whole, reference);
+    test_expect(status == CNN_LABEL_OUT_OF_RANGE && run.detail == 3, "bad: status %d at %td", status, run.detail);
+    test_end();
+}
+
 static void saturated_activations(bool reference)
 {
     const float src[4] = {-200.0f, 200.0f, 0.0f, NAN};
@@ -311,6 +331,7 @@ void suite_edges(void)
         conv_relu_and_pool_with_nan(reference);
         checks_name_the_first_offender(reference);
         losses_of_extreme_logits(reference);
+        labels_of_pixels(reference);
         saturated_activations(reference);
         elu_of_extremes(reference);
         optimisers_by_hand(reference);

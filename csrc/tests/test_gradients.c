@@ -103,6 +103,10 @@ static const gradient_case cases[] = {
     {CNN_OP_cross_entropy, CNN_OP_cross_entropy, 4, {.loss = {.classes = 5}}},
     {CNN_OP_cross_entropy, CNN_OP_cross_entropy, 4, {.loss = {.classes = 5, .label_smoothing = 0.2f}}},
     {CNN_OP_cross_entropy_soft, CNN_OP_cross_entropy_soft, 4, {.loss = {.classes = 5, .label_smoothing = 0.2f}}},
+    {CNN_OP_pixel_cross_entropy,
+     CNN_OP_pixel_cross_entropy,
+     2,
+     {.pixel_loss = {.rows = 6, .classes = 3, .ignored = 1, .label_smoothing = 0.2f}}},
     {CNN_OP_mean_squared_error, CNN_OP_mean_squared_error, 4, {.loss = {.classes = 5}}},
     {CNN_OP_binary_cross_entropy, CNN_OP_binary_cross_entropy, 4, {.loss = {.classes = 5}}},
 };

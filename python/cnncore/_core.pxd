@@ -74,6 +74,8 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t first_sample
         double share
         c_bool more
+        ptrdiff_t from_ "from"
+        ptrdiff_t until
         void *externals[CNN_MAX_EXTERNALS]
         double *seconds
         c_bool check_outputs

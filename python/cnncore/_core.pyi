@@ -87,6 +87,8 @@ class Program:
         more: bool = False,
         check_outputs: bool = False,
         seconds: NDArray[np.float64] | None = None,
+        first: int = 0,
+        until: int = 0,
     ) -> float: ...
     @property
     def gradient_norm(self) -> float: ...

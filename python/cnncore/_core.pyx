@@ -346,12 +346,13 @@ cdef class Program:
 
     def run(self, ptrdiff_t batch, externals, *, uint64_t seed=0, uint64_t step=0, double learning_rate=0.0,
             double average=-1.0, ptrdiff_t first_sample=0, double share=1.0, bint more=False,
-            bint check_outputs=False, double[::1] seconds=None):
+            bint check_outputs=False, double[::1] seconds=None, ptrdiff_t first=0, ptrdiff_t until=0):
         """Execute all instructions for ``batch`` samples; returns the loss (0.0 without a loss op).
 
         externals: arrays or None, in the order of the program's external numbers: C-contiguous, of the op's dtype
         and with at least ``batch`` samples. average, first_sample, share, more: as cnn_run has them; more ends the
-        program at accumulate_gradients. seconds: float64 [instructions], to which each instruction's time is added.
+        program at accumulate_gradients. first, until: the run is of these instructions (0: from the first, to the
+        last); what earlier ones left is still there. seconds: float64 [instructions], to which each instruction's time is added.
         Raises CoreError with the status and detail of cnn.h, ValueError for an external that does not fit. Releases
         the GIL; a second thread that calls waits for the first.
         """
@@ -369,6 +370,8 @@ cdef class Program:
             self.state.first_sample = first_sample
             self.state.share = share
             self.state.more = more
+            self.state.from_ = first
+            self.state.until = until
             self.state.check_outputs = check_outputs
             self.state.seconds = NULL if seconds is None else &seconds[0]
             with nogil:

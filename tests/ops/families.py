@@ -891,6 +891,50 @@ class Loss(Family):
 
 
 @dataclass(frozen=True)
+class PixelLoss(Family):
+    """pixel_cross_entropy; `share` of the pixels have the label `ignored`."""
+
+    batch: int
+    rows: int
+    classes: int
+    ignored: int = -1
+    share: float = 0.0
+    label_smoothing: float = 0.0
+    spread: float = 3.0
+    gradient: bool = True
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        """logits, labels"""
+        rng = self.rng()
+        logits = self.normal(rng, self.batch, self.rows, self.classes) * np.float32(self.spread)
+        labels = rng.integers(0, self.classes, (self.batch, self.rows))
+        return logits, np.where(rng.random(labels.shape) < self.share, self.ignored, labels)
+
+    def evaluate(self, logits: Array) -> tuple[float, Array]:
+        labels = self.draw()[1].reshape(-1)
+        smoothing = float(np.float32(self.label_smoothing))
+        loss, gradient = oracle.pixel_cross_entropy(logits.reshape(len(labels), -1), labels, self.ignored, smoothing)
+        return loss, gradient.reshape(logits.shape)
+
+    def calls(self) -> list[OpCall]:
+        logits, labels = self.draw()
+        loss, gradient = self.evaluate(*wide(logits))
+        geometry = {
+            "rows": self.rows, "classes": self.classes, "ignored": self.ignored, "label_smoothing": self.label_smoothing
+        }  # fmt: skip
+        outputs = {"diff_logits": gradient} if self.gradient else {}
+        inputs = {"logits": logits, "labels": labels}
+        return [OpCall("pixel_cross_entropy", geometry, self.batch, inputs, outputs, loss=loss)]
+
+    def function(self) -> Function:
+        return Function(
+            lambda logits: np.array(self.evaluate(logits)[0]),
+            lambda diff, logits: (diff * self.evaluate(logits)[1],),
+            tuple(wide(self.draw()[0])),
+        )
+
+
+@dataclass(frozen=True)
 class Checks(Family):
     """Sound values: the ops that could stop a program let it pass. What they stop is in `test_checks.py`."""
 

@@ -314,6 +314,19 @@ def cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tupl
     return float(loss), gradient / len(logits)
 
 
+def pixel_cross_entropy(
+    logits: Array, labels: NDArray[np.int64], ignored: int, smoothing: float
+) -> tuple[float, Array]:
+    """Of rows (n, classes) with labels (n,); the mean over those whose label is not `ignored`, 0 where none is."""
+    counts = labels != ignored
+    gradient = np.zeros_like(logits)
+    if not counts.any():
+        return 0.0, gradient
+    rows = one_hot(labels[counts], logits.shape[1])
+    loss, gradient[counts] = cross_entropy(logits[counts], rows, smoothing)
+    return loss, gradient
+
+
 def mean_squared_error(src: Array, targets: Array) -> tuple[float, Array]:
     return float(np.mean((src - targets) ** 2)), 2.0 * (src - targets) / src.size
 

@@ -105,6 +105,91 @@ void cnn_cross_entropy_soft(const cnn_call *call, const cnn_worker *worker)
                   call->operands[CNN_cross_entropy_soft_logits], call->operands[CNN_cross_entropy_soft_targets], NULL);
 }
 
+/* Of the rows of a block, of all samples one after the other. */
+typedef struct pixel_block {
+    double loss;
+    ptrdiff_t counted, bad; /* rows whose label counts; the first with a label that is no class, or -1 */
+} pixel_block;
+
+/* Shared: what is known of each block. Scratch as above. */
+cnn_workspace cnn_pixel_loss_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
+{
+    const ptrdiff_t classes = geometry->pixel_loss.classes, block = cnn_max(LOSS_BLOCK, classes);
+    const ptrdiff_t blocks = cnn_ceil_div(batch * geometry->pixel_loss.rows, rows_per_block(classes));
+    return (cnn_workspace){.shared = (size_t)blocks * sizeof(pixel_block),
+                           .scratch = cnn_align((size_t)block * sizeof(float)) + LOSS_BLOCK * sizeof(float)};
+}
+
+static pixel_block look_at_labels(const cnn_pixel_loss_geometry *g, const int64_t *labels, ptrdiff_t start,
+                                  ptrdiff_t end)
+{
+    pixel_block block = {0.0, 0, -1};
+    for (ptrdiff_t i = start; i < end; i++) {
+        if (labels[i] == g->ignored) continue;
+        block.counted++;
+        if ((labels[i] < 0 || labels[i] >= g->classes) && block.bad < 0) block.bad = i;
+    }
+    return block;
+}
+
+/* The first worker adds up the blocks in order. */
+static void finish_pixels(const cnn_call *call, const cnn_worker *worker, ptrdiff_t blocks, double scale)
+{
+    const pixel_block *all = worker->shared;
+    cnn_barrier(worker);
+    if (!cnn_is_first(worker)) return;
+    double sum = 0.0;
+    for (ptrdiff_t b = 0; b < blocks; b++) sum += all[b].loss;
+    call->run->loss = sum * scale;
+    if (!isfinite(call->run->loss)) *call->status = CNN_NONFINITE_LOSS;
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        if (all[b].bad < 0) continue;
+        call->run->detail = all[b].bad;
+        *call->status = CNN_LABEL_OUT_OF_RANGE;
+        return;
+    }
+}
+
+/* Logits [N][rows][classes] and labels [N][rows]. The work is split by blocks of rows: of one sample there may be
+ * thousands. Every worker adds up all counts, which are whole numbers. */
+void cnn_pixel_cross_entropy(const cnn_call *call, const cnn_worker *worker)
+{
+    const cnn_pixel_loss_geometry *g = &call->geometry->pixel_loss;
+    float *diff_logits = call->operands[CNN_pixel_cross_entropy_diff_logits];
+    const float *logits = call->operands[CNN_pixel_cross_entropy_logits];
+    const int64_t *labels = call->operands[CNN_pixel_cross_entropy_labels];
+    const ptrdiff_t classes = g->classes, all = call->batch * g->rows, step = rows_per_block(classes);
+    const ptrdiff_t blocks = cnn_ceil_div(all, step);
+    pixel_block *found = worker->shared;
+    float *exponentials = worker->scratch;
+    float *largest = exponentials + cnn_align((size_t)cnn_max(LOSS_BLOCK, classes) * sizeof(float)) / sizeof(float);
+    ptrdiff_t first, last, counted = 0;
+    assert(logits && labels && found && exponentials && classes >= 1 && g->rows >= 1);
+    cnn_share(worker, blocks, &first, &last);
+    for (ptrdiff_t b = first; b < last; b++)
+        found[b] = look_at_labels(g, labels, b * step, cnn_min((b + 1) * step, all));
+    cnn_barrier(worker);
+    for (ptrdiff_t b = 0; b < blocks; b++) counted += found[b].counted;
+    const double smoothing = g->label_smoothing, scale = counted ? 1.0 / (double)counted : 0.0;
+    for (ptrdiff_t b = first; b < last; b++) {
+        const ptrdiff_t start = b * step, rows = cnn_min(step, all - start);
+        worker->kernels->exp_rows(exponentials, largest, logits + start * classes, rows, classes);
+        double loss = 0.0;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const ptrdiff_t i = start + r;
+            float *diff = diff_logits ? diff_logits + i * classes : NULL;
+            const target t = {NULL, labels[i], 1.0 - smoothing, smoothing / (double)classes};
+            if (labels[i] != g->ignored)
+                loss += cross_entropy_row(&t, diff, logits + i * classes, exponentials + r * classes, largest[r],
+                                          classes, scale);
+            else if (diff)
+                memset(diff, 0, (size_t)classes * sizeof(float));
+        }
+        found[b].loss = loss;
+    }
+    finish_pixels(call, worker, blocks, scale);
+}
+
 /* The gradient is 2 * (src - target) / (N * classes). */
 void cnn_mean_squared_error(const cnn_call *call, const cnn_worker *worker)
 {

@@ -78,6 +78,33 @@ void cnn_ref_cross_entropy_soft(const cnn_call *call, const cnn_worker *worker)
                       NULL);
 }
 
+void cnn_ref_pixel_cross_entropy(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_pixel_loss_geometry *g = &call->geometry->pixel_loss;
+    const cnn_loss_geometry row = {g->classes, g->label_smoothing};
+    float *diff_logits = call->operands[CNN_pixel_cross_entropy_diff_logits];
+    const float *logits = call->operands[CNN_pixel_cross_entropy_logits];
+    const int64_t *labels = call->operands[CNN_pixel_cross_entropy_labels];
+    const ptrdiff_t rows = call->batch * g->rows;
+    ptrdiff_t counted = 0;
+    double sum = 0.0;
+    for (ptrdiff_t i = 0; i < rows; i++) counted += labels[i] != g->ignored;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        float *diff = diff_logits ? diff_logits + i * g->classes : NULL;
+        if (labels[i] != g->ignored)
+            sum += cross_entropy_row(&row, diff, logits + i * g->classes, NULL, labels[i], 1.0 / (double)counted);
+        for (ptrdiff_t c = 0; diff && labels[i] == g->ignored && c < g->classes; c++) diff[c] = 0.0f;
+    }
+    finish(call, counted ? sum / (double)counted : 0.0);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        if (labels[i] == g->ignored || (labels[i] >= 0 && labels[i] < g->classes)) continue;
+        call->run->detail = i;
+        *call->status = CNN_LABEL_OUT_OF_RANGE;
+        return;
+    }
+}
+
 void cnn_ref_mean_squared_error(const cnn_call *call, const cnn_worker *worker)
 {
     if (!cnn_is_first(worker)) return;

@@ -203,7 +203,7 @@ static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g
     else if (is(o->name, "segments"))
         fill_segments(o, &g->optimizer);
     else if (is(o->name, "labels"))
-        fill_labels(o, g->loss.classes, seed, stream);
+        fill_labels(o, op == CNN_OP_pixel_cross_entropy ? g->pixel_loss.classes : g->loss.classes, seed, stream);
     else if (is(o->name, "targets"))
         fill_targets(o, g->loss.classes, seed, stream, op == CNN_OP_cross_entropy_soft);
     else

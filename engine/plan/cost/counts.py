@@ -113,6 +113,7 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "elu_backward": _per_element(2),
     "cross_entropy": lambda g: 5 * g["classes"],
     "cross_entropy_soft": lambda g: 6 * g["classes"],
+    "pixel_cross_entropy": lambda g: 5 * g["rows"] * g["classes"],
     "mean_squared_error": lambda g: 3 * g["classes"],
     "binary_cross_entropy": lambda g: 8 * g["classes"],
 }
