@@ -35,7 +35,9 @@ from engine.layers import StochasticDepth as StochasticDepth
 from engine.layers import Tanh as Tanh
 from engine.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from engine.losses import CrossEntropy as CrossEntropy
+from engine.losses import CustomLoss as CustomLoss
 from engine.losses import MeanSquaredError as MeanSquaredError
+from engine.losses import PixelCrossEntropy as PixelCrossEntropy
 from engine.network.graph import Graph as Graph
 from engine.network.graph import Sequential as Sequential
 from engine.network.load import load as load

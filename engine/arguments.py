@@ -158,12 +158,12 @@ def real_numbers(owner: str, name: str, values: Any) -> list[float]:
 
 
 def as_int64(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Whole numbers (n,) as int64; SampleError for one that is too large for that."""
+    """Whole numbers (n, ...) as int64; SampleError for one that is too large for that."""
     if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:
-        large = np.flatnonzero(labels > np.iinfo(np.int64).max)
+        large = np.argwhere(labels > np.iinfo(np.int64).max)
         if len(large):
             raise SampleError(
-                "", int(large[0]), f"has label {labels[large[0]]}, but no class has a number above 2^63 - 1"
+                "", int(large[0, 0]), f"has label {labels[tuple(large[0])]}, but no class has a number above 2^63 - 1"
             )
     return labels.astype(np.int64, copy=False)
 

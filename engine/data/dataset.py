@@ -71,7 +71,8 @@ class Dataset:
     """Samples ready for a network.
 
     images      (N, C, H, W), uint8 or float32
-    labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels; lists will do, for the images too
+    labels      integers (N,), kept as int64, or float32 (N, classes) for soft labels; lists will do, for the images
+                too; or a map of labels for each image, integers (N, H, W), for a loss of pixels
     sample_weights   float32 (N,) of at least 0: factors on the losses in training (see engine.data.choose.weights)
     preprocess  how the images came about; its `normalise` turns uint8 into the network's float32
     record      how the samples were chosen and changed, in JSON's own types, for the run's record
@@ -101,7 +102,7 @@ class Dataset:
                 f"{self.name}: images must be uint8 or float32 of shape (N, C, H, W), "
                 f"got {self.images.dtype} {self.images.shape}"
             )
-        check_labels(self.name, len(self.images), self.labels, self.class_names)
+        check_labels(self.name, len(self.images), self.labels, self.class_names, maps=True)
         if len(self.files) not in (0, len(self)):
             raise UserError(f"{self.name}: {len(self)} images but {len(self.files)} files")
         if self.sample_weights is not None:
@@ -134,6 +135,8 @@ class Dataset:
         numbers = _numbers_among(self, names)
         if numbers is None:
             return self
+        if self.labels.ndim == 3:
+            raise UserError(f"{self.name}: maps of labels cannot be numbered anew as {listed(names)}; give them so")
         labels: Any
         if self.labels.ndim == 1:
             labels = numbers[self.labels.astype(np.int64, copy=False)]
@@ -198,11 +201,19 @@ def _numbers_among(dataset: RawDataset | Dataset, names: Sequence[str]) -> NDArr
     return np.array([places[name] for name in own], np.int64)
 
 
-def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Sequence[str]) -> None:
-    """UserError unless there is a label of a fitting type and range for each of the `count` samples."""
+def check_labels(
+    name: str, count: int, labels: NDArray[Any], class_names: Sequence[str], *, maps: bool = False
+) -> None:
+    """UserError unless there is a label of a fitting type and range for each of the `count` samples; `maps`: or a map
+    of them, whose range is the loss's affair."""
     if count == 0:
         raise UserError(f"{name}: the data set is empty")
-    if not (labels.ndim == 1 and labels.dtype == np.int64) and not (labels.ndim == 2 and labels.dtype == np.float32):
+    is_map = maps and labels.ndim == 3 and labels.dtype.kind in "iu"
+    if (
+        not is_map
+        and not (labels.ndim == 1 and labels.dtype == np.int64)
+        and not (labels.ndim == 2 and labels.dtype == np.float32)
+    ):
         raise UserError(
             f"{name}: labels must be whole numbers (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}"
         )
@@ -222,7 +233,7 @@ def check_labels(name: str, count: int, labels: NDArray[Any], class_names: Seque
             raise UserError(
                 f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"
             )
-    elif not np.isfinite(labels).all():
+    elif not is_map and not np.isfinite(labels).all():
         sample, label = map(int, np.argwhere(~np.isfinite(labels))[0])
         raise UserError(f"{name}: the label of sample {sample} holds {labels[sample, label]} for class {label}")
 

@@ -53,6 +53,8 @@ class Mixup:
             )
 
     def __call__(self, images: NDArray[np.float32], labels: NDArray[Any], rng: np.random.Generator) -> Batch:
+        if labels.ndim > 2:
+            raise UserError(f"mixup mixes labels of images, but these have a map of labels each: {labels.shape}")
         soft = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]
         return mixup(images, soft, self.alpha, rng)
 
@@ -95,6 +97,11 @@ class Loader:
         augment = augment or AugmentConfig()
         if augment.changes_images and dataset.images.dtype != np.uint8:
             raise UserError(f"{dataset.name}: augmentation changes uint8 images, these are {dataset.images.dtype}")
+        if dataset.labels.ndim == 3 and (augment.changes_images or sample_transforms):
+            raise UserError(
+                f"{dataset.name}: augmentation changes the images alone, and would leave their maps of labels where "
+                "they were; a batch_transform gets both"
+            )
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = checked_seed("Loader", seed)

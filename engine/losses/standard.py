@@ -1,47 +1,16 @@
-"""Losses: which op computes them, from what, and which last layer they take over."""
+"""The losses that the core computes: cross-entropy, mean squared error, binary cross-entropy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from engine.arguments import assign, instance, number
+from engine.arguments import assign, number
 from engine.errors import UserError
 from engine.layers import Layer, Shape, Sigmoid, Softmax
+from engine.losses.base import LABELS, ROUNDING, TARGETS, Loss
 from engine.program.shapes import elements
-
-ROUNDING = 1e-5  # by which targets that were mixed in float32 may leave their range
-LABELS, TARGETS = "labels", "targets"  # int64 (n,) or float32 (n, ...): also the names of the ops' operands
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Base of the losses; each is the mean over the batch.
-
-    `absorbs` is the layer that the loss includes: a network that ends in it is trained on its input (the logits).
-    `ops` maps the kind of target to the op that computes the loss and its gradient.
-    """
-
-    absorbs: ClassVar[type[Layer] | None] = None
-    ops: ClassVar[dict[str, str]] = {}
-    source: ClassVar[str] = "logits"
-
-    def check_output(self, shape: Shape) -> None:
-        """UserError where outputs of this shape cannot be trained with this loss."""
-
-    def target_shape(self, kind: str, shape: Shape) -> Shape:
-        """Per-sample shape of the targets for outputs of this shape."""
-        return () if kind == LABELS else shape
-
-    def target_range(self, shape: Shape) -> tuple[float, float]:
-        """The least and the largest number that float targets may hold, for outputs of this shape."""
-        return -math.inf, math.inf
-
-    def geometry(self, shape: Shape) -> dict[str, float | int]:
-        """The fields of cnn_loss_geometry."""
-        return {"classes": elements(shape), "label_smoothing": getattr(self, "label_smoothing", 0.0)}
 
 
 @dataclass(frozen=True)
@@ -90,14 +59,3 @@ class BinaryCrossEntropy(Loss):
 
     def target_range(self, shape: Shape) -> tuple[float, float]:
         return -ROUNDING, 1.0 + ROUNDING
-
-
-def checked_loss(owner: str, value: Any) -> Loss:
-    """`value`, if it is a loss; UserError for anything else."""
-    return instance(owner, "loss", value, Loss, "a loss such as CrossEntropy()", good=bool(getattr(value, "ops", None)))
-
-
-LOSSES: Mapping[str, type[Loss]] = {
-    each.__name__: each for each in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy)
-}
-"""By the name that a configuration uses."""

@@ -83,11 +83,13 @@ class Execution:
         size = capacity(len(x), batch_size)
         compiled = self.programs.compile(Request(EVALUATION, size, loss, kind, algorithm=algorithm))
         outputs = self._outputs(len(x))
-        total = 0.0
+        total = counted = 0.0
         for start in range(0, len(x), compiled.plan.batch):
             part = slice(start, start + compiled.plan.batch)
-            total += self.programs.run(compiled, x[part], targets[part], outputs[part], start) * len(x[part])
-        return total / len(x), outputs
+            weight = loss.weight(targets[part])
+            total += self.programs.run(compiled, x[part], targets[part], outputs[part], start) * weight
+            counted += weight
+        return (total / counted if counted else 0.0), outputs
 
     def loss_and_gradients(
         self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0, algorithm: Algorithm = "auto"
@@ -103,7 +105,7 @@ class Execution:
         before = self.store.buffers.copy()
         try:
             value = self.programs.run(compiled, x, targets, None, 0, seed=seed, step=step)
-        except UserError:
+        except BaseException:  # also what a user's own loss raises
             self.store.buffers[:] = before
             raise
         self.store.count_step()

@@ -13,7 +13,7 @@ from engine.arguments import as_int64, integer, refuse_masked
 from engine.errors import SampleError, UserError, listed, shown, warn
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
-from engine.losses import LABELS, ROUNDING, TARGETS, CrossEntropy, Loss, checked_loss
+from engine.losses import LABELS, ROUNDING, TARGETS, CrossEntropy, Loss, PixelCrossEntropy, checked_loss
 from engine.program.shapes import Shape, elements, spatial
 
 LONGEST_NAME = 1000  # characters of a class's name
@@ -34,7 +34,8 @@ def checked_input(x: Any, shape: Shape) -> NDArray[np.float32]:
 
 def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDArray[Any], str]:
     """`y` as the loss takes it, and its kind: int64 labels (n,) or float32 targets (n, *shape)."""
-    wanted = _wanted(checked_loss("network", loss), shape)
+    checked_loss("network", loss).check_output(shape)
+    wanted = _wanted(loss, shape)
     check_decides(loss, shape)
     if not isinstance(y, np.ndarray):
         raise UserError(f"the targets must be a NumPy array: {wanted}; got {type(y).__name__}")
@@ -42,7 +43,10 @@ def checked_targets(y: Any, samples: int, loss: Loss, shape: Shape) -> tuple[NDA
     kind = LABELS if y.dtype.kind in "iu" else TARGETS
     if kind not in loss.ops or y.dtype.kind not in "iuf" or (kind == TARGETS and y.dtype != np.float32):
         raise UserError(f"the targets have dtype {y.dtype}, but {type(loss).__name__} takes {wanted}")
-    expected = (samples, *loss.target_shape(kind, shape))
+    each = loss.target_shape(kind, shape)
+    if each is None and (y.ndim == 0 or len(y) != samples):
+        raise UserError(f"the targets have shape {y.shape}, but ({samples}, ...) is needed for {samples} samples")
+    expected = y.shape if each is None else (samples, *each)
     if y.shape != expected:
         raise UserError(f"the targets have shape {y.shape}, but {expected} is needed for {samples} samples")
     if kind == LABELS:
@@ -101,9 +105,17 @@ def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> Samp
     raise AssertionError("no value is NaN or infinite")
 
 
-def label_error(y: NDArray[Any], classes: int, first: int) -> SampleError:
-    sample = int(np.flatnonzero((y < 0) | (y >= classes))[0])
-    return SampleError("", first + sample, f"has label {y[sample]}, but labels run from 0 to {classes - 1}")
+def label_error(y: NDArray[Any], classes: int, first: int, loss: Loss | None = None) -> SampleError:
+    """Says where the first label is that is none; `first` numbers the samples. With the loss of maps of labels, where
+    in the map."""
+    if isinstance(loss, PixelCrossEntropy):
+        sample, *place = map(int, np.argwhere(loss.bad(y, classes))[0])
+        ignored = "" if loss.ignore_index is None else f", and {loss.ignore_index} does not count"
+        what = f"has label {y[(sample, *place)]} at {tuple(place)}"
+    else:
+        sample, ignored = int(np.flatnonzero((y < 0) | (y >= classes))[0]), ""
+        what = f"has label {y[sample]}"
+    return SampleError("", first + sample, f"{what}, but labels run from 0 to {classes - 1}{ignored}")
 
 
 def single_value_norm(topology: Topology, frozen: Sequence[str] = ()) -> str | None:
@@ -157,7 +169,9 @@ def capacity(samples: int, batch_size: int) -> int:
 
 
 def _wanted(loss: Loss, shape: Shape) -> str:
-    forms = {LABELS: "integer labels (n,)", TARGETS: f"float32 targets (n, {_words(shape)})"}
+    per_map = isinstance(loss, PixelCrossEntropy)
+    labels = f"maps of integer labels (n, {_words(shape[1:])})" if per_map else "integer labels (n,)"
+    forms = {LABELS: labels, TARGETS: f"float32 targets (n, {_words(shape)})"}
     return " or ".join(forms[kind] for kind in loss.ops)
 
 

@@ -6,16 +6,25 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cnncore
+import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import integer, number
 from engine.errors import DivergedError, UserError
 from engine.layers.topology import Topology
-from engine.losses import LABELS, CrossEntropy, Loss, MeanSquaredError, checked_loss
+from engine.losses import (
+    LABELS,
+    CrossEntropy,
+    Loss,
+    MeanSquaredError,
+    NumPyLoss,
+    StoppedError,
+    checked_loss,
+)
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import label_error, nonfinite_error
 from engine.network.parameters import Array, ParameterStore
@@ -26,6 +35,7 @@ from engine.plan.memory import require_plan
 from engine.plan.plan import Plan
 from engine.plan.update import learning_range
 from engine.program.limits import MOST_ELEMENTS
+from engine.program.shapes import Shape
 
 KEPT_PROGRAMS = 8  # compiled plans kept per network; each owns an arena
 
@@ -37,7 +47,40 @@ class Compiled:
     plan: Plan
     program: cnncore.Program
     constants: Array
+    scores_shape: Shape = ()  # of a sample, for a loss that NumPy computes
     version: int = -1  # of the parameters that the constants were made from
+    elapsed: float = 0.0  # seconds of the last run in C
+    checked: bool = False  # the gradient of a user's loss has been held against differences
+    lock: threading.Lock = field(default_factory=threading.Lock)  # while NumPy computes, another run has to wait
+
+    def run(self, batch: int, externals: Sequence[NDArray[Any] | None], **settings: Any) -> float:
+        """Run the program as cnncore.Program.run does; the loss.
+
+        Where NumPy computes the loss, it does so between the forward and the backward half. StoppedError where what it
+        is given or gives is not finite.
+        """
+        loss, handover = self.plan.request.loss, self.plan.handover
+        if handover is None or not isinstance(loss, NumPyLoss):
+            value = self.program.run(batch, externals, **settings)
+            self.elapsed = self.program.elapsed
+            return value
+        x, y, outputs = (*externals, None)[:3]
+        assert y is not None
+        scores, gradient = np.empty((2, batch, *self.scores_shape), np.float32)
+        given = x, None, outputs, scores, gradient
+        with self.lock:
+            self.program.run(batch, given, until=handover, **settings)
+            elapsed = self.program.elapsed
+            due = self.plan.request.trains and not self.checked
+            if due and np.isfinite(scores).all():
+                loss.check_gradient(scores, y[:batch])
+                self.checked = True
+            value, gradient[:] = loss.measure(scores, y[:batch])
+            if self.plan.request.trains:
+                self.program.run(batch, given, first=handover, **settings)
+                elapsed += self.program.elapsed
+        self.elapsed = elapsed
+        return value
 
 
 class Programs:
@@ -104,7 +147,8 @@ class Programs:
         """The program of a request; those without optimiser states are kept for the next time. UserError, before
         anything is allocated, where the machine has too little memory for it."""
         with self._lock:
-            key = (repr(request), cnncore.isa())
+            own = request.loss if isinstance(request.loss, NumPyLoss) else None  # two functions may have one name
+            key = (repr(request), own, cnncore.isa())
             if states is None and key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
@@ -135,7 +179,7 @@ class Programs:
         instructions, operands = plan.program_tables()
         used = {space: array for space, array in spaces.items() if array.size}
         program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief)
-        return Compiled(plan, program, constants)
+        return Compiled(plan, program, constants, self.topology.output_shape)
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""
@@ -171,13 +215,13 @@ class Programs:
         """Run a program that is up to date; the loss, where it has one. `first` numbers the samples in messages."""
         self.refresh(compiled)
         try:
-            return compiled.program.run(len(x), (x, y, outputs), seed=seed, step=step)
-        except cnncore.CoreError as error:
+            return compiled.run(len(x), (x, y, outputs), seed=seed, step=step)
+        except (cnncore.CoreError, StoppedError) as error:
             raise self.explain(error, compiled, (x, y, outputs), first, seed=seed, step=step) from None
 
     def explain(
         self,
-        error: cnncore.CoreError,
+        error: cnncore.CoreError | StoppedError,
         compiled: Compiled,
         externals: tuple[Array, NDArray[Any] | None, Array | None],
         first: int = 0,
@@ -191,12 +235,13 @@ class Programs:
             return nonfinite_error(x, x[:0] if y is None else y, first)
         if error.status == "CNN_LABEL_OUT_OF_RANGE":
             assert y is not None
-            return label_error(y, self.topology.output_shape[0], first)
+            return label_error(y, self.topology.output_shape[0], first, compiled.plan.request.loss)
         if error.status not in ("CNN_NONFINITE_LOSS", "CNN_NONFINITE_GRADIENT"):
             return error
         layer = self._culprit(compiled, externals, seed, step, first)
         if error.status == "CNN_NONFINITE_LOSS":
-            return DivergedError(step, layer, "loss")
+            return DivergedError(step, layer, error.what if isinstance(error, StoppedError) else "loss")
+        assert isinstance(error, cnncore.CoreError)
         first, _ = learning_range(self.store.slots, compiled.plan.request.frozen)
         key = self.store.key_at(first + error.detail)
         return DivergedError(step, layer or self.store.slots[key].layer, f"gradient of {key}")
@@ -230,9 +275,11 @@ def _first_nonfinite(
 ) -> str | None:
     """What the plan calls the layer, or the layers, of the first instruction whose output is not finite."""
     try:
-        compiled.program.run(
+        compiled.run(
             len(externals[0]), externals, seed=seed, step=step, first_sample=first, more=True, check_outputs=True
         )
+    except StoppedError:
+        return None
     except cnncore.CoreError as error:
         if error.status == "CNN_NONFINITE_OUTPUT":
             return compiled.plan.instructions[error.detail].layer

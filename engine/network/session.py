@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.arguments import FLOAT32_LIMIT, integer, number
 from engine.errors import UserError, unknown
-from engine.losses import LABELS, TARGETS, Loss, checked_loss
+from engine.losses import LABELS, TARGETS, Loss, StoppedError, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import (
     check_decides,
@@ -171,16 +171,19 @@ class TrainingSession:
             else:
                 x_part, y_part = x, y
             try:
-                loss += (last - first) / samples * current.program.run(
+                loss += (last - first) / samples * current.run(
                     last - first, (x_part, y_part), seed=seed, step=step, learning_rate=learning_rate, average=average,
                     first_sample=first, share=(last - first) / samples, more=last < samples,
                 )  # fmt: skip
-            except cnncore.CoreError as error:
+            except (cnncore.CoreError, StoppedError) as error:
                 externals = x_part, y_part, None
                 explained = self.programs.explain(error, current, externals, first, seed=seed, step=step)
                 store.buffers[:] = self._saved_buffers
                 raise explained from None
-            elapsed += current.program.elapsed
+            except BaseException:  # of a loss that a user wrote: whatever it is, the step has not been
+                store.buffers[:] = self._saved_buffers
+                raise
+            elapsed += current.elapsed
         self._elapsed = elapsed
         store.count_step()
         return loss
@@ -296,7 +299,7 @@ class TrainingSession:
         bounds = self.loss.target_range(self.programs.topology.output_shape)
         self._bounded = kind == TARGETS and bounds != (-math.inf, math.inf)
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
-        self._target_shape = self.loss.target_shape(kind, self.programs.topology.output_shape)
+        self._target_shape = self.loss.target_shape(kind, self.programs.topology.output_shape) or ()
 
     def _refuse_rate(self, learning_rate: Any) -> NoReturn:
         """Say what is wrong with a rate that, times the largest factor on it, is none in float32."""

@@ -8,11 +8,21 @@ from typing import Any
 
 from engine.plan.rules.channels import SCALE_SHIFT, given, groupnorm, multiply, scale_and_shift, scale_channels
 from engine.plan.rules.tape import Rule, Tape, count_of, lost, owner
-from engine.program.code import CONSTANTS, OUTPUTS, PARAMETERS, Code, Instruction, Value
+from engine.program.code import (
+    CONSTANTS,
+    EXTERNAL,
+    GRADIENT_EXTERNAL,
+    OUTPUTS,
+    PARAMETERS,
+    Code,
+    Instruction,
+    Value,
+)
 
 LOSS_SOURCES = {
     "cross_entropy": "logits",
     "cross_entropy_soft": "logits",
+    "pixel_cross_entropy": "logits",
     "binary_cross_entropy": "logits",
     "mean_squared_error": "src",
 }
@@ -25,6 +35,8 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
     The gradient of a value that several ops read is the sum of their contributions (op `add`). Only values that
     depend on a parameter of a layer that is not frozen get a gradient: none is computed for the network's input, nor
     for anything below the lowest layer that learns.
+
+    Where NumPy computes the loss, the gradient by the scores is the caller's array.
 
     UserError where a gradient would get lost on the way: an op without a rule, or a rule that passes an operand over.
     """
@@ -39,7 +51,11 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
                 tape.contribute(value, diff)
                 instruction = replace(instruction, operands={difference: diff, **instruction.operands})
         forward.append(instruction)
-    if code.instructions[-1].op not in LOSS_SOURCES:
+    if code.handover is not None:
+        scores = code.instructions[-1].operands["src"]
+        tape.values.append(replace(tape.values[scores], space=EXTERNAL, offset=GRADIENT_EXTERNAL))
+        tape.contribute(scores, len(tape.values) - 1)
+    elif code.instructions[-1].op not in LOSS_SOURCES:
         raise lost(code.instructions[-1], "is no loss that the planner can differentiate (LOSS_SOURCES)")
     for instruction in reversed(code.instructions):
         reached = [value for value in instruction.outputs() if value in tape.contributions]

@@ -9,7 +9,7 @@ import cnncore
 
 from engine.errors import UserError
 from engine.layers.topology import INPUT, Node, Topology
-from engine.losses import LABELS, Loss
+from engine.losses import LABELS, Loss, NumPyLoss
 from engine.plan.layout import flattened_maps
 from engine.plan.request import Request
 from engine.program.code import (
@@ -17,6 +17,7 @@ from engine.program.code import (
     EXTERNAL,
     INPUT_EXTERNAL,
     OUTPUT_EXTERNAL,
+    SCORES_EXTERNAL,
     TARGETS_EXTERNAL,
     Builder,
     Code,
@@ -58,14 +59,15 @@ def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Co
                 )
     builder.layer = "output"
     scores = tensors[absorbed.inputs[0] if absorbed else topology.output]
+    stored = request.loss is not None and request.loss.stored
     if request.trains:
-        scores = _public(builder, scores)
+        scores = scores if stored else _public(builder, scores)
         output = scores
     else:
         output = _emit_output(builder, tensors[topology.output])
-        scores = output if absorbed is None else _public(builder, scores)
+        if not stored:
+            scores = output if absorbed is None else _public(builder, scores)
     if request.loss is not None:
-        assert targets is not None
         _emit_loss(builder, request.loss, request.targets, scores, targets)
     _check_written(builder)
     return Code(tuple(builder.values), tuple(builder.instructions), output.value)
@@ -117,11 +119,16 @@ def _emit_checks(builder: Builder, topology: Topology, request: Request) -> int 
     loss.check_output(shape)
     if request.targets not in loss.ops:
         raise UserError(f"{type(loss).__name__} takes float32 targets of shape (n, ...), not integer labels")
+    if isinstance(loss, NumPyLoss):
+        return None
+    per_sample = loss.target_shape(request.targets, shape) or ()
+    if request.targets == LABELS and per_sample:
+        return builder.new(Value(per_sample, EXTERNAL, TARGETS_EXTERNAL, "int64"))  # the loss looks at them itself
     if request.targets == LABELS:
         targets = builder.new(Value((), EXTERNAL, TARGETS_EXTERNAL, "int64"))
         builder.emit("check_labels", {"classes": elements(shape), "label_smoothing": 0.0}, labels=targets)
         return targets
-    targets = builder.new(Value(loss.target_shape(request.targets, shape), EXTERNAL, TARGETS_EXTERNAL))
+    targets = builder.new(Value(per_sample, EXTERNAL, TARGETS_EXTERNAL))
     builder.emit("check_finite", {"count": elements(shape), "slope": 0.0}, src=targets)
     return targets
 
@@ -142,8 +149,13 @@ def _emit_output(builder: Builder, tensor: Tensor) -> Tensor:
     if value.space == ARENA:
         builder.values[public.value] = replace(value, space=EXTERNAL, offset=OUTPUT_EXTERNAL)
         return public
+    return _copied(builder, public, OUTPUT_EXTERNAL)
+
+
+def _copied(builder: Builder, tensor: Tensor, external: int) -> Tensor:
+    """A copy in an array of the caller."""
     count = elements(tensor.shape)
-    output = Tensor(builder.new(Value(tensor.shape, EXTERNAL, OUTPUT_EXTERNAL)), tensor.shape)
+    output = Tensor(builder.new(Value(tensor.shape, EXTERNAL, external)), tensor.shape)
     geometry = {
         "rows": 1,
         "channels": count,
@@ -152,11 +164,14 @@ def _emit_output(builder: Builder, tensor: Tensor) -> Tensor:
         "dst_stride": count,
         "dst_offset": 0,
     }
-    builder.emit("copy_channels", geometry, dst=output, src=public)
+    builder.emit("copy_channels", geometry, dst=output, src=tensor)
     return output
 
 
-def _emit_loss(builder: Builder, loss: Loss, kind: str, scores: Tensor, targets: int) -> None:
+def _emit_loss(builder: Builder, loss: Loss, kind: str, scores: Tensor, targets: int | None) -> None:
     builder.layer = "loss"
+    if isinstance(loss, NumPyLoss):
+        _copied(builder, scores, SCORES_EXTERNAL)
+        return
     operands: dict[str, Tensor | int | None] = {loss.source: scores, kind: targets}
     builder.emit(loss.ops[kind], loss.geometry(scores.shape), **operands)

@@ -78,6 +78,11 @@ class Plan:
                 algorithms.setdefault(layer_of(instruction), {})[direction] = instruction.algorithm
         return {"isa": self.isa, "batch": self.batch, "mode": self.request.mode, "convolutions": algorithms}
 
+    @cached_property
+    def handover(self) -> int | None:
+        """The instruction before which NumPy computes the loss; None where the core does."""
+        return self.code.handover
+
     @property
     def alone(self) -> frozenset[int]:
         """Indices of the instructions that one worker runs."""
@@ -115,7 +120,7 @@ class Plan:
 
 
 HEADINGS = ("#", "op", "layer", "algorithm", "shapes", "bytes", "FLOPs", "ms", "share", "at")
-EXTERNAL_NAMES = ("input", "targets", "output")
+EXTERNAL_NAMES = ("input", "targets", "output", "scores", "gradient")
 
 
 def describe(plan: Plan) -> str:

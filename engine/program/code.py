@@ -23,6 +23,7 @@ ARENA, PARAMETERS, GRADIENTS, BUFFERS = "arena", "parameters", "gradients", "buf
 STATES, CONSTANTS, EXTERNAL = "states", "constants", "external"
 
 INPUT_EXTERNAL, TARGETS_EXTERNAL, OUTPUT_EXTERNAL = 0, 1, 2
+SCORES_EXTERNAL, GRADIENT_EXTERNAL = 3, 4  # where NumPy computes the loss: what it is given, and what it gives
 
 LINE_BYTES = cnncore.ALIGNMENT  # where values in the constants and in the arena may start
 
@@ -100,6 +101,15 @@ class Code:
     values: tuple[Value, ...]
     instructions: tuple[Instruction, ...]
     output: int
+
+    @property
+    def handover(self) -> int | None:
+        """The instruction before which NumPy computes the loss: that behind the copy of the scores; else None."""
+        for index, each in enumerate(self.instructions):
+            for value in each.outputs():
+                if (self.values[value].space, self.values[value].offset) == (EXTERNAL, SCORES_EXTERNAL):
+                    return index + 1
+        return None
 
     def with_instructions(self, instructions: Sequence[Instruction]) -> Code:
         return replace(self, instructions=tuple(instructions))

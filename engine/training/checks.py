@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
@@ -12,15 +14,18 @@ from engine.data.preprocess import Preprocess
 from engine.errors import SampleError, UserError, listed, unknown, warn
 from engine.layers import BatchNorm
 from engine.layers.patterns import layers_with_parameters
+from engine.losses import CustomLoss, PixelCrossEntropy
 from engine.network.inputs import check_probabilities, checked_targets, label_error, single_value_norm
 from engine.program.shapes import Shape
 from engine.training import metrics
 from engine.training.stepper import Stepper
 
 WITH_CLASSES = ("loss", "accuracy", "macro_f1", *metrics.PER_CLASS)
+WITH_PIXELS = ("loss", "pixel_accuracy", "mean_iou")
 # Of first values in a running statistic. With a third of them, the loss on MNIST is 1.7 times that with statistics
 # which are measured anew; after ten updates even the default momentum leaves that many.
 STALE_SHARE = 1 / 3
+MAPS_AT_A_TIME = 64
 
 
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
@@ -75,8 +80,13 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
         first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
         raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
     try:
+        if isinstance(loss, PixelCrossEntropy):
+            _check_maps(dataset.name, labels, loss, net.output_shape)
+            return
         checked_targets(labels, len(dataset), loss, net.output_shape)
         check_probabilities(labels, loss)
+        if isinstance(loss, CustomLoss):
+            return  # what its labels mean, the function knows
         if labels.ndim == 1 and labels.min() < 0:
             raise label_error(labels, net.output_shape[0], 0)
     except SampleError as error:
@@ -87,6 +97,21 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
             f"{dataset.name}: labels run from {labels.min()} to {labels.max()}, "
             f"but the network has {net.output_shape[0]} classes; {_outputs_advice(needed)}"
         )
+
+
+def _check_maps(name: str, labels: NDArray[Any], loss: PixelCrossEntropy, shape: Shape) -> None:
+    """UserError unless these are maps of labels for outputs of this shape, and some pixel counts; a few at a time, as
+    they may be large."""
+    loss.check_output(shape)
+    checked_targets(labels[:1], 1, loss, shape)
+    counted = 0.0
+    for start in range(0, len(labels), MAPS_AT_A_TIME):
+        part = labels[start : start + MAPS_AT_A_TIME]
+        if loss.bad(part, shape[0]).any():
+            raise label_error(part, shape[0], start, loss)
+        counted += loss.weight(part)
+    if not counted:
+        raise UserError(f"{name}: no pixel counts: all have the label {loss.ignore_index}, which is ignored")
 
 
 def check_preprocess(preprocess: Preprocess, taken: Shape) -> None:
@@ -162,6 +187,8 @@ def warn_of_statistics(stepper: Stepper) -> None:
 
 def measured_names(stepper: Stepper, dataset: Dataset) -> Sequence[str]:
     """What an evaluation of this set can give."""
+    if stepper.has_pixels(dataset):
+        return WITH_PIXELS
     return WITH_CLASSES if stepper.has_classes(dataset) else WITH_CLASSES[:1]
 
 

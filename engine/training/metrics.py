@@ -82,9 +82,8 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, classes: int) -> ND
     truth, predicted = _checked(truth, predicted)
     classes = integer("confusion_matrix", "classes", classes, 1)
     inside = (truth >= 0) & (truth < classes) & (predicted >= 0) & (predicted < classes)
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (truth[inside], predicted[inside]), 1)
-    return matrix
+    places = truth[inside] * classes + predicted[inside]
+    return np.bincount(places, minlength=classes * classes).reshape(classes, classes).astype(np.int64, copy=False)
 
 
 def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
@@ -97,6 +96,22 @@ def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> s
         for name, row in zip(class_names, matrix, strict=True)
     ]
     return "\n".join([head, *rows])
+
+
+def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
+    """Share of the pixels that are rightly predicted, from a confusion matrix; NaN where there is none."""
+    total = matrix.sum()
+    return float(np.trace(matrix) / total) if total else math.nan
+
+
+def mean_iou(matrix: NDArray[np.int64]) -> float:
+    """Mean over the classes of TP / (TP + FP + FN), intersection over union (Everingham et al. 2015, section 4.2), from
+    a confusion matrix of pixels. Classes that occur neither in the truth nor in the prediction do not count; NaN where
+    there is no pixel."""
+    right = np.diag(matrix)
+    union = matrix.sum(axis=0) + matrix.sum(axis=1) - right
+    met = union > 0
+    return float(np.mean(right[met] / union[met])) if met.any() else math.nan
 
 
 class _Counts(NamedTuple):

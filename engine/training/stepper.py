@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine.arguments import as_array, checked_seed, instance, integer, is_real, number, truth
 from engine.data.dataset import NO_DATA, Dataset, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
-from engine.losses import CrossEntropy, Loss, checked_loss
+from engine.losses import CrossEntropy, CustomLoss, Loss, PixelCrossEntropy, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import check_probabilities, warn_of_nameless
 from engine.network.network import Network
@@ -176,7 +176,8 @@ class Stepper:
         self.last_rate = 0.0
 
     def evaluate(self, data: Data, extra: Collection[str] = ()) -> dict[str, float]:
-        """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes.
+        """Loss of the network on labelled samples, and accuracy and macro-F1 where the labels are classes, or pixel
+        accuracy and mean IoU where they are maps of classes.
 
         `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
         Labels are matched by name where both the set and the network have class names.
@@ -193,9 +194,10 @@ class Stepper:
             check_probabilities(dataset.labels, self.loss)
         except SampleError as error:
             raise error.at(error.sample, dataset.name) from None
-        total = 0.0
+        total = counted = 0.0
         predicted = np.empty(len(dataset), np.int64)
-        classes = self.has_classes(dataset)
+        classes, maps = self.has_classes(dataset), self.has_pixels(dataset)
+        matrix = np.zeros((self.net.output_shape[0],) * 2, np.int64) if maps else None
         for start in range(0, len(dataset), EVALUATION_CHUNK):
             part = slice(start, start + EVALUATION_CHUNK)
             images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
@@ -205,14 +207,19 @@ class Stepper:
                 raise DivergedError(self.steps, error.layer, error.what, dataset.name) from None
             except SampleError as error:
                 raise error.at(start + error.sample, dataset.name) from None
-            total += loss * len(images)
+            weight = self.loss.weight(dataset.labels[part])
+            total, counted = total + loss * weight, counted + weight
+            if matrix is not None:
+                matrix += self._pixels(dataset.labels[part], outputs, dataset.name)
             if not classes:
                 continue
             try:
                 predicted[part] = metrics.predicted_classes(outputs)
             except UserError:  # where the loss is finite all the same
                 raise DivergedError(self.steps, None, "output", dataset.name) from None
-        result = {"loss": total / len(dataset)}
+        result = {"loss": total / counted if counted else 0.0}
+        if matrix is not None:
+            result["pixel_accuracy"], result["mean_iou"] = metrics.pixel_accuracy(matrix), metrics.mean_iou(matrix)
         if classes:
             soft = dataset.labels.ndim == 2
             truth: NDArray[Any] = metrics.predicted_classes(dataset.labels) if soft else dataset.labels
@@ -222,6 +229,16 @@ class Stepper:
                 measured = metrics.per_class(truth, predicted)
                 result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
         return result
+
+    def _pixels(self, labels: NDArray[Any], outputs: NDArray[np.float32], name: str) -> NDArray[np.int64]:
+        """The confusion matrix of the pixels that count."""
+        assert isinstance(self.loss, PixelCrossEntropy)
+        if not np.isfinite(outputs).all():
+            raise DivergedError(self.steps, None, "output", name)
+        counts = self.loss.counts(labels)
+        if not counts.any():
+            return np.zeros((outputs.shape[1],) * 2, np.int64)
+        return metrics.confusion_matrix(labels[counts], outputs.argmax(axis=1)[counts], outputs.shape[1])
 
     def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
         """DivergedError, at this step, where a parameter, a running statistic or the optimiser's state is NaN or
@@ -236,9 +253,16 @@ class Stepper:
             name, key = found
             raise DivergedError(step, store.slots[key].layer, f"{prefix}{name} of {key}", during)
 
+    def has_pixels(self, dataset: Dataset) -> bool:
+        """Whether every pixel has a label, so that their accuracy and the mean IoU mean something."""
+        return isinstance(self.loss, PixelCrossEntropy)
+
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""
-        return dataset.labels.ndim == 1 or isinstance(self.loss, CrossEntropy)
+        labels, outputs = dataset.labels, self.net.output_shape
+        if isinstance(self.loss, CustomLoss):  # whose whole numbers may be anything
+            return labels.ndim == len(outputs) == 1 and labels.min() >= 0 and labels.max() < outputs[0]
+        return not self.has_pixels(dataset) and (labels.ndim == 1 or isinstance(self.loss, CrossEntropy))
 
     def settings(self) -> Record:
         """What decides the bits of a run, beside the data: in JSON's own types, for comparison on resume."""
@@ -281,10 +305,16 @@ def as_dataset(data: Data, name: str = "data") -> Dataset:
     return Dataset(name, as_array(name, "images", data[0]), as_labels(name, data[1]))
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def describe(thing: Any) -> Record:
     """Class name and arguments of an optimiser, loss or schedule; those that came later only where they are set."""
     fields = [each for each in dataclasses.fields(thing) if each.init]
     told = [each for each in fields if not each.metadata.get("later") or getattr(thing, each.name) != each.default]
-    arguments = {each.name: getattr(thing, each.name) for each in told}
+    arguments = {
+        each.name: each.metadata.get("told", _same)(getattr(thing, each.name)) for each in told if each.compare
+    }
     inner = {name: describe(value) for name, value in arguments.items() if isinstance(value, Schedule)}
     return {"name": type(thing).__name__, **arguments, **inner}
