@@ -36,6 +36,10 @@ from engine.layers import Tanh as Tanh
 from engine.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from engine.losses import CrossEntropy as CrossEntropy
 from engine.losses import CustomLoss as CustomLoss
+from engine.losses import Dice as Dice
+from engine.losses import Distillation as Distillation
+from engine.losses import Focal as Focal
+from engine.losses import Huber as Huber
 from engine.losses import MeanSquaredError as MeanSquaredError
 from engine.losses import PixelCrossEntropy as PixelCrossEntropy
 from engine.network.graph import Graph as Graph

@@ -6,7 +6,8 @@ from typing import Any
 from engine.arguments import instance
 from engine.losses.base import LABELS, ROUNDING, TARGETS, Loss
 from engine.losses.custom import CustomLoss, NumPyLoss, StoppedError
-from engine.losses.pixels import PixelCrossEntropy
+from engine.losses.pixels import LabelMaps, PixelCrossEntropy
+from engine.losses.soft import Dice, Distillation, Focal, Huber
 from engine.losses.standard import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 
 __all__ = [
@@ -17,6 +18,11 @@ __all__ = [
     "BinaryCrossEntropy",
     "CrossEntropy",
     "CustomLoss",
+    "Dice",
+    "Distillation",
+    "Focal",
+    "Huber",
+    "LabelMaps",
     "Loss",
     "MeanSquaredError",
     "NumPyLoss",
@@ -26,9 +32,9 @@ __all__ = [
 ]
 
 LOSSES: Mapping[str, type[Loss]] = {
-    each.__name__: each for each in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy)
+    each.__name__: each for each in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy, Focal, Huber)
 }
-"""By the name that a configuration uses."""
+"""By the name that a configuration uses: those whose targets its data sets have."""
 
 
 def checked_loss(owner: str, value: Any) -> Loss:

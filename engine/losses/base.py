@@ -40,6 +40,10 @@ class Loss:
         """The least and the largest number that float targets may hold, for outputs of this shape."""
         return -math.inf, math.inf
 
+    def wrong_target(self, targets: NDArray[Any], shape: Shape) -> tuple[int, str] | None:
+        """Number of the first sample whose float targets are none, and what is wrong with them, beyond their range."""
+        return None
+
     def geometry(self, shape: Shape) -> dict[str, float | int]:
         """The fields of the op's geometry."""
         return {"classes": elements(shape), "label_smoothing": getattr(self, "label_smoothing", 0.0)}

@@ -18,8 +18,42 @@ from engine.program.shapes import spatial
 NONE_IGNORED = int(cnncore.GEOMETRY_LIMITS["pixel_loss"]["ignored"][0])  # in the place of a label
 
 
+def checked_ignore_index(owner: str, value: Any) -> int | None:
+    """A label that does not count, or None; UserError for what is no whole number."""
+    if value is None:
+        return None
+    most = int(cnncore.GEOMETRY_LIMITS["pixel_loss"]["ignored"][1])
+    return integer(owner, "ignore_index", value, NONE_IGNORED + 1, most)
+
+
 @dataclass(frozen=True)
-class PixelCrossEntropy(Loss):
+class LabelMaps(Loss):
+    """Base of the losses whose targets can be maps of labels (n, H, W), of which one may not count: their field
+    `ignore_index`."""
+
+    @property
+    def ignored(self) -> int | None:
+        """The label that does not count."""
+        return getattr(self, "ignore_index", None)
+
+    def target_shape(self, kind: str, shape: Shape) -> Shape | None:
+        return shape[1:]
+
+    def counts(self, targets: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels count."""
+        return np.ones(targets.shape, bool) if self.ignored is None else targets != self.ignored
+
+    def bad(self, targets: NDArray[Any], classes: int) -> NDArray[np.bool_]:
+        """Which pixels have a label that is no class, though it counts."""
+        return ((targets < 0) | (targets >= classes)) & self.counts(targets)
+
+    def weight(self, targets: NDArray[Any]) -> float:
+        """The pixels that count."""
+        return int(np.count_nonzero(self.counts(targets)))
+
+
+@dataclass(frozen=True)
+class PixelCrossEntropy(LabelMaps):
     """Softmax and negative log-likelihood at every pixel, from logits (n, classes, H, W), by log-sum-exp.
 
     Targets are maps of labels (n, H, W), whole numbers. The loss is the mean over the pixels of the batch that count
@@ -38,10 +72,7 @@ class PixelCrossEntropy(Loss):
     stored: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.ignore_index is not None:
-            most = int(cnncore.GEOMETRY_LIMITS["pixel_loss"]["ignored"][1])
-            index = integer("PixelCrossEntropy", "ignore_index", self.ignore_index, NONE_IGNORED + 1, most)
-            assign(self, ignore_index=index)
+        assign(self, ignore_index=checked_ignore_index("PixelCrossEntropy", self.ignore_index))
         smoothing = number("PixelCrossEntropy", "label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
         assign(self, label_smoothing=smoothing)
 
@@ -52,22 +83,7 @@ class PixelCrossEntropy(Loss):
                 f"gives {shape}"
             )
 
-    def target_shape(self, kind: str, shape: Shape) -> Shape | None:
-        return shape[1:]
-
     def geometry(self, shape: Shape) -> dict[str, float | int]:
         ignored = NONE_IGNORED if self.ignore_index is None else self.ignore_index
         sizes = {"rows": spatial(shape), "classes": shape[0]}
         return {**sizes, "ignored": ignored, "label_smoothing": self.label_smoothing}
-
-    def counts(self, targets: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which pixels count."""
-        return np.ones(targets.shape, bool) if self.ignore_index is None else targets != self.ignore_index
-
-    def bad(self, targets: NDArray[Any], classes: int) -> NDArray[np.bool_]:
-        """Which pixels have a label that is no class, though it counts."""
-        return ((targets < 0) | (targets >= classes)) & self.counts(targets)
-
-    def weight(self, targets: NDArray[Any]) -> float:
-        """The pixels that count."""
-        return int(np.count_nonzero(self.counts(targets)))

@@ -13,7 +13,7 @@ from engine.arguments import as_int64, integer, refuse_masked
 from engine.errors import SampleError, UserError, listed, shown, warn
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
-from engine.losses import LABELS, ROUNDING, TARGETS, CrossEntropy, Loss, PixelCrossEntropy, checked_loss
+from engine.losses import LABELS, ROUNDING, TARGETS, CrossEntropy, LabelMaps, Loss, checked_loss
 from engine.program.shapes import Shape, elements, spatial
 
 LONGEST_NAME = 1000  # characters of a class's name
@@ -67,6 +67,9 @@ def check_decides(loss: Loss, shape: Shape) -> None:
 def check_targets(y: NDArray[Any], loss: Loss, shape: Shape) -> None:
     """SampleError for a target (n, ...) that is a number, but none that the loss takes."""
     _check_range(y, loss, *loss.target_range(shape))
+    found = loss.wrong_target(y, shape)
+    if found is not None:
+        raise SampleError("the targets of ", *found)
 
 
 def check_probabilities(labels: NDArray[Any], loss: Loss) -> None:
@@ -108,12 +111,13 @@ def nonfinite_error(x: NDArray[np.float32], y: NDArray[Any], first: int) -> Samp
 def label_error(y: NDArray[Any], classes: int, first: int, loss: Loss | None = None) -> SampleError:
     """Says where the first label is that is none; `first` numbers the samples. With the loss of maps of labels, where
     in the map."""
-    if isinstance(loss, PixelCrossEntropy):
+    if isinstance(loss, LabelMaps) and y.ndim > 1:
         sample, *place = map(int, np.argwhere(loss.bad(y, classes))[0])
-        ignored = "" if loss.ignore_index is None else f", and {loss.ignore_index} does not count"
+        ignored = "" if loss.ignored is None else f", and {loss.ignored} does not count"
         what = f"has label {y[(sample, *place)]} at {tuple(place)}"
     else:
-        sample, ignored = int(np.flatnonzero((y < 0) | (y >= classes))[0]), ""
+        bad = loss.bad(y, classes) if isinstance(loss, LabelMaps) else (y < 0) | (y >= classes)
+        sample, ignored = int(np.flatnonzero(bad)[0]), ""
         what = f"has label {y[sample]}"
     return SampleError("", first + sample, f"{what}, but labels run from 0 to {classes - 1}{ignored}")
 
@@ -169,7 +173,7 @@ def capacity(samples: int, batch_size: int) -> int:
 
 
 def _wanted(loss: Loss, shape: Shape) -> str:
-    per_map = isinstance(loss, PixelCrossEntropy)
+    per_map = isinstance(loss, LabelMaps) and len(shape) == 3
     labels = f"maps of integer labels (n, {_words(shape[1:])})" if per_map else "integer labels (n,)"
     forms = {LABELS: labels, TARGETS: f"float32 targets (n, {_words(shape)})"}
     return " or ".join(forms[kind] for kind in loss.ops)

@@ -297,7 +297,8 @@ class TrainingSession:
             self._compiled[kind] = self.programs.compile(request, self._states)
         self._current = self._compiled[kind]
         bounds = self.loss.target_range(self.programs.topology.output_shape)
-        self._bounded = kind == TARGETS and bounds != (-math.inf, math.inf)
+        looks = type(self.loss).wrong_target is not Loss.wrong_target
+        self._bounded = kind == TARGETS and (looks or bounds != (-math.inf, math.inf))
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
         self._target_shape = self.loss.target_shape(kind, self.programs.topology.output_shape) or ()
 

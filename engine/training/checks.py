@@ -14,7 +14,7 @@ from engine.data.preprocess import Preprocess
 from engine.errors import SampleError, UserError, listed, unknown, warn
 from engine.layers import BatchNorm
 from engine.layers.patterns import layers_with_parameters
-from engine.losses import CustomLoss, PixelCrossEntropy
+from engine.losses import CustomLoss, LabelMaps
 from engine.network.inputs import check_probabilities, checked_targets, label_error, single_value_norm
 from engine.program.shapes import Shape
 from engine.training import metrics
@@ -80,7 +80,7 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
         first = int(np.argwhere(~np.isfinite(dataset.images))[0, 0])
         raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
     try:
-        if isinstance(loss, PixelCrossEntropy):
+        if isinstance(loss, LabelMaps) and len(net.output_shape) == 3:
             _check_maps(dataset.name, labels, loss, net.output_shape)
             return
         checked_targets(labels, len(dataset), loss, net.output_shape)
@@ -99,7 +99,7 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
         )
 
 
-def _check_maps(name: str, labels: NDArray[Any], loss: PixelCrossEntropy, shape: Shape) -> None:
+def _check_maps(name: str, labels: NDArray[Any], loss: LabelMaps, shape: Shape) -> None:
     """UserError unless these are maps of labels for outputs of this shape, and some pixel counts; a few at a time, as
     they may be large."""
     loss.check_output(shape)
@@ -111,7 +111,7 @@ def _check_maps(name: str, labels: NDArray[Any], loss: PixelCrossEntropy, shape:
             raise label_error(part, shape[0], start, loss)
         counted += loss.weight(part)
     if not counted:
-        raise UserError(f"{name}: no pixel counts: all have the label {loss.ignore_index}, which is ignored")
+        raise UserError(f"{name}: no pixel counts: all have the label {loss.ignored}, which is ignored")
 
 
 def check_preprocess(preprocess: Preprocess, taken: Shape) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine.arguments import as_array, checked_seed, instance, integer, is_real, number, truth
 from engine.data.dataset import NO_DATA, Dataset, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
-from engine.losses import CrossEntropy, CustomLoss, Loss, PixelCrossEntropy, checked_loss
+from engine.losses import CrossEntropy, CustomLoss, LabelMaps, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import check_probabilities, warn_of_nameless
 from engine.network.network import Network
@@ -232,7 +232,7 @@ class Stepper:
 
     def _pixels(self, labels: NDArray[Any], outputs: NDArray[np.float32], name: str) -> NDArray[np.int64]:
         """The confusion matrix of the pixels that count."""
-        assert isinstance(self.loss, PixelCrossEntropy)
+        assert isinstance(self.loss, LabelMaps)
         if not np.isfinite(outputs).all():
             raise DivergedError(self.steps, None, "output", name)
         counts = self.loss.counts(labels)
@@ -255,7 +255,7 @@ class Stepper:
 
     def has_pixels(self, dataset: Dataset) -> bool:
         """Whether every pixel has a label, so that their accuracy and the mean IoU mean something."""
-        return isinstance(self.loss, PixelCrossEntropy)
+        return isinstance(self.loss, LabelMaps) and dataset.labels.ndim == 3
 
     def has_classes(self, dataset: Dataset) -> bool:
         """Whether the labels stand for classes, so that accuracy and macro-F1 mean something."""
