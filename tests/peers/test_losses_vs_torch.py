@@ -21,7 +21,7 @@ def differentiated(function: Any, scores: Any) -> tuple[float, Any]:
     tensor = torch.from_numpy(scores).requires_grad_()
     value = function(tensor)
     value.backward()
-    return float(value), tensor.grad.numpy()
+    return value.item(), tensor.grad.numpy()
 
 
 def distilled(scores: Any) -> Any:
@@ -65,7 +65,7 @@ def test_pixels(ignored: int | None, smoothing: float) -> None:
     index = -100 if ignored is None else ignored
     expected = functional.cross_entropy(scores, torch.from_numpy(labels), ignore_index=index, label_smoothing=smoothing)
     expected.backward()
-    assert value == pytest.approx(float(expected), rel=1e-6)
+    assert value == pytest.approx(expected.item(), rel=1e-6)
     for key, gradient in gradients.items():
         right = tensors[key].grad.numpy()
         assert np.abs(gradient - right).max() <= 2e-6 * np.abs(right).max(), key
