@@ -90,7 +90,7 @@ def model_identity(section: ModelConfig, content: Any) -> Any:
 def difference(ours: TrainConfig, theirs: TrainConfig) -> str | None:
     """The first key in which two configurations differ; None where they train the same."""
     left, right = identity(ours), identity(theirs)
-    return next((key for key in left if left[key] != right[key]), None)
+    return next((key for key in {**left, **right} if left.get(key) != right.get(key)), None)
 
 
 def _or_as_written(read: Callable[[], Any], written: Any) -> Any:
