@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from engine.arguments import number
+from engine.arguments import number, pair
 from engine.data.dataset import Dataset
 from engine.draws import epoch_order
 from engine.errors import UserError, unknown
@@ -43,7 +43,7 @@ class WhitenConfig:
     """
 
     SHORTHAND: ClassVar[str] = "layer"
-    layer: str
+    layer: str | int
     samples: int = 5000
     eps: float = 5e-4
 
@@ -55,15 +55,15 @@ class WhitenConfig:
 
 def check_whitening(net: Network, section: WhitenConfig) -> Conv2D:
     """The convolution that the section names; UserError for one that no whitening filters fit."""
-    name = section.layer
+    name = str(section.layer)
     if name not in net.layers:
         raise unknown("layer in whiten:", name, net.layers)
     layer = net.layers[name]
     if not isinstance(layer, Conv2D) or net.topology.node(name).inputs != (INPUT,):
         raise UserError(f"whiten: the layer {name!r} must be a Conv2D that reads the images themselves")
-    if layer.groups != 1 or layer.dilation != (1, 1):
+    if layer.groups != 1 or pair(layer.dilation) != (1, 1):
         raise UserError(f"whiten: the layer {name!r} must have groups and dilation 1")
-    values = layer.in_channels * math.prod(_kernel(layer))
+    values = layer.in_channels * math.prod(pair(layer.kernel))
     if values > MOST_VALUES:
         raise UserError(f"whiten: a patch of the layer {name!r} has {values} values, more than {MOST_VALUES}")
     if layer.out_channels % 2 or layer.out_channels > 2 * values:
@@ -86,19 +86,14 @@ def whiten(net: Network, data: Dataset, section: WhitenConfig, seed: int) -> Non
     images: NDArray[np.float32] = data.normalise(data.images[np.sort(epoch_order(len(data), seed, 0)[:count])])
     if not np.isfinite(images).all():
         raise UserError(f"{data.name}: the images hold NaN or infinity, so that no filters whiten them")
-    values, vectors = eigenvectors(second_moments(images, _kernel(layer)))
+    values, vectors = eigenvectors(second_moments(images, pair(layer.kernel)))
     half = layer.out_channels // 2
     scaled = vectors[:half] / np.sqrt(np.maximum(values[:half], 0.0) + section.eps)[:, None]
-    filters = np.concatenate([scaled, -scaled]).reshape(layer.out_channels, layer.in_channels, *_kernel(layer))
+    filters = np.concatenate([scaled, -scaled]).reshape(layer.out_channels, layer.in_channels, *pair(layer.kernel))
     arrays: dict[str, NDArray[np.float32]] = {f"{section.layer}.weights": filters.astype(np.float32)}
     if layer.bias:
         arrays[f"{section.layer}.bias"] = np.zeros(layer.out_channels, np.float32)
     net.load_parameters(arrays, strict=False)
-
-
-def _kernel(layer: Conv2D) -> tuple[int, int]:
-    kernel = layer.kernel
-    return (kernel, kernel) if isinstance(kernel, int) else kernel
 
 
 def second_moments(images: NDArray[np.float32], kernel: tuple[int, int]) -> Floats:
