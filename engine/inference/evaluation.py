@@ -41,6 +41,11 @@ class EvaluationViews:
         parse_views(self.views)
 
     @property
+    def count(self) -> int:
+        """How many views there are."""
+        return len(parse_views(self.views))
+
+    @property
     def each_epoch(self) -> tuple[str, ...]:
         """The metrics of the validation samples that the log has after every epoch."""
         return self.NAMES if self.when == "epoch" else ()

@@ -142,7 +142,7 @@ class TrainConfig:
     metric              picks the best epoch, of equal ones the first (null: val_loss, or train_loss without validation)
     mode                its direction, min or max (null: a loss is to fall, anything else to rise)
     train_metrics       evaluate the training samples too after every epoch
-    evaluation_views    judge validation and test samples by several views of each as well; false for none
+    evaluation_views    judge validation and test samples by several views of each as well (null: not)
     seed                of the first weights, the order of samples, augmentation and dropout
     threads             size of the team (0: all usable cores)
     out                 run folder (null: runs/ and the name of the file)
@@ -166,7 +166,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default=AugmentConfig(), metadata=decides(Role.TRAINING, false_is_none=True))
     split: SplitConfig = field(default=SplitConfig(), metadata=decides(Role.DATA))
     initialize_from: InitializeConfig | None = field(default=None, metadata=decides(Role.TRAINING))
-    whiten: WhitenConfig | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True))
+    whiten: WhitenConfig | None = field(default=None, metadata=decides(Role.TRAINING))
     pseudo_labels: PseudoLabelConfig | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"}, metadata=decides(Role.TRAINING))
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"}, metadata=decides(Role.TRAINING))
@@ -187,7 +187,7 @@ class TrainConfig:
     metric: str | None = field(default=None, metadata=decides(Role.SCORE))
     mode: str | None = field(default=None, metadata=decides(Role.TRAINING))
     train_metrics: bool = field(default=False, metadata=decides(Role.RECORD))
-    evaluation_views: EvaluationViews | None = field(default=None, metadata=decides(Role.RECORD, false_is_none=True))
+    evaluation_views: EvaluationViews | None = field(default=None, metadata=decides(Role.RECORD))
     seed: int = field(default=0, metadata=decides(Role.SEED))
     threads: int = field(default=0, metadata=decides(Role.PLACE))
     out: str | None = field(default=None, metadata=decides(Role.PLACE))
