@@ -770,8 +770,14 @@ int64_t cnn_program_workspace_bytes(const cnn_program *program);
 /* ---- batches of images ---------------------------------------------------------------------------------------- */
 
 /* Where a pixel comes from that a shift moved in from outside: a b c d with nothing, a a | a b c d | d d,
- * b a | a b c d | d c, c d | a b c d | a b. */
-typedef enum cnn_fill { CNN_FILL_CONSTANT = 0, CNN_FILL_NEAREST, CNN_FILL_REFLECT, CNN_FILL_WRAP } cnn_fill;
+ * b a | a b c d | d c, c d | a b c d | a b, c b | a b c d | c b. */
+typedef enum cnn_fill {
+    CNN_FILL_CONSTANT = 0,
+    CNN_FILL_NEAREST,
+    CNN_FILL_REFLECT,
+    CNN_FILL_WRAP,
+    CNN_FILL_MIRROR
+} cnn_fill;
 
 /* A batch that is taken from a set of images. The tables that may be NULL have an entry per sample of the batch. */
 typedef struct cnn_image_batch {
@@ -784,6 +790,7 @@ typedef struct cnn_image_batch {
     cnn_fill fill;
     uint8_t fill_value;    /* with CNN_FILL_CONSTANT */
     const uint8_t *flips;  /* NULL, or [n]: not 0 mirrors left to right */
+    const uint8_t *turns;  /* NULL, or [n]: not 0 mirrors top to bottom */
     const int32_t *boxes;  /* NULL, or [n][box_count][4]: top, left, bottom, right, ends exclusive; may reach outside */
     const uint8_t *paints; /* [n][box_count][C], where there are boxes: their pixels */
     ptrdiff_t box_count;
@@ -816,6 +823,29 @@ typedef struct cnn_image_warp {
  * coefficient, an extent or a fill that is none of these. */
 cnn_status cnn_warp_images(uint8_t *dst, const cnn_image_warp *warp, int threads);
 void cnn_ref_warp_images(uint8_t *dst, const cnn_image_warp *warp);
+
+enum {
+    CNN_COLOUR_BITS = 16,                    /* of a colour factor behind the point */
+    CNN_COLOUR_ONE = 1 << CNN_COLOUR_BITS,   /* the factor that changes nothing */
+    CNN_COLOUR_LARGEST = 16 * CNN_COLOUR_ONE /* no sum of two products overflows 32 bits */
+};
+
+/* A batch whose colours are changed: each sample by three factors of its own. */
+typedef struct cnn_image_colours {
+    const uint8_t *images;  /* [count][C][H][W]; may be a memory map */
+    const int64_t *indices; /* [n], each in 0 ... count-1 */
+    ptrdiff_t n, c, h, w;
+    const int32_t *factors; /* [n][3]: brightness, contrast, saturation, each in 0 ... CNN_COLOUR_LARGEST */
+} cnn_image_colours;
+
+/* dst [n][C][H][W]: each sample brightened, then its contrast and then its saturation changed. Each is the same mean of
+ * a pixel and a base, f * pixel + (1 - f) * base, rounded to a grey level, a half up, and cut off at 0 and 255. The base
+ * is 0 for brightness; the mean grey of the image, rounded, a half up, for contrast; the pixel's own grey for
+ * saturation. Grey is (19595 R + 38470 G + 7471 B) / 2^16 (ITU-R BT.601), rounded, a half up, of three channels, and
+ * otherwise each channel by itself, whose saturation stays. Whole numbers throughout, as of a warp.
+ * dst does not overlap anything. Every sample is one worker's; threads in 1 ... CNN_MAX_THREADS. */
+cnn_status cnn_recolour_images(uint8_t *dst, const cnn_image_colours *colours, int threads);
+void cnn_ref_recolour_images(uint8_t *dst, const cnn_image_colours *colours);
 
 /* ---- threads, instruction sets, random numbers, matrices -------------------------------------------------------- */
 

@@ -237,6 +237,10 @@ enum { CNN_NORM_COLUMNS = 1024 };
     /* dst[i] = src[i] * scale + offset in two roundings, and the same of src[count - 1 - i] */                          \
     X(scale_bytes, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))       \
     X(scale_mirrored, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))    \
+    /* In place: pixel * factor + base * (1 - factor), as cnn_recolour_images has it; or by each pixel's own grey */     \
+    X(blend_bytes, (uint8_t * pixels, ptrdiff_t count, int32_t base, int32_t factor))                                    \
+    X(blend_greys,                                                                                                       \
+      (uint8_t *restrict red, uint8_t *restrict green, uint8_t *restrict blue, ptrdiff_t count, int32_t factor))         \
     X(warp_row, (const cnn_warp_row *row))                                                                               \
     X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
                      ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \

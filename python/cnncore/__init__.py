@@ -14,6 +14,8 @@ try:
         from cnncore._core import (
             ABI_VERSION,
             ALIGNMENT,
+            COLOUR_LARGEST,
+            COLOUR_ONE,
             FILLS,
             GEOMETRIES,
             GEOMETRY_LIMITS,
@@ -46,6 +48,7 @@ try:
             philox4x32,
             philox_draws,
             read_burst,
+            recolour_images,
             register_tile,
             run_op,
             set_isa,
@@ -77,6 +80,8 @@ def source_hash() -> str:
 __all__ = [
     "ABI_VERSION",
     "ALIGNMENT",
+    "COLOUR_LARGEST",
+    "COLOUR_ONE",
     "FILLS",
     "GEOMETRIES",
     "GEOMETRY_LIMITS",
@@ -110,6 +115,7 @@ __all__ = [
     "philox4x32",
     "philox_draws",
     "read_burst",
+    "recolour_images",
     "register_tile",
     "release",
     "released",

@@ -10,6 +10,8 @@ MAX_EXTERNALS: int
 MAX_THREADS: int
 MAX_POOL_AREA: int
 WARP_ONE: int
+COLOUR_ONE: int
+COLOUR_LARGEST: int
 FILLS: dict[str, int]
 PANEL: int
 SEGMENT_DTYPE: np.dtype[Any]
@@ -139,6 +141,7 @@ def gather_images(
     fill: str = "constant",
     fill_value: int = 0,
     flips: NDArray[np.bool_] | None = None,
+    turns: NDArray[np.bool_] | None = None,
     boxes: NDArray[np.int32] | None = None,
     paints: NDArray[np.uint8] | None = None,
     threads: int = 1,
@@ -151,6 +154,14 @@ def warp_images(
     *,
     fill: str = "constant",
     fill_value: int = 0,
+    threads: int = 1,
+    reference: bool = False,
+) -> NDArray[np.uint8]: ...
+def recolour_images(
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    factors: NDArray[np.int32],
+    *,
     threads: int = 1,
     reference: bool = False,
 ) -> NDArray[np.uint8]: ...
