@@ -10,8 +10,11 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.program.code import (
+    ACTIVATION_NAMES,
     ARENA,
+    BY_OUTPUT,
     CONSTANTS,
+    ELEMENTWISE,
     GRADIENTS,
     OUTPUTS,
     PARAMETERS,
@@ -178,13 +181,13 @@ def _conv2d(tape: _Tape, forward: Instruction, diff: int) -> None:
     if forward.geometry["pool"]:
         diff = _unpool(tape, forward, diff)
     elif forward.geometry["activation"]:
-        diff = _through_relu(tape, forward.operands["dst"], diff)
+        diff = _through_activation(tape, forward, diff)
     _weights_and_data(tape, "conv2d", forward, plain, diff)
 
 
 def _linear(tape: _Tape, forward: Instruction, diff: int) -> None:
     if forward.geometry["activation"]:
-        diff = _through_relu(tape, forward.operands["dst"], diff)
+        diff = _through_activation(tape, forward, diff)
     _weights_and_data(tape, "linear", forward, {**forward.geometry, "activation": 0}, diff)
 
 
@@ -222,11 +225,13 @@ def _unpool(tape: _Tape, forward: Instruction, diff: int) -> int:
     return whole
 
 
-def _through_relu(tape: _Tape, output: int, diff: int) -> int:
-    masked = tape.new_like(diff)
+def _through_activation(tape: _Tape, forward: Instruction, diff: int) -> int:
+    """Through the activation that an op has fused: one of those whose gradient reads the output."""
+    output, before = forward.operands["dst"], tape.new_like(diff)
     geometry = {"count": _count(tape.values[output]), "slope": 0.0}
-    tape.emit("relu_backward", geometry, diff_src=masked, diff_dst=diff, dst=output)
-    return masked
+    op = f"{ACTIVATION_NAMES[forward.geometry['activation']]}_backward"
+    tape.emit(op, geometry, diff_src=before, diff_dst=diff, dst=output)
+    return before
 
 
 def _reads(operand: str) -> Rule:
@@ -241,6 +246,18 @@ def _reads(operand: str) -> Rule:
         tape.emit(op, forward.geometry, diff_src=diff_source, diff_dst=diff, **saved)
 
     return rule
+
+
+def _prelu(tape: _Tape, forward: Instruction, diff: int) -> None:
+    source, weights = forward.operands["src"], forward.operands["weights"]
+    diff_source = tape.back(source)
+    learns = forward.layer not in tape.frozen
+    if diff_source is None and not learns:
+        return
+    gradients = {"diff_src": tape.new_like(source) if diff_source is None else diff_source}
+    if learns:
+        gradients["diff_weights"] = tape.gradient_of_parameter(weights)
+    tape.emit("prelu_backward", forward.geometry, **gradients, diff_dst=diff, src=source, weights=weights)
 
 
 def _transposed(op: str) -> Rule:
@@ -279,7 +296,7 @@ def _fixed_batchnorm(tape: _Tape, forward: Instruction, diff: int) -> None:
     if diff_source is None:
         return
     if forward.geometry["activation"]:
-        diff = _through_relu(tape, forward.operands["dst"], diff)
+        diff = _through_activation(tape, forward, diff)
     # Nothing else lies in the constants yet, and nothing ever writes there: they begin as zeros.
     tape.values.append(Value((forward.geometry["c"],), CONSTANTS, per_sample=False))
     zeros = len(tape.values) - 1
@@ -320,11 +337,8 @@ RULES: dict[str, Rule] = {
     "linear_forward": _linear,
     "maxpool2d_forward": _reads("argmax"),
     "avgpool2d_forward": _reads(""),
-    "relu_forward": _reads("dst"),
-    "leaky_relu_forward": _reads("src"),
-    "sigmoid_forward": _reads("dst"),
-    "tanh_forward": _reads("dst"),
-    "elu_forward": _reads("dst"),
+    **{f"{name}_forward": _reads("dst" if name in BY_OUTPUT else "src") for name in ELEMENTWISE},
+    "prelu_forward": _prelu,
     "softmax_forward": _reads("dst"),
     "batchnorm_forward_training": _batchnorm,
     "batchnorm_forward_inference": _fixed_batchnorm,

@@ -13,6 +13,7 @@ try:
     with released():
         from cnncore._core import (
             ABI_VERSION,
+            ACTIVATIONS,
             ALIGNMENT,
             FILLS,
             GEOMETRIES,
@@ -76,6 +77,7 @@ def source_hash() -> str:
 
 __all__ = [
     "ABI_VERSION",
+    "ACTIVATIONS",
     "ALIGNMENT",
     "FILLS",
     "GEOMETRIES",

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "bodies/activation.h"
 #include "kernels.h"
 
 enum { FEW_VECTORS = CNN_PANEL / SIMD_WIDTH, FEW_PANELS = 4, FEW_PANELS_OF_TWO = FEW_VECTORS == 1 ? 4 : 2 };
@@ -45,7 +46,7 @@ static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_ro
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++) {
             const simd_float y = simd_add(sum[i][v], bias);
-            simd_store_part(p->dst + i * p->n + column, p->relu ? simd_max(simd_zero(), y) : y, left);
+            simd_store_part(p->dst + i * p->n + column, activation_end(p->activation, y), left);
         }
     }
 }

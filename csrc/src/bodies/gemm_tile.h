@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "bodies/activation.h"
 #include "bodies/vector.h"
 #include "kernels.h"
 
@@ -33,7 +34,7 @@ static inline __attribute__((always_inline)) void tile_store(const cnn_tile *t, 
 {
     const ptrdiff_t c_row = t->c_row, c_group = t->c_group;
     const float *bias = t->bias;
-    const simd_float least = t->relu ? simd_zero() : simd_set1(-INFINITY);
+    const simd_float least = t->activation == CNN_ACTIVATION_RELU ? simd_zero() : simd_set1(-INFINITY);
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         float *out = c + (v / TILE_VECTORS_PER_GROUP) * c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
@@ -71,11 +72,11 @@ static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, c
             if (left >= SIMD_WIDTH) {
                 if (t->accumulate) x = simd_add(x, simd_load(out));
                 if (mask) x = tile_masked(x, simd_load(mask + at + i * t->c_row));
-                simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
+                simd_store(out, activation_end(t->activation, x));
             } else {
                 if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
                 if (mask) x = tile_masked(x, simd_load_part(mask + at + i * t->c_row, left));
-                simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
+                simd_store_part(out, activation_end(t->activation, x), left);
             }
         }
     }
@@ -131,9 +132,9 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
     }
 
     const bool whole = t->columns >= vectors * SIMD_WIDTH;
-    if (whole && !t->accumulate && !mask) {
+    if (whole && !t->accumulate && !mask && t->activation <= CNN_ACTIVATION_RELU) {
         tile_store(t, c, sum, rows, vectors);
-    } else if (whole && !t->bias && !mask && !t->relu) {
+    } else if (whole && !t->bias && !mask && t->activation == CNN_ACTIVATION_NONE) {
         tile_add(t, c, sum, rows, vectors);
     } else {
         float sums[SIMD_TILE_ROWS * MOST * SIMD_WIDTH];

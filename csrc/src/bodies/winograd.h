@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "bodies/activation.h"
 #include "bodies/gemm_tile.h"
 #include "bodies/pool.h"
 #include "bodies/winograd_transforms.h"
@@ -187,12 +188,15 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             winograd_output_1d(y[i], half[i], tile, kernel);
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) y[i][j] = simd_add(y[i][j], bias);
+            if (pool && t->activation > CNN_ACTIVATION_RELU)
+#pragma GCC unroll 8
+                for (int j = 0; j < tile; j++) y[i][j] = activation_any(t->activation, y[i][j]);
             if (pool) continue;
             if (i >= t->rows) break;
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) {
                 if (j >= t->columns) break;
-                const simd_float v = t->relu ? simd_max(simd_zero(), y[i][j]) : y[i][j];
+                const simd_float v = activation_end(t->activation, y[i][j]);
                 winograd_store(t, v, i * dst_row + j * dst_pixel + channel, left);
             }
         }
@@ -204,7 +208,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             for (int j = 0; j < tile / 2; j++) {
                 if (j >= t->columns) break;
                 const pool_best best = pool_of_four(y[2 * i][2 * j], y[2 * i][2 * j + 1], y[2 * i + 1][2 * j],
-                                                    y[2 * i + 1][2 * j + 1], t->relu);
+                                                    y[2 * i + 1][2 * j + 1], t->activation == CNN_ACTIVATION_RELU);
                 const ptrdiff_t at = i * dst_row + j * dst_pixel + channel;
                 pool_store(t->dst + at, taps ? t->argmax + at : NULL, best, left, left);
             }
