@@ -363,8 +363,7 @@ enum {
  *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
  *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
  *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
- *                       without pooling. backward computes what the activation was given anew, and knows pooling
- *                       behind a ReLU or none only.
+ *                       without pooling. An activation beyond ReLU goes without pooling and has no backward.
  * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
  * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
  * cross_entropy_soft    targets are probabilities [N][classes]

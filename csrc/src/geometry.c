@@ -107,7 +107,8 @@ static bool clip_fits(const cnn_geometry *geometry) { return geometry->clip.low 
 static bool norm_fits(const cnn_geometry *geometry)
 {
     const cnn_norm_geometry *g = &geometry->norm;
-    return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0);
+    return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0 &&
+                            g->activation <= CNN_ACTIVATION_RELU);
 }
 
 static bool slice_fits(const cnn_geometry *geometry)
@@ -139,10 +140,10 @@ bool cnn_maxpool2d_limits(const cnn_geometry *geometry)
 /* Its gradient takes the sign of the input from the output's: alpha may be neither 0 nor below. */
 bool cnn_elu_limits(const cnn_geometry *geometry) { return geometry->elementwise.slope > 0.0f; }
 
-/* Where the maximum was tells no derivative but ReLU's. */
+/* What it computes anew is enough for the derivative of ReLU; another would cost more than to keep what it needs. */
 bool cnn_batchnorm_backward_limits(const cnn_geometry *geometry)
 {
-    return !geometry->norm.pool || geometry->norm.activation <= CNN_ACTIVATION_RELU;
+    return geometry->norm.activation <= CNN_ACTIVATION_RELU;
 }
 
 /* ---- elements of operands ------------------------------------------------------------------------------------------ */

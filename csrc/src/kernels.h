@@ -125,11 +125,11 @@ typedef struct cnn_adam_step {
     float root_factor; /* 1 / sqrt(1 - beta2^t) */
 } cnn_adam_step;
 
-/* A batch normalisation, one value for each column: y = (x - mean) * factor + shift, activated. Its gradient by
- * x: dy * factor + (x - mean) * slope + rest, with dy by what the activation was given. */
+/* A batch normalisation, one value for each column: y = (x - mean) * factor + shift, and 0 for y < 0 with relu. Its
+ * gradient by x: dy * factor + (x - mean) * slope + rest. */
 typedef struct cnn_norm {
     const float *mean, *factor, *shift, *slope, *rest;
-    cnn_activation activation;
+    bool relu;
 } cnn_norm;
 
 /* Most columns of a sum: float totals that stay in the first-level cache. */

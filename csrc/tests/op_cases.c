@@ -483,10 +483,10 @@ static void ending_cases(visitor *visit)
                 one.geometry.conv2d = (cnn_conv2d_geometry){.h = 8, .w = 9, .ic = 3, .oc = oc, .kh = 3, .kw = 3};
                 one.geometry.conv2d.activation = kind, one.geometry.conv2d.pool = pool;
                 geometry_complete(CNN_GEOMETRY_conv2d, &one.geometry);
-                one.absent = pool ? 0 : without(CNN_conv2d_forward_argmax);
+                one.absent = without(CNN_conv2d_forward_argmax);
                 visit(&one);
                 one.op = CNN_OP_winograd_forward, one.geometry.conv2d.tile = 4;
-                one.absent = pool ? 0 : without(CNN_winograd_forward_argmax);
+                one.absent = without(CNN_winograd_forward_argmax);
                 visit(&one);
             }
         for (ptrdiff_t c = 5; c <= 70; c += 65) {
@@ -494,13 +494,7 @@ static void ending_cases(visitor *visit)
             one.geometry.norm = (cnn_norm_geometry){.rows = 36, .c = c, .w = 6, .activation = kind, .eps = 1e-5f};
             one.absent = without(CNN_batchnorm_forward_training_argmax);
             visit(&one);
-            one.op = CNN_OP_batchnorm_backward, one.absent = without(CNN_batchnorm_backward_argmax);
-            visit(&one);
-            one.absent |= without(CNN_batchnorm_backward_mask);
-            visit(&one);
             one.op = CNN_OP_batchnorm_forward_inference, one.absent = 0;
-            visit(&one);
-            one.geometry.norm.pool = 2;
             visit(&one);
         }
     }

@@ -97,7 +97,7 @@ class GELU(_Elementwise):
     approximate: str = "none"
 
     def __post_init__(self) -> None:
-        if self.approximate not in ("none", "tanh"):
+        if not isinstance(self.approximate, str) or self.approximate not in ("none", "tanh"):
             raise UserError(f"GELU: approximate must be 'none' or 'tanh', not {shown(self.approximate)}")
 
     @property

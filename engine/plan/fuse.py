@@ -65,15 +65,17 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
 def fuse_activations(code: Code, trains: bool) -> Code:
     """conv2d, linear or batch normalisation, then an activation: it moves into the geometry.
 
-    Where the gradient goes back through it, its output has to be enough for it; a batch normalisation that trains
-    computes the input anew, from its own source.
+    Where the gradient goes back through it, its output has to be enough for it. A batch normalisation that trains takes
+    ReLU alone: it would compute the input of another, and its derivative, twice over, which costs more than to keep it.
     """
 
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
         name = second.op.removesuffix("_forward")
         if first.op not in (*FUSIBLE, *NORMS) or name not in cnncore.ACTIVATIONS:
             return None
-        if trains and name not in BY_OUTPUT and first.op != "batchnorm_forward_training":
+        if trains and name not in BY_OUTPUT:
+            return None
+        if first.op == "batchnorm_forward_training" and name != "relu":
             return None
         if first.geometry["activation"] or first.geometry.get("pool"):
             return None
@@ -98,7 +100,8 @@ def fuse_maxpool(code: Code) -> Code:
             return None
         if first.op == "conv2d_forward" and not first.geometry["activation"]:
             return None
-        if first.geometry["activation"] not in (0, cnncore.ACTIVATIONS["relu"]) and "argmax" in second.operands:
+        other = first.geometry["activation"] not in (0, cnncore.ACTIVATIONS["relu"])
+        if other and (first.op in NORMS or "argmax" in second.operands):
             return None
         if first.op == "batchnorm_forward_inference" and "argmax" in second.operands:
             return None  # frozen, and a gradient passes through the pool

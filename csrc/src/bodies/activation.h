@@ -37,13 +37,6 @@ static inline __attribute__((always_inline)) simd_float activation_of(const cnn_
     return x;
 }
 
-/* Whether the gradient reads what the activation was given, else what it gave: as its op's operands say. */
-static inline __attribute__((always_inline)) bool activation_reads_source(const cnn_activation kind)
-{
-    return kind == CNN_ACTIVATION_LEAKY_RELU || kind == CNN_ACTIVATION_GELU || kind == CNN_ACTIVATION_GELU_TANH ||
-           kind == CNN_ACTIVATION_SILU || kind == CNN_ACTIVATION_HARDSWISH;
-}
-
 /* At a kink PyTorch's choice: at 0 ReLU has the slope 0, LeakyReLU and ELU that of the negative side. */
 static inline __attribute__((always_inline)) simd_float
 activation_gradient_of(const cnn_activation kind, simd_float diff, simd_float saved, simd_float slope, simd_float high)
@@ -137,44 +130,12 @@ static void relu_backward(float *diff_src, const float *diff_dst, const float *d
     activation_backward_loop(diff_src, diff_dst, dst, count, &relu, CNN_ACTIVATION_RELU);
 }
 
-/* ---- at the end of another kernel: one vector, and no numbers ------------------------------------------------------- */
-
-/* A function of its own, so that it takes no registers from the loops before. */
-static __attribute__((noinline)) simd_float activation_any(cnn_activation kind, simd_float x)
+/* What another kernel has computed, in memory that is still in cache: beyond ReLU, an activation ends it in runs of some
+ * vectors, for which its constants are loaded once. */
+static void activation_end(cnn_activation kind, float *values, ptrdiff_t count)
 {
-    switch (kind) {
-#define ACTIVATION_CASE(name, NAME)                                                                                    \
-    case CNN_ACTIVATION_##NAME: return activation_of(CNN_ACTIVATION_##NAME, x, simd_zero(), simd_zero());
-        CNN_ACTIVATIONS(ACTIVATION_CASE)
-#undef ACTIVATION_CASE
-    default: return x;
-    }
-}
-
-static inline simd_float activation_end(cnn_activation kind, simd_float x)
-{
-    if (kind > CNN_ACTIVATION_RELU) return activation_any(kind, x);
-    return kind == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), x) : x;
-}
-
-static inline __attribute__((always_inline)) simd_float activation_gradient_at(const cnn_activation kind,
-                                                                               simd_float diff, simd_float x)
-{
-    const simd_float none = simd_zero();
-    const simd_float saved = activation_reads_source(kind) ? x : activation_of(kind, x, none, none);
-    return activation_gradient_of(kind, diff, saved, none, none);
-}
-
-/* The gradient by x, what the activation was given. */
-static __attribute__((noinline)) simd_float activation_any_backward(cnn_activation kind, simd_float diff, simd_float x)
-{
-    switch (kind) {
-#define ACTIVATION_CASE(name, NAME)                                                                                    \
-    case CNN_ACTIVATION_##NAME: return activation_gradient_at(CNN_ACTIVATION_##NAME, diff, x);
-        CNN_ACTIVATIONS(ACTIVATION_CASE)
-#undef ACTIVATION_CASE
-    default: return diff;
-    }
+    const cnn_activate how = {.kind = kind};
+    activation(values, values, count, &how);
 }
 
 static void add(float *dst, const float *a, const float *b, ptrdiff_t count)

@@ -46,9 +46,14 @@ static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_ro
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++) {
             const simd_float y = simd_add(sum[i][v], bias);
-            simd_store_part(p->dst + i * p->n + column, activation_end(p->activation, y), left);
+            simd_store_part(p->dst + i * p->n + column,
+                            p->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), y) : y, left);
         }
     }
+    if (p->activation <= CNN_ACTIVATION_RELU) return;
+    const ptrdiff_t column = first * CNN_PANEL, left = p->n - column, width = (ptrdiff_t)vectors * SIMD_WIDTH;
+    for (int i = 0; i < rows; i++)
+        activation_end(p->activation, p->dst + i * p->n + column, left < width ? left : width);
 }
 
 static void few_rows(const cnn_few_rows *p)

@@ -49,11 +49,14 @@ static inline __attribute__((always_inline)) void lanes_body(const cnn_lanes *l,
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) sum[v][o] = simd_max(least, simd_add(sum[v][o], bias));
     }
-    if (l->activation > CNN_ACTIVATION_RELU)
-#pragma GCC unroll 16
-        for (int o = 0; o < channels; o++)
-#pragma GCC unroll 16
-            for (int v = 0; v < vectors; v++) sum[v][o] = activation_any(l->activation, sum[v][o]);
+    if (l->activation > CNN_ACTIVATION_RELU) {
+        float ends[CNN_LANES_VECTORS * CNN_LANES_CHANNELS * SIMD_WIDTH];
+        for (int v = 0; v < vectors; v++)
+            for (int o = 0; o < channels; o++) simd_store(ends + (v * channels + o) * SIMD_WIDTH, sum[v][o]);
+        activation_end(l->activation, ends, (ptrdiff_t)vectors * channels * SIMD_WIDTH);
+        for (int v = 0; v < vectors; v++)
+            for (int o = 0; o < channels; o++) sum[v][o] = simd_load(ends + (v * channels + o) * SIMD_WIDTH);
+    }
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         float *dst = to[v] + first;

@@ -145,12 +145,16 @@ static inline simd_float math_softplus(simd_float x)
     return simd_max(simd_zero(), x) + math_log1p(math_exp(math_negate(math_size(x))));
 }
 
-/* x^2 - `square`, the rounding of the square: exactly, also where multiply and add are two roundings, as products of
- * halves of 12 bits are exact (Dekker 1971). */
+/* x^2 - `square`, the rounding of the square, exactly. Where multiply and add are two roundings, from products of halves of
+ * 12 bits, which are exact (Dekker 1971). */
 static inline simd_float math_square_rest(simd_float x, simd_float square)
 {
+#if !defined(SIMD_TWO_ROUNDINGS)
+    return simd_fma(x, x, math_negate(square));
+#else
     const simd_float high = simd_of_bits(simd_bits(x) & ~0xfff), low = x - high;
     return (high * high - square + simd_set1(2.0f) * high * low) + low * low;
+#endif
 }
 
 /* What the normal distribution is made of, for |x| up to 16, beyond which its tail is 0 in float: with a = |x|,

@@ -9,7 +9,6 @@
 #ifndef CNN_BODY_NORM_H
 #define CNN_BODY_NORM_H
 
-#include "bodies/activation.h"
 #include "bodies/pool.h"
 #include "bodies/vector.h"
 #include "kernels.h"
@@ -50,23 +49,6 @@ static inline __attribute__((always_inline)) simd_float norm_masked(simd_float d
 {
     return simd_select(simd_at_most(value, simd_zero()), simd_zero(), diff);
 }
-
-/* What the activation makes of y. `other` is known when compiled, and true where there is one beyond ReLU. */
-static inline __attribute__((always_inline)) simd_float norm_end(cnn_activation activation, simd_float y,
-                                                                 const bool other)
-{
-    if (other) return activation_any(activation, y);
-    return activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), y) : y;
-}
-
-/* dy by y, from the gradient by what the activation made of it. */
-static inline __attribute__((always_inline)) simd_float norm_through(cnn_activation activation, simd_float diff,
-                                                                     simd_float y, const bool other)
-{
-    return other ? activation_any_backward(activation, diff, y) : norm_masked(diff, y);
-}
-
-static inline bool norm_has_other(const cnn_norm *norm) { return norm->activation > CNN_ACTIVATION_RELU; }
 
 /* ---- sums --------------------------------------------------------------------------------------------------------- */
 
@@ -131,10 +113,10 @@ static void deviation_sums(double *restrict sum, double *restrict squares, const
 static inline __attribute__((always_inline)) void gradient_lanes(norm_totals *totals, const float *diff_dst,
                                                                  const float *src, const cnn_norm *norm, ptrdiff_t j,
                                                                  const int rows, ptrdiff_t stride, ptrdiff_t left,
-                                                                 const bool whole, const bool other)
+                                                                 const bool whole)
 {
     norm_vectors v = {.mean = norm_load(norm->mean + j, left, whole)};
-    if (norm->activation) {
+    if (norm->relu) {
         v.factor = norm_load(norm->factor + j, left, whole);
         v.shift = norm_load(norm->shift + j, left, whole);
     }
@@ -143,7 +125,7 @@ static inline __attribute__((always_inline)) void gradient_lanes(norm_totals *to
     for (int r = 0; r < rows; r++) {
         const simd_float x = norm_load(src + r * stride + j, left, whole);
         simd_float diff = norm_load(diff_dst + r * stride + j, left, whole);
-        if (norm->activation) diff = norm_through(norm->activation, diff, norm_value(x, &v), other);
+        if (norm->relu) diff = norm_masked(diff, norm_value(x, &v));
         total = simd_add(total, diff);
         product = simd_fma(diff, x - v.mean, product);
     }
@@ -153,38 +135,27 @@ static inline __attribute__((always_inline)) void gradient_lanes(norm_totals *to
 
 static inline __attribute__((always_inline)) void gradient_rows(norm_totals *totals, const float *diff_dst,
                                                                 const float *src, const cnn_norm *norm, const int rows,
-                                                                ptrdiff_t columns, ptrdiff_t stride, const bool other)
+                                                                ptrdiff_t columns, ptrdiff_t stride)
 {
     ptrdiff_t j = 0;
     for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH)
-        gradient_lanes(totals, diff_dst, src, norm, j, rows, stride, SIMD_WIDTH, true, other);
-    if (j < columns) gradient_lanes(totals, diff_dst, src, norm, j, rows, stride, columns - j, false, other);
+        gradient_lanes(totals, diff_dst, src, norm, j, rows, stride, SIMD_WIDTH, true);
+    if (j < columns) gradient_lanes(totals, diff_dst, src, norm, j, rows, stride, columns - j, false);
 }
 
-static inline __attribute__((always_inline)) void
-gradient_sums_of(double *restrict sum, double *restrict products, const float *diff_dst, const float *src,
-                 const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, const bool other)
+/* sum += dy, products += dy * (x - mean), by column; dy as it is behind the ReLU's mask */
+static void gradient_sums(double *restrict sum, double *restrict products, const float *diff_dst, const float *src,
+                          const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride)
 {
     norm_totals totals;
     for (ptrdiff_t r = 0; r < rows;) {
         const ptrdiff_t end = rows - r < NORM_BLOCK ? rows : r + NORM_BLOCK;
         norm_clear(&totals, columns);
         for (; r + NORM_ROWS <= end; r += NORM_ROWS)
-            gradient_rows(&totals, diff_dst + r * stride, src + r * stride, norm, NORM_ROWS, columns, stride, other);
-        for (; r < end; r++)
-            gradient_rows(&totals, diff_dst + r * stride, src + r * stride, norm, 1, columns, stride, other);
+            gradient_rows(&totals, diff_dst + r * stride, src + r * stride, norm, NORM_ROWS, columns, stride);
+        for (; r < end; r++) gradient_rows(&totals, diff_dst + r * stride, src + r * stride, norm, 1, columns, stride);
         norm_flush(sum, products, &totals, columns);
     }
-}
-
-/* sum += dy, products += dy * (x - mean), by column; dy by what the activation was given */
-static void gradient_sums(double *restrict sum, double *restrict products, const float *diff_dst, const float *src,
-                          const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride)
-{
-    if (norm_has_other(norm))
-        gradient_sums_of(sum, products, diff_dst, src, norm, rows, columns, stride, true);
-    else
-        gradient_sums_of(sum, products, diff_dst, src, norm, rows, columns, stride, false);
 }
 
 static inline __attribute__((always_inline)) void pooled_lanes(norm_totals *totals, const float *diff_dst,
@@ -236,40 +207,31 @@ static inline __attribute__((always_inline)) norm_vectors forward_vectors(const 
 
 static inline __attribute__((always_inline)) void normalize_lanes(float *dst, const float *src, const cnn_norm *norm,
                                                                   ptrdiff_t j, const int rows, ptrdiff_t columns,
-                                                                  ptrdiff_t left, const bool whole, const bool other)
+                                                                  ptrdiff_t left, const bool whole)
 {
     const norm_vectors v = forward_vectors(norm, j, left, whole);
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
         const simd_float y = norm_value(norm_load(src + r * columns + j, left, whole), &v);
-        norm_store(dst + r * columns + j, norm_end(norm->activation, y, other), left, whole);
+        norm_store(dst + r * columns + j, norm->relu ? simd_max(simd_zero(), y) : y, left, whole);
     }
 }
 
 static inline __attribute__((always_inline)) void normalize_rows(float *dst, const float *src, const cnn_norm *norm,
-                                                                 const int rows, ptrdiff_t columns, const bool other)
+                                                                 const int rows, ptrdiff_t columns)
 {
     ptrdiff_t j = 0;
     for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH)
-        normalize_lanes(dst, src, norm, j, rows, columns, SIMD_WIDTH, true, other);
-    if (j < columns) normalize_lanes(dst, src, norm, j, rows, columns, columns - j, false, other);
-}
-
-static inline __attribute__((always_inline)) void normalize_of(float *dst, const float *src, const cnn_norm *norm,
-                                                               ptrdiff_t rows, ptrdiff_t columns, const bool other)
-{
-    ptrdiff_t r = 0;
-    for (; r + NORM_ROWS <= rows; r += NORM_ROWS)
-        normalize_rows(dst + r * columns, src + r * columns, norm, NORM_ROWS, columns, other);
-    for (; r < rows; r++) normalize_rows(dst + r * columns, src + r * columns, norm, 1, columns, other);
+        normalize_lanes(dst, src, norm, j, rows, columns, SIMD_WIDTH, true);
+    if (j < columns) normalize_lanes(dst, src, norm, j, rows, columns, columns - j, false);
 }
 
 static void normalize(float *dst, const float *src, const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns)
 {
-    if (norm_has_other(norm))
-        normalize_of(dst, src, norm, rows, columns, true);
-    else
-        normalize_of(dst, src, norm, rows, columns, false);
+    ptrdiff_t r = 0;
+    for (; r + NORM_ROWS <= rows; r += NORM_ROWS)
+        normalize_rows(dst + r * columns, src + r * columns, norm, NORM_ROWS, columns);
+    for (; r < rows; r++) normalize_rows(dst + r * columns, src + r * columns, norm, 1, columns);
 }
 
 static inline __attribute__((always_inline)) void normalize_pool_lanes(float *dst, uint8_t *argmax, const float *src,
@@ -280,10 +242,8 @@ static inline __attribute__((always_inline)) void normalize_pool_lanes(float *ds
     const norm_vectors v = forward_vectors(norm, j, left, whole);
     const simd_float a = norm_load(src + j, left, whole), b = norm_load(src + c + j, left, whole);
     const simd_float d = norm_load(src + line + j, left, whole), e = norm_load(src + line + c + j, left, whole);
-    simd_float y[] = {norm_value(a, &v), norm_value(b, &v), norm_value(d, &v), norm_value(e, &v)};
-    if (norm_has_other(norm))
-        for (int tap = 0; tap < 4; tap++) y[tap] = activation_any(norm->activation, y[tap]);
-    const pool_best best = pool_of_four(y[0], y[1], y[2], y[3], norm->activation == CNN_ACTIVATION_RELU);
+    const pool_best best =
+        pool_of_four(norm_value(a, &v), norm_value(b, &v), norm_value(d, &v), norm_value(e, &v), norm->relu);
     norm_store(dst + j, best.value, left, whole);
     if (argmax) simd_store_bytes(argmax + j, best.tap, left);
 }
@@ -312,9 +272,10 @@ static inline __attribute__((always_inline)) norm_vectors backward_vectors(const
     return v;
 }
 
-static inline __attribute__((always_inline)) void
-backward_lanes(float *diff_src, const float *diff_dst, const float *src, const float *mask, const cnn_norm *norm,
-               ptrdiff_t j, const int rows, ptrdiff_t columns, ptrdiff_t left, const bool whole, const bool other)
+static inline __attribute__((always_inline)) void backward_lanes(float *diff_src, const float *diff_dst,
+                                                                 const float *src, const float *mask,
+                                                                 const cnn_norm *norm, ptrdiff_t j, const int rows,
+                                                                 ptrdiff_t columns, ptrdiff_t left, const bool whole)
 {
     const norm_vectors v = backward_vectors(norm, j, left, whole);
 #pragma GCC unroll 4
@@ -322,7 +283,7 @@ backward_lanes(float *diff_src, const float *diff_dst, const float *src, const f
         const ptrdiff_t at = r * columns + j;
         const simd_float x = norm_load(src + at, left, whole);
         simd_float diff = diff_dst ? norm_load(diff_dst + at, left, whole) : simd_zero();
-        if (norm->activation) diff = norm_through(norm->activation, diff, norm_value(x, &v), other);
+        if (norm->relu) diff = norm_masked(diff, norm_value(x, &v));
         simd_float out = norm_gradient(x, diff, &v);
         if (mask) out = norm_masked(out, norm_load(mask + at, left, whole));
         norm_store(diff_src + at, out, left, whole);
@@ -331,39 +292,27 @@ backward_lanes(float *diff_src, const float *diff_dst, const float *src, const f
 
 static inline __attribute__((always_inline)) void backward_rows(float *diff_src, const float *diff_dst,
                                                                 const float *src, const float *mask,
-                                                                const cnn_norm *norm, const int rows, ptrdiff_t columns,
-                                                                const bool other)
+                                                                const cnn_norm *norm, const int rows, ptrdiff_t columns)
 {
     ptrdiff_t j = 0;
     for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH)
-        backward_lanes(diff_src, diff_dst, src, mask, norm, j, rows, columns, SIMD_WIDTH, true, other);
-    if (j < columns) backward_lanes(diff_src, diff_dst, src, mask, norm, j, rows, columns, columns - j, false, other);
-}
-
-static inline __attribute__((always_inline)) void normalize_backward_of(float *diff_src, const float *diff_dst,
-                                                                        const float *src, const float *mask,
-                                                                        const cnn_norm *norm, ptrdiff_t rows,
-                                                                        ptrdiff_t columns, const bool other)
-{
-    ptrdiff_t r = 0;
-    for (; r < rows; r += rows - r < NORM_ROWS ? 1 : NORM_ROWS) {
-        const ptrdiff_t at = r * columns;
-        const float *diff = diff_dst ? diff_dst + at : NULL, *masked = mask ? mask + at : NULL;
-        if (rows - r >= NORM_ROWS)
-            backward_rows(diff_src + at, diff, src + at, masked, norm, NORM_ROWS, columns, other);
-        else
-            backward_rows(diff_src + at, diff, src + at, masked, norm, 1, columns, other);
-    }
+        backward_lanes(diff_src, diff_dst, src, mask, norm, j, rows, columns, SIMD_WIDTH, true);
+    if (j < columns) backward_lanes(diff_src, diff_dst, src, mask, norm, j, rows, columns, columns - j, false);
 }
 
 /* diff_dst NULL: zeros. mask NULL: none. */
 static void normalize_backward(float *diff_src, const float *diff_dst, const float *src, const float *mask,
                                const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns)
 {
-    if (norm_has_other(norm))
-        normalize_backward_of(diff_src, diff_dst, src, mask, norm, rows, columns, true);
-    else
-        normalize_backward_of(diff_src, diff_dst, src, mask, norm, rows, columns, false);
+    ptrdiff_t r = 0;
+    for (; r < rows; r += rows - r < NORM_ROWS ? 1 : NORM_ROWS) {
+        const ptrdiff_t at = r * columns;
+        const float *diff = diff_dst ? diff_dst + at : NULL, *masked = mask ? mask + at : NULL;
+        if (rows - r >= NORM_ROWS)
+            backward_rows(diff_src + at, diff, src + at, masked, norm, NORM_ROWS, columns);
+        else
+            backward_rows(diff_src + at, diff, src + at, masked, norm, 1, columns);
+    }
 }
 
 static inline __attribute__((always_inline)) void unpool_lanes_backward(float *diff_src, const float *diff_dst,

@@ -105,17 +105,15 @@ cnn_workspace cnn_batchnorm_workspace(const cnn_geometry *geometry, ptrdiff_t ba
     return (cnn_workspace){.shared = carve(&geometry->norm, batch, NULL).bytes, .scratch = 0};
 }
 
-static cnn_norm norm_of(const memory *m, cnn_activation activation)
+static cnn_norm norm_of(const memory *m, bool relu)
 {
-    return (cnn_norm){m->mean, m->factor, m->shift, m->slope, m->rest, activation};
+    return (cnn_norm){m->mean, m->factor, m->shift, m->slope, m->rest, relu};
 }
 
-static cnn_norm norm_of_slice(const memory *m, const slice *s, cnn_activation activation)
+static cnn_norm norm_of_slice(const memory *m, const slice *s, bool relu)
 {
-    return (cnn_norm){.mean = m->mean + s->channel,
-                      .factor = m->factor + s->channel,
-                      .shift = m->shift + s->channel,
-                      .activation = activation};
+    return (cnn_norm){
+        .mean = m->mean + s->channel, .factor = m->factor + s->channel, .shift = m->shift + s->channel, .relu = relu};
 }
 
 /* Writes a channel's value for all rows side by side. */
@@ -198,12 +196,14 @@ static void share_rows(const cnn_worker *worker, ptrdiff_t rows, ptrdiff_t colum
     *last = cnn_min(*last * span, rows);
 }
 
-/* dst = pool(act((src - mean) * factor + shift)). Spans run backwards: what was read last is still in cache. */
+/* dst = pool(act((src - mean) * factor + shift)). Spans run backwards: what was read last is still in cache. An activation
+ * beyond ReLU goes over a span that was just written there. */
 static void apply(const cnn_call *call, const cnn_worker *worker, const memory *m, const float *src, float *dst,
                   uint8_t *argmax)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
-    const cnn_norm norm = norm_of(m, (cnn_activation)g->activation);
+    const cnn_norm norm = norm_of(m, g->activation == CNN_ACTIVATION_RELU);
+    const cnn_activate how = {.kind = (cnn_activation)g->activation};
     const cnn_kernels *kernels = worker->kernels;
     ptrdiff_t first, last;
     if (g->pool) {
@@ -220,8 +220,12 @@ static void apply(const cnn_call *call, const cnn_worker *worker, const memory *
     for (ptrdiff_t end = last; end > first; end -= cnn_min(span, end - first)) {
         const ptrdiff_t count = cnn_min(span, end - first), at = (end - count) * columns;
         kernels->normalize(dst + at, src + at, &norm, count, columns);
+        if (how.kind > CNN_ACTIVATION_RELU) kernels->activation(dst + at, dst + at, count * columns, &how);
     }
-    if (rest && cnn_is_first(worker)) kernels->normalize(dst + full * columns, src + full * columns, &norm, 1, rest);
+    if (!rest || !cnn_is_first(worker)) return;
+    const ptrdiff_t at = full * columns;
+    kernels->normalize(dst + at, src + at, &norm, 1, rest);
+    if (how.kind > CNN_ACTIVATION_RELU) kernels->activation(dst + at, dst + at, rest, &how);
 }
 
 /* A mean and what its rounding left, where the batch gives them. */
@@ -309,7 +313,7 @@ static void part_gradients(const cnn_call *call, const cnn_kernels *kernels, con
     const float *src = (const float *)call->operands[CNN_batchnorm_backward_src] + r.first * g->c + s->channel;
     const float *diff_dst =
         (const float *)call->operands[CNN_batchnorm_backward_diff_dst] + r.first * g->c + s->channel;
-    const cnn_norm norm = norm_of_slice(m, s, (cnn_activation)g->activation);
+    const cnn_norm norm = norm_of_slice(m, s, g->activation == CNN_ACTIVATION_RELU);
     const ptrdiff_t full = r.count / s->groups, rest = r.count % s->groups * s->channels, tail = full * s->stride;
     double sum[CNN_NORM_COLUMNS] = {0.0}, product[CNN_NORM_COLUMNS] = {0.0};
     kernels->gradient_sums(sum, product, diff_dst, src, &norm, full, s->columns, s->stride);
@@ -329,7 +333,7 @@ static void part_pooled_gradients(const cnn_call *call, const cnn_kernels *kerne
                 *diff_dst = call->operands[CNN_batchnorm_backward_diff_dst];
     const uint8_t *argmax = call->operands[CNN_batchnorm_backward_argmax];
     const ptrdiff_t line = g->w * g->c, oh = g->rows / g->w / 2, row = g->w / 2 * g->c;
-    const cnn_norm norm = norm_of_slice(m, s, CNN_ACTIVATION_NONE);
+    const cnn_norm norm = norm_of_slice(m, s, false);
     memset(sums, 0, (size_t)s->channels * sizeof *sums);
     memset(products, 0, (size_t)s->channels * sizeof *products);
     for (ptrdiff_t y = r.first; y < r.first + r.count; y++)
@@ -387,7 +391,7 @@ static void dense_rows(const cnn_call *call, const cnn_worker *worker, const cnn
  * The sum of diff_src over the rows is exactly zero: it is the gradient of a bias before the normalisation. Where the
  * deviations are small beside the mean, the rounding of the mean would drown that zero: save_mean has what it left.
  *
- * With an activation behind, its derivative is taken from y, computed again bit by bit as the forward pass did.
+ * With a ReLU behind, its mask is taken from y, computed again bit by bit as the forward pass did.
  */
 void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
 {
@@ -441,12 +445,12 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
     }
     cnn_barrier(worker);
 
-    const cnn_norm norm = norm_of(&m, (cnn_activation)g->activation);
+    const cnn_norm norm = norm_of(&m, g->activation == CNN_ACTIVATION_RELU);
     if (!g->pool) {
         dense_rows(call, worker, &norm);
         return;
     }
-    const cnn_norm unmasked = norm_of(&m, CNN_ACTIVATION_NONE);
+    const cnn_norm unmasked = norm_of(&m, false);
     cnn_share(worker, pooled_rows, &first, &last);
     for (ptrdiff_t y = last; y-- > first;) unpool_rows(call, worker->kernels, &unmasked, y);
 }

@@ -53,7 +53,7 @@ static inline double ref_activation_gradient(cnn_activation kind, double diff, d
     case CNN_ACTIVATION_HARDSWISH: return x <= -3.0 ? 0.0 : x >= 3.0 ? diff : diff * (x / 3.0 + 0.5);
     case CNN_ACTIVATION_HARDSIGMOID: return y <= 0.0 || y >= 1.0 ? 0.0 : diff / 6.0;
     case CNN_ACTIVATION_RELU6: return y <= 0.0 || y >= 6.0 ? 0.0 : diff;
-    case CNN_ACTIVATION_SOFTPLUS: return diff * -expm1(-y);
+    case CNN_ACTIVATION_SOFTPLUS: return y <= 0.0 ? 0.0 : diff * -expm1(-y); /* never below 0 */
     case CNN_ACTIVATION_CLIP: return y <= slope || y >= high ? 0.0 : diff;
     case CNN_ACTIVATION_NONE: break;
     }

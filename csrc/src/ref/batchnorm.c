@@ -5,13 +5,11 @@ typedef struct norm {
     double mean, inv_std, weight, bias;
 } norm;
 
-/* What the activation is given for one element. */
-static double straight(const float *src, const norm *n) { return (*src - n->mean) * n->inv_std * n->weight + n->bias; }
-
 /* The output for one element, before pooling. */
 static float normal(const cnn_norm_geometry *g, const float *src, const norm *n)
 {
-    return (float)ref_activation((cnn_activation)g->activation, straight(src, n), 0.0, 0.0);
+    const double y = (*src - n->mean) * n->inv_std * n->weight + n->bias;
+    return (float)ref_activation((cnn_activation)g->activation, y, 0.0, 0.0);
 }
 
 /* Writes one channel of the output, pooled where the geometry says so. */
@@ -92,8 +90,8 @@ static double diff_at(const cnn_call *call, const norm *n, ptrdiff_t row, ptrdif
                 *diff_dst = call->operands[CNN_batchnorm_backward_diff_dst];
     const uint8_t *argmax = call->operands[CNN_batchnorm_backward_argmax];
     if (!g->pool) {
-        const ptrdiff_t at = row * g->c + c;
-        return ref_gradient_at((cnn_activation)g->activation, diff_dst[at], straight(src + at, n));
+        const bool off = g->activation == CNN_ACTIVATION_RELU && normal(g, src + row * g->c + c, n) <= 0.0f;
+        return off ? 0.0 : diff_dst[row * g->c + c];
     }
     const ptrdiff_t oh = g->rows / g->w / 2, ow = g->w / 2;
     const ptrdiff_t sample = row / g->rows, y = row % g->rows / g->w, x = row % g->w;

@@ -72,14 +72,10 @@ def _linear_forward(g: Geometry) -> int:
     return _linear(g) + g["n"] * (1 + _activation(g))
 
 
-def _norm(operations: int, beyond: int = 1) -> Callable[[Geometry], int]:
-    """`operations` of it for each element, a ReLU included, and those of another activation, `beyond` times."""
-
-    def count(g: Geometry) -> int:
-        activation = _activation(g) if g["activation"] > cnncore.ACTIVATIONS["relu"] else 0
-        return int((operations + beyond * activation) * g["rows"] * g["c"])
-
-    return count
+def _norm(g: Geometry) -> int:
+    """ReLU is free."""
+    activation = _activation(g) if g["activation"] > cnncore.ACTIVATIONS["relu"] else 0
+    return int((2 + activation) * g["rows"] * g["c"])
 
 
 def _windows(g: Geometry) -> int:
@@ -119,9 +115,9 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "avgpool2d_backward": _windows,
     "softmax_forward": _per_channel(5),
     "softmax_backward": _per_channel(4),
-    "batchnorm_forward_training": _norm(7),
-    "batchnorm_forward_inference": _norm(2),
-    "batchnorm_backward": _norm(9, beyond=4),
+    "batchnorm_forward_training": _per_channel(7),
+    "batchnorm_forward_inference": _norm,
+    "batchnorm_backward": _per_channel(9),
     "dropout": _per_element(2),
     "add": _per_element(1),
     **{f"{name}_forward": _per_element(operations) for name, operations in ACTIVATIONS.items()},
