@@ -13,6 +13,7 @@ try:
     with released():
         from cnncore._core import (
             ABI_VERSION,
+            ACTIVATIONS,
             ALIGNMENT,
             COLOUR_LARGEST,
             COLOUR_ONE,
@@ -79,6 +80,7 @@ def source_hash() -> str:
 
 __all__ = [
     "ABI_VERSION",
+    "ACTIVATIONS",
     "ALIGNMENT",
     "COLOUR_LARGEST",
     "COLOUR_ONE",

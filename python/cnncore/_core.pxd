@@ -47,6 +47,8 @@ cdef extern from "cnn.h" nogil:
         float lr_scale
         float reserved
 
+    const char *cnn_activation_name(int activation)
+
     ctypedef union cnn_geometry:
         pass
 

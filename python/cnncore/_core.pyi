@@ -54,6 +54,7 @@ class RegisterTile(NamedTuple):
 
 OPS: dict[str, OpInfo]
 GEOMETRIES: dict[str, tuple[str, ...]]
+ACTIVATIONS: dict[str, int]  # those that another op can end with, and the number that its geometry has for each
 GEOMETRY_LIMITS: dict[str, dict[str, tuple[float, float]]]  # of each kind and field: the least and the largest number
 
 class CoreError(RuntimeError):

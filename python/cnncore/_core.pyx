@@ -144,6 +144,18 @@ def _read_geometries():
     return geometries
 
 
+def _read_activations():
+    cdef const char *name
+    cdef int number = 1
+    activations = {}
+    while True:
+        name = cnn_activation_name(number)
+        if name == NULL:
+            return activations
+        activations[name.decode()] = number
+        number += 1
+
+
 def _read_limits():
     cdef const cnn_geometry_field *field
     cdef int i
@@ -160,6 +172,7 @@ def _read_limits():
 OPS = _read_registry()
 GEOMETRIES = _read_geometries()
 GEOMETRY_LIMITS = _read_limits()
+ACTIVATIONS = _read_activations()
 _OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
 
 
