@@ -55,7 +55,7 @@ INITIALIZERS: dict[str, Draw] = {
 """Names of the initialisers of weights; "normal" has a standard deviation, "uniform" a bound, of 0.05. "fan_in_uniform" is
 what PyTorch's layers begin with."""
 
-CONSTANT_ROLES = {"bias": 0.0, "mean": 0.0, "scale": 1.0, "variance": 1.0}
+CONSTANT_ROLES = {"bias": 0.0, "mean": 0.0, "scale": 1.0, "variance": 1.0, "slope": 0.25}
 
 
 def checked_initializer(initializer: Any) -> str | dict[str, str]:
