@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.arguments import integers
-from engine.errors import unknown
+from engine.arguments import each, integer
+from engine.errors import UserError, unknown
 from engine.layers import GELU, BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Scale, Softmax
 from engine.models.blocks import Initializer
 from engine.network.graph import Network, Sequential
@@ -31,13 +31,16 @@ def airbench94(
     if activation not in ACTIVATIONS:
         raise unknown("activation", activation, ACTIVATIONS)
     active = ACTIVATIONS[activation]
+    counts = each("airbench94", "widths", widths, lambda width: integer("airbench94", "widths", width, 1))
+    if len(counts) != 3:
+        raise UserError(f"airbench94: widths are three, one for each block, not {len(counts)}")
     layers: list[tuple[str, Layer]] = [("whiten", Conv2D(3, WHITENED, 2)), ("whiten_activation", active())]
 
     def add(kind: str, block: int, number: int, layer: Layer) -> None:
         layers.append((f"block{block}_{kind}{number}", layer))
 
     channels = WHITENED
-    for block, width in enumerate(integers("airbench94", "widths", widths, 3, 1), 1):
+    for block, width in enumerate(counts, 1):
         for number in (1, 2):
             add("conv", block, number, Conv2D(channels, width, 3, padding=1, bias=False))
             if number == 1:
@@ -46,5 +49,5 @@ def airbench94(
             add("activation", block, number, active())
             channels = width
     layers += [("pool", MaxPool2D(3)), ("flatten", Flatten()), ("head", Linear(channels, classes, bias=False))]
-    layers += [("scale", Scale(channels=classes, factor=1.0 / 9.0)), ("softmax", Softmax())]
-    return Sequential(layers, (3, 32, 32), seed, initializer)
+    layers += [("scale", Scale(factor=1.0 / 9.0)), ("softmax", Softmax())]
+    return Sequential(dict(layers), (3, 32, 32), seed, initializer)

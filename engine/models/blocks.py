@@ -30,7 +30,7 @@ KINDS = {"Conv2D": "conv", "BatchNorm": "norm", "ReLU": "relu", "ReLU6": "relu"}
 
 
 def chain(graph: Graph, source: str, name: str, layers: Sequence[Layer]) -> str:
-    """These layers one after the other, named by what they are. The name of the last, or `source` where there is none."""
+    """These layers in a row, named by what they are. The name of the last, or `source` where there is none."""
     counts: dict[str, int] = {}
     for layer in layers:
         kind = KINDS.get(type(layer).__name__, type(layer).__name__.lower())

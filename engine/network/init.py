@@ -52,8 +52,8 @@ INITIALIZERS: dict[str, Draw] = {
     "uniform": _uniform(lambda spec: 0.05),
     "zeros": lambda generator, spec: np.zeros(spec.shape),
 }
-"""Names of the initialisers of weights; "normal" has a standard deviation, "uniform" a bound, of 0.05. "fan_in_uniform" is
-what PyTorch's layers begin with."""
+"""Names of the initialisers of weights; "normal" has a standard deviation, "uniform" a bound, of 0.05. PyTorch's layers
+begin with "fan_in_uniform"."""
 
 CONSTANT_ROLES = {"bias": 0.0, "mean": 0.0, "scale": 1.0, "variance": 1.0, "slope": 0.25}
 
