@@ -98,6 +98,16 @@ def format_confusion(matrix: NDArray[np.int64], class_names: Sequence[str]) -> s
     return "\n".join([head, *rows])
 
 
+def pixel_confusion(truth: NDArray[Any], scores: NDArray[Any], counts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The confusion matrix of the pixels that count, for maps of labels (n, H, W) and scores (n, classes, H, W).
+    UserError as `check_scores` gives it."""
+    check_scores(scores, "sample {}".format)
+    classes = scores.shape[1]
+    if not counts.any():
+        return np.zeros((classes, classes), np.int64)
+    return confusion_matrix(truth[counts], scores.argmax(axis=1)[counts], classes)
+
+
 def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
     """Share of the pixels that are rightly predicted, from a confusion matrix; NaN where there is none."""
     total = matrix.sum()
