@@ -26,8 +26,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "Every training has a run folder of its own under the output folder; crossval.json there holds all figures.",
     )
     add_run_arguments(parser)
-    parser.add_argument("--seeds", metavar="S,S,…", help="seeds of the final training (default: the configuration's)")
-    parser.add_argument("--no-final", action="store_true", help="only the folds")
+    parser.add_argument(
+        "--seeds",
+        metavar="S,S,…",
+        help="seeds of the final training (default: the configuration's); others that have ended in the folder stay in "
+        "the record",
+    )
+    parser.add_argument("--no-final", action="store_true", help="only the folds, and what has ended in the folder")
     return parser.parse_intermixed_args(arguments)
 
 

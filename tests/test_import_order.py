@@ -20,7 +20,7 @@ MOST_FILES = 14  # of a room
 MOST_LAZY = 60  # imports inside functions: for the time that a start takes, or an optional package
 MOST_OF_NETWORK = 200  # lines of the class Network
 
-GROUND = "engine.files engine.reading engine.schema engine.cli engine.arguments engine.draws"
+GROUND = "engine.files engine.reading engine.cli engine.arguments engine.draws"
 LAB_GROUND = "experiments.words experiments.stats experiments.circumstances experiments.options"
 
 # The order, written once: what the files of a room (or a file by its own name) may import beside their own room. What
@@ -28,13 +28,13 @@ LAB_GROUND = "experiments.words experiments.stats experiments.circumstances expe
 BELOW: Mapping[str, str] = {
     "engine.errors": "",
     **dict.fromkeys(GROUND.split(), "engine.errors"),
-    "engine.schema": "engine.reading",
     "engine.program": GROUND,
     "engine.layers": "engine.program",
     "engine.losses": "engine.layers",
     "engine.optim": GROUND,
     "engine.plan.cost": "engine.program",
-    "engine.plan": "engine.plan.cost engine.losses engine.optim",
+    "engine.plan.rules": "engine.program",
+    "engine.plan": "engine.plan.cost engine.plan.rules engine.losses engine.optim",
     "engine.network": "engine.plan engine.data",
     "engine.models": "engine.network",
     "engine.inspection": "engine.network",
@@ -49,11 +49,12 @@ BELOW: Mapping[str, str] = {
     "engine.recipe": "engine.training engine.inference engine.models engine.data.sets",
     "engine.plots": "engine.recipe engine.inspection",
     # Doors: they parse, call and print, and nothing imports them.
-    "engine.train": "engine.recipe",
+    "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
     "engine.predict": "engine.recipe",
     "engine.summary": "engine.recipe",
     "engine.profile": "engine engine.recipe engine.inspection engine.plots",
+    "engine.__main__": GROUND,
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
     # The lab.

@@ -75,6 +75,7 @@ typedef enum cnn_status {
     CNN_NONFINITE_GRADIENT, /* detail: element index into the gradients; no parameter was updated */
     CNN_NONFINITE_OUTPUT,   /* only with check_outputs: detail is the instruction that made it */
     CNN_BAD_WARP,           /* a coefficient, an extent or a fill of cnn_warp_images is out of range */
+    CNN_PART_DONE,          /* no mistake: run->more was set, and the gradients of this part have been added up */
 } cnn_status;
 
 const char *cnn_status_message(cnn_status status);
@@ -105,7 +106,7 @@ typedef struct cnn_linear_geometry {
 
 typedef struct cnn_elementwise_geometry {
     ptrdiff_t count; /* elements per sample */
-    float slope;     /* LeakyReLU: slope of the negative side; ELU: alpha, finite and above 0 */
+    float slope;     /* LeakyReLU: slope of the negative side; ELU: alpha, finite and above 0; scale: the factor */
 } cnn_elementwise_geometry;
 
 typedef struct cnn_image_geometry {
@@ -123,8 +124,19 @@ typedef struct cnn_softmax_geometry {
     ptrdiff_t rows, c; /* softmax runs over c, rows times per sample */
 } cnn_softmax_geometry;
 
+typedef struct cnn_groupnorm_geometry {
+    ptrdiff_t rows, c; /* rows per sample, as in cnn_norm_geometry */
+    ptrdiff_t groups;  /* of C / groups neighbouring channels */
+    float eps;
+} cnn_groupnorm_geometry;
+
+typedef struct cnn_channels_geometry {
+    ptrdiff_t rows, c; /* rows per sample, of c channels each */
+} cnn_channels_geometry;
+
 typedef struct cnn_dropout_geometry {
     ptrdiff_t count;  /* elements per sample */
+    ptrdiff_t draws;  /* of a sample; its element i takes draw i % draws. count: one each; C: channels; 1: samples */
     ptrdiff_t stream; /* which dropout layer this is: keeps their draws apart */
     float rate;       /* probability of zero; kept elements are divided by 1 - rate */
 } cnn_dropout_geometry;
@@ -143,7 +155,9 @@ typedef struct cnn_optimizer_geometry {
     ptrdiff_t count;    /* elements of the parameter arena, gradients and states */
     ptrdiff_t segments; /* entries of the segment table */
     float momentum, nesterov, beta1, beta2, eps;
-    float max_norm; /* clip_gradients: largest Euclidean norm of the whole gradient */
+    float max_norm;       /* clip_gradients: largest Euclidean norm of the whole gradient */
+    float momentum_decay; /* nadam: psi of the schedule of the momentum */
+    float keras;          /* rmsprop: 1 for Keras's form, 0 for PyTorch's */
 } cnn_optimizer_geometry;
 
 /* A run of parameters that share their settings; the table covers every trainable element once, in order. */
@@ -163,6 +177,8 @@ typedef struct cnn_segment {
     X(elementwise)                                                                                                     \
     X(image)                                                                                                           \
     X(norm)                                                                                                            \
+    X(groupnorm)                                                                                                       \
+    X(channels)                                                                                                        \
     X(softmax)                                                                                                         \
     X(dropout)                                                                                                         \
     X(slice)                                                                                                           \
@@ -201,6 +217,9 @@ typedef enum cnn_extent {
     CNN_DESTINATION,   /* what the forward pass writes; pooled, where the op pools */
     CNN_ARGMAX,        /* the destination's, none where the op does not pool */
     CNN_LABELS,        /* one */
+    CNN_FACTORS,       /* C of each sample */
+    CNN_GROUPS,        /* one for each group of channels of each sample */
+    CNN_GROUP_PAIRS,   /* [2][groups] of each sample */
     CNN_WEIGHTS,       /* in panels */
     CNN_FILTER,        /* the weights as Winograd's forward pass reads them */
     CNN_FILTER_TURNED, /* ... as its data gradient does */
@@ -232,6 +251,10 @@ typedef struct cnn_run {
     ptrdiff_t batch;
     uint64_t seed, step; /* dropout draws are keyed by (seed, stream, step, element); Adam corrects by step + 1 */
     double learning_rate;
+    double average;         /* weight of the old values in average and lookahead; below 0: they rest in this run */
+    ptrdiff_t first_sample; /* of this batch in that of the step, of which it may be a part */
+    double share;           /* of this part in the step's samples: the weight of its gradients */
+    bool more;              /* other parts of the step follow: accumulate_gradients ends the program */
     void *externals[CNN_MAX_EXTERNALS]; /* input, labels, output, ... as the program numbers them */
     double *seconds;                    /* NULL, or one slot per instruction: adds the time each took */
     bool check_outputs;                 /* look for NaN and Inf after every instruction (slow: to find a culprit) */
@@ -310,20 +333,36 @@ enum {
  * relu/sigmoid/tanh/elu backward read the output (dst), leaky_relu the input (src).
  * elu_*                 dst = src above 0, slope * (e^src - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016); its
  *                       derivative is 1 where dst is above 0 and dst + slope elsewhere
- * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream
+ * scale                 dst = slope * src; is its own gradient
+ * scale_channels        dst = src * weights, by channel; its gradient by src is itself, run on diff_dst
+ * multiply              dst = a * b, where the C elements of a sample of b go with each of its rows: b is a vector beside
+ *                       a map or, with rows = 1, as large as a. Its gradient by a is itself, run on diff_dst and b;
+ *                       multiply_backward gives that by b, the sum over the rows of diff_dst * a
+ * dropout               is its own gradient: run it on diff_dst with the same run.seed, run.step and stream. Elements
+ *                       count from run.first_sample on: parts of a batch are given the draws of the whole
  * batchnorm_*           biased variance normalises, unbiased goes into running_var; running = (1-momentum) * running
  *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
  *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
  *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
- *                       without pooling.
+ *                       without pooling. weights and bias: absent ones are ones and zeros.
+ * groupnorm_*           normalises every group of C / groups channels of a sample by its own mean and biased variance (Wu &
+ *                       He 2018, section 3); layer normalisation is groups = 1, instance normalisation groups = C.
+ *                       save_* and absent weights and bias as in batchnorm, [2][groups] and [groups] of each sample.
  * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
  * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
  * cross_entropy_soft    targets are probabilities [N][classes]
  * binary_cross_entropy  from logits; mean over batch and classes; mean_squared_error likewise
  * check_gradients       NaN or Inf in the gradients stops the program
+ * accumulate_gradients  sums (= for run.first_sample 0, else +=) run.share * gradients; with run.more the program ends
+ *                       there (CNN_PART_DONE), otherwise gradients = sums
  * clip_gradients        scales in place so that the Euclidean norm is at most max_norm; sets run.gradient_norm
  * sgd                   v = momentum*v + g; p -= lr * (nesterov ? g + momentum*v : v), g with l2 (PyTorch's form)
  * adam                  Kingma & Ba 2015, Algorithm 1, with l2 or decoupled decay (Loshchilov & Hutter 2019) per segment
+ * nadam                 Dozat 2016: Adam with Nesterov's momentum, beta1 of step t times 1 - 0.96^(t*psi) / 2
+ * rmsprop               Tieleman & Hinton 2012: s = beta2*s + (1-beta2)*g^2; PyTorch's form, v = momentum*v +
+ *                       g/(sqrt(s)+eps), p -= lr*v, or Keras's, v = momentum*v + lr*g/sqrt(s+eps), p -= v
+ * average               average += (1 - run.average) * (parameters - average), of whatever run of floats
+ * lookahead             likewise, then parameters = average (Zhang et al. 2019)
  */
 /* Operands of the ops; those that take the same share a list. */
 #define CNN_OPERANDS_check_finite(O, op) O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
@@ -417,27 +456,59 @@ enum {
     O(op, running_mean, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                            \
     O(op, running_var, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                             \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
-    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
-    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_forward_inference(O, op)                                                                \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
-    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
-    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
     O(op, running_mean, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
     O(op, running_var, CNN_F32, CNN_READ, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_backward(O, op)                                                                         \
     O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
-    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
-    O(op, diff_bias, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                               \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
     O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
     O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
-    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                    \
-    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
     O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
     O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
     O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
     O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_SOURCE)
+#define CNN_OPERANDS_groupnorm_forward(O, op)                                                                          \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, save_mean, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_GROUP_PAIRS)                                             \
+    O(op, save_inv_std, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_GROUPS)                                               \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
+#define CNN_OPERANDS_groupnorm_backward(O, op)                                                                         \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, save_mean, CNN_F32, CNN_READ, CNN_GROUP_PAIRS)                                                               \
+    O(op, save_inv_std, CNN_F32, CNN_READ, CNN_GROUPS)
+#define CNN_OPERANDS_scale_channels(O, op)                                                                             \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_scale_channels_backward_weights(O, op)                                                            \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
+#define CNN_OPERANDS_multiply(O, op)                                                                                   \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
+    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_FACTORS)
+#define CNN_OPERANDS_multiply_backward(O, op)                                                                          \
+    O(op, diff_b, CNN_F32, CNN_WRITTEN, CNN_FACTORS)                                                                   \
+    O(op, a, CNN_F32, CNN_READ, CNN_SOURCE)                                                                            \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
 #define CNN_OPERANDS_add(O, op)                                                                                        \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
@@ -455,6 +526,9 @@ enum {
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
     O(op, targets, CNN_F32, CNN_READ, CNN_SOURCE)
 #define CNN_OPERANDS_check_gradients(O, op) O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)
+#define CNN_OPERANDS_accumulate_gradients(O, op)                                                                       \
+    O(op, gradients, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                             \
+    O(op, sums, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 #define CNN_OPERANDS_clip_gradients(O, op) O(op, gradients, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 #define CNN_OPERANDS_sgd(O, op)                                                                                        \
     O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                            \
@@ -467,6 +541,18 @@ enum {
     O(op, second_moment, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                         \
     O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)                                                                \
     O(op, segments, CNN_SEGMENTS, CNN_READ, CNN_TABLE)
+#define CNN_OPERANDS_rmsprop(O, op)                                                                                    \
+    O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                            \
+    O(op, second_moment, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                         \
+    O(op, velocity, CNN_F32, CNN_UPDATED | CNN_NEEDED, CNN_VELOCITY)                                                   \
+    O(op, gradients, CNN_F32, CNN_READ, CNN_PARAMETERS)                                                                \
+    O(op, segments, CNN_SEGMENTS, CNN_READ, CNN_TABLE)
+#define CNN_OPERANDS_average(O, op)                                                                                    \
+    O(op, average, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                               \
+    O(op, parameters, CNN_F32, CNN_READ, CNN_PARAMETERS)
+#define CNN_OPERANDS_lookahead(O, op)                                                                                  \
+    O(op, average, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)                                                               \
+    O(op, parameters, CNN_F32, CNN_UPDATED, CNN_PARAMETERS)
 
 #define CNN_OPS(X)                                                                                                     \
     X(check_finite, elementwise, no, CNN_MAY_STOP, check, check_finite)                                                \
@@ -503,7 +589,14 @@ enum {
     X(batchnorm_forward_training, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_training)                        \
     X(batchnorm_forward_inference, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_inference)                      \
     X(batchnorm_backward, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_backward)                                        \
-    X(dropout, dropout, no, CNN_RUNS_ON, no, activation)                                                               \
+    X(groupnorm_forward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_forward)                                     \
+    X(groupnorm_backward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_backward)                                   \
+    X(dropout, dropout, no, CNN_RUNS_ON, dropout, activation)                                                          \
+    X(scale, elementwise, no, CNN_RUNS_ON, no, activation)                                                             \
+    X(scale_channels, channels, no, CNN_RUNS_ON, no, scale_channels)                                                   \
+    X(scale_channels_backward_weights, channels, no, CNN_RUNS_ON, channel_sums, scale_channels_backward_weights)       \
+    X(multiply, channels, no, CNN_RUNS_ON, no, multiply)                                                               \
+    X(multiply_backward, channels, no, CNN_RUNS_ON, no, multiply_backward)                                             \
     X(add, elementwise, no, CNN_RUNS_ON, no, add)                                                                      \
     X(copy_channels, slice, no, CNN_RUNS_ON, no, plain)                                                                \
     X(cross_entropy, loss, no, CNN_MAY_STOP, loss, cross_entropy)                                                      \
@@ -511,9 +604,14 @@ enum {
     X(mean_squared_error, loss, no, CNN_MAY_STOP, loss, mean_squared_error)                                            \
     X(binary_cross_entropy, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                             \
     X(check_gradients, optimizer, no, CNN_MAY_STOP, gradient_sums, check_gradients)                                    \
+    X(accumulate_gradients, optimizer, no, CNN_MAY_STOP, no, accumulate_gradients)                                     \
     X(clip_gradients, optimizer, no, CNN_RUNS_ON, gradient_sums, clip_gradients)                                       \
     X(sgd, optimizer, no, CNN_RUNS_ON, no, sgd)                                                                        \
-    X(adam, optimizer, no, CNN_RUNS_ON, no, adam)
+    X(adam, optimizer, no, CNN_RUNS_ON, no, adam)                                                                      \
+    X(nadam, optimizer, no, CNN_RUNS_ON, no, adam)                                                                     \
+    X(rmsprop, optimizer, no, CNN_RUNS_ON, no, rmsprop)                                                                \
+    X(average, optimizer, no, CNN_RUNS_ON, no, average)                                                                \
+    X(lookahead, optimizer, no, CNN_RUNS_ON, no, lookahead)
 
 typedef enum cnn_op {
 #define CNN_OP_ENUM(name, geometry, limits, flags, workspace, operands) CNN_OP_##name,

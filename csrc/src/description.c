@@ -42,6 +42,11 @@ static const cnn_operand *operand_at(const cnn_program_description *d, const cnn
     return instruction->operands[place] < 0 ? NULL : &d->operands[instruction->operands[place]];
 }
 
+static int64_t bytes_at(const cnn_program_description *d, const cnn_instruction *instruction, int place)
+{
+    return cnn_operand_bytes(cnn_op_find(instruction->op), place, &instruction->geometry, d->max_batch);
+}
+
 static range range_of(const cnn_operand *operand, int64_t bytes)
 {
     if (operand->space == CNN_SPACE_EXTERNAL) return (range){operand->space, operand->offset, operand->offset + 1};
@@ -52,8 +57,7 @@ static bool overlap(range a, range b) { return a.space == b.space && a.start < b
 
 static range range_at(const cnn_program_description *d, const cnn_instruction *instruction, int place)
 {
-    const int64_t bytes = cnn_operand_bytes(cnn_op_find(instruction->op), place, &instruction->geometry, d->max_batch);
-    return range_of(operand_at(d, instruction, place), bytes);
+    return range_of(operand_at(d, instruction, place), bytes_at(d, instruction, place));
 }
 
 static bool operands_fit(const cnn_program_description *d, const cnn_instruction *instruction, const cnn_op_info *info)
@@ -79,7 +83,7 @@ static bool is_apart(const cnn_program_description *d, const cnn_instruction *in
         for (int j = 0; j < info->operand_count; j++) {
             if (j == i || !operand_at(d, instruction, j)) continue;
             const range a = range_at(d, instruction, i), b = range_at(d, instruction, j);
-            const bool same = a.start == b.start && a.end == b.end;
+            const bool same = a.start == b.start && bytes_at(d, instruction, i) == bytes_at(d, instruction, j);
             if (overlap(a, b) && !(i == 0 && same && info->operands[j].use & CNN_IN_PLACE)) return false;
         }
     }

@@ -41,8 +41,11 @@ static const cnn_geometry_field norm_fields[] = {
     COUNT(norm, rows),       EXTENT(norm, c),         WHOLE(norm, w, 0, CNN_MAX_EXTENT), ACTIVATION(norm),
     WHOLE(norm, pool, 0, 2), NOT_NEGATIVE(norm, eps), REAL(norm, momentum, 0, 1)};
 static const cnn_geometry_field softmax_fields[] = {COUNT(softmax, rows), COUNT(softmax, c)};
-static const cnn_geometry_field dropout_fields[] = {COUNT(dropout, count), WHOLE(dropout, stream, 0, CNN_MAX_EXTENT),
-                                                    BELOW_ONE(dropout, rate)};
+static const cnn_geometry_field groupnorm_fields[] = {COUNT(groupnorm, rows), EXTENT(groupnorm, c),
+                                                      EXTENT(groupnorm, groups), NOT_NEGATIVE(groupnorm, eps)};
+static const cnn_geometry_field channels_fields[] = {COUNT(channels, rows), COUNT(channels, c)};
+static const cnn_geometry_field dropout_fields[] = {
+    COUNT(dropout, count), COUNT(dropout, draws), WHOLE(dropout, stream, 0, CNN_MAX_EXTENT), BELOW_ONE(dropout, rate)};
 static const cnn_geometry_field slice_fields[] = {COUNT(slice, rows),       COUNT(slice, channels),
                                                   COUNT(slice, src_stride), WHOLE(slice, src_offset, 0, CNN_MAX_COUNT),
                                                   COUNT(slice, dst_stride), WHOLE(slice, dst_offset, 0, CNN_MAX_COUNT)};
@@ -54,7 +57,9 @@ static const cnn_geometry_field optimizer_fields[] = {WHOLE(optimizer, count, 0,
                                                       BELOW_ONE(optimizer, beta1),
                                                       BELOW_ONE(optimizer, beta2),
                                                       NOT_NEGATIVE(optimizer, eps),
-                                                      REAL(optimizer, max_norm, 0, INFINITY)};
+                                                      REAL(optimizer, max_norm, 0, INFINITY),
+                                                      REAL(optimizer, momentum_decay, 0, 1),
+                                                      REAL(optimizer, keras, 0, 1)};
 
 /* Whether every field is within its limits; a NaN is not. */
 static bool fields_fit(const cnn_geometry_info *kind, const cnn_geometry *geometry)
@@ -104,6 +109,16 @@ static bool norm_fits(const cnn_geometry *geometry)
 {
     const cnn_norm_geometry *g = &geometry->norm;
     return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0);
+}
+
+static bool groupnorm_fits(const cnn_geometry *geometry)
+{
+    return geometry->groupnorm.c % geometry->groupnorm.groups == 0;
+}
+
+static bool dropout_fits(const cnn_geometry *geometry)
+{
+    return geometry->dropout.count % geometry->dropout.draws == 0;
 }
 
 static bool slice_fits(const cnn_geometry *geometry)
@@ -198,6 +213,23 @@ static ptrdiff_t norm_count(const cnn_geometry *geometry, cnn_extent extent)
     }
 }
 
+static ptrdiff_t groupnorm_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_groupnorm_geometry *g = &geometry->groupnorm;
+    switch (extent) {
+    case CNN_CHANNELS: return g->c;
+    case CNN_GROUPS: return g->groups;
+    case CNN_GROUP_PAIRS: return 2 * g->groups;
+    default: return cnn_times(g->rows, g->c);
+    }
+}
+
+static ptrdiff_t channels_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_channels_geometry *g = &geometry->channels;
+    return extent == CNN_SOURCE || extent == CNN_DESTINATION ? cnn_times(g->rows, g->c) : g->c;
+}
+
 static ptrdiff_t softmax_count(const cnn_geometry *geometry, cnn_extent extent)
 {
     (void)extent;
@@ -252,7 +284,7 @@ static int64_t element_bytes(cnn_operand_type type)
 #define elementwise_fits cnn_no_limits
 #define image_fits cnn_no_limits
 #define softmax_fits cnn_no_limits
-#define dropout_fits cnn_no_limits
+#define channels_fits cnn_no_limits
 #define loss_fits cnn_no_limits
 #define optimizer_fits cnn_no_limits
 

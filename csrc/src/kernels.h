@@ -118,6 +118,16 @@ typedef struct cnn_adam_step {
     float root_factor; /* 1 / sqrt(1 - beta2^t) */
 } cnn_adam_step;
 
+/* lr is that of the gradients, lr_momentum that of the first moment: both with the corrections of Dozat 2016. */
+typedef struct cnn_nadam_step {
+    float lr, lr_momentum, l2, keep, beta1, beta2, rest1, rest2, eps, root_factor;
+} cnn_nadam_step;
+
+/* v = momentum*v + inner * g / (sqrt(s + inside) + outside), p = p*keep - outer * v. */
+typedef struct cnn_rmsprop_step {
+    float inner, outer, l2, keep, momentum, beta2, rest2, inside, outside;
+} cnn_rmsprop_step;
+
 /* A batch normalisation, one value for each column: y = (x - mean) * factor + shift, and 0 for y < 0 with relu. Its
  * gradient by x: dy * factor + (x - mean) * slope + rest. */
 typedef struct cnn_norm {
@@ -165,6 +175,10 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(hyperbolic_tangent_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))          \
     X(elu, (float *dst, const float *src, ptrdiff_t count, float alpha))                                                 \
     X(elu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count, float alpha))            \
+    /* dst = src * factors, rows of c elements with the same c factors; in place if wished, of one row over either */    \
+    X(multiply_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                  \
+    /* The same, but 0 where a factor is 0, whatever src is; no factor is below */                                       \
+    X(keep_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                      \
     /* dst = a + b, dst = a - b, dst = src * factor; all in place if wished */                                           \
     X(add, (float *dst, const float *a, const float *b, ptrdiff_t count))                                                \
     X(subtract, (float *dst, const float *a, const float *b, ptrdiff_t count))                                           \
@@ -233,7 +247,16 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(sgd_plain, (float *restrict parameters, const float *restrict gradients, ptrdiff_t count,                          \
                   const cnn_sgd_step *restrict step))                                                                    \
     X(adam, (float *restrict parameters, float *restrict first_moment, float *restrict second_moment,                    \
-             const float *restrict gradients, ptrdiff_t count, const cnn_adam_step *restrict step))
+             const float *restrict gradients, ptrdiff_t count, const cnn_adam_step *restrict step))                      \
+    X(nadam, (float *restrict parameters, float *restrict first_moment, float *restrict second_moment,                   \
+              const float *restrict gradients, ptrdiff_t count, const cnn_nadam_step *restrict step))                    \
+    /* velocity NULL: there is no momentum */                                                                            \
+    X(rmsprop, (float *restrict parameters, float *restrict second_moment, float *restrict velocity,                     \
+                const float *restrict gradients, ptrdiff_t count, const cnn_rmsprop_step *restrict step))                \
+    /* slow += rest * (src - slow) */                                                                                    \
+    X(average, (float *restrict slow, const float *restrict src, ptrdiff_t count, float rest))                           \
+    /* sums += factor * src */                                                                                           \
+    X(add_scaled, (float *restrict sums, const float *restrict src, ptrdiff_t count, float factor))
 
 struct cnn_kernels {
     const char *isa;

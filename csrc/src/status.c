@@ -18,6 +18,7 @@ const char *cnn_status_message(cnn_status status)
     case CNN_NONFINITE_LOSS: return "the loss is NaN or infinite";
     case CNN_NONFINITE_GRADIENT: return "a gradient is NaN or infinite";
     case CNN_NONFINITE_OUTPUT: return "an instruction made NaN or infinity";
+    case CNN_PART_DONE: return "the gradients of a part of the batch were added up";
     case CNN_BAD_WARP: return "a coefficient, an extent or the fill of a warp is out of range";
     }
     return "unknown status";

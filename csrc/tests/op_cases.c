@@ -405,6 +405,7 @@ static const int elementwise_ops[] = {
     CNN_OP_elu_forward,
     CNN_OP_elu_backward,
     CNN_OP_add,
+    CNN_OP_scale,
 };
 
 static void elementwise_cases(visitor *visit)
@@ -425,14 +426,94 @@ static void elementwise_cases(visitor *visit)
 static void dropout_cases(visitor *visit)
 {
     static const float rates[] = {0.0f, 0.2f, 0.5f, 0.9f};
-    static const ptrdiff_t counts[] = {1, 7, 4101};
+    static const struct {
+        ptrdiff_t count, draws;
+    } counts[] = {{1, 1},      {7, 7},         {4101, 4101}, {7, 1},          {4101, 1},
+                  {63 * 5, 5}, {301 * 63, 63}, {9 * 70, 70}, {2 * 4101, 4101}};
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
         for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++) {
             op_case one = {.op = CNN_OP_dropout, .batch = 3};
-            one.geometry.dropout =
-                (cnn_dropout_geometry){.count = counts[j], .stream = (ptrdiff_t)(2 + i), .rate = rates[i]};
+            one.geometry.dropout = (cnn_dropout_geometry){
+                .count = counts[j].count, .draws = counts[j].draws, .stream = (ptrdiff_t)(2 + i), .rate = rates[i]};
             visit_aliases(visit, one);
         }
+}
+
+/* Products by channel: narrow rows and wide ones, alone and many, in one run and in several. */
+static void product_cases(visitor *visit)
+{
+    static const cnn_channels_geometry shapes[] = {{1, 1},    {1, 4099}, {9, 1},    {63, 3},    {49, 17},   {301, 33},
+                                                   {300, 64}, {7, 100},  {3, 1030}, {3, 20011}, {1, 20011}, {2500, 16}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        op_case one = {.op = CNN_OP_scale_channels, .batch = 3, .geometry.channels = shapes[i]};
+        one.alias = CNN_scale_channels_src;
+        visit(&one);
+        one.alias = 0;
+        visit(&one);
+        one.op = CNN_OP_scale_channels_backward_weights;
+        visit(&one);
+        one.op = CNN_OP_multiply_backward;
+        visit(&one);
+        one.op = CNN_OP_multiply;
+        visit(&one);
+        one.alias = CNN_multiply_a;
+        visit(&one);
+        one.alias = shapes[i].rows == 1 ? CNN_multiply_b : 0;
+        visit(&one);
+    }
+}
+
+/* By samples and, of few large ones, by parts; all groups from one to the channels. */
+static void group_norm_cases(visitor *visit)
+{
+    static const struct {
+        ptrdiff_t batch;
+        cnn_groupnorm_geometry geometry;
+    } shapes[] = {{1, {1, 2, 1, 1e-5f}},      {3, {1, 100, 4, 1e-5f}},     {5, {63, 6, 3, 1e-5f}},
+                  {5, {63, 33, 33, 1e-5f}},   {17, {49, 17, 1, 1e-3f}},    {3, {900, 96, 8, 1e-5f}},
+                  {17, {900, 96, 96, 1e-5f}}, {2, {130, 1030, 10, 1e-5f}}, {2, {9000, 10, 5, 0.01f}}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        op_case one = {.batch = shapes[i].batch, .geometry.groupnorm = shapes[i].geometry};
+        one.op = CNN_OP_groupnorm_forward;
+        visit_aliases(visit, one);
+        one.absent = without(CNN_groupnorm_forward_weights) | without(CNN_groupnorm_forward_save_mean) |
+                     without(CNN_groupnorm_forward_save_inv_std);
+        visit(&one);
+        one.absent = without(CNN_groupnorm_forward_bias);
+        visit(&one);
+        one.op = CNN_OP_groupnorm_backward, one.absent = 0;
+        visit_aliases(visit, one);
+        one.absent = without(CNN_groupnorm_backward_weights) | without(CNN_groupnorm_backward_diff_weights);
+        visit(&one);
+        one.absent = without(CNN_groupnorm_backward_diff_bias);
+        visit(&one);
+        one.absent |= without(CNN_groupnorm_backward_weights) | without(CNN_groupnorm_backward_diff_weights);
+        visit(&one);
+    }
+}
+
+/* Batch normalisation without weights, or bias, or both. */
+static void absent_norm_cases(visitor *visit, op_case norm)
+{
+    for (int absent = 1; absent < 4; absent++) {
+        const bool weights = absent & 1, bias = absent & 2;
+        norm.op = CNN_OP_batchnorm_forward_training;
+        norm.absent = (weights ? without(CNN_batchnorm_forward_training_weights) : 0u) |
+                      (bias ? without(CNN_batchnorm_forward_training_bias) : 0u) |
+                      (norm.geometry.norm.pool ? 0u : without(CNN_batchnorm_forward_training_argmax));
+        visit(&norm);
+        norm.op = CNN_OP_batchnorm_forward_inference;
+        norm.absent = (weights ? without(CNN_batchnorm_forward_inference_weights) : 0u) |
+                      (bias ? without(CNN_batchnorm_forward_inference_bias) : 0u);
+        visit(&norm);
+        norm.op = CNN_OP_batchnorm_backward;
+        norm.absent =
+            without(CNN_batchnorm_backward_mask) |
+            (weights ? without(CNN_batchnorm_backward_weights) | without(CNN_batchnorm_backward_diff_weights) : 0u) |
+            (bias ? without(CNN_batchnorm_backward_bias) | without(CNN_batchnorm_backward_diff_bias) : 0u) |
+            (norm.geometry.norm.pool ? 0u : without(CNN_batchnorm_backward_argmax));
+        visit(&norm);
+    }
 }
 
 /* Batch normalisation with what it fuses: ReLU, max-pool, the mask of a ReLU before. */
@@ -461,6 +542,8 @@ static void fused_norm_cases(visitor *visit, ptrdiff_t columns)
             visit(&norm);
             norm.alias = CNN_batchnorm_backward_src;
             visit(&norm);
+            norm.alias = 0;
+            absent_norm_cases(visit, norm);
         }
 }
 
@@ -485,6 +568,7 @@ static void row_cases(visitor *visit)
             visit(&norm);
             norm.op = CNN_OP_batchnorm_backward, norm.absent = without(CNN_batchnorm_backward_argmax);
             visit_aliases(visit, norm);
+            absent_norm_cases(visit, norm);
             norm.absent = 0;
         }
         fused_norm_cases(visit, columns[i]);
@@ -557,6 +641,22 @@ static void optimizer_cases(visitor *visit)
                                           .max_norm = 2.0f};
             one.op = CNN_OP_adam;
             visit(&one);
+            one.op = CNN_OP_nadam;
+            g->momentum_decay = 0.004f;
+            visit(&one);
+            one.op = CNN_OP_average;
+            visit(&one);
+            one.op = CNN_OP_lookahead;
+            visit(&one);
+            one.op = CNN_OP_accumulate_gradients;
+            visit(&one);
+            one.op = CNN_OP_rmsprop;
+            for (int form = 0; form < 4; form++) {
+                g->keras = (float)(form % 2), g->momentum = form < 2 ? 0.0f : 0.9f;
+                one.absent = form < 2 ? without(CNN_rmsprop_velocity) : 0u;
+                visit(&one);
+            }
+            g->momentum = 0.0f, one.absent = 0u;
             one.op = CNN_OP_check_gradients;
             visit(&one);
             one.op = CNN_OP_clip_gradients;
@@ -580,7 +680,9 @@ void each_op_case(visitor *visit)
     pool_cases(visit);
     elementwise_cases(visit);
     dropout_cases(visit);
+    product_cases(visit);
     row_cases(visit);
+    group_norm_cases(visit);
     layout_cases(visit);
     loss_cases(visit);
     optimizer_cases(visit);

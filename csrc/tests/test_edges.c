@@ -188,6 +188,23 @@ static void optimisers_by_hand(bool reference)
     p[0] = 1.0f, m[0] = s[0] = 0.0f;
     run_call(&(call){CNN_OP_adam, g, 1, {p, m, s, (void *)gradient, segments}}, reference);
     test_expect(fabs(p[0] - 0.85) < 1e-6, "decoupled decay: p %.9g", p[0]);
+    g.optimizer.momentum_decay = 1.0f; /* Keras's */
+    segments[0].weight_decay = 0.0f;
+    p[0] = 1.0f, m[0] = s[0] = 0.0f;
+    run_call(&(call){CNN_OP_nadam, g, 1, {p, m, s, (void *)gradient, segments}}, reference);
+    /* momentum 0.468 and 0.48528; (1 - 0.468) / (1 - 0.468) + 0.48528 * 0.1 / (1 - 0.468 * 0.48528) = 1.0627855 */
+    test_expect(fabs(p[0] - (1.0 - 0.10627855)) < 1e-6, "nadam: p %.9g", p[0]);
+    float square[2] = {1.0f, 1.0f}, fast[2] = {2.0f, 4.0f}, slow[2] = {1.0f, 0.0f};
+    p[0] = 1.0f, v[0] = 1.0f, g.optimizer.beta2 = 0.75f, g.optimizer.eps = 0.1875f;
+    run_call(&(call){CNN_OP_rmsprop, g, 1, {p, square, v, (void *)gradient, segments}}, reference);
+    /* s = 0.8125, v = 0.9 + 0.5 / (sqrt(0.8125) + 0.1875) */
+    test_expect(fabs(p[0] - (1.0 - 0.1 * (0.9 + 0.5 / (sqrt(0.8125) + 0.1875)))) < 1e-6, "rmsprop: p %.9g", p[0]);
+    p[0] = 1.0f, v[0] = 1.0f, square[0] = 1.0f, g.optimizer.keras = 1.0f;
+    run_call(&(call){CNN_OP_rmsprop, g, 1, {p, square, v, (void *)gradient, segments}}, reference);
+    test_expect(fabs(p[0] - (1.0 - (0.9 + 0.1 * 0.5))) < 1e-6, "rmsprop in Keras's form: p %.9g", p[0]);
+    test_expect(p[1] == 1.0f && square[1] == 1.0f, "frozen: p %.9g s %.9g", p[1], square[1]);
+    run_call(&(call){CNN_OP_lookahead, g, 1, {slow, fast}}, reference); /* the run's average is 0: all that is new */
+    test_expect(slow[0] == 2.0f && slow[1] == 4.0f && fast[0] == 2.0f, "slow %.9g %.9g", slow[0], slow[1]);
     test_end();
 
     float long_gradient[2] = {3.0f, 4.0f};
@@ -204,7 +221,7 @@ static void dropout_keeps_its_share(bool reference)
     enum { COUNT = 40000 };
     static float src[COUNT], dst[COUNT], again[COUNT], other[COUNT];
     for (int i = 0; i < COUNT; i++) src[i] = 1.0f;
-    cnn_geometry g = {.dropout = {.count = COUNT, .stream = 1, .rate = 0.3f}};
+    cnn_geometry g = {.dropout = {.count = COUNT, .draws = COUNT, .stream = 1, .rate = 0.3f}};
     test_begin("%s: dropout keeps 70 %%, repeats its draw, differs between streams", side(reference));
     run_call(&(call){CNN_OP_dropout, g, 1, {dst, src}}, reference);
     run_call(&(call){CNN_OP_dropout, g, 1, {again, src}}, reference);
@@ -223,6 +240,69 @@ static void dropout_keeps_its_share(bool reference)
     test_end();
 }
 
+/* What falls is 0 whatever it was, what stays passes NaN on; the elements of a sample share a fate, or those of a channel. */
+static void dropout_of_rows(bool reference)
+{
+    enum { SAMPLES = 40, ROWS = 9, C = 3, COUNT = ROWS * C };
+    static float src[SAMPLES * COUNT], dst[SAMPLES * COUNT];
+    test_begin("%s: dropout of samples and of channels", side(reference));
+    for (int i = 0; i < SAMPLES * COUNT; i++) src[i] = i % COUNT == 13 ? NAN : 1.0f;
+    for (ptrdiff_t draws = 1; draws <= C; draws += 2) {
+        const cnn_geometry g = {.dropout = {.count = COUNT, .draws = draws, .rate = 0.5f}};
+        run_call(&(call){CNN_OP_dropout, g, SAMPLES, {dst, src}}, reference);
+        int kept = 0, wrong = 0;
+        for (int i = 0; i < SAMPLES * COUNT; i++) {
+            const bool stays = dst[i / COUNT * COUNT + i % draws] != 0.0f;
+            kept += stays && i % COUNT < draws;
+            wrong += stays ? (isnan(src[i]) ? !isnan(dst[i]) : dst[i] != 2.0f) : dst[i] != 0.0f;
+        }
+        test_expect(wrong == 0, "%d elements are not what their draw says, of %td draws", wrong, draws);
+        test_expect(kept > SAMPLES * draws / 4 && kept < SAMPLES * draws * 3 / 4, "%d of %td draws stay", kept,
+                    SAMPLES * draws);
+    }
+    test_end();
+}
+
+/* A group of equal values has no deviation: what is left is the bias. A NaN stays in its group. */
+static void groupnorm_of_extremes(bool reference)
+{
+    const float src[8] = {1e37f, 1.0f, 1e37f, 2.0f, 1e-30f, NAN, 1e-30f, 4.0f}; /* 2 samples of 2 rows of 2 channels */
+    const float weights[2] = {2.0f, 1.0f}, bias[2] = {0.25f, 0.5f};
+    float dst[8], save_mean[8], save_inv_std[4];
+    const cnn_geometry g = {.groupnorm = {.rows = 2, .c = 2, .groups = 2, .eps = 1e-5f}};
+    test_begin("%s: groupnorm of constants, huge numbers and NaN", side(reference));
+    run_call(
+        &(call){
+            CNN_OP_groupnorm_forward, g, 2, {dst, save_mean, save_inv_std, (void *)src, (void *)weights, (void *)bias}},
+        reference);
+    test_expect(dst[0] == 0.25f && dst[2] == 0.25f && dst[4] == 0.25f && dst[6] == 0.25f, "constants: %g %g %g %g",
+                dst[0], dst[2], dst[4], dst[6]);
+    test_expect(fabs(dst[1] + 0.49998) < 1e-5 && fabs(dst[3] - 1.49998) < 1e-5, "1 and 2: %g %g", dst[1], dst[3]);
+    test_expect(isnan(dst[5]) && isnan(dst[7]), "NaN and 4: %g %g", dst[5], dst[7]);
+    test_expect(save_mean[0] == 1e37f && save_mean[2] == 0.0f && save_mean[1] == 1.5f, "means %g %g", save_mean[0],
+                save_mean[1]);
+    test_expect(fabs(save_inv_std[0] / 316.2278 - 1.0) < 1e-5, "1 / sqrt(eps) is %g", save_inv_std[0]);
+    test_end();
+}
+
+/* Without weights and bias, and with an eps that float32 loses beside a variance of 1. */
+static void batchnorm_without_parameters(bool reference)
+{
+    const float src[4] = {1.0f, 5.0f, 3.0f, 5.0f};
+    float dst[4], save_mean[4], save_inv_std[2], mean[2] = {0.0f}, var[2] = {1.0f, 1.0f};
+    const cnn_geometry g = {.norm = {.rows = 1, .c = 2, .eps = 1e-12f, .momentum = 0.4f}};
+    test_begin("%s: batchnorm without weights and bias", side(reference));
+    run_call(&(call){CNN_OP_batchnorm_forward_training,
+                     g,
+                     2,
+                     {dst, NULL, save_mean, save_inv_std, mean, var, (void *)src, NULL, NULL}},
+             reference);
+    test_expect(dst[0] == -1.0f && dst[2] == 1.0f && dst[1] == 0.0f && dst[3] == 0.0f, "%g %g %g %g", dst[0], dst[2],
+                dst[1], dst[3]);
+    test_expect(fabs(mean[0] - 0.8) < 1e-6 && fabs(var[0] - 1.4) < 1e-6, "running %g %g", mean[0], var[0]);
+    test_end();
+}
+
 void suite_edges(void)
 {
     for (int reference = 0; reference < 2; reference++) {
@@ -235,5 +315,8 @@ void suite_edges(void)
         elu_of_extremes(reference);
         optimisers_by_hand(reference);
         dropout_keeps_its_share(reference);
+        dropout_of_rows(reference);
+        groupnorm_of_extremes(reference);
+        batchnorm_without_parameters(reference);
     }
 }

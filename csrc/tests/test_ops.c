@@ -21,7 +21,14 @@ static outcome run_on(const op_case *c, const operand_set *inputs, int threads, 
     outcome o = {.set = operands_copy(inputs)};
     void *operands[CNN_MAX_OPERANDS] = {0};
     for (int i = 0; i < o.set.count; i++) operands[i] = o.set.operands[i].data;
-    o.run = (cnn_run){.batch = c->batch, .seed = 0x123456789abcull, .step = 3, .learning_rate = 0.05, .detail = -1};
+    o.run = (cnn_run){.batch = c->batch,
+                      .seed = 0x123456789abcull,
+                      .step = 3,
+                      .learning_rate = 0.05,
+                      .average = 0.75,
+                      .first_sample = 3,
+                      .share = 0.25,
+                      .detail = -1};
     o.status = cnn_op_run(c->op, &c->geometry, operands, &o.run, threads, reference);
     return o;
 }

@@ -94,6 +94,22 @@ static void limits_of_elu(void)
     test_end();
 }
 
+static void geometries_that_divide(void)
+{
+    cnn_geometry groups = {.groupnorm = {.rows = 4, .c = 6, .groups = 3, .eps = 1e-5f}};
+    cnn_geometry drops = {.dropout = {.count = 12, .draws = 3, .rate = 0.5f}};
+    test_begin("groups divide channels, draws divide elements");
+    test_expect(cnn_geometry_fits(cnn_op_find(CNN_OP_groupnorm_forward), &groups), "not 3 groups of 6 channels");
+    test_expect(cnn_geometry_fits(cnn_op_find(CNN_OP_dropout), &drops), "not 3 draws for 12 elements");
+    groups.groupnorm.groups = 4, drops.dropout.draws = 5;
+    test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_groupnorm_forward), &groups), "4 groups of 6 channels");
+    test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_dropout), &drops), "5 draws for 12 elements");
+    groups.groupnorm.groups = 0, drops.dropout.draws = 0;
+    test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_groupnorm_backward), &groups), "no group");
+    test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_dropout), &drops), "no draw");
+    test_end();
+}
+
 void suite_registry(void)
 {
     static const size_t bytes[] = {
@@ -107,4 +123,5 @@ void suite_registry(void)
     unknown_kinds();
     limits_of_an_op();
     limits_of_elu();
+    geometries_that_divide();
 }

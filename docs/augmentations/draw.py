@@ -14,7 +14,7 @@ from engine.data.images import Image
 from engine.data.sets.preview import augmented, draw, encode, title
 from engine.data.steps import apply_steps, resize
 from engine.files import write_atomically
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 
 FOLDER = Path(__file__).parent
 ROWS = 3
@@ -28,6 +28,7 @@ STEPS: dict[str, list[list[Any]]] = {
     "dilation": [["reverse"], ["reverse", "dilation"], *(["reverse", {"dilation": {"kernel": k}}] for k in (5, 9))],
     "erosion": [["reverse"], ["reverse", "erosion"], *(["reverse", {"erosion": {"kernel": k}}] for k in (5, 9))],
     "opening": [["reverse"], ["reverse", "opening"], *(["reverse", {"opening": {"kernel": k}}] for k in (5, 9))],
+    "pad": [["bbox"], *(["bbox", {"pad": {"value": value}}] for value in (0, 128, 255))],
 }
 RANDOM: dict[str, Any] = {
     "rotation": 20,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.data.headers import KINDS, START, Header, other_kind, read_header
 from engine.data.listing import Unread, images_below, images_in, is_folder, is_there, warn_unread
 from engine.errors import UserError, twice
+from engine.reading.memory import memory_for
 
 Image = NDArray[np.uint8]
 
@@ -26,15 +27,6 @@ MAX_PIXELS = MAX_SIDE**2
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
 MAX_BYTES = 16 * MAX_PIXELS
 BAND = 1 << 18  # pixels that are converted at a time
-# Bytes that reading a file may take: some for any, and so many more for each byte of it. A file of a few hundred can
-# ask for as much as one of megabytes.
-MEMORY, MEMORY_PER_BYTE = 180_000_000, 2000
-
-
-def memory_for(length: int) -> int:
-    """Bytes of memory that a file of so many bytes may take to read."""
-    return MEMORY + MEMORY_PER_BYTE * length
-
 
 # What the system says of a link that leads nowhere, round in a circle, or through a file.
 ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)

@@ -190,13 +190,18 @@ def images_below(folder: Path) -> Listing:
 
 
 def _folder(path: Path, what: str = "a folder inside") -> Unread:
+    if path.is_symlink():
+        return Unread(path, "a link to a folder, which is not followed")
     count = _images_below(path)
     images = "no images" if not count else "1 image that is not read" if count == 1 else f"{count:,} images not read"
     return Unread(path, f"{what}, with {images}", count)
 
 
 def _images_below(path: Path) -> int:
-    """How many images lie in the folder and in all folders inside it."""
+    """How many images lie in the folder and in all folders inside it. Links are not followed, of which one may lead to
+    the whole disk."""
+    if path.is_symlink():
+        return 0
     count = 0
     for place, folders, files in os.walk(path):
         folders[:] = [name for name in folders if not is_leftover(name)]

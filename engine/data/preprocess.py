@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.data.images import MAX_SIDE, Image, load_cv2
 from engine.data.steps import apply_steps, check_image, check_steps, describe_step, resize
 from engine.errors import UserError, unknown
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 
 # Factor and offset that are applied to a value in 0..255.
 SCALES: dict[str, tuple[float, float]] = {"0..1": (1 / 255, 0.0), "-1..1": (2 / 255, -1.0), "none": (1.0, 0.0)}

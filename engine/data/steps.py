@@ -1,4 +1,5 @@
-"""Deterministic image steps, run once per image: reverse, morphology and the crop to the digit (NumtaDB report).
+"""Deterministic image steps, run once per image: reverse, morphology and the crop to the digit (NumtaDB report), and
+borders to a square.
 
 An image here is a uint8 array (H, W) or (H, W, C) with C in 1..4, as `read_image` gives it. Every function is pure:
 the input is not written, and the same input gives the same bytes. Kernel sizes and margins are in pixels of the image
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from engine.data.images import MAX_SIDE, Image, load_cv2
 from engine.errors import UserError, unknown
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 
 SMALL_SIDE = 90
 ENLARGE_FACTOR = 4
@@ -160,6 +161,27 @@ def bounding_box(image: Image, kernel: int = 3, margin: int = 4, contrast: int =
     return np.ascontiguousarray(image[rows, columns])
 
 
+def pad_to_square(image: Image, value: int = 0) -> Image:
+    """Borders of `value`, in all channels, on the shorter sides, so that the image becomes a square with its content in
+    the middle; of an odd number the last row or column is at the bottom or right. A square is returned unchanged."""
+    _check_grey("a border", value)
+    height, width = check_image(image).shape[:2]
+    side = max(height, width)
+    if side > MAX_SIDE:
+        raise UserError(f"an image of {height}x{width} cannot be padded to a square: a side has 1 to {MAX_SIDE} pixels")
+    if height == width:
+        return image
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.full((side, side, *image.shape[2:]), value, np.uint8)
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def _check_grey(what: str, value: int) -> None:
+    if not 0 <= value <= 255:
+        raise UserError(f"the value of {what} must be in 0..255, got {value}")
+
+
 def _check_morphology(kernel: int, times: int = 1) -> None:
     if not 1 <= kernel <= MAX_KERNEL or kernel % 2 == 0:
         raise UserError(f"the kernel of a morphological step must be odd, from 1 to {MAX_KERNEL}, got {kernel}")
@@ -252,15 +274,32 @@ class BoundingBox:
         return bounding_box(image, self.kernel, self.margin, self.contrast)
 
 
-Step = Reverse | Dilation | Erosion | Opening | BoundingBox
+@dataclass(frozen=True)
+class Pad:
+    """Borders on the shorter sides make the image a square: a size that is one then keeps the proportions.
+
+    value  of the border, in all channels: 0 black, 255 white
+    """
+
+    in_pixels: ClassVar[bool] = False
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        _check_grey("a border", self.value)
+
+    def __call__(self, image: Image) -> Image:
+        return pad_to_square(image, self.value)
+
+
+Step = Reverse | Dilation | Erosion | Opening | BoundingBox | Pad
 STEPS: Mapping[str, type[Step]] = MappingProxyType(
-    {"bbox": BoundingBox, "reverse": Reverse, "dilation": Dilation, "erosion": Erosion, "opening": Opening}
+    {"bbox": BoundingBox, "reverse": Reverse, "dilation": Dilation, "erosion": Erosion, "opening": Opening, "pad": Pad}
 )
 
 
 def read_step(given: object) -> Step:
     """The step that a name, a name with parameters, `{dilation: {kernel: 3}}`, or a step itself stands for."""
-    if isinstance(given, (Reverse, Dilation, BoundingBox)):
+    if isinstance(given, (Reverse, Dilation, BoundingBox, Pad)):
         return given
     name, parameters = given, None
     if isinstance(given, Mapping) and len(given) == 1:

@@ -10,9 +10,10 @@ from engine.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tan
 from engine.layers.base import Layer
 from engine.layers.convolution import Conv2D
 from engine.layers.linear import Linear
-from engine.layers.normalization import BatchNorm
+from engine.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
-from engine.layers.regularization import Dropout
+from engine.layers.product import Multiply, Scale
+from engine.layers.regularization import Dropout, Dropout2D, StochasticDepth
 from engine.layers.structure import Add, Concat, Flatten
 from engine.program.shapes import Shape
 from engine.program.slots import ParameterSpec
@@ -26,7 +27,13 @@ LAYERS: dict[str, type[Layer]] = {
         GlobalAvgPool2D,
         Linear,
         BatchNorm,
+        GroupNorm,
+        LayerNorm,
+        InstanceNorm,
         Dropout,
+        Dropout2D,
+        StochasticDepth,
+        Scale,
         ReLU,
         LeakyReLU,
         ELU,
@@ -35,6 +42,7 @@ LAYERS: dict[str, type[Layer]] = {
         Softmax,
         Flatten,
         Add,
+        Multiply,
         Concat,
     )
 }

@@ -37,6 +37,10 @@ class Layer:
         """Arrays that training updates without a gradient (running statistics)."""
         return ()
 
+    def padded(self, *shapes: Shape) -> int:
+        """Numbers in a copy of the input with padding round it, of one sample; 0 for a layer that makes none."""
+        return 0
+
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         """Emit the ops of the forward pass and return the output."""
         raise NotImplementedError

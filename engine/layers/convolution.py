@@ -88,6 +88,12 @@ class Conv2D(Layer):
         top, bottom, left, right = self.padding
         return top, bottom, left, right
 
+    def padded(self, *shapes: Shape) -> int:
+        channels, height, width = shapes[0]
+        top, bottom, left, right = self.pads(height, width)
+        padding = top or bottom or left or right
+        return channels * (height + top + bottom) * (width + left + right) if padding else 0
+
     def geometry(self, height: int, width: int) -> dict[str, Any]:
         """The fields of cnn_conv2d_geometry for an image of this size; UserError where the core cannot compute them."""
         kernel_h, kernel_w = pair(self.kernel)
@@ -130,10 +136,11 @@ class Conv2D(Layer):
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
         _, height, width = source.shape
-        output = builder.tensor(self.output_shape(source.shape))
+        geometry = self.geometry(height, width)
+        output = builder.tensor((self.out_channels, geometry["oh"], geometry["ow"]))
         builder.emit(
             "conv2d_forward",
-            self.geometry(height, width),
+            geometry,
             dst=output,
             src=source,
             weights=builder.parameter("weights"),

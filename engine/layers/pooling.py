@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,10 +46,11 @@ class MaxPool2D(Layer):
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
-        output = builder.tensor(self.output_shape(source.shape))
+        geometry = _geometry(self, source.shape)
+        output = builder.tensor(_extents(geometry))
         builder.emit(
             self.op,
-            _geometry(self, source.shape),
+            geometry,
             dst=output,
             argmax=builder.scratch(output, "uint8") if builder.training else None,
             src=source,
@@ -81,8 +82,9 @@ class AvgPool2D(Layer):
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
-        output = builder.tensor(self.output_shape(source.shape))
-        builder.emit(self.op, _geometry(self, source.shape), dst=output, src=source)
+        geometry = _geometry(self, source.shape)
+        output = builder.tensor(_extents(geometry))
+        builder.emit(self.op, geometry, dst=output, src=source)
         return output
 
 
@@ -127,7 +129,10 @@ def _extent(length: int, kernel: int, stride: int, pad: int, ceil_mode: bool) ->
 
 
 def _output_shape(pool: _Pool, shape: Shape) -> Shape:
-    geometry = _geometry(pool, shape)
+    return _extents(_geometry(pool, shape))
+
+
+def _extents(geometry: Mapping[str, Any]) -> Shape:
     return geometry["c"], geometry["oh"], geometry["ow"]
 
 

@@ -53,6 +53,15 @@ class Topology:
         named = {node.name: layer_name(node.layer) for node in self.nodes}
         return {name: kind for name, kind in named.items() if kind not in LAYERS}
 
+    def widest(self) -> tuple[str, int]:
+        """The layer that handles the most numbers for one sample, and how many: those that it reads, with their padding
+        once more where it has any, and those that it writes."""
+        return max(((node.name, self._handled(node)) for node in self.nodes), key=lambda found: found[1])
+
+    def _handled(self, node: Node) -> int:
+        sources = [self.shape_of(name) for name in node.inputs]
+        return math.prod(node.shape) + sum(map(math.prod, sources)) + node.layer.padded(*sources)
+
     def to_config(self) -> dict[str, Any]:
         """A JSON-able description; `topology_from_config` gives an equal topology, where all layers are of LAYERS."""
         return {

@@ -19,7 +19,7 @@ from engine.models.mnist import mnist_cnn
 from engine.models.numtadb import lenet, model1, model2, model3
 from engine.models.scenes import SCENE_LOG, scene_cnn, vgg19
 from engine.network.network import Network
-from engine.schema import read_arguments
+from engine.reading.schema import read_arguments
 
 MODELS: dict[str, Callable[..., Network]] = {
     "lenet": lenet,

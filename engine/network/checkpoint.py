@@ -24,9 +24,9 @@ from engine.errors import UserError, shown, warn
 from engine.files import json_text, write_atomically
 from engine.layers.topology import Topology
 from engine.network.inputs import checked_class_names
+from engine.reading.schema import read_stored
 from engine.reading.strict_json import check_depth, parse_json
 from engine.reading.tensor_file import read_tensors
-from engine.schema import read_stored
 
 METADATA_KEY = "cnn-engine"
 FORMAT_VERSION = 1
@@ -157,7 +157,7 @@ def stored_hash(checkpoint: Checkpoint) -> str:
 
 def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) -> None:
     """Write a checkpoint so that `path` always holds a whole one: the old or the new. UserError for a tensor that is no
-    array of numbers.
+    array of numbers; a warning for one that holds NaN or infinity, with which nothing can be predicted or trained.
 
     keep: the name that the checkpoint that was there gets; of the two names, one always holds a whole checkpoint.
     """
@@ -174,6 +174,9 @@ def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) ->
         check_depth(content)
     except ValueError as error:
         raise UserError(f"{path}: {error}, so that it could not be read back") from None
+    lost = next((name for name, tensor in tensors.items() if not np.isfinite(tensor).all()), None)
+    if lost is not None:
+        warn(f"{path}: the checkpoint is of no use, {lost} holds NaN or infinity; it is written all the same")
     document = json_text(content, stand_in=_named_float)
     header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
     # One key only: safetensors writes several in a random order, and equal networks shall give equal files.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import as_int64, integer, refuse_masked
-from engine.errors import SampleError, UserError, shown
+from engine.errors import SampleError, UserError, listed, shown, warn
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
 from engine.losses import LABELS, ROUNDING, TARGETS, CrossEntropy, Loss, checked_loss
@@ -138,6 +138,16 @@ def checked_class_names(names: Any, outputs: int) -> list[str]:
             raise UserError(f"class_names has the name {shown(name)} twice, so that a label could be either")
         seen.add(name)
     return [str(name) for name in names]
+
+
+def warn_of_nameless(subject: str, names: Sequence[str], outputs: int) -> None:
+    """Warn where some outputs, but not all, have a class's name: no class of the training stands for the rest.
+    `subject` begins the message."""
+    if 0 < len(names) < outputs:
+        warn(
+            f"{subject} {outputs} outputs, but names of {len(names)} classes: {listed(names)}; the others stand for no "
+            f'class, and a prediction that is one of them says "output {len(names)}" or the like'
+        )
 
 
 def capacity(samples: int, batch_size: int) -> int:

@@ -5,14 +5,18 @@ Reads numbers and text and builds layers by name: it never runs code.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
 from engine.layers.topology import topology_from_config
 from engine.network.checkpoint import Checkpoint, read
+from engine.network.inputs import warn_of_nameless
 from engine.network.network import Network
 from engine.network.parameters import Arrays
+from engine.plan.table import byte_size
+from engine.reading.memory import memory_for
 
 
 def from_config(config: Any, arrays: Arrays | None = None) -> Network:
@@ -29,7 +33,7 @@ def restored(checkpoint: Checkpoint) -> Network:
     """A new network of the stored graph with the stored weights, `preprocess` and `class_names`."""
     net = from_config(checkpoint.graph, (checkpoint.parameters, checkpoint.buffers))
     net.preprocess = checkpoint.preprocess
-    net.class_names = checkpoint.class_names
+    net.name_classes(checkpoint.class_names)
     return net
 
 
@@ -42,10 +46,29 @@ def restore(net: Network, checkpoint: Checkpoint) -> None:
 def load(path: Path | str) -> Network:
     """The network in a checkpoint, with the attributes `preprocess` (dict or None) and `class_names` (list).
 
-    UserError that names the file when it is missing, truncated, changed, of another version or no checkpoint.
+    UserError that names the file when it is missing, truncated, changed, of another version or no checkpoint, and when
+    a layer would take far more memory for one sample than such a file has reason to (`memory_for` its size); a warning
+    where it names fewer classes than the network has outputs.
     """
     checkpoint = read(path)
     try:
-        return restored(checkpoint)
+        net = restored(checkpoint)
+        _check_width(net, memory_for(Path(path).stat().st_size))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    warn_of_nameless(f"{path}: the network has", net.class_names, net.output_shape[0])
+    return net
+
+
+def _check_width(net: Network, most: int) -> None:
+    """UserError where the widest layer takes more than `most` bytes for one sample: with a padding or an input shape a
+    short file could ask for any amount."""
+    name, count = net.topology.widest()
+    # What is handed in is brought into the layout of the first layer, and what is handed back is a copy as well.
+    need = 4 * (count + math.prod(net.input_shape) + math.prod(net.output_shape))
+    if need > most:
+        raise UserError(
+            f"layer {name!r} takes {byte_size(need)} of memory for one sample, but {byte_size(most)} are allowed to a "
+            "network from a file of this size; build it in Python, and take the weights with "
+            "engine.network.transfer.initialize"
+        )

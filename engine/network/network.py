@@ -15,7 +15,7 @@ from engine.losses import Loss
 from engine.network import checkpoint
 from engine.network.execution import Execution
 from engine.network.init import checked_initializer, draw
-from engine.network.inputs import checked_class_names, single_value_norm
+from engine.network.inputs import checked_class_names, single_value_norm, warn_of_nameless
 from engine.network.parameters import Array, Arrays, ParameterStore
 from engine.network.programs import Programs
 from engine.network.session import TrainingSession
@@ -39,11 +39,17 @@ class _Answers:
 
     @property
     def class_names(self) -> Sequence[str]:
-        """By label, or empty; fewer than outputs where some stand for no class. UserError for what is no such list."""
+        """By label, or empty; fewer than outputs, with a warning, where some stand for no class. UserError for what is
+        no such list."""
         return self._class_names
 
     @class_names.setter
     def class_names(self, names: Any) -> None:
+        self.name_classes(names)
+        warn_of_nameless("class_names: the network has", self._class_names, self.output_shape[0])
+
+    def name_classes(self, names: Any) -> None:
+        """Set `class_names` where somebody else tells of outputs without one."""
         self._class_names = checked_class_names(names, self.output_shape[0])
 
 
@@ -75,9 +81,8 @@ class Network(_Answers):
         if arrays is None:
             self.initialize(self.seed)
         else:
-            parameters, buffers = arrays
-            self.load_parameters(parameters)
-            self.load_buffers(buffers)
+            self.load_parameters(arrays[0])
+            self.load_buffers(arrays[1])
 
     @property
     def execution(self) -> Execution:
@@ -207,12 +212,14 @@ class Network(_Answers):
         algorithm: Algorithm = "auto",
         freeze: Sequence[str | int] | None = None,
         learning_rates: Mapping[Any, float] | None = None,
+        average: str | None = None,
+        parts: int = 1,
     ) -> TrainingSession:
-        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples.
-
-        `freeze` and `learning_rates` as in engine.training.trainer.Trainer.
-        """
-        return TrainingSession(self.programs, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates)
+        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples; the
+        arguments as in TrainingSession."""
+        return TrainingSession(
+            self.programs, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates, average, parts
+        )
 
     def plan(
         self,

@@ -194,7 +194,7 @@ class Programs:
             return label_error(y, self.topology.output_shape[0], first)
         if error.status not in ("CNN_NONFINITE_LOSS", "CNN_NONFINITE_GRADIENT"):
             return error
-        layer = self._culprit(compiled, externals, seed, step)
+        layer = self._culprit(compiled, externals, seed, step, first)
         if error.status == "CNN_NONFINITE_LOSS":
             return DivergedError(step, layer, "loss")
         first, _ = learning_range(self.store.slots, compiled.plan.request.frozen)
@@ -207,15 +207,16 @@ class Programs:
         externals: tuple[Array, NDArray[Any] | None, Array | None],
         seed: int,
         step: int,
+        first: int,
     ) -> str | None:
         """Name of the first layer whose output is not finite; None where only the loss is."""
-        named = _first_nonfinite(compiled, externals, seed, step)
+        named = _first_nonfinite(compiled, externals, seed, step, first)
         if named is not None and "+" in named:  # one op for several layers: with an op for each it shows which
             request = replace(compiled.plan.request, optimizer=None, max_norm=None, fused=False)
             mode = GRADIENTS if request.mode == TRAINING else request.mode
             apart = self._compile(replace(request, mode=mode), None)
             self.refresh(apart)
-            named = _first_nonfinite(apart, externals, seed, step) or named.split("+")[0]
+            named = _first_nonfinite(apart, externals, seed, step, first) or named.split("+")[0]
         return named if any(node.name == named for node in self.topology.nodes) else None
 
 
@@ -225,11 +226,13 @@ def _require(plan: Plan) -> None:
 
 
 def _first_nonfinite(
-    compiled: Compiled, externals: tuple[Array, NDArray[Any] | None, Array | None], seed: int, step: int
+    compiled: Compiled, externals: tuple[Array, NDArray[Any] | None, Array | None], seed: int, step: int, first: int
 ) -> str | None:
     """What the plan calls the layer, or the layers, of the first instruction whose output is not finite."""
     try:
-        compiled.program.run(len(externals[0]), externals, seed=seed, step=step, check_outputs=True)
+        compiled.program.run(
+            len(externals[0]), externals, seed=seed, step=step, first_sample=first, more=True, check_outputs=True
+        )
     except cnncore.CoreError as error:
         if error.status == "CNN_NONFINITE_OUTPUT":
             return compiled.plan.instructions[error.detail].layer

@@ -15,7 +15,7 @@ from engine.layers.topology import INPUT, Node, Topology, checked_topology, make
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint
 from engine.network.network import Network
-from engine.schema import FilePath
+from engine.reading.schema import FilePath
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     if request.mode == TRAINING:
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer, request.frozen, request.rates)
-        code = append_update(code, parameters, request.optimizer, request.max_norm, segments, request.frozen)
+        code = append_update(code, parameters, buffers, request, segments)
     check_sizes(code, request.batch)
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)

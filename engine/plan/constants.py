@@ -35,7 +35,10 @@ def write_fold(
 ) -> None:
     """Fold the running statistics into weights and bias, in double precision, rounded once. What is not finite there
     shows in the outputs, as it does without folding."""
-    gamma, beta = (_read(parameters[f"{fold.norm}.{name}"], parameter_data) for name in ("weights", "bias"))
+    gamma, beta = (
+        _read(parameters[key], parameter_data) if (key := f"{fold.norm}.{name}") in parameters else absent
+        for name, absent in (("weights", 1.0), ("bias", 0.0))
+    )
     mean, variance = (_read(buffers[f"{fold.norm}.{name}"], buffer_data) for name in ("running_mean", "running_var"))
     with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(variance + fold.eps)

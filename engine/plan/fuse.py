@@ -46,7 +46,7 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
         if second.operands["src"] != first.operands["dst"]:
             return None
         slot = slots[f"{first.layer}.weights"]
-        columns = slots[f"{second.layer}.weights"].count
+        columns = second.geometry["c"]
         weights_offset, bias_offset = start, start + padded(slot.count) * ITEM_BYTES["float32"]
         start = bias_offset + padded(columns) * ITEM_BYTES["float32"]
         values.append(Value((slot.count,), CONSTANTS, weights_offset, per_sample=False))

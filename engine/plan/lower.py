@@ -75,26 +75,30 @@ def _check_written(builder: Builder) -> None:
     """UserError unless every value of the arena is written before it is read, and never behind that."""
     written: set[int] = set()
     read: set[int] = set()
+    arena = {number for number, value in enumerate(builder.values) if value.space == ARENA}
     for each in builder.instructions:
-        where = f"op {each.op!r} of layer {each.layer!r}"
-        for value in each.sources():
-            if value not in written and builder.values[value].space == ARENA:
-                raise UserError(
-                    f"{where} reads a value that no op before it writes; see `lower` of the layers before it"
-                )
-        read.update(value for value in each.sources() if builder.values[value].space == ARENA)
-        if not read.isdisjoint(each.outputs()):
-            raise UserError(f"{where} writes over a value that was read: every result needs a value of its own")
-        written.update(each.outputs())
+        sources, outputs = arena.intersection(each.sources()), each.outputs()
+        if not sources <= written:
+            raise UserError(
+                f"op {each.op!r} of layer {each.layer!r} reads a value that no op before it writes; see `lower` of the "
+                "layers before it"
+            )
+        read |= sources
+        if not read.isdisjoint(outputs):
+            raise UserError(
+                f"op {each.op!r} of layer {each.layer!r} writes over a value that was read: every result needs a value "
+                "of its own"
+            )
+        written.update(outputs)
 
 
 def check_sizes(code: Code, batch: int) -> None:
     """UserError unless every value is as large as the geometry of the op that reads or writes it says."""
+    sizes = [value.bytes(batch) for value in code.values]
     for each in code.instructions:
         needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), batch)
         for name, value in each.operands.items():
-            size = code.values[value].bytes(batch)
-            if size != needed[name]:
+            if (size := sizes[value]) != needed[name]:
                 raise UserError(
                     f"op {each.op!r} of layer {each.layer!r}: by its geometry {name!r} has {needed[name]} bytes in a "
                     f"batch of {batch}, but what it is given has {size}; see `lower` or the gradient rule of that layer"

@@ -32,7 +32,7 @@ from engine.program.code import (
     Value,
     constants_end,
 )
-from engine.program.limits import check_elements
+from engine.program.limits import MOST_ELEMENTS, check_elements
 from engine.program.slots import Slot, total_floats
 
 
@@ -118,13 +118,14 @@ def measure(
 ) -> Footprint:
     """All the memory of a program. Spaces that it does not need are left out; ops share one workspace, the largest."""
     trainable = total_floats(parameters.values()) * ITEM_BYTES["float32"]
-    states = len(request.optimizer.states) if request.mode == TRAINING and request.optimizer else 0
+    statistics = total_floats(buffers.values())
+    states = request.states(total_floats(parameters.values()), statistics).total if request.mode == TRAINING else 0
     spaces = {
         ARENA: arena.bytes,
         PARAMETERS: trainable,
         GRADIENTS: trainable if request.trains else 0,
-        STATES: states * trainable,
-        BUFFERS: total_floats(buffers.values()) * ITEM_BYTES["float32"],
+        STATES: states * ITEM_BYTES["float32"],
+        BUFFERS: statistics * ITEM_BYTES["float32"],
         CONSTANTS: constants_end(code),
     }
     needs = [cnncore.op_workspace(each.op, dict(each.geometry), request.batch) for each in code.instructions]
@@ -138,10 +139,8 @@ def measure(
 def check_batch(code: Code, batch: int) -> None:
     """UserError where a value of so many samples is larger than an array of the core can be."""
     for value in code.values:
-        if value.per_sample:
-            check_elements(
-                f"a batch of {batch}, of samples of {math.prod(value.shape)} numbers,", value.elements(batch)
-            )
+        if value.per_sample and (count := value.elements(batch)) > MOST_ELEMENTS:
+            check_elements(f"a batch of {batch}, of samples of {math.prod(value.shape)} numbers,", count)
 
 
 def plan_arena(code: Code, batch: int) -> Arena:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -9,9 +10,12 @@ from typing import Any
 
 import cnncore
 
+from engine.arguments import number
 from engine.errors import UserError
 from engine.optim import Optimizer
+from engine.plan.request import AVERAGES, Request
 from engine.program.code import (
+    BUFFERS,
     CONSTANTS,
     GRADIENTS,
     ITEM_BYTES,
@@ -44,13 +48,18 @@ def make_segments(
 ) -> tuple[Segment, ...]:
     """Segments that cover every element once, in order; neighbours with the same settings are joined.
 
-    Those of `frozen` layers have the rate 0, at which the core leaves them out; `rates` by key scale the others.
+    Those of `frozen` layers have the rate 0, at which the core leaves them out; `rates` by key scale the others, times
+    the optimiser's own by role, and may be 0 too.
     """
     factors = dict(rates)
     segments: list[Segment] = []
     for slot in slots.values():
-        l2, weight_decay = optimizer.decay(slot.kind, slot.spec.role)
-        lr_scale = 0.0 if slot.layer in frozen else factors.get(slot.key, 1.0)
+        l2, weight_decay = optimizer.decay_of(slot.kind, slot.spec.role)
+        by_role = optimizer.rate_of(slot.kind, slot.spec.role)
+        still = slot.layer in frozen or factors.get(slot.key) == 0.0
+        lr_scale = 0.0 if still else by_role * factors.get(slot.key, 1.0)
+        if not still:  # a product that float32 makes zero of would freeze it
+            number("", f"factor on the learning rate of {slot.key!r}", lr_scale, 0.0, math.inf, above=True)
         segment = Segment(slot.offset, padded(slot.count), l2, weight_decay, lr_scale)
         last = segments[-1] if segments else None
         if last and (last.l2, last.weight_decay, last.lr_scale) == (l2, weight_decay, segment.lr_scale):
@@ -100,21 +109,25 @@ def check_gradients(code: Code, slots: Mapping[str, Slot], frozen: Collection[st
 def append_update(
     code: Code,
     slots: Mapping[str, Slot],
-    optimizer: Optimizer,
-    max_norm: float | None,
+    buffer_slots: Mapping[str, Slot],
+    request: Request,
     segments: tuple[Segment, ...],
-    frozen: Collection[str] = (),
 ) -> Code:
-    """Clip the gradients (where `max_norm` is given) and let the optimiser step."""
+    """Add up the gradients of parts (where the request has several), clip them (where it has `max_norm`), let the
+    optimiser step, and average what it leaves (where that is wished)."""
+    optimizer, max_norm, frozen = request.optimizer, request.max_norm, request.frozen
+    assert optimizer is not None
     count = total_floats(slots.values())
     if count == 0:
         return code
+    statistics = total_floats(buffer_slots.values())
+    layout = request.states(count, statistics)
     table = Value((len(segments),), CONSTANTS, constants_end(code), dtype="segment", per_sample=False)
     named = {
         "parameters": Value((count,), PARAMETERS, per_sample=False),
         **{
-            name: Value((count,), STATES, position * count * ITEM_BYTES["float32"], per_sample=False)
-            for position, name in enumerate(optimizer.states)
+            name: Value((count,), STATES, place * ITEM_BYTES["float32"], per_sample=False)
+            for name, place in layout.optimizer.items()
         },
         "gradients": Value((count,), GRADIENTS, per_sample=False),
         "segments": table,
@@ -122,6 +135,10 @@ def append_update(
     first = len(code.values)
     operands = {name: first + position for position, name in enumerate(named)}
     instructions = list(code.instructions)
+    if layout.sums is not None:
+        named["sums"] = Value((count,), STATES, layout.sums * ITEM_BYTES["float32"], per_sample=False)
+        parts = {"gradients": operands["gradients"], "sums": first + len(named) - 1}
+        instructions.append(Instruction("accumulate_gradients", parts, _geometry(count), "update"))
     if max_norm is not None:
         start, learning = learning_range(slots, frozen)
         named["clipped"] = Value((learning,), GRADIENTS, start * ITEM_BYTES["float32"], per_sample=False)
@@ -129,6 +146,15 @@ def append_update(
         instructions.append(Instruction("clip_gradients", clip, _geometry(learning, max_norm=max_norm), "update"))
     geometry = _geometry(count, segments=len(segments), **optimizer.settings())
     instructions.append(Instruction(optimizer.op, operands, geometry, "update"))
+    if layout.average is not None and request.average is not None:
+        for space, floats, place in ((PARAMETERS, count, 0), (BUFFERS, statistics, count)):
+            if floats:
+                at = (layout.average + place) * ITEM_BYTES["float32"]
+                named[f"average of {space}"] = Value((floats,), STATES, at, per_sample=False)
+                named[space] = Value((floats,), space, per_sample=False)
+                both = list(named)
+                pair = {"average": first + both.index(f"average of {space}"), "parameters": first + both.index(space)}
+                instructions.append(Instruction(AVERAGES[request.average], pair, _geometry(floats), "update"))
     return replace(code, values=(*code.values, *named.values()), instructions=tuple(instructions))
 
 

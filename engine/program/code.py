@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import cnncore
@@ -66,7 +67,7 @@ class Value:
         return math.prod(self.shape) * (batch if self.per_sample else 1)
 
     def bytes(self, batch: int) -> int:
-        return self.elements(batch) * ITEM_BYTES[self.dtype]
+        return math.prod(self.shape) * (batch if self.per_sample else 1) * ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,12 @@ class Instruction:
     alone: bool = False
 
     def outputs(self) -> tuple[int, ...]:
-        return tuple(self.operands[name] for name in OUTPUTS[self.op] if name in self.operands)
+        operands = self.operands
+        return tuple([operands[name] for name in OUTPUTS[self.op] if name in operands])
 
     def sources(self) -> tuple[int, ...]:
-        return tuple(value for name, value in self.operands.items() if name in SOURCES[self.op])
+        read = SOURCES[self.op]
+        return tuple([value for name, value in self.operands.items() if name in read])
 
 
 @dataclass(frozen=True)
@@ -125,20 +128,29 @@ def constants_end(code: Code) -> int:
     return -(-max(ends, default=0) // LINE_BYTES) * LINE_BYTES
 
 
+@cache
+def _expected(op: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Of an op: the operands that it needs, all that it can have, and the fields of its geometry."""
+    info = cnncore.OPS[op]
+    needed = frozenset(each.name for each in info.operands if not each.optional)
+    return needed, frozenset(each.name for each in info.operands), frozenset(cnncore.GEOMETRIES[info.geometry])
+
+
 def _check_call(op: str, operands: Collection[str], geometry: Mapping[str, Any], layer: str) -> None:
     """UserError unless the core has the op, with these operands, these fields of a geometry and numbers that fit."""
-    info = cnncore.OPS.get(op)
-    if info is None:
+    if op not in cnncore.OPS:
         raise unknown("op", op, cnncore.OPS)
-    needed = [each.name for each in info.operands if not each.optional]
-    optional = [each.name for each in info.operands if each.optional]
-    fields = cnncore.GEOMETRIES[info.geometry]
+    needed, known, fields = _expected(op)
     where = f"{op} of layer {layer!r}"
-    if not set(needed) <= set(operands) <= {*needed, *optional}:
+    if not needed <= set(operands) <= known:
+        names = [each.name for each in cnncore.OPS[op].operands]  # in their order
+        optional = [name for name in names if name not in needed]
         also = f" and perhaps {', '.join(optional)}" if optional else ""
-        raise UserError(f"{where}: operands {', '.join(operands)}; expected {', '.join(needed)}{also}")
-    if set(geometry) != set(fields):
-        raise UserError(f"{where}: geometry {', '.join(geometry)}; expected {', '.join(fields)}")
+        wanted = ", ".join(name for name in names if name in needed)
+        raise UserError(f"{where}: operands {', '.join(operands)}; expected {wanted}{also}")
+    if geometry.keys() != fields:
+        stated = ", ".join(cnncore.GEOMETRIES[cnncore.OPS[op].geometry])
+        raise UserError(f"{where}: geometry {', '.join(geometry)}; expected {stated}")
     check_geometry(f"layer {layer!r}", op, geometry)
 
 

@@ -34,17 +34,25 @@ def extents(owner: str, name: str, value: Any, kind: str, field: str) -> int | t
 
 def check_geometry(owner: str, op: str, geometry: Mapping[str, Any]) -> None:
     """UserError unless the op can run on these numbers, each of them and all together."""
+    if _fits(op, geometry):
+        return
     kind = cnncore.OPS[op].geometry
     for field, value in geometry.items():
         least, most = cnncore.GEOMETRY_LIMITS[kind][field]
         if isinstance(value, int) and not least <= value <= most:
             raise UserError(f"{owner}: {field} would be {value}, but {least:.0f} to {most:.0f} is possible")
-    if not cnncore.op_fits(op, dict(geometry)):
-        numbers = ", ".join(f"{field} {value:g}" for field, value in geometry.items())
-        raise UserError(
-            f"{owner}: {op} cannot be computed with {numbers}; "
-            f"no array can have more than {MOST_ELEMENTS} elements, with its padding"
-        )
+    numbers = ", ".join(f"{field} {value:g}" for field, value in geometry.items())
+    raise UserError(
+        f"{owner}: {op} cannot be computed with {numbers}; "
+        f"no array can have more than {MOST_ELEMENTS} elements, with its padding"
+    )
+
+
+def _fits(op: str, geometry: Mapping[str, Any]) -> bool:
+    try:
+        return cnncore.op_fits(op, dict(geometry))
+    except ValueError:  # a number that no field can hold
+        return False
 
 
 def check_shape(owner: str, shape: Shape) -> None:

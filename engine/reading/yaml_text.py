@@ -3,7 +3,7 @@
 What stands without quotes is a whole number (`7`), a number (`0.01`, `.5`, `1e-2`), `true` or `false`, nothing (`null`,
 `~`), or else text. YAML 1.1 takes more for something: `no` and `off` for false, `010` for 8, `1:30` for 90, `1_000` for
 1000 and `2024-01-01` for a date, so that a class or a folder of that name is lost. These are texts here. Where a field
-wants a truth value or a whole number, `engine.schema` takes the texts that can mean only one (`off`, `1_000`).
+wants a truth value or a whole number, `engine.reading.schema` takes the texts that can mean only one (`off`, `1_000`).
 
 Refused, with file, line and key: a key that stands there twice, a key that is no text or whole number, `.nan`, `.inf`
 and numbers that are one in a float, tags that do not fit, and a text that is nested or grows by its aliases without

@@ -15,11 +15,11 @@ from engine.network.graph import Sequential
 from engine.network.load import load
 from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
+from engine.reading.schema import parse_override, read_arguments, read_mapping
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
-from engine.schema import parse_override, read_arguments, read_mapping
 from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
 from engine.training.folder import find_checkpoint
-from engine.training.schedules import SCHEDULES, Constant, Schedule
+from engine.training.schedules import SCHEDULES, Constant, Schedule, Warmup
 
 Built = TypeVar("Built")
 
@@ -37,6 +37,12 @@ def build_loss(section: Mapping[str, Any]) -> Loss:
 def build_schedule(section: Mapping[str, Any]) -> Schedule:
     """The schedule that the section describes; `schedule: {}` is the constant one."""
     return _build(SCHEDULES, section, "schedule") if section else Constant()
+
+
+def with_warmup(config: TrainConfig) -> Schedule:
+    """The configuration's schedule, with its warm-up."""
+    schedule, warmup = build_schedule(config.schedule), config.warmup
+    return schedule if warmup is None else Warmup(schedule, warmup.steps, warmup.epochs, warmup.start)
 
 
 def build_network(section: ModelConfig, seed: int) -> Network:

@@ -18,16 +18,15 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.inference.evaluation import EvaluationViews
 from engine.network.transfer import InitializeConfig
+from engine.reading.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false
 from engine.recipe.whitening import WhitenConfig
-from engine.schema import FilePath, is_false, merge, parse_override, read_mapping
+from engine.training.average import Average
 from engine.training.folder import BEST, LAST, TRAINERS_KEY
-from engine.training.schedules import EarlyStopping
+from engine.training.schedules import EarlyStopping, WarmupConfig
 from engine.training.tracking import WandbConfig
-
-LATER = ("whiten", "evaluation_views")  # sections that configurations did not always have
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,11 @@ class TrainConfig:
     pseudo_labels       labels that trained networks give to images without any; false for none
     optimizer           a mapping with `name` and the arguments of that class
     schedule            of the learning rate, likewise
+    warmup              a slow beginning of whatever schedule
     loss                likewise
     freeze              names or patterns of layers that stay as they are (see engine.training.trainer.Trainer)
     learning_rates      factors on the schedule's rate, by names or patterns of layers
+    average             averages of the weights, which are evaluated and saved; false for none
     class_weights       balanced, a list, or weights by names of classes, 1 for those that are not named: factors on the
                         training loss of a sample
     sample_weights      a column of the data set with such factors (see engine.data.choose.weights)
@@ -133,7 +134,8 @@ class TrainConfig:
     algorithm           of the convolutions: auto, direct (exact), or algorithms by layer and pass, as a tuned run
                         printed them
     tune                measure the algorithms on this machine when training begins
-    batch_size          samples in a step
+    batch_size          samples in a pass
+    accumulate          passes in a step, whose gradients are added up: a step has batch_size * accumulate samples
     drop_last           leave out a last batch of an epoch that is not full
     select              which samples to train on
     label_noise         training labels made wrong on purpose; false for none
@@ -170,15 +172,18 @@ class TrainConfig:
     pseudo_labels: PseudoLabelConfig | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"}, metadata=decides(Role.TRAINING))
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"}, metadata=decides(Role.TRAINING))
+    warmup: WarmupConfig | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True))
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"}, metadata=decides(Role.TRAINING))
     freeze: tuple[Any, ...] | None = field(default=None, metadata=decides(Role.TRAINING))
     learning_rates: dict[Any, float] | None = field(default=None, metadata=decides(Role.TRAINING))
+    average: Average | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True))
     class_weights: Any = field(default=None, metadata=decides(Role.TRAINING))
     sample_weights: str | None = field(default=None, metadata=decides(Role.TRAINING))
     max_norm: float | None = field(default=None, metadata=decides(Role.TRAINING))
     algorithm: str | dict[str, dict[str, str]] = field(default="auto", metadata=decides(Role.TRAINING))
     tune: bool = field(default=False, metadata=decides(Role.TRAINING))
     batch_size: int = field(default=64, metadata=decides(Role.TRAINING))
+    accumulate: int = field(default=1, metadata=decides(Role.TRAINING))
     drop_last: bool = field(default=False, metadata=decides(Role.TRAINING))
     select: Selection = field(default=Selection(), metadata=decides(Role.DATA))
     label_noise: LabelNoise | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
@@ -202,7 +207,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         checked_seed("configuration", self.seed)
-        for name in ("epochs", "batch_size", "checkpoint_every"):
+        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
@@ -222,12 +227,9 @@ class TrainConfig:
                 raise UserError("pseudo_labels: their weight needs the loss CrossEntropy")
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration with all defaults, as it would stand in a file. Augmentations that are off are left out, so
-        are sections LATER that are none: runs from before these keys are known by the same settings.
-        """
+        """The configuration with all defaults, as it would stand in a file; augmentations that are off are left out."""
         own = {"preprocess": self.preprocess.to_dict(), "augment": self.augment.describe()}
-        whole = {**dataclasses.asdict(self), **own}
-        return {name: value for name, value in whole.items() if name not in LATER or value is not None}
+        return {**dataclasses.asdict(self), **own}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -21,7 +21,7 @@ from engine.recipe.build import build_schedule
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.fit import checked_trainer, fit_and_test, make_trainer
 from engine.recipe.samples import all_folds, among_read, chosen_samples, load_data, split_indices
-from engine.training.folder import CROSSVAL, FINAL, FOLD, RUN_FILES, measured_values, only_training
+from engine.training.folder import CROSSVAL, FINAL, FOLD, RESULT, RUN_FILES, measured_values, only_training
 from engine.training.history import History
 from engine.training.resume import holds_run
 
@@ -242,9 +242,9 @@ def crossval(options: argparse.Namespace) -> None:
         raise UserError(f"{where}{error}") from None
     with only_training(out):
         check_folder(out, options.resume)  # again: another process may have ended since
-        result = _trained(config, whole, test, divisions, seeds, out)
+        result = _trained(config, whole, test, divisions, (*seeds, *_ended(out, seeds)), out)
     print(describe(result))
-    networks = ", ".join(str(out / f"{FINAL}{seed}") for seed in seeds)
+    networks = ", ".join(str(out / f"{FINAL}{each.seed}") for each in result.finals)
     print(f"written: {out}" + (f" (to predict: {networks})" if networks else ""))
 
 
@@ -269,6 +269,12 @@ def _trained(
         result = dataclasses.replace(result, finals=(*result.finals, final))
         _write(out, result)
     return result
+
+
+def _ended(out: Path, seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds of final trainings that have ended in the folder and are none of `seeds`: they stay in the record."""
+    found = (folder.name.removeprefix(FINAL) for folder in out.glob(f"{FINAL}*") if (folder / RESULT).is_file())
+    return tuple(sorted({int(seed) for seed in found if seed.isdecimal()} - set(seeds)))
 
 
 def check_folder(out: Path, resume: bool) -> None:

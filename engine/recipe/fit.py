@@ -16,8 +16,9 @@ from engine.data.location import data_root
 from engine.errors import UserError
 from engine.files import json_text, write_atomically
 from engine.network.transfer import InitializeConfig, Report, initialize_as
-from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
+from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup
 from engine.recipe.config import TrainConfig, load_config
+from engine.recipe.libraries import deciders
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
@@ -26,6 +27,7 @@ from engine.training.checks import check_fits, check_preprocess
 from engine.training.folder import RESULT, measured_values
 from engine.training.history import History, Record
 from engine.training.resume import find_last, holds_run, instruction_set
+from engine.training.schedules.finder import Sweep, find_learning_rate
 from engine.training.tracking import make_trackers
 from engine.training.trainer import Trainer
 
@@ -53,7 +55,22 @@ def train(options: argparse.Namespace) -> None:
     print(f"written: {out}")
 
 
-def checked_trainer(config: TrainConfig, out: Path, where: str) -> Trainer:
+def find_rate(options: argparse.Namespace) -> Sweep:
+    """What the search for a learning rate measures on the configuration's training samples; nothing is written."""
+    config = load_config(options.config, options.overrides)
+    where = f"{options.config}: "
+    trainer = checked_trainer(config, None, where)
+    train_set, _, _ = load_data(config, data_root(options.data_root, config.data_root), where)
+    loader = make_loader(config, train_set)
+    given = {
+        name: getattr(config, name) for name in ("max_norm", "algorithm", "freeze", "learning_rates", "accumulate")
+    }
+    return find_learning_rate(
+        trainer.net, loader, trainer.optimizer, trainer.loss, batch_size=config.batch_size, seed=config.seed, **given
+    )
+
+
+def checked_trainer(config: TrainConfig, out: Path | None, where: str) -> Trainer:
     """The trainer of the configuration, with its threads set.
 
     All that can be wrong in the file shows here, before data are read, which may take long; `where` begins the message.
@@ -124,6 +141,8 @@ def fit_and_test(
             best = restore_best and validation is not None and history.best_epoch is not None
             result["tested_epoch"] = history.best_epoch if best else len(history.epochs)
             result |= {f"test_{name}": value for name, value in measured.items()}
+        if any(len(versions) > 1 for versions in trainer.used_libraries.values()):
+            result["libraries"] = dict(trainer.used_libraries)
         result |= train_set.record
         skipped = list(dict.fromkeys([*train_set.skipped, *(test.skipped if test is not None else ())]))
         if skipped:
@@ -152,13 +171,13 @@ def final_figures(history: History) -> Record:
     }
 
 
-def make_trainer(config: TrainConfig, out: Path) -> Trainer:
+def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
     """Network (with its first weights), optimiser, loss and schedule of the configuration, ready to fit."""
     trainer = Trainer(
         build_network(config.model, config.seed),
         build_optimizer(config.optimizer),
         build_loss(config.loss),
-        build_schedule(config.schedule),
+        with_warmup(config),
         batch_size=config.batch_size,
         seed=config.seed,
         out=out,
@@ -169,9 +188,12 @@ def make_trainer(config: TrainConfig, out: Path) -> Trainer:
         tune=config.tune,
         freeze=config.freeze,
         learning_rates=config.learning_rates,
+        average=config.average,
+        accumulate=config.accumulate,
         config=config.to_dict(),
     )
     trainer.free_keys = resumable(TrainConfig)
+    trainer.libraries = {name: str(version) for name, version in deciders(config).items()}
     trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
     if config.initialize_from is not None:
         initialize_trainer(trainer, config.initialize_from)
@@ -190,7 +212,7 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
         dataset = weighted(dataset, config.class_weights, config.sample_weights)
     return Loader(
         dataset,
-        config.batch_size,
+        config.batch_size * config.accumulate,
         seed=config.seed,
         drop_last=config.drop_last,
         augment=config.augment,

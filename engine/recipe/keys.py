@@ -20,10 +20,10 @@ from engine.data.steps import STEPS
 from engine.layers import LAYERS
 from engine.losses import Loss
 from engine.models import MODELS, described_models
-from engine.optim import Optimizer
+from engine.optim import OPTIMIZERS
 from engine.reading.docstrings import entries, prose
 from engine.recipe.config import TrainConfig
-from engine.training.schedules import Schedule
+from engine.training.schedules import SCHEDULES
 
 REQUIRED = "required"  # in place of a default
 WORDS: dict[Any, str] = {
@@ -75,8 +75,8 @@ def training() -> list[Section]:
     """A training: its keys, and those of what it names."""
     return [
         *sections("", TrainConfig),
-        *named("optimizer", Optimizer.__subclasses__()),
-        *named("schedule", Schedule.__subclasses__()),
+        *named("optimizer", OPTIMIZERS),
+        *named("schedule", SCHEDULES),
         *named("loss", Loss.__subclasses__()),
         *named("preprocess.steps", STEPS),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from engine.data.augment import WARP_VERSION
 from engine.data.images import load_cv2
 from engine.data.readers import AS_STORED, GREY_AS_STORED
-from engine.data.steps import Reverse
+from engine.data.steps import Pad, Reverse
 from engine.recipe.config import TrainConfig
 
 
@@ -41,7 +41,7 @@ def _uses_opencv(config: TrainConfig) -> bool:
     return (
         any(_is_decoded(config.dataset.name, part) for part in parts)
         or preprocess.size is not None
-        or any(type(step) is not Reverse for step in preprocess.steps)
+        or any(type(step) not in (Reverse, Pad) for step in preprocess.steps)
         or (not preprocess.colour and not _is_grey(config.dataset.name))
         or config.augment.contour_cutout is not None
         or config.select.deduplicated is not None  # compared at one size

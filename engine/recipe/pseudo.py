@@ -25,7 +25,7 @@ from engine.data.images import ImageFiles, list_images
 from engine.data.preprocess import PER_BATCH
 from engine.errors import UserError, listed
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
-from engine.schema import FilePath
+from engine.reading.schema import FilePath
 from engine.training.metrics import predicted_classes
 
 

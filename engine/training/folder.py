@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +13,8 @@ from engine.files import PATIENCE, locked
 
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
+TABLE = "log.csv"  # LOG as a table
+BOARD, EVENTS = "tensorboard", "events.out.tfevents.*"  # a folder, and its files
 PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
 RUN_FILES = (BEST, LAST, PREVIOUS, RESULT, LOG)
 LOCK = ".lock"
@@ -21,6 +22,8 @@ LOCK = ".lock"
 CROSSVAL, FOLD, FINAL = "crossval.json", "fold-", "final-seed"
 TRAINERS_KEY = "order_seed"  # in a CONFIG that holds a trainer's own settings, and in no configuration
 MOST_EPOCHS = 1 << 53  # beyond, numbers of epochs are no floats
+MOST_SECONDS = 1 << 53
+LARGEST_FIGURE = 1e150  # the squares of figures, and their sums, are floats too
 PARTS = ("train_", "val_", "test_")  # what the names of metrics begin with
 
 
@@ -40,6 +43,21 @@ def only_training(folder: Path, patience: float = PATIENCE) -> AbstractContextMa
 def has_run(folder: Path) -> bool:
     """Whether the folder holds anything of a run."""
     return any((folder / name).is_file() and (folder / name).stat().st_size for name in RUN_FILES)
+
+
+def foreign_file(folder: Path) -> Path | None:
+    """A file that a run would write over and none has written: a run makes its log before these."""
+    if (folder / LOG).is_file():
+        return None
+    found = [folder / name for name in (CONFIG, TABLE) if (folder / name).is_file()]
+    return next(iter([*found, *folder.glob(f"{BOARD}/{EVENTS}")]), None)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process left behind that was killed while it wrote a file of the run."""
+    for name in (*RUN_FILES, CONFIG, TABLE):
+        for stale in folder.glob(f".{name}.*.tmp"):
+            stale.unlink(missing_ok=True)
 
 
 def no_run(folder: Path, lacking: str) -> UserError:
@@ -97,15 +115,25 @@ def _record(line: str, place: str) -> dict[str, Any]:
 
 
 def is_epoch(record: Mapping[str, Any]) -> bool:
-    """Whether the record has an epoch, from 1, and figures that are numbers or null."""
-    epoch = record.get("epoch")
-    figures = [value for name, value in record.items() if name == "seconds" or name.startswith(PARTS)]
-    return type(epoch) is int and 0 < epoch < MOST_EPOCHS and all(each is None or is_figure(each) for each in figures)
+    """Whether the record has an epoch, from 1, seconds, and figures that are numbers or null."""
+    epoch, seconds = record.get("epoch"), record.get("seconds")
+    figures = [value for name, value in record.items() if name.startswith(PARTS)]
+    return (
+        type(epoch) is int
+        and 0 < epoch < MOST_EPOCHS
+        and (seconds is None or is_duration(seconds))
+        and all(each is None or is_figure(each) for each in figures)
+    )
 
 
 def is_figure(value: object) -> bool:
-    """Whether what stood in JSON is a number that a float can hold; Python reads NaN and Infinity there as well."""
-    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]
+    """Whether what stood in JSON is a number that can be reckoned with; Python reads NaN and Infinity there as well."""
+    return type(value) in (int, float) and -LARGEST_FIGURE <= value <= LARGEST_FIGURE  # type: ignore[operator]
+
+
+def is_duration(value: object) -> bool:
+    """Whether what stood in JSON can be seconds that something took."""
+    return is_figure(value) and 0 <= value <= MOST_SECONDS  # type: ignore[operator]
 
 
 def trained_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:

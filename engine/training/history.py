@@ -52,7 +52,10 @@ def _brief(epochs: Sequence[Record]) -> list[str]:
 
 @dataclass
 class Position:
-    """Where a run is: everything of it that a checkpoint must hold besides arrays; JSON-able."""
+    """Where a run is: everything of it that a checkpoint must hold besides arrays; JSON-able.
+
+    libraries: those that decide bytes of the run, each with the versions with which it was trained so far.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -65,3 +68,9 @@ class Position:
     stop_best: float | None = None
     history: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
+    libraries: dict[str, list[str]] = field(default_factory=dict)
+
+    def next_epoch(self) -> None:
+        self.epoch += 1
+        self.batch = self.samples = 0
+        self.loss_sum = self.seconds = self.waited = 0.0

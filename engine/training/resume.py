@@ -21,7 +21,7 @@ from engine.errors import UserError, shortened, warn
 from engine.network.checkpoint import Checkpoint, Damaged, read, stored_hash
 from engine.network.network import Network
 from engine.reading.yaml_text import dump_yaml, read_yaml
-from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, has_run, read_epochs
+from engine.training.folder import BEST, CONFIG, LAST, LOG, PREVIOUS, foreign_file, has_run, read_epochs
 from engine.training.history import Position
 from engine.training.state import read_run
 
@@ -30,8 +30,11 @@ SUM_CHUNK = 1024  # samples
 
 
 def holds_run(folder: Path, resume: bool) -> bool:
-    """Whether the folder holds anything of a run (RUN_FILES); UserError where it does and `resume` is not wished."""
+    """Whether the folder holds anything of a run (RUN_FILES); UserError where it does and `resume` is not wished, and
+    where a file lies in the way that is none of a run."""
     found = has_run(folder)
+    if not found and (foreign := foreign_file(folder)):
+        raise UserError(f"{foreign}: lies where a run would write, and is none of a run; choose another folder (--out)")
     if found and not resume:
         raise UserError(
             f"{folder}: this folder holds a run already; go on with it (--resume), or choose another folder (--out)"

@@ -15,7 +15,6 @@ from engine.data.loader import Batch, Loader
 from engine.errors import DivergedError, UserError
 from engine.files import write_atomically
 from engine.network import checkpoint
-from engine.network.checkpoint import Checkpoint
 from engine.network.load import restore
 from engine.training import metrics
 from engine.training.checks import (
@@ -26,7 +25,7 @@ from engine.training.checks import (
     warn_of_statistics,
     watched_per_class,
 )
-from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINERS_KEY
+from engine.training.folder import BEST, CONFIG, LAST, PREVIOUS, RESULT, TRAINERS_KEY, remove_unfinished
 from engine.training.history import History, Position, Record
 from engine.training.progress import Progress, progress_for
 from engine.training.resume import (
@@ -45,6 +44,7 @@ from engine.training.resume import (
 )
 from engine.training.runlog import RunLog
 from engine.training.schedules import EarlyStopping
+from engine.training.state import with_versions
 from engine.training.stepper import Stepper
 
 
@@ -77,7 +77,7 @@ class Run:
         self.metric = trainer.metric or ("val_loss" if validation is not None else "train_loss")
         self.history = History(self.metric)
         self.position = Position()
-        self.best: Checkpoint | None = None
+        self.best: checkpoint.Checkpoint | None = None
         self.plan_choices: Record = {}
         check_data(trainer, (self.loader.dataset, self.validation))
         check_classes(trainer, self.loader.dataset)
@@ -102,7 +102,7 @@ class Run:
         if dataset.preprocess is not None:
             self.trainer.net.preprocess = dataset.preprocess.to_dict()
         if dataset.class_names:
-            self.trainer.net.class_names = list(dataset.class_names)
+            self.trainer.net.name_classes(dataset.class_names)  # check_classes has told of outputs without one
         with instruction_set(None):
             try:
                 self._begin(resume)
@@ -157,29 +157,28 @@ class Run:
             if last.plan_choices["isa"] in cnncore.available_isas():
                 cnncore.set_isa(last.plan_choices["isa"])
         trainer.isa = cnncore.isa()
-        session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
-        self.plan_choices = plain(session.plan.choices)
-        if last is not None:
-            try:
+        try:
+            session = trainer.open_session(min(self.loader.batch_size, len(self.loader.dataset)))
+            self.plan_choices = plain(session.plan.choices)
+            if last is not None:
                 self._restore(last)
-            except UserError as error:
-                raise UserError(f"{self.out}/{LAST}: {error}") from None
+        except UserError as error:
+            raise error if last is None else UserError(f"{self.out}/{LAST}: {error}") from None
+        trainer.used_libraries = self.position.libraries = with_versions(self.position.libraries, trainer.libraries)
         if found is not None and found.lost_best and last is not None:
             self._keep_best()
-        if self.out:
+        if self.out and self.log:
             checkpoint.warn_of_own_layers(trainer.net)
             self.out.mkdir(parents=True, exist_ok=True)
-            for stale in self.out.glob(".*.tmp"):  # left by a process that was killed while it wrote
-                stale.unlink(missing_ok=True)
+            remove_unfinished(self.out)
             if last is None:  # a run that ended before its first checkpoint may have left these
                 for name in (BEST, RESULT):
                     (self.out / name).unlink(missing_ok=True)
             config = trainer.config or self._settings()
             if self._has_ended():
                 config = config_as_trained(self.out, config, trainer.free_keys)
+            self.log.restart(self.history.epochs)  # first: what lies there without a log is no run's (`holds_run`)
             write_atomically(self.out / CONFIG, to_yaml(config).encode())
-        if self.log:
-            self.log.restart(self.history.epochs)
             if trainer.initialized:
                 self.log.event({"event": "initialized", **trainer.initialized})
             self.log.skipped_images((self.loader.dataset, self.validation))
@@ -208,10 +207,9 @@ class Run:
         return self._end_epoch()
 
     def _checkpoint_is_due(self) -> bool:
-        if self.checkpoint_every and self.trainer.steps % self.checkpoint_every == 0:
-            return True
-        wait = self.checkpoint_seconds
-        return wait is not None and time.perf_counter() - self._written >= wait
+        every, wait = self.checkpoint_every, self.checkpoint_seconds
+        by_steps = every is not None and self.trainer.steps % every == 0
+        return by_steps or (wait is not None and time.perf_counter() - self._written >= wait)
 
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch's batches; what it takes until they are there is added to the seconds waited."""
@@ -227,6 +225,8 @@ class Run:
     def _end_epoch(self) -> Record:
         position = self.position
         self._check_weights()
+        if self.trainer.session is not None:
+            self.trainer.session.show_averaged()
         record: Record = {
             "epoch": position.epoch + 1,
             "step": self.trainer.steps,
@@ -246,7 +246,7 @@ class Run:
         improved = self._note_best(record)
         self._note_stop(record)
         self.history.epochs.append(record)
-        self._next_epoch()
+        position.next_epoch()
         # Best before last: killed in between, the resumed run trains this epoch again and writes the same best.
         if improved:
             self._keep_best()
@@ -259,12 +259,6 @@ class Run:
     def _check_weights(self) -> None:
         """DivergedError where the last update left weights that are not finite: no step has seen them yet."""
         self.trainer.check_weights(self.trainer.steps - 1, "updated ")
-
-    def _next_epoch(self) -> None:
-        position = self.position
-        position.epoch += 1
-        position.batch = position.samples = 0
-        position.loss_sum = position.seconds = position.waited = 0.0
 
     def _note_best(self, record: Record) -> bool:
         value = record[self.metric]
@@ -312,15 +306,17 @@ class Run:
         position.schedule = trainer.schedule.state_dict()
         training: Record = {"settings": self._settings(), **self._data, "position": asdict(position)}
         training["initialized"] = trainer.initialized
-        content = Checkpoint.of(
-            trainer.net, plan_choices=self.plan_choices, optimizer=trainer.session.state(), training=training
-        )
+        with trainer.session.averaged():
+            state = trainer.session.state()
+            content = checkpoint.Checkpoint.of(
+                trainer.net, plan_choices=self.plan_choices, optimizer=state, training=training
+            )
         checkpoint.write(self.out / LAST, content, keep=self.out / PREVIOUS)
         self._written = time.perf_counter()
 
     def _keep_best(self) -> None:
         training: Record = {"epoch": self.history.best_epoch, self.metric: self.history.best_value}
-        content = Checkpoint.of(self.trainer.net, plan_choices=self.plan_choices, training=training)
+        content = checkpoint.Checkpoint.of(self.trainer.net, plan_choices=self.plan_choices, training=training)
         if self.out:
             training["run"] = run_hash(self._settings(), self._data["data"])
             self.history.best_hash = checkpoint.stored_hash(content)
@@ -333,12 +329,13 @@ class Run:
         if best is not None:
             restore(self.trainer.net, best)
 
-    def _restore(self, last: Checkpoint) -> None:
+    def _restore(self, last: checkpoint.Checkpoint) -> None:
         trainer = self.trainer
         assert trainer.session is not None
         self.position = Position(**last.training["position"])
         self.history = History(**self.position.history)
         fresh = trainer.net.store.fresh  # of the network that the run began with
+        trainer.session.show_averaged()  # as the checkpoint has them
         restore(trainer.net, last)
         trainer.net.store.fresh = {key: since - self.position.step for key, since in fresh.items()}
         trainer.initialized = last.training.get("initialized")

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.data.dataset import Dataset
 from engine.files import append_text, json_text, write_atomically
+from engine.training.folder import LOG, TABLE
 from engine.training.tracking import Tracker
 
 Record = Mapping[str, Any]
@@ -26,8 +27,8 @@ class RunLog:
     def __init__(self, folder: Path, trackers: Sequence[Tracker] = ()):
         self.folder = folder
         self.trackers = tuple(trackers)
-        self.jsonl = folder / "log.jsonl"
-        self.csv = folder / "log.csv"
+        self.jsonl = folder / LOG
+        self.csv = folder / TABLE
 
     def restart(self, records: Sequence[Record]) -> None:
         """Begin both files with these epochs (none for a new run)."""

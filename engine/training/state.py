@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError, shown
+from engine.errors import UserError, shown, warn
 from engine.network.checkpoint import Checkpoint, Damaged, read
-from engine.schema import read_stored
+from engine.reading.schema import read_stored
 from engine.training.folder import is_epoch
 from engine.training.history import History, Position
 
@@ -74,3 +74,22 @@ def _without_infinities(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     """With 0 for a metric that is NaN or infinite, which the best one so far may be."""
     value = given.get(name)
     return {**given, name: 0.0} if isinstance(value, float) and not math.isfinite(value) else dict(given)
+
+
+def with_versions(before: Mapping[str, Sequence[str]], now: Mapping[str, str]) -> dict[str, list[str]]:
+    """The versions with which a run was trained, by library, with the present ones; a warning where one is another.
+
+    before   of the checkpoint that the run goes on from: empty for a new run, and where it does not tell
+    """
+    others = [f"{name} {before[name][-1]}, now {version}" for name, version in now.items()
+              if before.get(name) and before[name][-1] != version]  # fmt: skip
+    if others:
+        warn(
+            f"the run was trained with {'; '.join(others)}: what these decide in the preparation of images may differ "
+            "from here on, and the bits from those of an undisturbed run"
+        )
+    known = {name: list(versions) for name, versions in before.items()}
+    for name, version in now.items():
+        if version not in known.setdefault(name, [])[-1:]:
+            known[name].append(version)
+    return known

@@ -17,12 +17,13 @@ from engine.data.dataset import NO_DATA, Dataset, as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
-from engine.network.inputs import check_probabilities
+from engine.network.inputs import check_probabilities, warn_of_nameless
 from engine.network.network import Network
 from engine.network.session import TrainingSession
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import Algorithm, Choices
 from engine.training import metrics
+from engine.training.average import RESTS, Average
 from engine.training.history import Record
 from engine.training.progress import MODES, Mode
 from engine.training.resume import plain
@@ -30,6 +31,9 @@ from engine.training.schedules import Constant, Schedule
 from engine.training.tracking import Tracker
 
 EVALUATION_CHUNK = 1024  # samples made float32 at a time
+# Steps between two looks at weights and state, which no loss shows when they become infinite: one look reads all of
+# them, as an update does.
+LOOK_EVERY = 128
 
 Data = Dataset | tuple[ArrayLike, ArrayLike]
 """A data set, or images and labels: arrays, or lists of what arrays hold."""
@@ -70,6 +74,8 @@ class Stepper:
         tune: bool = False,
         freeze: Sequence[str | int] | None = None,
         learning_rates: Mapping[Any, float] | None = None,
+        average: Average | None = None,
+        accumulate: int = 1,
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
@@ -89,6 +95,7 @@ class Stepper:
         what = "a schedule such as Cosine(total=1000)"
         self._first_schedule = copy.deepcopy(instance("Trainer", "schedule", first, Schedule, what))
         self._length: tuple[int, int] | None = None  # of the run, in epochs and steps of each
+        self._total: int | None = None  # steps of the run
         self.schedule = self._new_schedule()
         self.batch_size = integer("Trainer", "batch_size", batch_size, 1)
         self.seed = checked_seed("Trainer", seed)
@@ -100,12 +107,18 @@ class Stepper:
         self.tune = truth("Trainer", "tune", tune)
         self.freeze = freeze
         self.learning_rates = learning_rates
+        self.average = average
+        if average is not None:
+            instance("Trainer", "average", average, Average, "an average such as Average(decay=0.999)")
+        self.accumulate = integer("Trainer", "accumulate", accumulate, 1)
         self.frozen = frozen_layers(net.topology, freeze)
         rate_factors(net.store.slots, learning_rates)  # a mistake in it shows here
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = _checked_config(config)
         self.free_keys: Collection[str] = ()  # keys of `config` in which a run may differ from the one it goes on from
+        self.libraries: Mapping[str, str] = {}  # versions of those that decide bytes of what is prepared
+        self.used_libraries: Mapping[str, list[str]] = {}  # the same of the last run, from its beginning on
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
         self.measure: Measure | None = None  # what else is measured of validation and test samples
@@ -129,34 +142,40 @@ class Stepper:
         """One whole training step on a batch (forward, loss, backward, update); returns the mean loss.
 
         x float32 (n, C, H, W); y int64 (n,) or float32 (n, classes). UserError for anything else; DivergedError
-        when the loss or a gradient is not finite (then nothing was updated).
+        when the loss or a gradient is not finite (then nothing was updated), and, seen every LOOK_EVERY steps and in
+        `evaluate`, when the weights or the optimiser's state are not (then they are lost).
         """
         session = self.session
         if session is None or len(x) > self._capacity:
             session = self.open_session(len(x))
         rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
         self.last_rate = float(rate) if is_real(rate) else rate  # the session refuses what is no number
-        loss = session.step(x, y, self.last_rate, self.steps, self.seed)
+        decay = RESTS if self.average is None else self.average.at(self.steps, self._total)
+        loss = session.step(x, y, self.last_rate, self.steps, self.seed, decay)
         self.steps += 1
+        if self.steps % LOOK_EVERY == 0:
+            self.check_weights(self.steps - 1, "updated ")
         return loss
 
     def open_session(self, batch: int) -> TrainingSession:
         """A session for batches of up to `batch`; the optimiser's state of an earlier one moves over."""
         algorithm = self.algorithm if self.choices is None else self.choices
         if self.tune and self.choices is None:
-            algorithm = self.net.tuned_choices(self.loss, self.optimizer, batch, self.freeze)
+            part = -(-batch // self.accumulate)
+            algorithm = self.net.tuned_choices(self.loss, self.optimizer, part, self.freeze)
         session = self.net.training_session(
-            self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze, self.learning_rates
-        )
+            self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze, self.learning_rates,
+            self.average.kind if self.average else None, self.accumulate,
+        )  # fmt: skip
         if self.session is not None:
-            session.load_state(self.session.state())
+            session.take_over(self.session)
         self.choices = session.plan.choices["convolutions"]
         self.session, self._capacity = session, batch
         return session
 
     def set_length(self, epochs: int, steps: int) -> None:
         """Tell the schedule, which begins anew, how long the run will be: `epochs` epochs of `steps` steps each."""
-        self._length = epochs, steps
+        self._length, self._total = (epochs, steps), epochs * steps
         self.schedule = self._new_schedule()
 
     def _new_schedule(self) -> Schedule:
@@ -180,6 +199,8 @@ class Stepper:
         output is not finite.
         """
         dataset = as_dataset(data).with_classes(self.net.class_names)
+        if not self.net.class_names and len(self.net.output_shape) == 1:  # else it was told when they got their names
+            warn_of_nameless(f"{dataset.name}: the network has", dataset.class_names, self.net.output_shape[0])
         self.check_weights(self.steps, during=dataset.name)
         algorithm = self.algorithm if self.choices is None else self.choices
         try:
@@ -265,6 +286,8 @@ class Stepper:
                 "max_norm": self.max_norm,
                 "freeze": list(self.frozen) or None,
                 "learning_rates": dict(rate_factors(self.net.store.slots, self.learning_rates)) or None,
+                "average": describe(self.average) if self.average else None,
+                "accumulate": self.accumulate if self.accumulate > 1 else None,
                 "algorithm": "tuned" if self.tune else self.algorithm,
                 "metric": self.metric,
                 "mode": self.mode,
@@ -293,6 +316,9 @@ def as_dataset(data: Data, name: str = "data") -> Dataset:
 
 
 def describe(thing: Any) -> Record:
-    """Class name and arguments of an optimiser, loss or schedule."""
-    arguments = {each.name: getattr(thing, each.name) for each in dataclasses.fields(thing) if each.init}
-    return {"name": type(thing).__name__, **arguments}
+    """Class name and arguments of an optimiser, loss or schedule; those that came later only where they are set."""
+    fields = [each for each in dataclasses.fields(thing) if each.init]
+    told = [each for each in fields if not each.metadata.get("later") or getattr(thing, each.name) != each.default]
+    arguments = {each.name: getattr(thing, each.name) for each in told}
+    inner = {name: describe(value) for name, value in arguments.items() if isinstance(value, Schedule)}
+    return {"name": type(thing).__name__, **arguments, **inner}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import UserError
+from engine.training.folder import BOARD, EVENTS
 
 Record = Mapping[str, Any]
 UNTOLD = ("epoch", "step")  # of an epoch's record: places, and no values
@@ -67,12 +68,12 @@ class TensorBoard(Tracker):
             raise UserError('tensorboard: true needs TensorBoard: pip install "cnn-engine[tensorboard]"') from None
         self._make_writer = EventFileWriter
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        self._folder = folder / "tensorboard"
+        self._folder = folder / BOARD
         self._writer: Any = None
 
     def restart(self, records: Sequence[Record]) -> None:
         # A run that goes on tells its epochs again: those that a killed process wrote after its last checkpoint go.
-        for stale in self._folder.glob("events.out.tfevents.*"):
+        for stale in self._folder.glob(EVENTS):
             stale.unlink()
         self._writer = self._make_writer(str(self._folder))
         for record in records:

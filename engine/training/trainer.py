@@ -35,6 +35,11 @@ class Trainer(Stepper):
                 its running statistics and keeps them; dropout goes on
     learning_rates   factors on the schedule's rate by name or pattern of layers or parameters, such as
                 {"head": 10, "*.bias": 2}; of several that match, the last counts; weight decay (AdamW) follows the rate
+    average     averages of the weights over the steps, which are then evaluated, saved and left in the network
+                (engine.training.average.Average; None: none)
+    accumulate  passes in a step, of `batch_size` samples each: the gradients are added up, so that a step learns from
+                batch_size * accumulate samples with the memory of batch_size. A Loader that is given has the samples of
+                a whole step in its batches
     progress    "bar", "lines", "none", or "auto": a bar on a terminal, otherwise a line per epoch
     config      goes to config.yaml in the run folder (None: the trainer's own settings)
 
@@ -73,7 +78,11 @@ class Trainer(Stepper):
         A loss that is not finite, in training or in evaluation, stops the run with DivergedError.
         A last batch of one sample is refused where a BatchNorm would see one value per channel (see BatchNorm).
         """
-        loader = train if isinstance(train, Loader) else Loader(as_dataset(train), self.batch_size, seed=self.seed)
+        loader = (
+            train
+            if isinstance(train, Loader)
+            else Loader(as_dataset(train), self.batch_size * self.accumulate, seed=self.seed)
+        )
         held_out = None if validation is None else as_dataset(validation, "validation")
         epochs = integer("fit", "epochs", epochs, 1)
         if checkpoint_every is not None:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from engine.cli import run
 from engine.data.location import data_root
+from engine.reading.schema import parse_override
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.crossval import CrossValidation, Fold, chosen_epochs, final_config, train_final, train_fold
 from engine.recipe.fit import checked_trainer
 from engine.recipe.samples import load_data
-from engine.schema import parse_override
 from experiments.methods import common
 from experiments.methods.common import Options, mean
 from experiments.report.render import terminal

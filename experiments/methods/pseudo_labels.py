@@ -26,8 +26,8 @@ from engine.cli import run
 from engine.data.dataset import Dataset
 from engine.errors import UserError
 from engine.inference.ensemble import Member, load_members
+from engine.reading.schema import read_json
 from engine.recipe.pseudo import label_with
-from engine.schema import read_json
 from engine.training.folder import RESULT
 from engine.training.metrics import accuracy, macro_f1
 from experiments.methods import common

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from engine.errors import UserError, shortened
 from engine.files import json_text
-from engine.training.folder import BEST, LAST, is_figure
+from engine.training.folder import BEST, LAST, is_duration, is_figure
 from experiments.tasks.keys import Run
 
 SCHEMA_VERSION = 1
@@ -108,10 +108,6 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 64
 
 
-def _is_duration(value: object) -> bool:
-    return is_figure(value) and value >= 0  # type: ignore[operator]
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -134,8 +130,8 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "status": lambda value: _is_text(value) and value in get_args(Status),
     "metrics": _are_metrics,
     "best_epoch": lambda value: value is None or _is_count(value),
-    "seconds": _is_duration,
-    "seconds_per_epoch": lambda value: value is None or _is_duration(value),
+    "seconds": is_duration,
+    "seconds_per_epoch": lambda value: value is None or is_duration(value),
     "ended": is_figure,
     "folder": _is_folder,
 }

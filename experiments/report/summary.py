@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engine.reading.schema import parse_override
 from engine.recipe.config import TrainConfig
 from engine.recipe.roles import comparable
-from engine.schema import parse_override
 from engine.training.metrics import direction
 from experiments.records.result import Result
 from experiments.stats import (

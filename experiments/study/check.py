@@ -16,9 +16,9 @@ from typing import Any
 from engine.data.readers import READERS
 from engine.errors import UserError, unknown
 from engine.layers.patterns import checked_patterns, layers_with_parameters, select
+from engine.reading.schema import read_arguments
 from engine.recipe.build import build_network
 from engine.recipe.config import ModelConfig, TrainConfig
-from engine.schema import read_arguments
 from engine.training.checks import check_preprocess
 from experiments.study.packaged import study_names
 from experiments.study.read import load_study

@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 from engine.errors import UserError, unknown
+from engine.reading.schema import read_mapping
 from engine.reading.yaml_text import parse_yaml
-from engine.schema import read_mapping
 from experiments.study.packaged import study_names, study_text
 from experiments.study.schema import StudyFile, published_section
 

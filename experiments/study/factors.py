@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any
 
 from engine.errors import UserError
-from engine.schema import merge, nested
+from engine.reading.schema import merge, nested
 from experiments.study.schema import RowFile
 
 

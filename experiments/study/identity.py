@@ -17,10 +17,10 @@ from typing import Any
 from engine.data.readers import READERS
 from engine.errors import UserError, unknown
 from engine.models import MODELS
+from engine.reading.schema import read_arguments
 from engine.recipe.build import build_layers, build_loss, build_optimizer, build_schedule
 from engine.recipe.config import ModelConfig, TrainConfig, read_config
 from engine.recipe.roles import indifferent, shared
-from engine.schema import read_arguments
 from engine.training.metrics import direction
 from engine.training.stepper import describe
 
@@ -40,6 +40,10 @@ STATED: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Keys that came after the form was fixed: left out at their defaults.
+LATER = ("warmup", "average", "accumulate", "whiten", "evaluation_views")
+
+
 def settings(config: TrainConfig) -> dict[str, Any]:
     """All keys on which the result depends, in JSON's types: equal for configurations that ask for the same run.
 
@@ -47,6 +51,8 @@ def settings(config: TrainConfig) -> dict[str, Any]:
     """
     config = _or_as_written(lambda: read_config(config.to_dict()), config)
     content = {name: value for name, value in config.to_dict().items() if name not in INDIFFERENT_KEYS}
+    defaults = {each.name: each.default for each in dataclasses.fields(TrainConfig) if each.name in LATER}
+    content = {name: value for name, value in content.items() if name not in LATER or value != defaults[name]}
     builders = {"optimizer": build_optimizer, "schedule": build_schedule, "loss": build_loss}
     for name, build in builders.items():
         content[name] = _or_as_written(partial(_built, build, content[name]), content[name])

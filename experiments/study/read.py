@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError, twice, unknown
+from engine.reading.schema import merge, parse_override, read_mapping
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, read_config
-from engine.schema import merge, parse_override, read_mapping
 from experiments.study.budget import scaling
 from experiments.study.cited import with_cited
 from experiments.study.factors import crossed_rows

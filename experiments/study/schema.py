@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.errors import UserError, unknown
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 from engine.training.folder import PARTS
 from experiments.study.search import Search
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.errors import UserError, unknown
+from engine.reading.schema import merge, nested
 from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, read_config
-from engine.schema import merge, nested
 from experiments.study.own_keys import refuse_own_keys
 
 KINDS = ("uniform", "log", "integer", "choice")

@@ -30,6 +30,7 @@ from engine.recipe.samples import folds_to_draw
 from experiments.study.needs import PREFIX
 
 PACKAGED = "digits5k"
+MOST_LINKS = 10_000  # to folders, in the folder of a set
 # Parts of the engine that draw, and train nothing.
 NO_PART_OF_A_RUN = ("plots",)
 
@@ -113,7 +114,8 @@ def files_of(place: Path) -> list[Path]:
 
 def _listed(place: Path) -> list[str]:
     """The files of a folder, sorted folder by folder, without hidden ones; a file is its own list. Hidden folders may
-    be classes: only those that tools leave behind are passed over.
+    be classes: only those that tools leave behind are passed over. Links to folders are followed, but for those that
+    lead back up: with them a folder has no end. UserError for more than MOST_LINKS, as of links that go round.
 
     Strings and not paths: a large set's files are listed whenever a study is planned.
     """
@@ -122,8 +124,17 @@ def _listed(place: Path) -> list[str]:
     if not place.is_dir():
         raise UserError(f"{place}: no such file or folder, but the study's data should lie there")
     found: list[str] = []
+    links = 0
     for folder, folders, names in os.walk(place, followlinks=True):
         folders[:] = [name for name in folders if not (name.startswith(".") and is_leftover(name))]
+        linked = [name for name in folders if os.path.islink(f"{folder}{os.sep}{name}")]
+        if linked:
+            here = Path(os.path.realpath(folder))
+            up = {name for name in linked if here.is_relative_to(os.path.realpath(f"{folder}{os.sep}{name}"))}
+            folders[:] = [name for name in folders if name not in up]
+            links += len(linked) - len(up)
+        if links > MOST_LINKS:
+            raise UserError(f"{place}: more than {MOST_LINKS:,} links to folders lie in it, or links that go round")
         found += [f"{folder}{os.sep}{name}" for name in names if not name.startswith(".")]
     return sorted(found, key=lambda path: path.split(os.sep))
 
@@ -155,6 +166,8 @@ def _named(name: str, digest: bytes) -> bytes:
 
 def _file_digest(path: str) -> bytes:
     digest = hashlib.sha256()
+    if not os.path.isfile(path):  # a pipe would wait for who writes into it
+        return digest.digest()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

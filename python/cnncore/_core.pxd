@@ -36,6 +36,7 @@ cdef extern from "cnn.h" nogil:
         CNN_NONFINITE_GRADIENT
         CNN_NONFINITE_OUTPUT
         CNN_BAD_WARP
+        CNN_PART_DONE
 
     const char *cnn_status_message(cnn_status status)
 
@@ -69,6 +70,10 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t batch
         uint64_t seed, step
         double learning_rate
+        double average
+        ptrdiff_t first_sample
+        double share
+        c_bool more
         void *externals[CNN_MAX_EXTERNALS]
         double *seconds
         c_bool check_outputs

@@ -83,6 +83,10 @@ class Program:
         seed: int = 0,
         step: int = 0,
         learning_rate: float = 0.0,
+        average: float = -1.0,
+        first_sample: int = 0,
+        share: float = 1.0,
+        more: bool = False,
         check_outputs: bool = False,
         seconds: NDArray[np.float64] | None = None,
     ) -> float: ...
@@ -111,6 +115,10 @@ def run_op(
     seed: int = 0,
     step: int = 0,
     learning_rate: float = 0.0,
+    average: float = -1.0,
+    first_sample: int = 0,
+    share: float = 1.0,
+    more: bool = False,
 ) -> OpResult: ...
 def set_num_threads(threads: int) -> None: ...
 def get_num_threads() -> int: ...

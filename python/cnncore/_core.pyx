@@ -48,6 +48,7 @@ STATUS_NAMES = {
     CNN_NONFINITE_GRADIENT: "CNN_NONFINITE_GRADIENT",
     CNN_NONFINITE_OUTPUT: "CNN_NONFINITE_OUTPUT",
     CNN_BAD_WARP: "CNN_BAD_WARP",
+    CNN_PART_DONE: "CNN_PART_DONE",
 }
 
 SPACES = {
@@ -346,11 +347,13 @@ cdef class Program:
         return True
 
     def run(self, ptrdiff_t batch, externals, *, uint64_t seed=0, uint64_t step=0, double learning_rate=0.0,
+            double average=-1.0, ptrdiff_t first_sample=0, double share=1.0, bint more=False,
             bint check_outputs=False, double[::1] seconds=None):
         """Execute all instructions for ``batch`` samples; returns the loss (0.0 without a loss op).
 
         externals: arrays or None, in the order of the program's external numbers: C-contiguous, of the op's dtype
-        and with at least ``batch`` samples. seconds: float64 [instructions], to which each instruction's time is added.
+        and with at least ``batch`` samples. average, first_sample, share, more: as cnn_run has them; more ends the
+        program at accumulate_gradients. seconds: float64 [instructions], to which each instruction's time is added.
         Raises CoreError with the status and detail of cnn.h, ValueError for an external that does not fit. Releases
         the GIL; a second thread that calls waits for the first.
         """
@@ -364,11 +367,15 @@ cdef class Program:
             self.state.seed = seed
             self.state.step = step
             self.state.learning_rate = learning_rate
+            self.state.average = average
+            self.state.first_sample = first_sample
+            self.state.share = share
+            self.state.more = more
             self.state.check_outputs = check_outputs
             self.state.seconds = NULL if seconds is None else &seconds[0]
             with nogil:
                 status = cnn_program_run(self.program, &self.state)
-            if status != CNN_OK:
+            if status != CNN_OK and status != CNN_PART_DONE:
                 raise CoreError(<int>status, self.state.detail, self._where(status))
             return self.state.loss
 
@@ -493,7 +500,8 @@ cdef int _read_fitting(cnn_geometry *out, str name, dict geometry, ptrdiff_t bat
 
 
 def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint reference=False, threads=None,
-           uint64_t seed=0, uint64_t step=0, double learning_rate=0.0):
+           uint64_t seed=0, uint64_t step=0, double learning_rate=0.0, double average=-1.0, ptrdiff_t first_sample=0,
+           double share=1.0, bint more=False):
     """Run one op on arrays in the core's layouts; outputs are written in place.
 
     operands: {operand name: C-contiguous array of the registry's dtype, or None}, at least as large as the geometry
@@ -531,10 +539,14 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
     state.seed = seed
     state.step = step
     state.learning_rate = learning_rate
+    state.average = average
+    state.first_sample = first_sample
+    state.share = share
+    state.more = more
     state.detail = -1
     with nogil:
         status = cnn_op_run(number, &shape, table, &state, team, reference)
-    if status != CNN_OK:
+    if status != CNN_OK and status != CNN_PART_DONE:
         raise CoreError(<int>status, state.detail, f"{name}: " + _variable(status))
     return OpResult(state.loss, state.gradient_norm, state.elapsed)
 

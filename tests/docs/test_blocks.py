@@ -17,8 +17,8 @@ from typing import Any
 import cnncore
 import pytest
 
+from engine.reading.schema import merge
 from engine.recipe.config import read_config
-from engine.schema import merge
 from experiments.study.read import parse_study
 from tests.docs.blocks import MARKS, Block, outside_of_fences, read_blocks, squeezed, without_digits
 
@@ -183,7 +183,7 @@ def test_digits_may_move_and_words_may_not() -> None:
     assert without_digits("a 1 k") != without_digits("b 1 k")
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=lambda page: page.name)
 def test_the_files_that_a_page_names_are_there(page: Path) -> None:
     text = outside_of_fences(page)
     named = re.findall(r"`((?:csrc|docs|engine|experiments|python|tests)/[\w./*-]*)`", text)

@@ -5,6 +5,7 @@ from tests.ops.families import (
     Activation,
     Adam,
     Add,
+    Averages,
     AvgPool2D,
     BatchNorm,
     Checks,
@@ -13,9 +14,14 @@ from tests.ops.families import (
     CopyChannels,
     Dropout,
     Family,
+    GroupNorm,
     Linear,
     Loss,
     MaxPool2D,
+    Multiply,
+    NAdam,
+    RMSprop,
+    Scale,
     Segment,
     Softmax,
     Transpose,
@@ -161,6 +167,22 @@ ELEMENTWISE: list[Family] = [
     Dropout(7, 1023, 0.5, seed=2**63 + 11, step=2**31, stream=1),
     Dropout(64, 257, 0.7, seed=1, step=5),
     Dropout(3, 33, 0.0, seed=1),
+    Dropout(33, 1023, 0.5, seed=7, step=3, draws=1),
+    Dropout(7, 9 * 63, 0.2, seed=7, step=3, stream=2, draws=63),
+    Dropout(5, 63 * 17, 0.7, seed=2**63 + 11, step=2**31, draws=17),
+    Dropout(3, 4097 * 3, 0.3, draws=3),
+    Dropout(3, 7 * 1030, 0.5, stream=1, draws=1030),
+    Scale(1, 1, 1, factor=-3.0),
+    Scale(3, 1, 17, factor=1.0 / 9.0),
+    Scale(7, 63, 33, factor=0.0),
+    Scale(20, 196, 48),
+    Scale(2, 63, 1030),
+    Multiply(1, 1, 1),
+    Multiply(3, 1, 4099),
+    Multiply(3, 63, 5),
+    Multiply(7, 49, 33),
+    Multiply(3, 900, 64),
+    Multiply(2, 9, 1030),
 ]
 
 NORMALISATION: list[Family] = [
@@ -180,6 +202,22 @@ NORMALISATION: list[Family] = [
     BatchNorm(20, 14 * 14, 48, w=14, relu=True, pool=True),
     BatchNorm(2, 9 * 8, 1030, w=8, pool=True),
     BatchNorm(70, 1, 1100, relu=True),
+    BatchNorm(3, 63, 17, scale=False, eps=1e-12, momentum=0.4),
+    BatchNorm(7, 1, 33, shift=False),
+    BatchNorm(7, 8 * 9, 33, w=9, relu=True, pool=True, scale=False),
+    BatchNorm(40, 49, 32, relu=True, scale=False, shift=False),
+    GroupNorm(2, 1, 2, 1),
+    GroupNorm(3, 1, 33, 1),
+    GroupNorm(70, 1, 1100, 1, shift=False),
+    GroupNorm(3, 2, 5, 5),
+    GroupNorm(7, 63, 17, 17, scale=False, shift=False),
+    GroupNorm(7, 63, 6, 3, eps=1e-3),
+    GroupNorm(33, 49, 48, 8, scale=False),
+    GroupNorm(3, 64, 16, 4, offset=100.0),
+    GroupNorm(2, 900, 96, 8),
+    GroupNorm(17, 900, 96, 1, shift=False),
+    GroupNorm(1, 4097, 33, 11),
+    GroupNorm(2, 130, 1030, 10),
 ]
 
 MOVES: list[Family] = [
@@ -236,6 +274,18 @@ OPTIMISERS: list[Family] = [
     ],
     *[Adam(segments, step=step) for segments in (PLAIN, MIXED, LARGE) for step in (0, 9)],
     Adam(MIXED, betas=(0.5, 0.9), eps=1e-3, step=1000),
+    *[NAdam(segments, step=step) for segments in (PLAIN, MIXED, LARGE) for step in (0, 9)],
+    NAdam(MIXED, betas=(0.99, 0.9), eps=1e-3, step=1000, momentum_decay=1.0),
+    *[
+        RMSprop(segments, momentum=momentum, keras=keras)
+        for segments in (PLAIN, MIXED, LARGE)
+        for momentum in (0.0, 0.9)
+        for keras in (False, True)
+    ],
+    Averages(1),
+    Averages(33, keep=-1.0, first_sample=0, more=True),
+    Averages(70_027, keep=0.0, more=True),
+    Averages(70_027, keep=0.99, first_sample=0),
 ]
 
 CASES: list[Family] = [

@@ -65,7 +65,7 @@ def execute(
     read_only = {name: array.copy() for name, array in operands.items() if name in call.inputs and array is not None}
     result = cnncore.run_op(
         call.op, operands, call.geometry, call.batch, reference=reference, threads=threads, seed=call.seed,
-        step=call.step, learning_rate=call.learning_rate,
+        step=call.step, learning_rate=call.learning_rate, **call.run,
     )  # fmt: skip
     for name, before in read_only.items():
         if name not in outputs and not (shared and name == shared[1]):

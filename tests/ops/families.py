@@ -38,6 +38,7 @@ class OpCall:
     expected: dict[str, NDArray]
     loss: float = 0.0
     gradient_norm: float = 0.0
+    run: dict[str, Any] = field(default_factory=dict)  # other settings of the run
     seed: int = 0
     step: int = 0
     learning_rate: float = 0.0
@@ -490,13 +491,16 @@ class BatchNorm(Family):
     w: int = 1
     relu: bool = False
     pool: bool = False
+    scale: bool = True
+    shift: bool = True
 
     def draw(self) -> dict[str, NDArray]:
+        """All that the ops read; weights that are absent are ones, a bias that is absent is zeros."""
         rng = self.rng()
         return {
             "src": self.normal(rng, self.batch * self.rows, self.c) + np.float32(self.offset),
-            "weights": self.normal(rng, self.c),
-            "bias": self.normal(rng, self.c),
+            "weights": self.normal(rng, self.c) if self.scale else np.ones(self.c, np.float32),
+            "bias": self.normal(rng, self.c) if self.shift else np.zeros(self.c, np.float32),
             "running_mean": self.normal(rng, self.c),
             "running_var": rng.uniform(0.5, 2.0, self.c).astype(np.float32),
             "diff_dst": self.normal(rng, self.batch * self.rows, self.c),
@@ -561,12 +565,14 @@ class BatchNorm(Family):
         elif self.relu:
             diff_dst = oracle.relu_gradient(diff_dst, oracle.relu(plain))
         diff = oracle.batchnorm_gradients(diff_dst, src, weights, batch.mean, inv_std)
+        absent = self.absent()
         gradients = dict(zip(("diff_src", "diff_weights", "diff_bias"), diff))
+        gradients = {name: value for name, value in gradients.items() if name.removeprefix("diff_") not in absent}
         mask = values["src"].copy()
         mask[:, ::2] *= mask[:, ::2] > 0  # zeros, and values below that a ReLU would not give
 
         def chosen(*names: str) -> dict[str, NDArray]:
-            return {name: values[name] for name in names}
+            return {name: values[name] for name in names if name not in absent}
 
         backward = {**chosen("src", "weights", "bias"), **given, **saved32}
         scales = self.terms(diff_dst, weights, saved)
@@ -591,6 +597,9 @@ class BatchNorm(Family):
                 {**gradients, "diff_src": np.where(mask > 0, diff[0], 0.0)}, scales=scales,
             ),
         ]  # fmt: skip
+
+    def absent(self) -> list[str]:
+        return [name for name, there in (("weights", self.scale), ("bias", self.shift)) if not there]
 
     def pooled_gradient(self) -> dict[str, NDArray]:
         """A gradient by the pooled output, and any argmax: all are possible."""
@@ -630,16 +639,142 @@ class Dropout(Family):
     seed: int = 0
     step: int = 0
     stream: int = 0
+    draws: int = 0  # of a sample; 0: one for each element
 
     def calls(self) -> list[OpCall]:
         src = self.normal(self.rng(), self.batch, self.count)
-        rate = np.float32(self.rate)
-        kept = oracle.dropout_mask(src.size, rate, self.seed, self.step, self.stream).reshape(src.shape)
+        rate, draws = np.float32(self.rate), self.draws or self.count
+        kept = oracle.dropout_mask(self.batch * draws, rate, self.seed, self.step, self.stream)
+        kept = np.tile(kept.reshape(self.batch, draws), self.count // draws)
         expected = np.where(kept, src / (1.0 - np.float64(rate)), 0.0)
-        geometry = {"count": self.count, "stream": self.stream, "rate": self.rate}
+        geometry = {"count": self.count, "draws": draws, "stream": self.stream, "rate": self.rate}
         return [
             OpCall("dropout", geometry, self.batch, {"src": src}, {"dst": expected}, seed=self.seed, step=self.step)
         ]
+
+
+@dataclass(frozen=True)
+class GroupNorm(Family):
+    """`offset` moves the mean away from zero, as in BatchNorm."""
+
+    batch: int
+    rows: int
+    c: int
+    groups: int
+    eps: float = 1e-5
+    offset: float = 0.0
+    scale: bool = True
+    shift: bool = True
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """src, weights, bias, diff_dst; weights that are absent are ones, a bias that is absent is zeros."""
+        rng = self.rng()
+        src, diff_dst = (self.normal(rng, self.batch, self.rows, self.c) for _ in range(2))
+        weights = self.normal(rng, self.c) if self.scale else np.ones(self.c, np.float32)
+        bias = self.normal(rng, self.c) if self.shift else np.zeros(self.c, np.float32)
+        return src + np.float32(self.offset), weights, bias, diff_dst
+
+    def calls(self) -> list[OpCall]:
+        values = self.draw()
+        src, weights, bias, diff_dst = wide(*values)
+        eps = float(np.float32(self.eps))
+        found = oracle.GroupStatistics.of(src, self.groups)
+        mean, inv_std = found.mean, 1.0 / np.sqrt(found.biased + eps)
+        near = mean.astype(np.float32).astype(np.float64)
+        saved = {
+            "save_mean": np.stack([mean.reshape(self.batch, -1), (mean - near).reshape(self.batch, -1)], axis=1),
+            "save_inv_std": inv_std.reshape(self.batch, -1),
+        }
+        seen = saved["save_inv_std"].astype(np.float32).astype(np.float64).reshape(inv_std.shape)
+        diff = oracle.groupnorm_gradients(diff_dst, src, weights, mean, seen)
+        given = ({"weights": values[1]} if self.scale else {}) | ({"bias": values[2]} if self.shift else {})
+        gradients = dict(zip(("diff_src", "diff_weights", "diff_bias"), diff))
+        absent = {"diff_weights", "diff_bias"} - {f"diff_{name}" for name in given}
+        geometry = {"rows": self.rows, "c": self.c, "groups": self.groups, "eps": self.eps}
+        normal = {"dst": oracle.groupnorm(src, weights, bias, self.groups, eps)}
+        few = self.rows * self.c // self.groups < 3  # every term of diff_src cancels, rounding is all that is left
+        scales = {"diff_src": float(np.abs(diff_dst * weights).max() * seen.max())} if few else {}
+        return [
+            OpCall("groupnorm_forward", geometry, self.batch, {"src": values[0], **given}, normal | saved),
+            OpCall("groupnorm_forward", geometry, self.batch, {"src": values[0], **given}, normal),
+            OpCall(
+                "groupnorm_backward", geometry, self.batch,
+                {
+                    "src": values[0], "diff_dst": values[3], **({"weights": values[1]} if self.scale else {}),
+                    **{name: value.astype(np.float32) for name, value in saved.items()},
+                },
+                {name: value for name, value in gradients.items() if name not in absent}, scales=scales,
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function | None:
+        if self.rows * self.c // self.groups < 3:
+            return None  # the output hardly depends on the input: nothing to measure
+
+        def gradient(diff_dst: Array, src: Array, weights: Array, _: Array) -> tuple[Array, ...]:
+            found = oracle.GroupStatistics.of(src, self.groups)
+            inv_std = 1.0 / np.sqrt(found.biased + self.eps)
+            return oracle.groupnorm_gradients(diff_dst, src, weights, found.mean, inv_std)
+
+        return Function(
+            lambda src, weights, bias: oracle.groupnorm(src, weights, bias, self.groups, self.eps),
+            gradient,
+            tuple(wide(*self.draw()[:3])),
+        )
+
+
+@dataclass(frozen=True)
+class Scale(Family):
+    """Times one number, and times one for each channel."""
+
+    batch: int
+    rows: int
+    c: int
+    factor: float = 1.0
+
+    def draw(self) -> tuple[NDArray, NDArray, NDArray]:
+        """src, weights, diff_dst"""
+        rng = self.rng()
+        shape = self.batch, self.rows, self.c
+        return self.normal(rng, *shape), self.normal(rng, self.c), self.normal(rng, *shape)
+
+    def calls(self) -> list[OpCall]:
+        values = self.draw()
+        src, weights, diff_dst = wide(*values)
+        geometry = {"rows": self.rows, "c": self.c}
+        elements = {"count": self.rows * self.c, "slope": self.factor}
+        return [
+            OpCall("scale", elements, self.batch, {"src": values[0]}, {"dst": src * np.float32(self.factor)}),
+            OpCall(
+                "scale_channels", geometry, self.batch, {"src": values[0], "weights": values[1]}, {"dst": src * weights}
+            ),
+            OpCall(
+                "scale_channels_backward_weights", geometry, self.batch, {"src": values[0], "diff_dst": values[2]},
+                {"diff_weights": (diff_dst * src).sum(axis=(0, 1))},
+            ),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Multiply(Family):
+    """Every row of a times the vector of its sample; with one row, two maps."""
+
+    batch: int
+    rows: int
+    c: int
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        values = [self.normal(rng, self.batch, rows, self.c) for rows in (self.rows, 1, self.rows)]
+        a, b, diff_dst = wide(*values)
+        geometry = {"rows": self.rows, "c": self.c}
+        return [
+            OpCall("multiply", geometry, self.batch, {"a": values[0], "b": values[1]}, {"dst": a * b}),
+            OpCall(
+                "multiply_backward", geometry, self.batch, {"a": values[0], "diff_dst": values[2]},
+                {"diff_b": (diff_dst * a).sum(axis=1, keepdims=True)},
+            ),
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -781,7 +916,8 @@ class Checks(Family):
 
 
 def optimizer_geometry(count: int, segments: int = 0, **settings: float) -> dict[str, Any]:
-    defaults = {"momentum": 0.0, "nesterov": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "max_norm": 0.0}
+    defaults = {"momentum": 0.0, "nesterov": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "max_norm": 0.0,
+                "momentum_decay": 0.0, "keras": 0.0}  # fmt: skip
     return {"count": count, "segments": segments, **defaults, **settings}
 
 
@@ -908,8 +1044,111 @@ class Adam(Optimizer):
         return [one_step("adam", self, state, self.normal(rng, self.count), step=self.step)]
 
 
+@dataclass(frozen=True)
+class NAdam(Adam):
+    momentum_decay: float = 0.004
+
+    def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
+        betas = (float(np.float32(self.betas[0])), float(np.float32(self.betas[1])))
+
+        def one(part: slice, decay: Decay) -> tuple[Array, ...]:
+            moments = state["first_moment"][part], state["second_moment"][part]
+            parameters, after = oracle.nadam(
+                state["parameters"][part], moments, gradients[part], lr, step, betas, float(np.float32(self.eps)),
+                float(np.float32(self.momentum_decay)), decay,
+            )  # fmt: skip
+            return parameters, *after
+
+        return dict(zip(("parameters", "first_moment", "second_moment"), self.per_segment(one)))
+
+    def geometry(self) -> dict[str, Any]:
+        return {**super().geometry(), "momentum_decay": self.momentum_decay}
+
+    def calls(self) -> list[OpCall]:
+        (call,) = super().calls()
+        expected = self.advance(
+            {name: call.inputs[name].astype(np.float64) for name in ("parameters", "first_moment", "second_moment")},
+            call.inputs["gradients"].astype(np.float64), self.learning_rate, self.step,
+        )  # fmt: skip
+        return [replace(call, op="nadam", expected=expected)]
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    rho: float = 0.9
+    momentum: float = 0.0
+    eps: float = 1e-7
+    keras: bool = False
+
+    @property
+    def velocity(self) -> bool:
+        """Whether there is one: without momentum the op takes none."""
+        return self.momentum != 0.0
+
+    def advance(self, state: dict[str, Array], gradients: Array, lr: float, step: int) -> dict[str, Array]:
+        rho, momentum, eps = (float(np.float32(value)) for value in (self.rho, self.momentum, self.eps))
+
+        def one(part: slice, decay: Decay) -> tuple[Array, ...]:
+            velocity = state["velocity"][part] if self.velocity else np.zeros(part.stop - part.start)
+            moments = state["second_moment"][part], velocity
+            return oracle.rmsprop(
+                state["parameters"][part], moments, gradients[part], lr, rho, momentum, eps, self.keras, decay
+            )
+
+        after = dict(zip(("parameters", "second_moment", "velocity"), self.per_segment(one)))
+        return {name: after[name] for name in state}
+
+    def geometry(self) -> dict[str, Any]:
+        settings = {"momentum": self.momentum, "beta2": self.rho, "eps": self.eps, "keras": float(self.keras)}
+        return optimizer_geometry(self.count, len(self.segments), **settings)
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        state = {
+            "parameters": self.normal(rng, self.count),
+            "second_moment": rng.uniform(0.01, 1.0, self.count).astype(np.float32),
+        }
+        if self.velocity:
+            state["velocity"] = self.normal(rng, self.count)
+        return [one_step("rmsprop", self, state, self.normal(rng, self.count), step=0)]
+
+
+@dataclass(frozen=True)
+class Averages(Family):
+    """average, lookahead and accumulate_gradients of `count` elements, with the settings of one run."""
+
+    count: int
+    keep: float = 0.75
+    first_sample: int = 3
+    share: float = 0.25
+    more: bool = False
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        slow, fast, sums, gradients = (self.normal(rng, self.count) for _ in range(4))
+        exact_slow, exact_fast, exact_sums, exact_gradients = wide(slow, fast, sums, gradients)
+        mixed = slow if self.keep < 0.0 else self.keep * exact_slow + (1.0 - self.keep) * exact_fast
+        added = self.share * exact_gradients + (exact_sums if self.first_sample else 0.0)
+        run = {"average": self.keep, "first_sample": self.first_sample, "share": self.share, "more": self.more}
+        geometry = optimizer_geometry(self.count)
+        averages, both = {"average": slow, "parameters": fast}, {"gradients": gradients, "sums": sums}
+        after = {"gradients": gradients if self.more else added, "sums": added}
+        return [
+            OpCall("average", geometry, 1, averages, {"average": mixed}, run=run),
+            OpCall(
+                "lookahead", geometry, 1, averages,
+                {"average": mixed, "parameters": fast if self.keep < 0.0 else mixed}, run=run,
+            ),
+            OpCall("accumulate_gradients", geometry, 1, both, after, run=run),
+        ]  # fmt: skip
+
+
 def one_step(
-    op: str, case: SGD | Adam, state: dict[str, NDArray[np.float32]], gradients: NDArray[np.float32], step: int
+    op: str,
+    case: SGD | Adam | RMSprop,
+    state: dict[str, NDArray[np.float32]],
+    gradients: NDArray[np.float32],
+    step: int,
 ) -> OpCall:
     """The call of one optimiser step from `state`."""
     exact = {name: value.astype(np.float64) for name, value in state.items()}

@@ -258,6 +258,45 @@ def batchnorm_gradients(
     return weights * inv_std * centred, (diff_dst * normal).sum(axis=0), diff_dst.sum(axis=0)
 
 
+# ---- group normalisation (Wu & He 2018), of (N, rows, C); instance and layer normalisation are cases ---------------
+
+
+@dataclass(frozen=True)
+class GroupStatistics:
+    """Mean and biased variance of every group, (N, 1, groups, 1)."""
+
+    mean: Array
+    biased: Array
+
+    @staticmethod
+    def of(src: Array, groups: int) -> "GroupStatistics":
+        split = grouped(src, groups)
+        return GroupStatistics(split.mean(axis=(1, 3), keepdims=True), split.var(axis=(1, 3), keepdims=True))
+
+
+def grouped(src: Array, groups: int) -> Array:
+    """(N, rows, groups, C / groups)"""
+    return src.reshape(*src.shape[:2], groups, -1)
+
+
+def groupnorm(src: Array, weights: Array, bias: Array, groups: int, eps: float) -> Array:
+    found = GroupStatistics.of(src, groups)
+    return ((grouped(src, groups) - found.mean) / np.sqrt(found.biased + eps)).reshape(src.shape) * weights + bias
+
+
+def groupnorm_gradients(
+    diff_dst: Array, src: Array, weights: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """(diff_src, diff_weights, diff_bias), where mean and inv_std are the statistics of src itself."""
+    groups = mean.shape[2]
+    normal = (grouped(src, groups) - mean) * inv_std
+    diff = grouped(diff_dst * weights, groups)
+    axes = {"axis": (1, 3), "keepdims": True}
+    centred = diff - diff.mean(**axes) - normal * (diff * normal).mean(**axes)
+    by_channel = diff_dst * normal.reshape(src.shape)
+    return (inv_std * centred).reshape(src.shape), by_channel.sum(axis=(0, 1)), diff_dst.sum(axis=(0, 1))
+
+
 # ---- losses: (loss, gradient by the first argument), means over the batch --------------------------------------------
 
 
@@ -329,6 +368,57 @@ def adam(
     corrected = first / (1.0 - betas[0] ** (step + 1)), second / (1.0 - betas[1] ** (step + 1))
     update = rate * corrected[0] / (np.sqrt(corrected[1]) + eps)
     return parameters * (1.0 - rate * decay.weight_decay) - update, (first, second)
+
+
+def nadam(
+    parameters: Array,
+    moments: tuple[Array, Array],
+    gradients: Array,
+    lr: float,
+    step: int,
+    betas: tuple[float, float],
+    eps: float,
+    momentum_decay: float,
+    decay: Decay,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Dozat 2016; step counts from 0. A lr_scale of 0 freezes parameters and moments."""
+    if decay.lr_scale == 0.0:
+        return parameters, moments
+    rate = lr * decay.lr_scale
+    gradient = gradients + decay.l2 * parameters
+    first = betas[0] * moments[0] + (1.0 - betas[0]) * gradient
+    second = betas[1] * moments[1] + (1.0 - betas[1]) * gradient**2
+    momenta = betas[0] * (1.0 - 0.5 * 0.96 ** (momentum_decay * np.arange(1, step + 3)))
+    now, following = momenta[-2:]
+    direction = (1.0 - now) * gradient / (1.0 - momenta[:-1].prod()) + following * first / (1.0 - momenta.prod())
+    update = rate * direction / (np.sqrt(second / (1.0 - betas[1] ** (step + 1))) + eps)
+    return parameters * (1.0 - rate * decay.weight_decay) - update, (first, second)
+
+
+def rmsprop(
+    parameters: Array,
+    moments: tuple[Array, Array],
+    gradients: Array,
+    lr: float,
+    rho: float,
+    momentum: float,
+    eps: float,
+    keras: bool,
+    decay: Decay,
+) -> tuple[Array, Array, Array]:
+    """(parameters, mean square, velocity) after one step, in Keras's form or PyTorch's. A lr_scale of 0 freezes all."""
+    second, velocity = moments
+    if decay.lr_scale == 0.0:
+        return parameters, second, velocity
+    rate = lr * decay.lr_scale
+    gradient = gradients + decay.l2 * parameters
+    second = rho * second + (1.0 - rho) * gradient**2
+    decayed = parameters * (1.0 - rate * decay.weight_decay)
+    if keras:
+        velocity = momentum * velocity + rate * gradient / np.sqrt(second + eps)
+        return decayed - velocity, second, velocity
+    velocity = momentum * velocity + gradient / (np.sqrt(second) + eps)
+    return decayed - rate * velocity, second, velocity
 
 
 def clipped(gradients: Array, max_norm: float) -> tuple[Array, float]:

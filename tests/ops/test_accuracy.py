@@ -83,6 +83,37 @@ def test_a_bias_before_batch_normalisation_has_no_gradient(rows: int, isa: str) 
     np.testing.assert_array_less(np.abs(diff_src.astype(np.float64).sum(axis=0)), rounding)
 
 
+@pytest.mark.parametrize("rows", [9, 1000])
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_a_bias_before_instance_normalisation_has_no_gradient(rows: int, isa: str) -> None:
+    """As before batch normalisation, by channel of a sample."""
+    rng = np.random.default_rng(58)
+    geometry = {"rows": rows, "c": 10, "groups": 10, "eps": 0.0}
+    src = (1.0 + 6e-3 * rng.standard_normal((3, rows, 10))).astype(np.float32)
+    diff_dst = rng.standard_normal(src.shape).astype(np.float32)
+    dst, diff_src = np.empty_like(src), np.empty_like(src)
+    saved = {"save_mean": np.empty((3, 2, 10), np.float32), "save_inv_std": np.empty((3, 10), np.float32)}
+    run_on(isa, "groupnorm_forward", {"dst": dst, "src": src} | saved, geometry, 3)
+    exact = src.astype(np.float64)
+    np.testing.assert_allclose(saved["save_inv_std"], 1.0 / exact.std(axis=1), rtol=1e-5)
+    run_on(isa, "groupnorm_backward", {"diff_src": diff_src, "src": src, "diff_dst": diff_dst} | saved, geometry, 3)
+    rounding = np.finfo(np.float32).eps * np.abs(diff_src).max() * rows
+    np.testing.assert_array_less(np.abs(diff_src.astype(np.float64).sum(axis=1)), rounding)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_deviation_of_a_group_whose_channels_lie_far_apart(groups: int, isa: str) -> None:
+    """Means of channels are joined to that of the group, not sums of squares of large numbers."""
+    rng = np.random.default_rng(59)
+    src = (1000.0 + np.arange(16) * 1e-2 + 1e-3 * rng.standard_normal((2, 300, 16))).astype(np.float32)
+    dst, geometry = np.empty_like(src), {"rows": 300, "c": 16, "groups": groups, "eps": 0.0}
+    run_on(isa, "groupnorm_forward", {"dst": dst, "src": src}, geometry, 2)
+    split = src.astype(np.float64).reshape(2, 300, groups, -1)
+    mean, deviation = split.mean(axis=(1, 3), keepdims=True), split.std(axis=(1, 3), keepdims=True)
+    np.testing.assert_allclose(dst, ((split - mean) / deviation).reshape(src.shape), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
 @pytest.mark.parametrize("isa", cnncore.available_isas())
 def test_elu_keeps_its_digits_near_zero(alpha: float, isa: str) -> None:

@@ -11,7 +11,7 @@ from tests.ops.cases import CASES
 from tests.ops.execution import describe, execute
 from tests.ops.families import Conv2D, Family, Linear, OpCall
 
-WORKSPACE_USERS = ("Conv2D", "Linear", "BatchNorm", "Clip", "Loss")
+WORKSPACE_USERS = ("Conv2D", "Linear", "BatchNorm", "GroupNorm", "Scale", "Multiply", "Dropout", "Clip", "Loss")
 LARGEST_BATCH = 33  # beyond it, drawing the dirt takes the time
 CLEAN = [
     (case, call)
@@ -78,7 +78,7 @@ def test_workspace_full_of_nan(case: Family, call: OpCall) -> None:
     instructions.append(placed(layout, call, dirty=False))
     spaces = layout.spaces()
     program = cnncore.Program(instructions, layout.operands, call.batch, 0, spaces)
-    program.run(call.batch, [])
+    program.run(call.batch, [], seed=call.seed, step=call.step)
     for name, expected in execute(call).outputs.items():
         _, offset, size = layout.operands[instructions[-1][1][name]]
         assert spaces["buffers"][offset : offset + size].tobytes() == expected.tobytes(), describe(

@@ -63,6 +63,44 @@ def test_fused_convolution_passes_nan(pool: bool, reference: bool, isa: str) -> 
 
 
 @pytest.mark.parametrize("reference", (False, True))
+def test_a_nan_stays_in_its_group(reference: bool, isa: str) -> None:
+    src = np.random.default_rng(0).standard_normal((3, 7, 6)).astype(np.float32)
+    src[1, 4, 2] = np.nan
+    dst, geometry = np.zeros_like(src), {"rows": 7, "c": 6, "groups": 3, "eps": 1e-5}
+    cnncore.run_op("groupnorm_forward", {"dst": dst, "src": src}, geometry, 3, reference=reference)
+    touched = np.zeros(src.shape, bool)
+    touched[1, :, 2:4] = True
+    assert np.array_equal(np.isnan(dst), touched)
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("rows", (1, 9))
+def test_products_pass_nan(rows: int, reference: bool, isa: str) -> None:
+    a, b = np.ones((3, rows, 33), np.float32), np.zeros((3, 1, 33), np.float32)
+    a[1, 0, 20], b[2, 0, 7] = np.nan, np.nan
+    dst, geometry = np.zeros_like(a), {"rows": rows, "c": 33}
+    cnncore.run_op("multiply", {"dst": dst, "a": a, "b": b}, geometry, 3, reference=reference)
+    assert np.array_equal(np.isnan(dst), np.isnan(a * b))
+    cnncore.run_op("scale_channels", {"dst": dst, "src": a, "weights": b[2, 0]}, geometry, 3, reference=reference)
+    assert np.array_equal(np.isnan(dst), np.isnan(a * b[2]))
+    elements = {"count": rows * 33, "slope": 0.0}
+    cnncore.run_op("scale", {"dst": dst, "src": a}, elements, 3, reference=reference)
+    assert np.array_equal(np.isnan(dst), np.isnan(a))
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("draws", (1, 5, 70))
+def test_dropped_rows_are_zero_and_others_pass_nan(draws: int, reference: bool, isa: str) -> None:
+    src = np.full((16, 9, draws), np.nan, np.float32)
+    ones, kept = np.ones_like(src), np.empty_like(src)
+    geometry = {"count": 9 * draws, "draws": draws, "stream": 0, "rate": 0.5}
+    dst = np.empty_like(src)
+    for given, taken in ((src, dst), (ones, kept)):
+        cnncore.run_op("dropout", {"dst": taken, "src": given}, geometry, 16, seed=3, reference=reference)
+    assert np.array_equal(np.isnan(dst), kept == 2.0) and not dst[kept == 0.0].any()
+
+
+@pytest.mark.parametrize("reference", (False, True))
 def test_linear_passes_nan(reference: bool, isa: str) -> None:
     src = np.ones((3, 33), np.float32)
     src[1, 20] = np.nan

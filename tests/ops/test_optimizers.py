@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from tests.ops.cases import LARGE, MIXED
-from tests.ops.families import SGD, Adam, segment_table
+from tests.ops.families import SGD, Adam, NAdam, RMSprop, segment_table
 
 STEPS = 12
 TOLERANCE = 1e-4
 
-RULES: list[tuple[str, SGD | Adam]] = [
+RULES: list[tuple[str, SGD | Adam | RMSprop]] = [
     ("sgd", SGD(MIXED)),
     ("sgd", SGD(MIXED, momentum=0.9)),
     ("sgd", SGD(MIXED, momentum=0.9, nesterov=True)),
@@ -18,15 +18,20 @@ RULES: list[tuple[str, SGD | Adam]] = [
     ("adam", Adam(MIXED)),
     ("adam", Adam(MIXED, betas=(0.5, 0.9), eps=1e-3)),
     ("adam", Adam(LARGE)),
+    ("nadam", NAdam(MIXED)),
+    ("nadam", NAdam(LARGE, betas=(0.5, 0.9), eps=1e-3, momentum_decay=1.0)),
+    ("rmsprop", RMSprop(MIXED)),
+    ("rmsprop", RMSprop(MIXED, momentum=0.9, keras=True)),
+    ("rmsprop", RMSprop(LARGE, rho=0.99, momentum=0.9)),
 ]
 
 
 @pytest.mark.parametrize("op, rule", RULES, ids=lambda value: value if isinstance(value, str) else None)
 @pytest.mark.parametrize("reference", (False, True))
-def test_several_steps(op: str, rule: SGD | Adam, reference: bool, isa: str) -> None:
+def test_several_steps(op: str, rule: SGD | Adam | RMSprop, reference: bool, isa: str) -> None:
     rng = np.random.default_rng(3)
     names = [operand.name for operand in cnncore.OPS[op].operands if operand.written]
-    if op == "sgd" and isinstance(rule, SGD) and not rule.velocity:
+    if isinstance(rule, (SGD, RMSprop)) and not rule.velocity:
         names.remove("velocity")
     state = {name: np.zeros(rule.count, np.float32) for name in names}
     state["parameters"][:] = rng.standard_normal(rule.count)

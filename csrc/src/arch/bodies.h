@@ -6,6 +6,7 @@
 #include "bodies/activation.h"
 #include "bodies/burst.h"
 #include "bodies/dropout.h"
+#include "bodies/factors.h"
 #include "bodies/few_rows.h"
 #include "bodies/gemm_tile.h"
 #include "bodies/images.h"

@@ -69,6 +69,12 @@ static void dropout(float *dst, const float *src, ptrdiff_t count, uint64_t firs
     enum { STEP = 4 * DROPOUT_LANES };
     const float threshold = (float)draw->threshold, factor = draw->factor;
     uint32_t draws[STEP];
+    if (first % 4) { /* the rest of the first block, so that all others begin where a block does */
+        const ptrdiff_t begun = (ptrdiff_t)(first % 4), rest = 4 - begun < count ? 4 - begun : count;
+        dropout_draws(draws, first / 4, draw);
+        simd_store_part(dst, dropout_lanes(simd_load_part(src, rest), draws + begun, threshold, factor), rest);
+        dst += rest, src += rest, count -= rest, first += (uint64_t)rest;
+    }
     for (ptrdiff_t i = 0; i < count; i += STEP) {
         dropout_draws(draws, (first + (uint64_t)i) / 4, draw);
         const ptrdiff_t last = count - i < STEP ? count - i : STEP;

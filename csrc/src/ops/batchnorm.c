@@ -1,81 +1,10 @@
 /*
  * Batch normalisation (Ioffe & Szegedy 2015, Algorithm 1) of a matrix [rows][C], rows = batch * rows per sample, with
- * the ReLU and the 2x2 max-pool behind it.
- *
- * Sums by channel are taken over parts of the rows, cut by shape and batch only, and joined in order. Statistics take
- * one pass over a part: deviations from the mean of a few rows, and again from their own mean where that guess lay far
- * off; the parts are joined by the update of Chan, Golub & LeVeque (1979).
- *
- * When channels are few, several rows are taken as one: the kernels always see dozens of columns.
+ * the ReLU and the 2x2 max-pool behind it. Without weights these are ones, without bias that is zero. Sums by channel:
+ * norm.h.
  */
-#include "internal.h"
+#include "norm.h"
 #include "workspace.h"
-
-enum {
-    WIDE = 64,             /* from here on a row fills the vectors by itself */
-    SLICE = 128,           /* channels of a task, where parts alone are too few tasks */
-    ENOUGH_PARTS = 16,     /* ... these are enough */
-    PART_ELEMENTS = 32768, /* what a part should hold: a second pass over it reads the second-level cache */
-    PART_ROWS = 64,        /* ... and the fewest rows */
-    PARTS = 128,           /* most parts */
-    GUESS_ROWS = 16,       /* rows that the first guess of a mean is taken from */
-    FAR = 32,              /* squares from the guess against squares from the mean: the bits that cancel in between */
-};
-
-/* The slice [channel, channel + channels) of the matrix, `groups` rows side by side as `columns` columns. */
-typedef struct slice {
-    ptrdiff_t channel, channels, groups, columns, stride;
-} slice;
-
-/* Consecutive rows of the matrix. */
-typedef struct range {
-    ptrdiff_t first, count;
-} range;
-
-static ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b)
-{
-    while (b) {
-        const ptrdiff_t rest = a % b;
-        a = b, b = rest;
-    }
-    return a;
-}
-
-/* Rows that are taken as one. */
-static ptrdiff_t group_count(ptrdiff_t c)
-{
-    if (c >= WIDE) return 1;
-    ptrdiff_t groups = CNN_PANEL / greatest_common_divisor(CNN_PANEL, c);
-    while (groups * c < WIDE) groups *= 2;
-    return groups;
-}
-
-static ptrdiff_t part_count(ptrdiff_t rows, ptrdiff_t c)
-{
-    const ptrdiff_t wished = cnn_min(rows * c / PART_ELEMENTS, rows / PART_ROWS);
-    return cnn_max(1, cnn_min(wished, PARTS));
-}
-
-static ptrdiff_t slice_width(ptrdiff_t parts) { return parts < ENOUGH_PARTS ? SLICE : CNN_NORM_COLUMNS; }
-
-static ptrdiff_t slice_count(ptrdiff_t c, ptrdiff_t parts)
-{
-    return c < WIDE ? 1 : cnn_ceil_div(c, slice_width(parts));
-}
-
-static slice slice_of(ptrdiff_t c, ptrdiff_t parts, ptrdiff_t index)
-{
-    const ptrdiff_t groups = group_count(c), width = slice_width(parts), channel = index * width;
-    if (groups > 1) return (slice){0, c, groups, groups * c, groups * c};
-    const ptrdiff_t channels = cnn_min(width, c - channel);
-    return (slice){channel, channels, 1, channels, c};
-}
-
-static range part_of(ptrdiff_t rows, ptrdiff_t parts, ptrdiff_t index)
-{
-    const ptrdiff_t first = cnn_part(rows, parts, index);
-    return (range){first, cnn_part(rows, parts, index + 1) - first};
-}
 
 /* Two doubles for each part and channel, and the vectors of a cnn_norm, repeated for rows side by side. */
 typedef struct memory {
@@ -114,75 +43,6 @@ static cnn_norm norm_of_slice(const memory *m, const slice *s, bool relu)
 {
     return (cnn_norm){
         .mean = m->mean + s->channel, .factor = m->factor + s->channel, .shift = m->shift + s->channel, .relu = relu};
-}
-
-/* Writes a channel's value for all rows side by side. */
-static void put(float *vector, ptrdiff_t channel, ptrdiff_t c, float value)
-{
-    for (ptrdiff_t group = 0; group < group_count(c); group++) vector[group * c + channel] = value;
-}
-
-/* Adds the columns of each channel to the first of them. */
-static void fold(const slice *s, double *columns)
-{
-    for (ptrdiff_t group = 1; group < s->groups; group++)
-        for (ptrdiff_t j = 0; j < s->channels; j++) columns[j] += columns[group * s->channels + j];
-}
-
-/* ---- statistics --------------------------------------------------------------------------------------------------- */
-
-/* The mean of some rows, evenly spaced, for all columns. */
-static void guess(const cnn_kernels *kernels, const slice *s, const float *src, ptrdiff_t rows, float *center)
-{
-    const ptrdiff_t full = rows / s->groups, taken = cnn_max(1, cnn_min(full, GUESS_ROWS));
-    const ptrdiff_t columns = full ? s->columns : rows * s->channels; /* fewer rows than stand side by side */
-    memset(center, 0, (size_t)s->columns * sizeof *center);
-    kernels->add_rows(center, src, taken, columns, cnn_max(full, 1) / taken * s->stride);
-    for (ptrdiff_t j = s->channels; j < columns; j++) center[j % s->channels] += center[j];
-    for (ptrdiff_t j = 0; j < s->channels; j++) center[j] /= (float)(taken * columns / s->channels);
-    for (ptrdiff_t j = s->channels; j < s->columns; j++) center[j] = center[j - s->channels];
-}
-
-/* Mean and sum of squared deviations of the rows, by channel. */
-static void part_moments(const cnn_kernels *kernels, const slice *s, const float *src, ptrdiff_t rows, double *mean,
-                         double *squares)
-{
-    double sum[CNN_NORM_COLUMNS], square[CNN_NORM_COLUMNS];
-    float center[CNN_NORM_COLUMNS];
-    const ptrdiff_t full = rows / s->groups, rest = rows % s->groups * s->channels;
-    bool far = true;
-    guess(kernels, s, src, rows, center);
-    for (int attempt = 0; far && attempt < 2; attempt++) {
-        memset(sum, 0, (size_t)s->columns * sizeof *sum);
-        memset(square, 0, (size_t)s->columns * sizeof *square);
-        kernels->deviation_sums(sum, square, src, center, full, s->columns, s->stride);
-        kernels->deviation_sums(sum, square, src + full * s->stride, center, rest > 0, rest, s->stride);
-        fold(s, sum);
-        fold(s, square);
-        far = false;
-        for (ptrdiff_t j = 0; j < s->channels; j++) {
-            const double left = square[j] - sum[j] * sum[j] / (double)rows;
-            mean[j] = (double)center[j] + sum[j] / (double)rows;
-            squares[j] = left < 0.0 ? 0.0 : left;
-            far |= square[j] > FAR * squares[j];
-        }
-        for (ptrdiff_t j = 0; far && j < s->columns; j++) center[j] = (float)mean[j % s->channels];
-    }
-}
-
-/* Joins the parts of channel c; the mean of all rows replaces that of part 0. Returns the squared deviations. */
-static double join_parts(double *mean, const double *squares, ptrdiff_t rows, ptrdiff_t parts, ptrdiff_t stride)
-{
-    double joined = mean[0], total = squares[0], seen = (double)part_of(rows, parts, 0).count;
-    for (ptrdiff_t part = 1; part < parts; part++) {
-        const double count = (double)part_of(rows, parts, part).count, both = seen + count;
-        const double step = mean[part * stride] - joined;
-        joined += step * (count / both);
-        total += squares[part * stride] + step * step * (seen * count / both);
-        seen = both;
-    }
-    mean[0] = joined;
-    return total;
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------------------ */
@@ -247,7 +107,7 @@ void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *work
     const memory m = carve(g, call->batch, worker->shared);
     double *means = m.first, *squares = m.second;
     ptrdiff_t first, last;
-    assert(dst && save_mean && save_inv_std && running_mean && running_var && src && weights && bias);
+    assert(dst && save_mean && save_inv_std && running_mean && running_var && src);
     assert(worker->shared && c >= 1 && rows >= 1 && g->eps >= 0.0f);
 
     cnn_share(worker, parts * slices, &first, &last);
@@ -262,14 +122,16 @@ void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *work
     cnn_share(worker, c, &first, &last);
     for (ptrdiff_t k = first; k < last; k++) {
         const double momentum = g->momentum;
-        const double total = join_parts(means + k, squares + k, rows, parts, c);
+        double mean;
+        const double total = join_parts(means + k, squares + k, rows, parts, c, &mean);
         const double unbiased = total / (double)cnn_max(rows - 1, 1);
-        save_mean[k] = (float)means[k];
-        save_mean[c + k] = (float)(means[k] - (double)save_mean[k]);
+        save_mean[k] = (float)mean;
+        save_mean[c + k] = (float)(mean - (double)save_mean[k]);
         save_inv_std[k] = (float)(1.0 / sqrt(total / (double)rows + (double)g->eps));
-        running_mean[k] = (float)((1.0 - momentum) * running_mean[k] + momentum * means[k]);
+        running_mean[k] = (float)((1.0 - momentum) * running_mean[k] + momentum * mean);
         running_var[k] = (float)((1.0 - momentum) * running_var[k] + momentum * unbiased);
-        put_forward(&m, k, c, save_mean[k], save_mean[c + k], weights[k] * save_inv_std[k], bias[k]);
+        put_forward(&m, k, c, save_mean[k], save_mean[c + k], weight_at(weights, k) * save_inv_std[k],
+                    bias_at(bias, k));
     }
     cnn_barrier(worker);
 
@@ -287,11 +149,12 @@ void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *wor
                 *running_var = call->operands[CNN_batchnorm_forward_inference_running_var];
     const memory m = carve(g, call->batch, worker->shared);
     ptrdiff_t first, last;
-    assert(dst && src && weights && bias && running_mean && running_var && worker->shared && g->c >= 1);
+    assert(dst && src && running_mean && running_var && worker->shared && g->c >= 1);
     cnn_share(worker, g->c, &first, &last);
     for (ptrdiff_t k = first; k < last; k++) {
         const double deviation = sqrt((double)running_var[k] + (double)g->eps);
-        put_forward(&m, k, g->c, running_mean[k], 0.0f, (float)((double)weights[k] / deviation), bias[k]);
+        put_forward(&m, k, g->c, running_mean[k], 0.0f, (float)((double)weight_at(weights, k) / deviation),
+                    bias_at(bias, k));
     }
     cnn_barrier(worker);
     apply(call, worker, &m, src, dst, NULL);
@@ -308,14 +171,7 @@ static void part_gradients(const cnn_call *call, const cnn_kernels *kernels, con
     const float *diff_dst =
         (const float *)call->operands[CNN_batchnorm_backward_diff_dst] + r.first * g->c + s->channel;
     const cnn_norm norm = norm_of_slice(m, s, g->activation == CNN_ACTIVATION_RELU);
-    const ptrdiff_t full = r.count / s->groups, rest = r.count % s->groups * s->channels, tail = full * s->stride;
-    double sum[CNN_NORM_COLUMNS] = {0.0}, product[CNN_NORM_COLUMNS] = {0.0};
-    kernels->gradient_sums(sum, product, diff_dst, src, &norm, full, s->columns, s->stride);
-    kernels->gradient_sums(sum, product, diff_dst + tail, src + tail, &norm, rest > 0, rest, s->stride);
-    fold(s, sum);
-    fold(s, product);
-    memcpy(sums, sum, (size_t)s->channels * sizeof *sums);
-    memcpy(products, product, (size_t)s->channels * sizeof *products);
+    part_products(kernels, s, src, diff_dst, &norm, r.count, sums, products);
 }
 
 /* The same behind a pool: over rows of pooled pixels. Where nothing was pooled dy is zero. */
@@ -401,13 +257,13 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
     const memory m = carve(g, call->batch, worker->shared);
     double *sums = m.first, *products = m.second;
     ptrdiff_t first, last;
-    assert(call->operands[CNN_batchnorm_backward_diff_src] && diff_weights && diff_bias && weights && bias &&
-           save_mean && save_inv_std);
+    assert(call->operands[CNN_batchnorm_backward_diff_src] && save_mean && save_inv_std);
     assert(worker->shared && c >= 1 && rows >= 1 && !g->pool == !call->operands[CNN_batchnorm_backward_argmax]);
 
     cnn_share(worker, c, &first, &last);
     for (ptrdiff_t k = first; k < last; k++)
-        put_forward(&m, k, c, save_mean[k], save_mean[c + k], weights[k] * save_inv_std[k], bias[k]);
+        put_forward(&m, k, c, save_mean[k], save_mean[c + k], weight_at(weights, k) * save_inv_std[k],
+                    bias_at(bias, k));
     cnn_barrier(worker);
 
     cnn_share(worker, parts * slices, &first, &last);
@@ -430,10 +286,10 @@ void cnn_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
             products[k] += products[part * c + k];
         }
         products[k] -= sums[k] * left;
-        diff_bias[k] = (float)sums[k];
-        diff_weights[k] = (float)(products[k] * inv_std);
-        const float factor = weights[k] * save_inv_std[k];
-        const float slope = (float)(-(double)weights[k] * inv_std * inv_std * inv_std * products[k] / count);
+        if (diff_bias) diff_bias[k] = (float)sums[k];
+        if (diff_weights) diff_weights[k] = (float)(products[k] * inv_std);
+        const float weight = weight_at(weights, k), factor = weight * save_inv_std[k];
+        const float slope = (float)(-(double)weight * inv_std * inv_std * inv_std * products[k] / count);
         put(m.slope, k, c, slope);
         put(m.rest, k, c, (float)(-(double)factor * sums[k] / count - (double)slope * left));
     }

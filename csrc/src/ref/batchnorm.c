@@ -55,7 +55,8 @@ void cnn_ref_batchnorm_forward_training(const cnn_call *call, const cnn_worker *
             const double centred = src[row * g->c + c] - mean;
             squares += centred * centred;
         }
-        const norm n = {mean, 1.0 / sqrt(squares / (double)rows + g->eps), weights[c], bias[c]};
+        const norm n = {mean, 1.0 / sqrt(squares / (double)rows + g->eps), weights ? weights[c] : 1.0,
+                        bias ? bias[c] : 0.0};
         const double unbiased = squares / (double)cnn_max(rows - 1, 1);
         write_channel(g, call->batch, &n, src, c, call->operands[CNN_batchnorm_forward_training_dst],
                       call->operands[CNN_batchnorm_forward_training_argmax]);
@@ -76,7 +77,8 @@ void cnn_ref_batchnorm_forward_inference(const cnn_call *call, const cnn_worker 
     const float *running_mean = call->operands[CNN_batchnorm_forward_inference_running_mean],
                 *running_var = call->operands[CNN_batchnorm_forward_inference_running_var];
     for (ptrdiff_t c = 0; c < g->c; c++) {
-        const norm n = {running_mean[c], 1.0 / sqrt((double)running_var[c] + g->eps), weights[c], bias[c]};
+        const norm n = {running_mean[c], 1.0 / sqrt((double)running_var[c] + g->eps), weights ? weights[c] : 1.0,
+                        bias ? bias[c] : 0.0};
         write_channel(g, call->batch, &n, call->operands[CNN_batchnorm_forward_inference_src], c,
                       call->operands[CNN_batchnorm_forward_inference_dst], NULL);
     }
@@ -115,7 +117,8 @@ void cnn_ref_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
                 *mask = call->operands[CNN_batchnorm_backward_mask];
     const ptrdiff_t rows = call->batch * g->rows;
     for (ptrdiff_t c = 0; c < g->c; c++) {
-        const norm n = {(double)save_mean[c] + save_mean[g->c + c], save_inv_std[c], weights[c], bias[c]};
+        const norm n = {(double)save_mean[c] + save_mean[g->c + c], save_inv_std[c], weights ? weights[c] : 1.0,
+                        bias ? bias[c] : 0.0};
         double sum = 0.0, product = 0.0;
         for (ptrdiff_t row = 0; row < rows; row++) {
             const double diff = diff_at(call, &n, row, c);
@@ -128,7 +131,7 @@ void cnn_ref_batchnorm_backward(const cnn_call *call, const cnn_worker *worker)
             const double diff = diff_at(call, &n, row, c) - sum / (double)rows - centred * product / (double)rows;
             diff_src[i] = mask && mask[i] <= 0.0f ? 0.0f : (float)(n.weight * n.inv_std * diff);
         }
-        diff_weights[c] = (float)product;
-        diff_bias[c] = (float)sum;
+        if (diff_weights) diff_weights[c] = (float)product;
+        if (diff_bias) diff_bias[c] = (float)sum;
     }
 }

@@ -58,3 +58,63 @@ void cnn_ref_adam(const cnn_call *call, const cnn_worker *worker)
         }
     }
 }
+
+/* Dozat 2016, with the momentum beta1 * (1 - 0.96^(t * psi) / 2) of step t. */
+void cnn_ref_nadam(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_optimizer_geometry *g = &call->geometry->optimizer;
+    float *parameters = call->operands[CNN_nadam_parameters], *first = call->operands[CNN_nadam_first_moment],
+          *second = call->operands[CNN_nadam_second_moment];
+    const float *gradients = call->operands[CNN_nadam_gradients];
+    const cnn_segment *segments = call->operands[CNN_nadam_segments];
+    const double beta1 = g->beta1, beta2 = g->beta2, psi = g->momentum_decay, t = (double)(call->run->step + 1);
+    double now = 0.0, product = 1.0;
+    for (double i = 1.0; i <= t; i += 1.0) {
+        now = beta1 * (1.0 - 0.5 * pow(0.96, i * psi));
+        product *= now;
+    }
+    const double next = beta1 * (1.0 - 0.5 * pow(0.96, (t + 1.0) * psi)), correct2 = 1.0 - pow(beta2, t);
+    for (ptrdiff_t s = 0; s < g->segments; s++) {
+        const cnn_segment *segment = &segments[s];
+        const double lr = rate_of(call, segment);
+        if (segment->lr_scale == 0.0f) continue;
+        for (int64_t i = segment->offset; i < segment->offset + segment->count; i++) {
+            const double decayed = parameters[i] * (1.0 - lr * segment->weight_decay);
+            const double gradient = gradients[i] + (double)segment->l2 * parameters[i];
+            const double m = beta1 * first[i] + (1.0 - beta1) * gradient;
+            const double v = beta2 * second[i] + (1.0 - beta2) * gradient * gradient;
+            const double direction = (1.0 - now) * gradient / (1.0 - product) + next * m / (1.0 - product * next);
+            first[i] = (float)m;
+            second[i] = (float)v;
+            parameters[i] = (float)(decayed - lr * direction / (sqrt(v / correct2) + g->eps));
+        }
+    }
+}
+
+void cnn_ref_rmsprop(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_optimizer_geometry *g = &call->geometry->optimizer;
+    float *parameters = call->operands[CNN_rmsprop_parameters], *second = call->operands[CNN_rmsprop_second_moment],
+          *velocity = call->operands[CNN_rmsprop_velocity];
+    const float *gradients = call->operands[CNN_rmsprop_gradients];
+    const cnn_segment *segments = call->operands[CNN_rmsprop_segments];
+    const double beta2 = g->beta2, eps = g->eps, momentum = g->momentum;
+    const bool keras = g->keras != 0.0f;
+    for (ptrdiff_t s = 0; s < g->segments; s++) {
+        const cnn_segment *segment = &segments[s];
+        const double lr = rate_of(call, segment);
+        if (segment->lr_scale == 0.0f) continue;
+        for (int64_t i = segment->offset; i < segment->offset + segment->count; i++) {
+            const double decayed = parameters[i] * (1.0 - lr * segment->weight_decay);
+            const double gradient = gradients[i] + (double)segment->l2 * parameters[i];
+            const double square = beta2 * second[i] + (1.0 - beta2) * gradient * gradient;
+            const double scaled = keras ? lr * gradient / sqrt(square + eps) : gradient / (sqrt(square) + eps);
+            const double v = velocity ? momentum * velocity[i] + scaled : scaled;
+            second[i] = (float)square;
+            if (velocity) velocity[i] = (float)v;
+            parameters[i] = (float)(decayed - (keras ? v : lr * v));
+        }
+    }
+}

@@ -56,7 +56,8 @@ void geometry_complete(cnn_geometry_kind kind, cnn_geometry *geometry)
         one_if_zero(&g->stride_h), one_if_zero(&g->stride_w);
         if (!g->oh) g->oh = (g->h + 2 * g->pad_top - g->kh) / g->stride_h + 1;
         if (!g->ow) g->ow = (g->w + 2 * g->pad_left - g->kw) / g->stride_w + 1;
-    }
+    } else if (kind == CNN_GEOMETRY_dropout && !geometry->dropout.draws)
+        geometry->dropout.draws = geometry->dropout.count;
 }
 
 double geometry_flops(int op, const cnn_geometry *geometry, ptrdiff_t batch)

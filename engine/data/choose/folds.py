@@ -22,7 +22,7 @@ from engine.data.choose.splits import Indices, stratified_folds
 from engine.data.dataset import Dataset, RawDataset
 from engine.errors import UserError
 from engine.files import write_atomically
-from engine.schema import read_json
+from engine.reading.schema import read_json
 
 MOST = 1 << 62  # no set has so many samples
 FORMAT = "cnn-engine folds, version 1"

@@ -12,7 +12,7 @@ from engine.data.choose.splits import Indices
 from engine.data.dataset import RawDataset
 from engine.data.images import ImageFiles
 from engine.errors import UserError, unknown
-from engine.schema import FilePath, read_json
+from engine.reading.schema import FilePath, read_json
 
 
 def read_listed(dataset: RawDataset, listed: Listed, folder: Path | None = None) -> Indices:

@@ -20,7 +20,7 @@ from engine.arguments import checked_seed
 from engine.data.dataset import Dataset
 from engine.draws import NOISE, NOISE_TO, NOISE_WHICH, random_words
 from engine.errors import UserError, unknown
-from engine.schema import ClassName
+from engine.reading.schema import ClassName
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from engine.data.dataset import Dataset, RawDataset
 from engine.data.images import UnreadableImage
 from engine.draws import SUBSET, random_words
 from engine.errors import UserError, twice, unknown
-from engine.schema import ClassName, read_name
+from engine.reading.schema import ClassName, read_name
 
 Record = dict[str, Any]
 Samples = TypeVar("Samples", RawDataset, Dataset)

@@ -22,7 +22,7 @@ from engine.data.dataset import Dataset
 from engine.data.loader import Batch, Loader
 from engine.errors import UserError, unknown
 from engine.losses import CrossEntropy, Loss
-from engine.schema import named
+from engine.reading.schema import named
 
 BALANCED = "balanced"
 

@@ -9,7 +9,15 @@ from engine.data.headers.exif import orientation
 from engine.data.headers.header import MAX_PARTS, TOO_MANY, Header, pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 3, 4, 6  # colour types
+GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6  # colour types
+# The bits of a value that each of them may have (11.2.1, table 12).
+DEPTHS = {
+    GREY: (1, 2, 4, 8, 16),
+    COLOUR: (8, 16),
+    PALETTE: (1, 2, 4, 8),
+    GREY_ALPHA: (8, 16),
+    COLOUR_ALPHA: (8, 16),
+}
 EXIF_BYTES = 1 << 16
 # Of animations. The image itself need not be one of their frames, and decoders may then give the first of these.
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
@@ -37,6 +45,8 @@ def read(data: bytes) -> Header:
     if data[12:16] != b"IHDR" or len(data) < 26:
         return Header("PNG", None, not ended)
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    if depth not in DEPTHS.get(colour, ()):
+        return Header("PNG", (height, width), not ended, f"it has {depth} bits a value in the colour type {colour}")
     grey = colour in (GREY, GREY_ALPHA)
     as_stored = transparent or colour in (GREY_ALPHA, COLOUR_ALPHA)
     values = 1 if colour == GREY else 4 if as_stored else 3

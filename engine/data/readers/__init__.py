@@ -21,7 +21,7 @@ from engine.data.readers.idx import read_emnist, read_mnist
 from engine.data.readers.numtadb import read_numtadb
 from engine.data.readers.tables import read_csv
 from engine.errors import UserError, unknown
-from engine.schema import read_arguments
+from engine.reading.schema import read_arguments
 
 __all__ = ["READERS", "read_csv", "read_dataset"]
 

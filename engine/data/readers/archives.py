@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from engine.data import digits
 from engine.data.dataset import MOST_CLASSES, RawDataset
-from engine.data.images import memory_for
 from engine.data.readers.files import existing_file
 from engine.errors import UserError, unknown
-from engine.schema import FilePath
+from engine.reading.memory import memory_for
+from engine.reading.schema import FilePath
 
 Head = tuple[tuple[int, ...], np.dtype[Any]]  # an array's shape and type
 

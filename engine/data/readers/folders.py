@@ -16,7 +16,7 @@ from engine.data.readers.archives import read_arrays
 from engine.data.readers.files import DIGIT_NAMES, check_table_files, choice, nested, set_folder
 from engine.data.readers.tables import read_csv
 from engine.errors import UserError, warn
-from engine.schema import ClassName, FilePath
+from engine.reading.schema import ClassName, FilePath
 
 SCENES = ("Opencountry", "coast", "forest", "highway", "inside_city", "mountain", "street", "tallbuilding")
 CMATERDB_FILES = {"train": "training-images.npz", "test": "testing-images.npz"}

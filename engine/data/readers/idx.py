@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import RawDataset
-from engine.data.images import memory_for
 from engine.data.readers.files import DIGIT_NAMES, choice, existing_file, find_idx, is_gzipped, set_folder
 from engine.errors import UserError
+from engine.reading.memory import memory_for
 
 MNIST_PREFIX = {"train": "train", "test": "t10k"}
 UPPER = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -27,6 +27,8 @@ def read_csv(path: Path, columns: Sequence[str] | Mapping[str, Sequence[str]]) -
         text = existing_file(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    if "\0" in text:  # as UTF-16 has them; no file has one in its name
+        raise UserError(f"{path}: not a CSV file in UTF-8 (it holds a zero byte)")
     delimiter, header = _header(path, text, wanted)
     places = {name: _place(path, header, names) for name, names in wanted.items()}
     rows = _reader(text, delimiter)

@@ -26,8 +26,8 @@ from engine.data.steps import STEPS, Step, apply_steps, describe_step, read_step
 from engine.draws import BATCH, epoch_order, generator
 from engine.errors import UserError, shortened, unknown
 from engine.files import write_atomically
+from engine.reading.schema import read_mapping
 from engine.reading.yaml_text import parse_yaml
-from engine.schema import read_mapping
 
 CELL, GAP, LABEL = 112, 6, 16  # pixels: a picture's longer side, the space between two, a line of text
 BACKGROUND, INK = 236, 40

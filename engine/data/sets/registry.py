@@ -17,7 +17,7 @@ from engine.data.readers.idx import EMNIST_PLACES, MNIST_PLACES
 from engine.data.sets.known import RECORDS
 from engine.data.sets.record import Record
 from engine.errors import UserError, shortened, unknown
-from engine.schema import merge, parse_override, plain_path
+from engine.reading.schema import merge, parse_override, plain_path
 
 # Readers of images of one's own, with what the path is that each of them takes.
 OWN: Mapping[str, Callable[[Path], bool]] = MappingProxyType(

@@ -92,7 +92,14 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "batchnorm_forward_training": _per_channel(7),
     "batchnorm_forward_inference": _per_channel(2),
     "batchnorm_backward": _per_channel(9),
+    "groupnorm_forward": _per_channel(7),
+    "groupnorm_backward": _per_channel(9),
     "dropout": _per_element(2),
+    "scale": _per_element(1),
+    "scale_channels": _per_channel(1),
+    "scale_channels_backward_weights": _per_channel(2),
+    "multiply": _per_channel(1),
+    "multiply_backward": _per_channel(2),
     "add": _per_element(1),
     "relu_forward": _per_element(1),
     "relu_backward": _per_element(1),
@@ -118,6 +125,11 @@ PER_RUN: dict[str, Callable[[Geometry], int]] = {
     "clip_gradients": _per_element(3),
     "sgd": _per_element(6),
     "adam": _per_element(14),
+    "nadam": _per_element(17),
+    "rmsprop": _per_element(12),
+    "average": _per_element(3),
+    "lookahead": _per_element(3),
+    "accumulate_gradients": _per_element(2),
 }
 """Operations of an op whose extent does not depend on the batch."""
 

@@ -26,6 +26,17 @@ Features = tuple[float, ...]
 
 # What a core has to itself: beyond it, weights and filters come in from further away at every use.
 CACHE_BYTES = 1 << 20
+UPDATES = (
+    "check_gradients",
+    "accumulate_gradients",
+    "clip_gradients",
+    "sgd",
+    "adam",
+    "nadam",
+    "rmsprop",
+    "average",
+    "lookahead",
+)
 WAY_BYTES = 4096  # addresses that far apart fall into one set of the first cache
 
 
@@ -54,7 +65,7 @@ def features(instruction: Instruction, values: Sequence[Value], batch: int, isa:
         return _winograd(op.removeprefix("winograd_"), g, batch, isa)
     if op.startswith("linear_"):
         return op, _linear(op.removeprefix("linear_"), g, batch, isa)
-    if op in ("check_gradients", "clip_gradients", "sgd", "adam"):
+    if op in UPDATES:
         return "update", (counts.bytes_touched(instruction, values, batch), 1)
     return "stream", (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
 

@@ -51,14 +51,13 @@ def _arrays(job: Job) -> tuple[Tree, Tree]:
     statistics: Tree = {}
     for position, node in enumerate(job.nodes):
         weights = job.get(node, "weights")
-        if weights is None:
-            continue
-        if node.kind == "Conv2D":
+        if node.kind == "Conv2D" and weights is not None:
             weights = weights.transpose(2, 3, 1, 0)
         elif node.kind == "Linear":
             weights = job.weights_channels_last(position)
         arrays = {"weights": weights, "bias": job.get(node, "bias")}
-        parameters[node.name] = {name: jnp.asarray(array) for name, array in arrays.items() if array is not None}
+        if there := {name: jnp.asarray(array) for name, array in arrays.items() if array is not None}:
+            parameters[node.name] = there
         if node.kind == "BatchNorm":
             names = ("running_mean", "running_var")
             statistics[node.name] = {name: jnp.asarray(job.get(node, name)) for name in names}
@@ -148,8 +147,8 @@ def _batch_norm(node: Node, own: dict[str, Any], saved: dict[str, Any], x: Any, 
             "running_mean": (1 - share) * saved["running_mean"] + share * mean,
             "running_var": (1 - share) * saved["running_var"] + share * variance * count / (count - 1),
         }
-    scale = own["weights"] * lax.rsqrt(variance + node.arguments["eps"])
-    return (x - mean) * scale + own["bias"], saved
+    scale = own.get("weights", 1.0) * lax.rsqrt(variance + node.arguments["eps"])
+    return (x - mean) * scale + own.get("bias", 0.0), saved
 
 
 def _max_pool(node: Node, x: Any) -> Any:

@@ -106,7 +106,17 @@ def _layers(node: Node) -> list[Any]:
                 raise NotImplementedError("padding of a max-pool")
             return [keras.layers.MaxPooling2D(node.pair("kernel"), node.pair("stride", default="kernel"))]
         case "BatchNorm":
-            return [keras.layers.BatchNormalization(momentum=1.0 - given["momentum"], epsilon=given["eps"])]
+            return [
+                keras.layers.BatchNormalization(
+                    momentum=1.0 - given["momentum"], epsilon=given["eps"],
+                    scale=given.get("scale", True), center=given.get("shift", True),
+                )
+            ]  # fmt: skip
+        case "GroupNorm" | "LayerNorm" | "InstanceNorm":
+            groups = {"LayerNorm": 1, "InstanceNorm": given["channels"]}.get(node.kind, given.get("groups"))
+            return [keras.layers.GroupNormalization(groups, -1, given["eps"], given["shift"], given["scale"])]
+        case "Dropout2D":
+            return [keras.layers.SpatialDropout2D(given["rate"])]
         case "Dropout":
             return [keras.layers.Dropout(given["rate"])]
         case "ELU":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from experiments.peers.job import Job, Node, Prepared
@@ -43,6 +44,8 @@ def export(job: Job) -> None:
         names = []
         for name in _arrays(node):
             array = job.get(node, name)
+            if array is None:
+                array = _left_out(job, node, name)
             if array is not None:
                 names.append(f"{node.name}.{name}")
                 constants.append(numpy_helper.from_array(array, names[-1]))
@@ -67,6 +70,14 @@ def _arrays(node: Node) -> tuple[str, ...]:
     if node.kind == "BatchNorm":
         return ("weights", "bias", "running_mean", "running_var")
     return ("weights", "bias")
+
+
+def _left_out(job: Job, node: Node, name: str) -> Any:
+    """Scale or shift of a batch normalisation that has none: the operator wants both."""
+    if node.kind != "BatchNorm" or name not in ("weights", "bias"):
+        return None
+    mean = job.get(node, "running_mean")
+    return np.ones_like(mean) if name == "weights" else np.zeros_like(mean)
 
 
 def _operator(node: Node) -> tuple[str | None, dict[str, Any]]:
@@ -97,6 +108,6 @@ def _operator(node: Node) -> tuple[str | None, dict[str, Any]]:
             return "Softmax", {"axis": 1}
         case "ELU":
             return "Elu", {"alpha": given["alpha"]}
-        case "Dropout":
+        case "Dropout" | "Dropout2D" | "StochasticDepth":
             return None, {}
     return {"ReLU": "Relu", "Flatten": "Flatten", "GlobalAvgPool2D": "GlobalAveragePool"}[node.kind], {}

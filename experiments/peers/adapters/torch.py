@@ -29,6 +29,40 @@ class Joined(nn.Module):
         return torch.cat(inputs, 1)
 
 
+class Product(nn.Module):
+    """Of a map and what multiplies whole channels of it, in either order, or of two of one shape."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        if a.dim() == b.dim():
+            return a * b
+        return a * b[..., None, None] if a.dim() > b.dim() else a[..., None, None] * b
+
+
+class Scaled(nn.Module):
+    """Times a number, or times `weight` by channel."""
+
+    def __init__(self, factor: float | None, channels: int | None):
+        super().__init__()
+        self.factor, self.weight = factor, None if channels is None else nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Any) -> Any:
+        return x * self.factor if self.weight is None else x * self.weight.view(-1, *[1] * (x.dim() - 2))
+
+
+class Depth(nn.Module):
+    """torchvision's StochasticDepth in its mode "row"."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.rate == 0.0:
+            return x
+        kept = torch.empty((len(x), *[1] * (x.dim() - 1)), dtype=x.dtype).bernoulli_(1.0 - self.rate)
+        return x * kept / (1.0 - self.rate)
+
+
 def module_of(node: Node) -> Any:
     """The module that does what the layer does."""
     given = node.arguments
@@ -47,7 +81,16 @@ def module_of(node: Node) -> Any:
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case "BatchNorm":
             kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
-            return kind(given["channels"], given["eps"], given["momentum"])
+            return _without(node, kind(given["channels"], given["eps"], given["momentum"]))
+        case "GroupNorm" | "LayerNorm" | "InstanceNorm":
+            groups = {"LayerNorm": 1, "InstanceNorm": given["channels"]}.get(node.kind, given.get("groups"))
+            return _without(node, nn.GroupNorm(groups, given["channels"], given["eps"]))
+        case "Scale":
+            return Scaled(given["factor"], given["channels"])
+        case "Dropout2D":
+            return nn.Dropout2d(given["rate"])
+        case "StochasticDepth":
+            return Depth(given["rate"])
         case "Dropout":
             return nn.Dropout(given["rate"])
         case "LeakyReLU":
@@ -58,8 +101,20 @@ def module_of(node: Node) -> Any:
             return nn.Softmax(1)
     simple = {
         "ReLU": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "Flatten": nn.Flatten, "Add": Sum, "Concat": Joined,
+        "Multiply": Product,
     }  # fmt: skip
     return simple[node.kind]()
+
+
+def _without(node: Node, module: Any) -> Any:
+    """The normalisation without what the layer leaves out, which stays ones or zeros: PyTorch's gradients want both or
+    none of the two."""
+    for name, theirs in (("scale", "weight"), ("shift", "bias")):
+        if not node.arguments.get(name, True):
+            constant = getattr(module, theirs).detach()
+            del module._parameters[theirs]
+            module.register_buffer(theirs, constant)
+    return module
 
 
 def _convolution(node: Node) -> Any:
@@ -81,8 +136,9 @@ def network_of(job: Job) -> Any:
     with torch.no_grad():
         for node, module in zip(nodes, modules, strict=True):
             for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                if (ours := names.get(name.rpartition(".")[2])) is not None:
-                    tensor.copy_(torch.from_numpy(job.get(node, ours)))
+                array = job.get(node, names.get(name.rpartition(".")[2], ""))
+                if array is not None:
+                    tensor.copy_(torch.from_numpy(array))
     return nn.Sequential(*modules).train(job.trains)
 
 

@@ -24,18 +24,19 @@ except ImportError as error:
 
 
 class KeyedDropout(nn.Module):
-    """Dropout with the core's own mask for (seed, step, stream); its elements are counted in the order N, H, W, C."""
+    """A layer that drops, with the core's own mask for (seed, step, stream); elements count in the order N, H, W, C."""
 
-    def __init__(self, rate: float, stream: int):
+    def __init__(self, layer: Dropout, stream: int):
         super().__init__()
-        self.rate, self.stream, self.seed, self.step = rate, stream, 0, 0
+        self.layer, self.stream, self.seed, self.step = layer, stream, 0, 0
 
     def forward(self, x: Any) -> Any:
         if not self.training:
             return x
         inside = x.movedim(1, -1)
         mask = np.empty(inside.shape, np.float32)
-        geometry = {"count": mask[0].size, "stream": self.stream, "rate": self.rate}
+        draws = self.layer.draws(tuple(x.shape[1:]))
+        geometry = {"count": mask[0].size, "draws": draws, "stream": self.stream, "rate": self.layer.rate}
         operands = {"dst": mask, "src": np.ones_like(mask)}
         cnncore.run_op("dropout", operands, geometry, len(mask), seed=self.seed, step=self.step)
         return x * torch.from_numpy(mask).to(x.dtype).movedim(-1, 1)
@@ -53,7 +54,7 @@ class TorchNetwork(nn.Module):
         streams = 0
         for node, data in zip(self.nodes, nodes_of(net), strict=False):
             if isinstance(node.layer, Dropout):
-                self.parts.append(KeyedDropout(node.layer.rate, streams))
+                self.parts.append(KeyedDropout(node.layer, streams))
                 streams += 1
             else:
                 self.parts.append(module_of(data))

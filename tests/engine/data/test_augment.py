@@ -29,8 +29,8 @@ from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.reading.schema import read_mapping
 from engine.recipe.config import read_config
-from engine.schema import read_mapping
 
 SIDE = 20
 KINDS = {

@@ -12,7 +12,7 @@ from engine.data.preprocess import Preprocess
 from engine.data.steps import MAX_KERNEL, MAX_REACH, bounding_box, dilation, enlarge_small, erosion, opening, resize
 from engine.errors import UserError
 from engine.inference.views import parse_views
-from engine.schema import read_mapping
+from engine.reading.schema import read_mapping
 
 HUGE = (10**9, 2**31, 2**62, 2**63, 10**30)
 IMAGE = np.full((12, 16), 255, np.uint8)

@@ -8,7 +8,8 @@ import pytest
 
 from engine.data.headers import read_header
 from engine.data.headers.av1 import largest_frame
-from engine.data.images import UnreadableImage, load_cv2, memory_for, read_image
+from engine.data.images import UnreadableImage, load_cv2, read_image
+from engine.reading.memory import memory_for
 from tests.engine.costs import check_costs
 from tests.engine.data.test_image_kinds import later, stored
 from tests.engine.data.test_images import chunk, png_of_size

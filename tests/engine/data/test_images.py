@@ -34,6 +34,17 @@ def png_of_size(width, height, depth=8, colour=0, rows=b""):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+@pytest.mark.parametrize(
+    ("depth", "colour"), [(0, 0), (3, 0), (255, 0), (4, 2), (16, 3), (2, 4), (8, 1), (8, 7), (0, 6)]
+)
+@pytest.mark.parametrize("more", [b"", chunk(b"tRNS", b"\0\0")])
+def test_bits_that_a_colour_type_cannot_have_are_refused(tmp_path, depth, colour, more):
+    plain = png_of_size(1, 1, depth, colour, bytes(9))
+    (tmp_path / "a.png").write_bytes(plain[:33] + more + plain[33:])
+    with pytest.raises(UnreadableImage, match=rf"PNG: it has {depth} bits a value in the colour type {colour}\)"):
+        read_image(tmp_path / "a.png")
+
+
 def with_exif(orientation):
     exif = Pillow.Exif()
     exif[274] = orientation

@@ -198,6 +198,18 @@ def test_links_and_special_files(photos):
     assert len(raw) == 5 and [str(each) for each in raw.unread] == [f"{photos}/cat/pipe.png: no regular file"]
 
 
+@pytest.mark.parametrize("name", ["more", ".more"])
+def test_a_link_to_a_folder_inside_a_class_is_not_followed(photos, monkeypatch, name):
+    """It may lead to the whole disk, of which each file would be looked at."""
+    (photos / "cat" / name).symlink_to(photos.parent)
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda top, **options: [] if Path(top).is_symlink() else walk(top, **options))
+    monkeypatch.setattr("engine.data.listing._is_image", lambda path: pytest.fail(f"{path} was looked at"))
+    raw = dataset(photos)
+    told = [f"{photos}/cat/more: a link to a folder, which is not followed"] if name == "more" else []
+    assert len(raw) == 4 and [str(each) for each in raw.unread] == told
+
+
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("target", ["nowhere.png", "lost.png", "../dog/1.png/x.png"])
 def test_a_link_that_leads_nowhere_is_an_unreadable_image(photos, tmp_path, monkeypatch, target, cached):

@@ -151,9 +151,19 @@ def test_a_batch_transform_that_gives_another_kind_of_batch_is_refused(transform
         list(Loader(GREY, 4, batch_transform=transform).epoch(0))
 
 
-@pytest.mark.parametrize("option", [{"sample_transforms": lambda image, rng: image}, {"sample_transforms": (3,)},
-                                    {"batch_transform": "mixup"}, {"drop_last": "no"}, {"prefetch": "2"},
-                                    {"prefetch": 1.5}, {"workers": "2"}, {"workers": 1.5}], ids=str)  # fmt: skip
-def test_arguments_of_a_loader(option):
-    with pytest.raises(UserError, match=rf"^Loader: {next(iter(option))} must be"):
-        Loader(GREY, 4, **option)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sample_transforms", lambda image, rng: image),
+        ("sample_transforms", (3,)),
+        ("batch_transform", "mixup"),
+        ("drop_last", "no"),
+        ("prefetch", "2"),
+        ("prefetch", 1.5),
+        ("workers", "2"),
+        ("workers", 1.5),
+    ],
+)
+def test_arguments_of_a_loader(name, value):
+    with pytest.raises(UserError, match=rf"^Loader: {name} must be"):
+        Loader(GREY, 4, **{name: value})

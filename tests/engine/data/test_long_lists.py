@@ -20,8 +20,8 @@ from engine.data.images import list_images, read_image
 from engine.data.readers import read_csv, read_dataset
 from engine.errors import UserError, twice
 from engine.inference.truth import read_truth
+from engine.reading.schema import read_json
 from engine.recipe.prediction import expanded, images_of
-from engine.schema import read_json
 
 SCREEN = 1600  # characters
 MANY = 60_000

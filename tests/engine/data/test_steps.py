@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine.data import steps
+from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 
 
@@ -154,3 +155,39 @@ def test_every_step_takes_an_image_of_one_pixel(shape):
     for name in steps.STEPS:
         assert steps.apply_steps(np.full(shape, 7, np.uint8), [name]).size > 0
     assert steps.apply_steps(np.full(shape, 7, np.uint8), steps.STEPS).dtype == np.uint8
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_padding_makes_a_square_with_the_image_in_the_middle(channels):
+    image = np.arange(1, 11, dtype=np.uint8).reshape(2, 5)
+    image = np.broadcast_to(image.reshape(2, 5, *(1 for _ in channels)), (2, 5, *channels)).copy()
+    square = steps.apply_steps(image, [{"pad": {"value": 200}}])
+    assert square.shape == (5, 5, *channels) and square.dtype == np.uint8
+    np.testing.assert_array_equal(square[1:3], image)  # one row above, two below
+    assert (square[[0, 3, 4]] == 200).all()
+    upright = steps.pad_to_square(np.ascontiguousarray(image.swapaxes(0, 1)))
+    np.testing.assert_array_equal(upright[:, 1:3], image.swapaxes(0, 1))
+    assert not upright[:, [0, 3, 4]].any()
+    assert steps.pad_to_square(square) is square
+
+
+def test_a_padded_picture_keeps_its_proportions_in_a_square_size():
+    """A disc in a long picture stays as wide as it is high; without the step it does not."""
+    rows, columns = np.mgrid[:60, :120]
+    disc = np.where((rows - 30) ** 2 + (columns - 60) ** 2 < 20**2, 255, 0).astype(np.uint8)
+
+    def extents(*chosen):
+        found = np.argwhere(Preprocess(steps=chosen, size=(40, 40)).prepare(disc)[0] > 127)
+        return tuple(np.ptp(found, axis=0) + 1)
+
+    assert extents("pad") == (13, 13) and extents() == (26, 13)
+    again = Preprocess.from_dict(Preprocess(steps=({"pad": {"value": 9}},), size=(40, 40)).to_dict())
+    assert again.steps == (steps.Pad(9),) and again.prepare(disc)[0, 0, 0] == 9
+
+
+def test_a_square_that_is_too_large_and_a_border_of_no_grey_are_refused():
+    with pytest.raises(UserError, match="an image of 1x8193 cannot be padded to a square"):
+        steps.pad_to_square(np.zeros((1, 8193), np.uint8))
+    for value in (-1, 256, 10**30):
+        with pytest.raises(UserError, match="value of a border must be in 0..255"):
+            Preprocess(steps=({"pad": {"value": value}},))

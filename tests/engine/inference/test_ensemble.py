@@ -12,7 +12,7 @@ import engine
 from engine import predict as command
 from engine.cli import run
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError
+from engine.errors import EngineWarning, UserError
 from engine.inference.ensemble import ensemble_probabilities, load_members, mean_probabilities, probabilities
 from engine.inference.views import parse_views
 from engine.network.load import load
@@ -109,8 +109,10 @@ def test_members_are_joined_by_the_names_of_their_classes(place, tmp_path):
 
 def test_an_output_without_a_class_has_its_number(tmp_path, monkeypatch, capsys, place):
     """A network with more outputs than its training had classes."""
-    path = save(tmp_path / "two.safetensors", names=CLASSES[:1])
-    status, out, _ = call(monkeypatch, capsys, place / "pictures", "--checkpoint", path)
+    with pytest.warns(EngineWarning, match="names of 1 classes"):
+        path = save(tmp_path / "two.safetensors", names=CLASSES[:1])
+    status, out, err = call(monkeypatch, capsys, place / "pictures", "--checkpoint", path)
+    assert err.startswith(f"warning: {path}: the network has 3 outputs, but names of 1 classes: {CLASSES[0]}; ")
     assert status == 0 and set(read(out)[0]) <= {CLASSES[0], "output 1", "output 2"}
 
 

@@ -39,7 +39,12 @@ GIVEN: dict[str, dict[str, Any]] = {
     "AvgPool2D": {"kernel": 2},
     "Linear": {"in_features": 4, "out_features": 2},
     "BatchNorm": {"channels": 4},
+    "GroupNorm": {"groups": 2, "channels": 4},
+    "LayerNorm": {"channels": 4},
+    "InstanceNorm": {"channels": 4},
     "Dropout": {"rate": 0.5},
+    "Dropout2D": {"rate": 0.5},
+    "StochasticDepth": {"rate": 0.5},
 }
 ARGUMENTS = [(name, field.name) for name, layer in LAYERS.items() for field in dataclasses.fields(layer)]
 SHAPES = ((4, 9, 8), (4, 1, 1), (4,))

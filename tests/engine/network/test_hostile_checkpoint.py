@@ -12,10 +12,11 @@ import pytest
 from safetensors.numpy import save as serialise
 
 import engine
-from engine.errors import UserError
+from engine.errors import EngineWarning, UserError
 from engine.inference.ensemble import load_members
 from engine.network import checkpoint
 from engine.network.checkpoint import METADATA_KEY, Checkpoint, Damaged
+from engine.network.transfer import initialize
 from tests.engine.costs import check_costs
 from tests.engine.small import CLASSES, SIDE, small_dataset, small_net
 
@@ -76,6 +77,17 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "channels": convolution(in_channels=0),
     "minus": convolution(out_channels=-1),
     "digits": convolution(out_channels=10**400),
+    "conv-padding": convolution(padding=4096),
+    "conv-padding-strided": convolution(padding=4096, stride=512),
+    "conv-same": convolution(padding="same", dilation=4096),
+    "map": network(("ReLU", {}), shape=(1, 8192, 8192)),
+    "maps": network(("AvgPool2D", {"kernel": 64}), shape=(64, 1024, 1024)),
+}
+LARGEST: dict[str, dict[str, Any]] = {
+    "conv-padding": convolution(padding=1920),
+    "conv-padding-strided": convolution(padding=3300, stride=512),
+    "map": network(("ReLU", {}), shape=(1, 3350, 3350)),
+    "maps": network(("AvgPool2D", {"kernel": 64}), shape=(10, 1472, 1472)),
 }
 
 
@@ -86,6 +98,23 @@ def test_small_files_take_little_time_and_memory(tmp_path: Path) -> None:
         paths.append(forged(tmp_path / f"{name}.safetensors", {"project": "", "graph": graph}, arrays))
     paths += [_file(tmp_path / "long.safetensors", b"{}", 2**63), _file(tmp_path / "deep.safetensors", b"[" * 900)]
     check_costs(PREDICT, {path: str(path) for path in paths})
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_widest_network_of_a_small_file_fits(tmp_path: Path, name: str) -> None:
+    arrays = CONV_ARRAYS if name.startswith("conv") else {}
+    check_costs(PREDICT, {forged(tmp_path / name, {"project": "", "graph": LARGEST[name]}, arrays): None})
+
+
+def test_what_a_network_may_take_grows_with_its_file(tmp_path: Path) -> None:
+    net = engine.Sequential([engine.Conv2D(1, 64, 3, padding=1), engine.AvgPool2D(64)], (1, 1024, 1024))
+    net.save(tmp_path / "small.safetensors")
+    with pytest.raises(UserError, match="small.safetensors: layer '0' takes .* MB .*; build it in Python"):
+        engine.load(tmp_path / "small.safetensors")
+    initialize(net, tmp_path / "small.safetensors")
+    wide = [engine.Conv2D(1, 64, 3, padding=1), engine.AvgPool2D(64), engine.Flatten(), engine.Linear(16384, 10)]
+    engine.Sequential(wide, (1, 1024, 1024)).save(tmp_path / "large.safetensors")
+    assert engine.load(tmp_path / "large.safetensors").output_shape == (10,)
 
 
 def test_nothing_is_allocated_for_tensors_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +182,14 @@ def test_class_names_are_different_texts(tmp_path: Path, content: Any, names: An
 
 
 def test_fewer_names_than_outputs_stand_for_the_first(tmp_path: Path, content: Any) -> None:
-    """As after a training on a set of fewer classes, which warns of it."""
+    """As after a training on a set of fewer classes, which warns of it too."""
     document, arrays = content
-    assert engine.load(forged(tmp_path / "a", {**document, "class_names": ["a"]}, arrays)).class_names == ["a"]
+    with pytest.warns(EngineWarning, match=r'a: the network has 3 outputs, but names of 1 classes: a; .*"output 1"'):
+        net = engine.load(forged(tmp_path / "a", {**document, "class_names": ["a"]}, arrays))
+    assert net.class_names == ["a"]
+    other = small_net()
+    with pytest.warns(EngineWarning, match="class_names: the network has 3 outputs, but names of 2 classes: a, b"):
+        other.class_names = ["a", "b"]
 
 
 WRONG: list[tuple[str, Any]] = [

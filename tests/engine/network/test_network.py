@@ -197,7 +197,7 @@ def reference_update(optimizer: Optimizer, p: np.ndarray, gradients: list[np.nda
     p = p.astype(np.float64)
     velocity, first, second = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
     for step, gradient in enumerate(gradients):
-        l2, decay = optimizer.decay("linear", role)
+        l2, decay = optimizer.decay_of("linear", role)
         g = gradient + l2 * p
         if isinstance(optimizer, SGD):
             velocity = optimizer.momentum * velocity + g

@@ -200,7 +200,8 @@ def test_folded_weights_follow_every_change() -> None:
 
 
 def test_every_forward_op_has_a_gradient_rule() -> None:
-    forward = {name for name in cnncore.OPS if name.endswith("_forward")} | {"dropout", "add", "copy_channels"}
+    forward = {name for name in cnncore.OPS if name.endswith("_forward")} | {"dropout", "scale", "multiply"}
+    forward |= {"scale_channels", "add", "copy_channels"}
     assert forward - {"winograd_forward"} <= set(RULES)  # which comes in after gradients have been planned
 
 

@@ -12,11 +12,11 @@ from engine.data.dataset import RawDataset
 from engine.errors import EngineWarning
 from engine.network.transfer import initialize
 from engine.plots.gather import predict_part
+from engine.reading.schema import merge
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.config import load_config, read_config
 from engine.recipe.fit import make_loader
 from engine.recipe.samples import load_data
-from engine.schema import merge
 
 
 def raw(names, labels):
@@ -274,5 +274,9 @@ def test_a_class_name_given_twice_is_refused():
 def test_a_network_with_more_outputs_than_classes_is_told():
     data = Dataset("part", np.zeros((4, 1, 2, 2), np.float32), np.array([0, 1, 0, 1]), class_names=("a", "b"))
     net = Sequential([Flatten(), Linear(4, 3)], input_shape=(1, 2, 2))
-    with pytest.warns(UserWarning, match="3 outputs, but the data 2 classes: a, b"):
-        Trainer(net, SGD(lr=0.1), batch_size=2, progress="none").fit(data, epochs=1)
+    fresh = Trainer(net, SGD(lr=0.1), batch_size=2, progress="none")
+    with pytest.warns(EngineWarning, match="part: the network has 3 outputs, but names of 2 classes: a, b"):
+        fresh.evaluate(data)
+    with pytest.warns(UserWarning, match="3 outputs, but the data 2 classes: a, b") as told:
+        fresh.fit(data, data, epochs=2)
+    assert len(told) == 1

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from engine.errors import UserError
+from engine.reading.schema import merge
 from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
 from engine.recipe.config import load_config, read_config
-from engine.schema import merge
 from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "experiments" / "configs").glob("*.yaml"))

@@ -177,6 +177,21 @@ def test_what_has_ended_is_not_repeated(place, monkeypatch, capsys):
     assert (place / "cv" / "crossval.json").read_bytes() == before
 
 
+def test_final_trainings_of_other_seeds_stay_in_the_record(place, monkeypatch, capsys):
+    assert call(monkeypatch, capsys, "small.yaml", "--seeds", "0,4", "--out", "cv")[0] == 0
+    record = json.loads((place / "cv" / "crossval.json").read_text())
+    for arguments, seeds in ((["--seeds", "4"], [4, 0]), (["--seeds", "7"], [7, 0, 4]), (["--no-final"], [0, 4, 7])):
+        status, out, err = call(monkeypatch, capsys, "small.yaml", *arguments, "--out", "cv", "--resume")
+        assert status == 0, err
+        again = json.loads((place / "cv" / "crossval.json").read_text())
+        assert [final["seed"] for final in again["finals"]] == seeds
+        assert {final["seed"]: final for final in again["finals"]}[0] == record["finals"][0]
+        assert all(f"cv/final-seed{seed}" in out.splitlines()[-1] for seed in seeds)
+    (place / "cv" / "final-seed7" / "result.json").unlink()  # as of one that was cut off
+    assert call(monkeypatch, capsys, "small.yaml", "--out", "cv", "--resume")[0] == 0
+    assert [final["seed"] for final in json.loads((place / "cv" / "crossval.json").read_text())["finals"]] == [0, 4]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,7 +13,7 @@ import yaml
 import engine
 from engine import train
 from engine.cli import run
-from engine.schema import merge
+from engine.reading.schema import merge
 
 LENET = {"name": "lenet", "arguments": {"classes": 3, "channels": 1}}
 GOOD: dict[str, Any] = {

@@ -32,7 +32,7 @@ def digits(**options):
         ({"augment": {"rotation": 10}}, WARP),
         ({"augment": {"scaling": 0.1}}, WARP),
         ({"augment": {"rotation": 10, "contour_cutout": {}}}, OPENCV | WARP),
-        ({"preprocess": {"steps": ["reverse"]}}, {}),
+        ({"preprocess": {"steps": ["reverse", "pad"]}}, {}),
         ({"preprocess": {"steps": ["reverse", "dilation"]}}, OPENCV),
         ({"preprocess": {"steps": ["bbox"]}}, OPENCV),
         ({"preprocess": {"size": [32, 32]}}, OPENCV),
@@ -72,7 +72,10 @@ def test_what_is_said_to_do_without_opencv_does(kind, tmp_path, monkeypatch):
         monkeypatch.setattr(f"engine.data.{module}.load_cv2", without_opencv)
     np.savez(tmp_path / "a.npz", x=np.zeros((40, 8, 8, 3), np.uint8), y=np.arange(40) % 2)
     part = {"path": str(tmp_path / "a.npz")} if kind == "npz" else {"sheets": False, "count": 100}
-    given = {"dataset": {"name": kind, "train": part}, "preprocess": {"colour": kind == "npz", "steps": ["reverse"]}}
+    given = {
+        "dataset": {"name": kind, "train": part},
+        "preprocess": {"colour": kind == "npz", "steps": ["reverse", "pad"]},
+    }
     config = read_config({**PLAIN, **given, "cache": False, "augment": {"rotation": 5}})
     assert deciders(config) == WARP
     train, _, _ = load_data(config, tmp_path)

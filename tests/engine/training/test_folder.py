@@ -2,8 +2,10 @@
 
 import pytest
 
+import engine
 from engine.errors import UserError
 from engine.training.folder import LOG, find_checkpoint, read_epochs, trained_seconds
+from tests.engine.small import small_dataset, small_net
 
 FIRST = '{"epoch": 1, "train_loss": 2.0, "val_loss": null, "seconds": 1.5}\n'
 
@@ -63,3 +65,34 @@ def test_a_folder_around_runs_names_one_of_them(tmp_path):
 def test_seconds_are_summed_where_they_are_told():
     assert trained_seconds([{"epoch": 1, "seconds": 1.5}, {"epoch": 2}, {"epoch": 3, "seconds": 2}]) == 3.5
     assert trained_seconds([]) == 0.0
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["config.yaml", "log.csv", "tensorboard/events.out.tfevents.1"])
+def test_a_file_that_is_no_run_s_is_not_written_over(tmp_path, name, resume):
+    """As with `--out .` beside the configuration."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    trainer = engine.Trainer(small_net(), engine.SGD(lr=0.1), out=tmp_path, progress="none")
+    with pytest.raises(UserError, match=f"{name}: lies where a run would write, and is none of a run"):
+        trainer.fit(small_dataset(32), epochs=1, resume=resume)
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_of_a_folder_with_other_files_a_run_touches_its_own_only(tmp_path):
+    others = [".mine.7.tmp", ".draft.tmp", "notes.txt"]
+    stale = [".last.safetensors.123.tmp", ".config.yaml.9.tmp", ".log.csv.9.tmp"]
+    for name in (*others, *stale):
+        (tmp_path / name).write_text("mine")
+    engine.Trainer(small_net(), engine.SGD(lr=0.1), out=tmp_path, progress="none").fit(small_dataset(32), epochs=1)
+    assert all((tmp_path / name).read_text() == "mine" for name in others)
+    assert not any((tmp_path / name).exists() for name in stale)
+
+
+def test_a_run_that_was_killed_before_its_configuration_was_written_begins_again(tmp_path):
+    (tmp_path / LOG).write_text("")
+    for resume in (False, True):
+        trainer = engine.Trainer(small_net(), engine.SGD(lr=0.1), out=tmp_path, progress="none")
+        trainer.fit(small_dataset(32), epochs=1 + resume, resume=resume)
+    assert (tmp_path / "config.yaml").is_file() and len(read_epochs(tmp_path / LOG)) == 2

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import engine
-from engine.errors import UserError
+from engine.errors import EngineWarning, UserError
 from engine.network import checkpoint
 from engine.network.checkpoint import Checkpoint, Damaged
 from engine.plots.curves import read_log
-from engine.training.folder import LAST, PREVIOUS
+from engine.training.folder import BEST, LAST, PREVIOUS
 from engine.training.resume import find_last
 from engine.training.schedules import ReduceLROnPlateau
 from engine.training.state import read_run
@@ -115,6 +115,9 @@ SCHEDULE = (*POSITION, "schedule")
         (("optimizer", "velocity.0.bias"), np.zeros(7, np.float32), r"0.bias has shape \(7,\)"),
         (("optimizer", "momentum.0.bias"), np.zeros(4, np.float32), "SGD keeps no state 'momentum.0.bias'"),
         (("parameters", "0.bias"), ..., "parameter '0.bias' is missing"),
+        (("plan_choices", "convolutions", "0", "forward"), "fft", "algorithm of layer '0', forward: 'fft'"),
+        (("plan_choices", "convolutions", "0", "sideways"), "direct", "pass in algorithm, layer '0': 'sideways'"),
+        (("plan_choices", "convolutions", "9"), {"forward": "direct"}, "convolution in algorithm: '9'"),
     ],
 )
 def test_a_run_does_not_go_on_with_a_state_that_does_not_fit(
@@ -137,3 +140,53 @@ def test_a_run_falls_back_to_the_checkpoint_before(tmp_path: Path, content: Chec
     ):
         history = trainer_in(tmp_path).fit(DATA, epochs=3, resume=True)
     assert len(history.epochs) == 3
+
+
+def libraries_of(out: Path) -> dict[str, list[str]]:
+    return dict(read_run(out / LAST).training["position"]["libraries"])
+
+
+def test_a_run_that_goes_on_with_another_version_of_a_library_says_so(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    def train(epochs: int, **versions: str) -> engine.Trainer:
+        trainer = trainer_in(tmp_path)
+        trainer.libraries = versions
+        trainer.fit(DATA, epochs=epochs, resume=True)
+        return trainer
+
+    train(1, opencv="4.9.0", warp="1")
+    train(2, opencv="4.9.0", warp="1")
+    assert not recwarn.list and libraries_of(tmp_path) == {"opencv": ["4.9.0"], "warp": ["1"]}
+    with pytest.warns(EngineWarning, match=r"the run was trained with opencv 4.9.0, now 4.10.0: .* bits"):
+        trainer = train(3, opencv="4.10.0", warp="1")
+    assert libraries_of(tmp_path) == trainer.used_libraries == {"opencv": ["4.9.0", "4.10.0"], "warp": ["1"]}
+    recwarn.clear()
+    train(4, opencv="4.10.0", warp="1")
+    assert not recwarn.list and libraries_of(tmp_path)["opencv"] == ["4.9.0", "4.10.0"]
+
+
+def test_a_checkpoint_that_tells_of_no_libraries_goes_on(
+    tmp_path: Path, content: Checkpoint, recwarn: pytest.WarningsRecorder
+) -> None:
+    trainer_in(tmp_path).fit(DATA, epochs=2)
+    checkpoint.write(tmp_path / LAST, edited(content, (*POSITION, "libraries"), ...))
+    trainer = trainer_in(tmp_path)
+    trainer.libraries = {"opencv": "4.9.0"}
+    trainer.fit(DATA, epochs=3, resume=True)
+    assert not recwarn.list and libraries_of(tmp_path) == {"opencv": ["4.9.0"]}
+
+
+def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
+    """With a rate of 0 all epochs are equal; so is the accuracy of a network that has learned all."""
+    for metric in ("val_loss", "val_accuracy"):
+        trainer = engine.Trainer(
+            engine.Sequential([engine.Flatten(), engine.Linear(100, 3)], (1, 10, 10)),
+            engine.SGD(lr=0.0),
+            metric=metric,
+            out=tmp_path / metric,
+            progress="none",
+        )
+        history = trainer.fit(DATA, DATA, epochs=3)
+        assert len(set(history[metric])) == 1 and history.best_epoch == 1
+        assert checkpoint.read(tmp_path / metric / BEST).training["epoch"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 import engine
-from engine.errors import DivergedError
+from engine.errors import DivergedError, EngineWarning
+from engine.network.checkpoint import Checkpoint, write
+from engine.training.stepper import LOOK_EVERY
 from engine.training.trainer import Trainer
 
 RNG = np.random.default_rng(0)
@@ -47,6 +50,31 @@ def test_steps_by_hand_show_it_in_the_next_evaluation() -> None:
     own.step(X, FAR)
     with pytest.raises(DivergedError, match="second_moment of 1"):
         own.evaluate((X, Y))
+
+
+@pytest.mark.parametrize("optimizer", [engine.SGD(3e4, 0.9), engine.Adam(0.1)], ids=str)
+def test_steps_by_hand_alone_show_it_within_so_many(optimizer: Any) -> None:
+    """Adam's moment is infinite from the first step on and its loss stays finite; SGD's loss overflows."""
+    own = trainer(optimizer)
+    with pytest.raises(DivergedError):
+        for _ in range(LOOK_EVERY):
+            own.step(X, FAR)
+    assert own.steps <= LOOK_EVERY
+
+
+def test_a_checkpoint_that_is_lost_says_so(tmp_path: Path) -> None:
+    own = trainer(engine.Adam(0.1))
+    own.step(X, FAR)
+    assert own.session is not None
+    content = Checkpoint.of(own.net, optimizer=own.session.state())
+    with pytest.warns(EngineWarning, match=r"a\.safetensors: .*optimizer/second_moment\.1\.\w+ holds NaN or infinity"):
+        write(tmp_path / "a.safetensors", content)
+    own.net.load_parameters({"1.bias": np.array([np.inf], np.float32)}, strict=False)
+    with pytest.warns(EngineWarning, match=r"b\.safetensors: .*parameters/1\.bias holds NaN or infinity"):
+        own.net.save(tmp_path / "b.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer(engine.Adam(0.1)).net.save(tmp_path / "c.safetensors")
 
 
 def test_frozen_layers_and_finite_states_are_none_of_it() -> None:

@@ -18,7 +18,8 @@ from tests.experiments.records.test_store import CONFIG, RUN, change, finish
 OTHER = Run("raw", 1, CONFIG)
 ALTERED = {
     "version": ["x", 0, -1, None, True, 1.5, [1]],
-    "metrics": [None, [], "high", {"val_accuracy": "0.5"}, {"val_accuracy": {"x": 1}}, {"a": [1]}, {"a": True}],
+    "metrics": [None, [], "high", {"val_accuracy": "0.5"}, {"val_accuracy": {"x": 1}}, {"a": [1]}]
+    + [{"a": True}, {"a": -1e300}],
     "status": ["zzz", "", None, ["finished"], "begun"],
     "folder": ["../..", "..", ".", "", "/tmp", "a/b", "raw-seed0-\0", None, 7, "somewhere-else", "../raw-seed0-"],
     "key": ["0" * 64, "", None, 5],
@@ -27,8 +28,8 @@ ALTERED = {
     "epochs": ["3", -1, 2.5, None],
     "best_epoch": ["2", -1, 2.5, [2]],
     "parameters": [None, -1, "many"],
-    "seconds": [None, -1.0, "long", 10**400],
-    "seconds_per_epoch": ["1", -0.5],
+    "seconds": [None, -1.0, "long", 10**400, 1e300],
+    "seconds_per_epoch": ["1", -0.5, 1e300, 2**53 + 2],
     "error": [None, 5],
     "identity": [None, 5],
     "code": [None, {}],
@@ -225,6 +226,9 @@ DAMAGED = [
     '{"epoch": 1, "val_loss": true}',
     '{"epoch": 1, "val_loss": {"x": 1}}',
     '{"epoch": 1, "seconds": "1"}',
+    '{"epoch": 1, "seconds": -1.0}',
+    '{"epoch": 1, "seconds": 1e300}',
+    '{"epoch": 1, "val_loss": 1e300}',
     '{"epoch": 1, "seconds": 1' + "0" * 400 + "}",
     '{"epoch": 1' + "0" * 400 + "}",
     '{"epoch": true}',

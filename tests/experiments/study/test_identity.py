@@ -11,10 +11,10 @@ import pytest
 from engine.data.readers import READERS
 from engine.models import MODELS
 from engine.optim import OPTIMIZERS
+from engine.reading.schema import merge
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.config import TrainConfig, read_config
 from engine.recipe.roles import indifferent
-from engine.schema import merge
 from engine.training.schedules import SCHEDULES
 from experiments.study.identity import STATED, difference, settings
 from experiments.tasks.keys import Run

@@ -128,6 +128,29 @@ def test_data_are_known_by_their_content_wherever_they_lie(images, tmp_path):
     assert Fingerprints().data(folder_config(moved)) not in (before, with_hidden)
 
 
+def test_links_that_lead_up_or_round_and_pipes_end(images, tmp_path, monkeypatch):
+    """What a folder from elsewhere may hold: without these rules it would be hashed for ever, or the disk with it."""
+    before = Fingerprints().data(folder_config(images))
+    for name, target in (("up", ".."), ("root", "/"), ("self", ".")):
+        (images / "a" / name).symlink_to(target)
+    assert Fingerprints().data(folder_config(images)) == before
+    os.mkfifo(images / "a" / "pipe.png")
+    assert Fingerprints().data(folder_config(images)) != before
+    for here, there in (("a", "b"), ("b", "a")):
+        for number in range(3):
+            (images / here / f"link{number}").symlink_to(f"../{there}")
+    monkeypatch.setattr("experiments.tasks.fingerprint.MOST_LINKS", 50)
+    with pytest.raises(UserError, match="more than 50 links to folders lie in it, or links that go round"):
+        Fingerprints().data(folder_config(images))
+
+
+def test_a_class_folder_may_be_a_link(images, tmp_path):
+    before = Fingerprints().data(folder_config(images))
+    (images / "b").rename(tmp_path / "elsewhere")
+    (images / "b").symlink_to(tmp_path / "elsewhere")
+    assert Fingerprints().data(folder_config(images)) == before
+
+
 def test_files_are_listed_folder_by_folder_as_paths_sort(images, monkeypatch):
     for name in ("a-b/1.png", "a/10.png", "a.png", "a/b/1.png"):
         (images / name).parent.mkdir(exist_ok=True)

@@ -55,6 +55,7 @@ def test_mnist_under_its_other_usual_names(tmp_path, folder, name, gzipped):
         (gzip.compress(struct.pack(">BBBBiii", 0, 0, 8, 3, 5, 2, 3) + b"\0" * 29), "asks for 46"),
         (gzip.compress(b"\0\0\x08\x03" + b"\0" * 300)[:-12], "damaged gzip"),
     ],
+    ids=["empty", "text", "of int16", "too short", "cut off"],
 )
 def test_damaged_mnist(tmp_path, data, message):
     write_mnist(tmp_path / "mnist")

@@ -200,3 +200,11 @@ def test_a_long_table_of_marks_takes_no_long_time(tmp_path: Path, line: str):
     with pytest.raises(UserError, match="t.csv, line"):
         rows_of(tmp_path, "filename,label\n" + f"{line}\n" * 100_000 + "x\n")
     assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("name", ["/photos/a\0.png", "a\0.png", "\0"])
+def test_a_zero_byte_is_an_error_in_every_table(tmp_path: Path, name: str):
+    with pytest.raises(UserError, match="t.csv: not a CSV file in UTF-8 .*zero byte"):
+        rows_of(tmp_path, f"filename,label\n{name},a\n")
+    with pytest.raises(UserError, match="t.csv: not a CSV file in UTF-8 .*zero byte"):
+        read_truth(tmp_path / "t.csv", [Path("a.png")], ["a"])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from engine.errors import UserError
+from engine.reading.schema import merge, parse_override, read_json, read_mapping, read_stored
 from engine.recipe.config import read_config
-from engine.schema import merge, parse_override, read_json, read_mapping, read_stored
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the rules of gradients are written with, and those of ops that work by channel."""
