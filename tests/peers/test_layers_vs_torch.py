@@ -6,7 +6,23 @@ import numpy as np
 import pytest
 
 import engine
-from engine import BatchNorm, Conv2D, Dropout2D, GroupNorm, InstanceNorm, LayerNorm, Linear, Multiply, Scale, Tanh
+from engine import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dropout2D,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    Linear,
+    Multiply,
+    Pad2D,
+    PadChannels,
+    Scale,
+    Tanh,
+    Upsample2D,
+)
 from engine.layers import Layer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
@@ -42,6 +58,17 @@ CASES: list[tuple[Layer, ...]] = [
     (GroupNorm(2, 6), Tanh(), GroupNorm(3, 6, scale=False)),
     (InstanceNorm(6), Tanh(), InstanceNorm(6, eps=1e-2, scale=False, shift=False)),
     (LayerNorm(6), Tanh(), LayerNorm(6, shift=False)),
+    (Pad2D((2, 1, 0, 3), "reflect"), Tanh(), Conv2D(6, 6, (4, 4))),
+    (Pad2D((2, 1), "replicate"), Conv2D(6, 6, (5, 3))),
+    (Pad2D(1), PadChannels(1, 2), Conv2D(9, 6, 3)),
+    (Conv2D(6, 6, (3, 5), padding=(1, 2), padding_mode="reflect"), Tanh()),
+    (Conv2D(6, 6, 4, padding="same", padding_mode="replicate"), Tanh()),
+    (Upsample2D(2), Tanh(), AvgPool2D(2)),
+    (Upsample2D((2, 3), "bilinear"), Tanh(), AvgPool2D((2, 3))),
+    (Upsample2D((3, 2), "bilinear", align_corners=True), Tanh(), AvgPool2D((3, 2))),
+    (ConvTranspose2D(6, 4, 3, 2, 1, output_padding=1), Tanh(), Conv2D(4, 6, 2, 2)),
+    (ConvTranspose2D(6, 6, 3, 1, (0, 2, 1, 1), groups=3, bias=False), Tanh()),
+    (ConvTranspose2D(6, 9, 2, 2, dilation=2, groups=3), Tanh(), Conv2D(9, 6, 3, 2)),
 ]
 
 
