@@ -11,9 +11,11 @@ from engine.errors import EngineWarning as EngineWarning
 from engine.errors import UserError as UserError
 from engine.inference.calibrate import calibrate as calibrate
 from engine.layers import ELU as ELU
+from engine.layers import GELU as GELU
 from engine.layers import Add as Add
 from engine.layers import AvgPool2D as AvgPool2D
 from engine.layers import BatchNorm as BatchNorm
+from engine.layers import Clip as Clip
 from engine.layers import Concat as Concat
 from engine.layers import Conv2D as Conv2D
 from engine.layers import ConvTranspose2D as ConvTranspose2D
@@ -22,6 +24,8 @@ from engine.layers import Dropout2D as Dropout2D
 from engine.layers import Flatten as Flatten
 from engine.layers import GlobalAvgPool2D as GlobalAvgPool2D
 from engine.layers import GroupNorm as GroupNorm
+from engine.layers import Hardsigmoid as Hardsigmoid
+from engine.layers import Hardswish as Hardswish
 from engine.layers import InstanceNorm as InstanceNorm
 from engine.layers import LayerNorm as LayerNorm
 from engine.layers import LeakyReLU as LeakyReLU
@@ -30,10 +34,14 @@ from engine.layers import MaxPool2D as MaxPool2D
 from engine.layers import Multiply as Multiply
 from engine.layers import Pad2D as Pad2D
 from engine.layers import PadChannels as PadChannels
+from engine.layers import PReLU as PReLU
 from engine.layers import ReLU as ReLU
+from engine.layers import ReLU6 as ReLU6
 from engine.layers import Scale as Scale
 from engine.layers import Sigmoid as Sigmoid
+from engine.layers import SiLU as SiLU
 from engine.layers import Softmax as Softmax
+from engine.layers import Softplus as Softplus
 from engine.layers import StochasticDepth as StochasticDepth
 from engine.layers import Tanh as Tanh
 from engine.layers import Upsample2D as Upsample2D

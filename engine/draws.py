@@ -24,6 +24,7 @@ NOISE_WHICH, NOISE_TO = 0, 1
 # dropout layers, which have small numbers in its place.
 AUGMENTATION = 0xA06E0000
 ROTATION, SCALING, SHIFT, CROP, FLIP, CONTOUR_CUTOUT, CUTOUT = 0, 1, 2, 3, 4, 5, 6
+VERTICAL_FLIP, RESIZED_CROP, COLOURS, ERASING = 7, 8, 9, 10
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, index: int = 0) -> np.random.Generator:

@@ -35,8 +35,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--tta",
         metavar="VIEWS",
-        help="test-time augmentation: flip, shift:PIXELS and rotate:DEGREES with commas between them, such as "
-        "flip,shift:1; the mean of the probabilities over all combinations counts",
+        help="test-time augmentation: flip, shift:PIXELS, diagonal:PIXELS and rotate:DEGREES with commas between them, "
+        "such as flip,shift:1; the mean of the probabilities over all combinations counts",
     )
     parser.add_argument(
         "--config", type=Path, metavar="CONFIG.yaml", help="take the keys checkpoint_path and gt_csv from this file"

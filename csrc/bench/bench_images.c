@@ -42,7 +42,7 @@ static bool complete(bench_row *row)
     const bench_images *r = &row->as.images;
     const cnn_image_batch *b = &r->batch;
     return b->c >= 1 && b->h >= 1 && b->w >= 1 && r->count >= 1 && b->box_count >= 0 && r->shift >= 0 &&
-           r->fill >= CNN_FILL_CONSTANT && r->fill <= CNN_FILL_WRAP && r->side >= 0 && r->side <= b->h &&
+           r->fill >= CNN_FILL_CONSTANT && r->fill <= CNN_FILL_MIRROR && r->side >= 0 && r->side <= b->h &&
            r->side <= b->w;
 }
 

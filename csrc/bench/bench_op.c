@@ -188,13 +188,14 @@ static const char *variant_name(cnn_variant variant)
     return "";
 }
 
-static bool is_set(const bench_op *o, const char *field)
+/* A whole number of the geometry by its name; 0 where it has none. */
+static ptrdiff_t number(const bench_op *o, const char *field)
 {
     const cnn_geometry_info *info = cnn_geometry_find((int)cnn_op_find(o->op)->geometry);
     for (int i = 0; i < info->field_count; i++)
         if (strcmp(info->fields[i].name, field) == 0 && !info->fields[i].real)
-            return *(const ptrdiff_t *)(const void *)((const char *)&o->geometry + info->fields[i].offset) != 0;
-    return false;
+            return *(const ptrdiff_t *)(const void *)((const char *)&o->geometry + info->fields[i].offset);
+    return 0;
 }
 
 static void describe(const bench_row *row, char form[BENCH_FORM])
@@ -202,8 +203,9 @@ static void describe(const bench_row *row, char form[BENCH_FORM])
     const bench_op *o = &row->as.op;
     form[0] = '\0';
     add_word(form, variant_name(cnn_op_blocking(o->op, &o->geometry, row->batch).variant));
-    add_word(form, is_set(o, "activation") ? "relu" : "");
-    add_word(form, is_set(o, "pool") ? "maxpool" : "");
+    const char *activation = cnn_activation_name((int)number(o, "activation"));
+    add_word(form, activation ? activation : "");
+    add_word(form, number(o, "pool") ? "maxpool" : "");
     for (int i = 0; i < o->operands.count; i++) {
         char word[BENCH_NAME];
         snprintf(word, sizeof word, "-%s", o->operands.operands[i].name);

@@ -18,7 +18,7 @@ static bool complete(bench_row *row)
 {
     const bench_warp *r = &row->as.warp;
     return r->warp.c >= 1 && r->warp.h >= 1 && r->warp.w >= 1 && r->count >= 1 && r->degrees >= 0 &&
-           r->fill >= CNN_FILL_CONSTANT && r->fill <= CNN_FILL_WRAP;
+           r->fill >= CNN_FILL_CONSTANT && r->fill <= CNN_FILL_MIRROR;
 }
 
 static void turn(int64_t a[6], double degrees, const cnn_image_warp *warp)

@@ -82,7 +82,36 @@ const char *cnn_status_message(cnn_status status);
 
 /* ---- geometry: one const struct per family of ops; extents are per sample ------------------------------------ */
 
-typedef enum cnn_activation { CNN_ACTIVATION_NONE = 0, CNN_ACTIVATION_RELU = 1 } cnn_activation;
+/* The activations: X(name, NAME). Each has the ops <name>_forward and <name>_backward. Those without a number of their own
+ * can also end a convolution, a linear layer or a batch normalisation. */
+#define CNN_ACTIVATIONS(X)                                                                                             \
+    X(relu, RELU)                                                                                                      \
+    X(sigmoid, SIGMOID)                                                                                                \
+    X(tanh, TANH)                                                                                                      \
+    X(gelu, GELU)                                                                                                      \
+    X(gelu_tanh, GELU_TANH)                                                                                            \
+    X(silu, SILU)                                                                                                      \
+    X(hardswish, HARDSWISH)                                                                                            \
+    X(hardsigmoid, HARDSIGMOID)                                                                                        \
+    X(relu6, RELU6)                                                                                                    \
+    X(softplus, SOFTPLUS)
+#define CNN_ACTIVATIONS_WITH_NUMBERS(X)                                                                                \
+    X(leaky_relu, LEAKY_RELU)                                                                                          \
+    X(elu, ELU)                                                                                                        \
+    X(clip, CLIP)
+
+#define CNN_ACTIVATION_ENUM(name, NAME) CNN_ACTIVATION_##NAME,
+typedef enum cnn_activation {
+    CNN_ACTIVATION_NONE = 0,
+    CNN_ACTIVATIONS(CNN_ACTIVATION_ENUM) CNN_ACTIVATIONS_WITH_NUMBERS(CNN_ACTIVATION_ENUM)
+} cnn_activation;
+#undef CNN_ACTIVATION_ENUM
+
+/* The last that another op can end with. */
+enum { CNN_ACTIVATION_FUSED_MOST = CNN_ACTIVATION_SOFTPLUS };
+
+/* The name of an activation that another op can end with; NULL for any other number. */
+const char *cnn_activation_name(int activation);
 
 typedef struct cnn_conv2d_geometry {
     ptrdiff_t h, w, ic, oc, kh, kw, oh, ow;
@@ -125,6 +154,15 @@ typedef struct cnn_elementwise_geometry {
     ptrdiff_t count; /* elements per sample */
     float slope;     /* LeakyReLU: slope of the negative side; ELU: alpha, finite and above 0; scale: the factor */
 } cnn_elementwise_geometry;
+
+typedef struct cnn_clip_geometry {
+    ptrdiff_t count;
+    float low, high;
+} cnn_clip_geometry;
+
+typedef struct cnn_prelu_geometry {
+    ptrdiff_t rows, c; /* rows per sample of c slopes each; one slope for all: c is 1 */
+} cnn_prelu_geometry;
 
 typedef struct cnn_image_geometry {
     ptrdiff_t h, w, c;
@@ -194,6 +232,8 @@ typedef struct cnn_segment {
     X(upsample2d)                                                                                                      \
     X(linear)                                                                                                          \
     X(elementwise)                                                                                                     \
+    X(clip)                                                                                                            \
+    X(prelu)                                                                                                           \
     X(image)                                                                                                           \
     X(norm)                                                                                                            \
     X(groupnorm)                                                                                                       \
@@ -355,7 +395,15 @@ enum {
  * upsample2d_*          nearest: pixel floor(place / scale). Bilinear: between the two pixels of each axis round
  *                       (place + 1/2) / scale - 1/2, held inside (half pixel), or round place * (H-1) / (OH-1) (aligned:
  *                       corners on corners). A pixel with weight 0 is not read. backward is the transpose
- * relu/sigmoid/tanh/elu backward read the output (dst), leaky_relu the input (src).
+ * relu, sigmoid, tanh, elu, hardsigmoid, relu6, softplus and clip backward read the output (dst), the others the input.
+ * gelu_*                dst = src * P(X <= src) of a normal X (Hendrycks & Gimpel 2016); gelu_tanh_* their approximation,
+ *                       src * sigmoid(2u), u = sqrt(2 / pi) * (src + 0.044715 * src^3)
+ * silu_*                src * sigmoid(src) (the same; Ramachandran, Zoph & Le 2017)
+ * hardswish_*           src * h, hardsigmoid_*: h = clip(src + 3, 0, 6) / 6 (Howard et al. 2019); at +-3 their gradient is
+ *                       that of the flat side, or of the identity
+ * relu6_*, clip_*       clip(src, 0, 6), clip(src, low, high); the gradient at a bound is 0
+ * softplus_*            ln(1 + e^src)
+ * prelu_*               dst = src above 0, weights[c] * src elsewhere (He et al. 2015); at 0 the slope is weights[c]
  * elu_*                 dst = src above 0, slope * (e^src - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016); its
  *                       derivative is 1 where dst is above 0 and dst + slope elsewhere
  * scale                 dst = slope * src; is its own gradient
@@ -371,7 +419,8 @@ enum {
  *                       + momentum * batch. (Ioffe & Szegedy 2015, Algorithm 1) save_inv_std is [C], save_mean [2][C]:
  *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
  *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
- *                       without pooling. weights and bias: absent ones are ones and zeros.
+ *                       without pooling. weights and bias: absent ones are ones and zeros. An activation beyond ReLU
+ *                       goes without pooling and has no backward.
  * groupnorm_*           normalises every group of C / groups channels of a sample by its own mean and biased variance (Wu &
  *                       He 2018, section 3); layer normalisation is groups = 1, instance normalisation groups = C.
  *                       save_* and absent weights and bias as in batchnorm, [2][groups] and [groups] of each sample.
@@ -470,10 +519,20 @@ enum {
     O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
     O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
     O(op, dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)
-#define CNN_OPERANDS_leaky_relu_backward(O, op)                                                                        \
+#define CNN_OPERANDS_activation_backward_by_source(O, op)                                                              \
     O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
     O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
     O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
+#define CNN_OPERANDS_prelu_forward(O, op)                                                                              \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_prelu_backward(O, op)                                                                             \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                             \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, weights, CNN_F32, CNN_READ, CNN_CHANNELS)
 #define CNN_OPERANDS_softmax_backward(O, op)                                                                           \
     O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
     O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
@@ -618,18 +677,36 @@ enum {
     X(relu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
     X(relu_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                            \
     X(leaky_relu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                \
-    X(leaky_relu_backward, elementwise, no, CNN_RUNS_ON, no, leaky_relu_backward)                                      \
+    X(leaky_relu_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward_by_source)                            \
     X(sigmoid_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                   \
     X(sigmoid_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                         \
     X(tanh_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
     X(tanh_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                            \
     X(elu_forward, elementwise, elu, CNN_RUNS_ON, no, activation)                                                      \
     X(elu_backward, elementwise, elu, CNN_RUNS_ON, no, activation_backward)                                            \
+    X(gelu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
+    X(gelu_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward_by_source)                                  \
+    X(gelu_tanh_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                 \
+    X(gelu_tanh_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward_by_source)                             \
+    X(silu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
+    X(silu_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward_by_source)                                  \
+    X(hardswish_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                 \
+    X(hardswish_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward_by_source)                             \
+    X(hardsigmoid_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                               \
+    X(hardsigmoid_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                     \
+    X(relu6_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                     \
+    X(relu6_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                           \
+    X(softplus_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                  \
+    X(softplus_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                        \
+    X(clip_forward, clip, no, CNN_RUNS_ON, no, activation)                                                             \
+    X(clip_backward, clip, no, CNN_RUNS_ON, no, activation_backward)                                                   \
+    X(prelu_forward, prelu, no, CNN_RUNS_ON, prelu, prelu_forward)                                                     \
+    X(prelu_backward, prelu, no, CNN_RUNS_ON, prelu, prelu_backward)                                                   \
     X(softmax_forward, softmax, no, CNN_RUNS_ON, no, plain)                                                            \
     X(softmax_backward, softmax, no, CNN_RUNS_ON, no, softmax_backward)                                                \
     X(batchnorm_forward_training, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_training)                        \
     X(batchnorm_forward_inference, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_inference)                      \
-    X(batchnorm_backward, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_backward)                                        \
+    X(batchnorm_backward, norm, batchnorm_backward, CNN_RUNS_ON, batchnorm, batchnorm_backward)                        \
     X(groupnorm_forward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_forward)                                     \
     X(groupnorm_backward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_backward)                                   \
     X(dropout, dropout, no, CNN_RUNS_ON, dropout, activation)                                                          \
@@ -813,8 +890,14 @@ int64_t cnn_program_workspace_bytes(const cnn_program *program);
 /* ---- batches of images ---------------------------------------------------------------------------------------- */
 
 /* Where a pixel comes from that a shift moved in from outside: a b c d with nothing, a a | a b c d | d d,
- * b a | a b c d | d c, c d | a b c d | a b. */
-typedef enum cnn_fill { CNN_FILL_CONSTANT = 0, CNN_FILL_NEAREST, CNN_FILL_REFLECT, CNN_FILL_WRAP } cnn_fill;
+ * b a | a b c d | d c, c d | a b c d | a b, c b | a b c d | c b. */
+typedef enum cnn_fill {
+    CNN_FILL_CONSTANT = 0,
+    CNN_FILL_NEAREST,
+    CNN_FILL_REFLECT,
+    CNN_FILL_WRAP,
+    CNN_FILL_MIRROR
+} cnn_fill;
 
 /* A batch that is taken from a set of images. The tables that may be NULL have an entry per sample of the batch. */
 typedef struct cnn_image_batch {
@@ -827,6 +910,7 @@ typedef struct cnn_image_batch {
     cnn_fill fill;
     uint8_t fill_value;    /* with CNN_FILL_CONSTANT */
     const uint8_t *flips;  /* NULL, or [n]: not 0 mirrors left to right */
+    const uint8_t *turns;  /* NULL, or [n]: not 0 mirrors top to bottom */
     const int32_t *boxes;  /* NULL, or [n][box_count][4]: top, left, bottom, right, ends exclusive; may reach outside */
     const uint8_t *paints; /* [n][box_count][C], where there are boxes: their pixels */
     ptrdiff_t box_count;
@@ -859,6 +943,29 @@ typedef struct cnn_image_warp {
  * coefficient, an extent or a fill that is none of these. */
 cnn_status cnn_warp_images(uint8_t *dst, const cnn_image_warp *warp, int threads);
 void cnn_ref_warp_images(uint8_t *dst, const cnn_image_warp *warp);
+
+enum {
+    CNN_COLOUR_BITS = 16,                    /* of a colour factor behind the point */
+    CNN_COLOUR_ONE = 1 << CNN_COLOUR_BITS,   /* the factor that changes nothing */
+    CNN_COLOUR_LARGEST = 16 * CNN_COLOUR_ONE /* no sum of two products overflows 32 bits */
+};
+
+/* A batch whose colours are changed: each sample by three factors of its own. */
+typedef struct cnn_image_colours {
+    const uint8_t *images;  /* [count][C][H][W]; may be a memory map */
+    const int64_t *indices; /* [n], each in 0 ... count-1 */
+    ptrdiff_t n, c, h, w;
+    const int32_t *factors; /* [n][3]: brightness, contrast, saturation, each in 0 ... CNN_COLOUR_LARGEST */
+} cnn_image_colours;
+
+/* dst [n][C][H][W]: each sample brightened, then its contrast and then its saturation changed. Each is the same mean of
+ * a pixel and a base, f * pixel + (1 - f) * base, rounded to a grey level, a half up, and cut off at 0 and 255. The base
+ * is 0 for brightness; the mean grey of the image, rounded, a half up, for contrast; the pixel's own grey for
+ * saturation. Grey is (19595 R + 38470 G + 7471 B) / 2^16 (ITU-R BT.601), rounded, a half up, of three channels, and
+ * otherwise each channel by itself, whose saturation stays. Whole numbers throughout, as of a warp.
+ * dst does not overlap anything. Every sample is one worker's; threads in 1 ... CNN_MAX_THREADS. */
+cnn_status cnn_recolour_images(uint8_t *dst, const cnn_image_colours *colours, int threads);
+void cnn_ref_recolour_images(uint8_t *dst, const cnn_image_colours *colours);
 
 /* ---- threads, instruction sets, random numbers, matrices -------------------------------------------------------- */
 

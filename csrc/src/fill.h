@@ -14,6 +14,11 @@ static inline ptrdiff_t cnn_fill_source(cnn_fill fill, ptrdiff_t at, ptrdiff_t e
         const ptrdiff_t period = 2 * extent, place = at - cnn_floor_div(at, period) * period;
         return place < extent ? place : period - 1 - place;
     }
+    if (fill == CNN_FILL_MIRROR) {
+        if (extent == 1) return 0; /* the border is all there is */
+        const ptrdiff_t period = 2 * extent - 2, place = at - cnn_floor_div(at, period) * period;
+        return place < extent ? place : period - place;
+    }
     return -1;
 }
 

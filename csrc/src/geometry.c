@@ -18,7 +18,7 @@
 #define EXTENT(kind, name) WHOLE(kind, name, 1, CNN_MAX_EXTENT)
 #define COUNT(kind, name) WHOLE(kind, name, 1, CNN_MAX_COUNT)
 #define PADDING(kind, name) WHOLE(kind, name, 0, CNN_MAX_PADDING)
-#define ACTIVATION(kind) WHOLE(kind, activation, CNN_ACTIVATION_NONE, CNN_ACTIVATION_RELU)
+#define ACTIVATION(kind) WHOLE(kind, activation, CNN_ACTIVATION_NONE, CNN_ACTIVATION_FUSED_MOST)
 #define FINITE(kind, name) REAL(kind, name, -FLT_MAX, FLT_MAX)
 #define NOT_NEGATIVE(kind, name) REAL(kind, name, 0, FLT_MAX)
 #define BELOW_ONE(kind, name) REAL(kind, name, 0, 1 - FLT_EPSILON / 2)
@@ -50,6 +50,8 @@ static const cnn_geometry_field upsample2d_fields[] = {
     EXTENT(upsample2d, scale_w), WHOLE(upsample2d, sampling, CNN_SAMPLING_NEAREST, CNN_SAMPLING_ALIGNED)};
 static const cnn_geometry_field linear_fields[] = {COUNT(linear, k), COUNT(linear, n), ACTIVATION(linear)};
 static const cnn_geometry_field elementwise_fields[] = {COUNT(elementwise, count), FINITE(elementwise, slope)};
+static const cnn_geometry_field clip_fields[] = {COUNT(clip, count), FINITE(clip, low), FINITE(clip, high)};
+static const cnn_geometry_field prelu_fields[] = {COUNT(prelu, rows), COUNT(prelu, c)};
 static const cnn_geometry_field image_fields[] = {EXTENT(image, h), EXTENT(image, w), EXTENT(image, c)};
 static const cnn_geometry_field norm_fields[] = {
     COUNT(norm, rows),       EXTENT(norm, c),         WHOLE(norm, w, 0, CNN_MAX_EXTENT), ACTIVATION(norm),
@@ -135,10 +137,13 @@ static bool upsample2d_fits(const cnn_geometry *geometry)
     return cnn_times(g->h, g->scale_h) <= CNN_MAX_EXTENT && cnn_times(g->w, g->scale_w) <= CNN_MAX_EXTENT;
 }
 
+static bool clip_fits(const cnn_geometry *geometry) { return geometry->clip.low < geometry->clip.high; }
+
 static bool norm_fits(const cnn_geometry *geometry)
 {
     const cnn_norm_geometry *g = &geometry->norm;
-    return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0);
+    return g->pool == 0 || (g->pool == 2 && g->w >= 2 && g->rows >= 2 * g->w && g->rows % g->w == 0 &&
+                            g->activation <= CNN_ACTIVATION_RELU);
 }
 
 static bool groupnorm_fits(const cnn_geometry *geometry)
@@ -179,6 +184,12 @@ bool cnn_maxpool2d_limits(const cnn_geometry *geometry)
 
 /* Its gradient takes the sign of the input from the output's: alpha may be neither 0 nor below. */
 bool cnn_elu_limits(const cnn_geometry *geometry) { return geometry->elementwise.slope > 0.0f; }
+
+/* What it computes anew is enough for the derivative of ReLU; another would cost more than to keep what it needs. */
+bool cnn_batchnorm_backward_limits(const cnn_geometry *geometry)
+{
+    return geometry->norm.activation <= CNN_ACTIVATION_RELU;
+}
 
 /* ---- elements of operands ------------------------------------------------------------------------------------------ */
 
@@ -237,6 +248,17 @@ static ptrdiff_t elementwise_count(const cnn_geometry *geometry, cnn_extent exte
 {
     (void)extent;
     return geometry->elementwise.count;
+}
+
+static ptrdiff_t clip_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return geometry->clip.count;
+}
+
+static ptrdiff_t prelu_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    return extent == CNN_CHANNELS ? geometry->prelu.c : cnn_times(geometry->prelu.rows, geometry->prelu.c);
 }
 
 static ptrdiff_t image_count(const cnn_geometry *geometry, cnn_extent extent)
@@ -327,6 +349,7 @@ static int64_t element_bytes(cnn_operand_type type)
 /* These numbers, each within its limits, are always something together. */
 #define linear_fits cnn_no_limits
 #define elementwise_fits cnn_no_limits
+#define prelu_fits cnn_no_limits
 #define image_fits cnn_no_limits
 #define softmax_fits cnn_no_limits
 #define channels_fits cnn_no_limits

@@ -7,7 +7,7 @@ typedef struct plane {
     const uint8_t *src;
     float *dst;
     ptrdiff_t h, w, down, right;
-    bool flip;
+    bool flip, turn;
     float scale, offset;
 } plane;
 
@@ -42,13 +42,13 @@ static void write_row(const plane *p, const cnn_image_batch *batch, float *dst, 
 
 static void write_plane(const plane *p, const cnn_image_batch *batch, const cnn_kernels *kernels)
 {
-    if (p->down == 0 && p->right == 0 && !p->flip) {
+    if (p->down == 0 && p->right == 0 && !p->flip && !p->turn) {
         kernels->scale_bytes(p->dst, p->src, p->h * p->w, p->scale, p->offset);
         return;
     }
     for (ptrdiff_t y = 0; y < p->h; y++) {
         const ptrdiff_t from = cnn_fill_source(batch->fill, y - p->down, p->h);
-        float *dst = p->dst + y * p->w;
+        float *dst = p->dst + (p->turn ? p->h - 1 - y : y) * p->w;
         if (from < 0)
             write_constant(dst, p->w, valued(p, batch->fill_value));
         else
@@ -77,6 +77,7 @@ static void write_sample(float *dst, const cnn_image_batch *batch, ptrdiff_t sam
                          .down = shift[0],
                          .right = shift[1],
                          .flip = batch->flips && batch->flips[sample],
+                         .turn = batch->turns && batch->turns[sample],
                          .scale = batch->scale[factors + channel],
                          .offset = batch->offset[factors + channel]};
         write_plane(&p, batch, kernels);

@@ -13,7 +13,7 @@
 #include "winograd.h"
 
 /*
- * A column of tiles of a batch-reduce matrix product: C[rows][columns] = sum over segments and k of A * B (+ bias) (ReLU).
+ * A column of tiles of a batch-reduce matrix product: C[rows][columns] = sum over segments and k of A * B (+ bias), activated.
  * With one segment it is a GEMM tile; with a segment per kernel row or tap it is a direct convolution over pixels.
  *   A(i, s, k) = a[i*a_row + a_offset[s] + k*a_k]
  *   B(s, k, j) = b[(j/16)*b_group + b_offset[s] + k*b_k + j%16]       always 16 readable columns per group
@@ -33,7 +33,8 @@ typedef struct cnn_tile {
     const ptrdiff_t *fetch_offset;        /* [segments] */
     ptrdiff_t rows;
     int fetch_lines, columns;
-    bool accumulate, relu;
+    bool accumulate;
+    cnn_activation activation;
 } cnn_tile;
 
 enum { CNN_READ_STEP = 64 }; /* elements that read_burst reads together */
@@ -82,13 +83,13 @@ enum { CNN_LANES_CHANNELS = 6, CNN_LANES_VECTORS = 2 };
 /* A convolution to few channels, with pixels in the lanes of a vector, of a source whose channels are planes: for `rows`
  * rows of `pixels` outputs and o < channels <= CNN_PANEL
  *   dst[r*dst_row + p*channels + o] = bias[o] + sum over k < count of src[r*src_row + offsets[k] + p] * weights[16*k + o]
- * (ReLU). Sums run over k in order. Up to CNN_PANEL elements of src are read from the last pixel of a tap on. */
+ * activated. Sums run over k in order. Up to CNN_PANEL elements of src are read from the last pixel of a tap on. */
 typedef struct cnn_lanes {
     float *dst;
     const float *src, *weights, *bias; /* bias: NULL or [channels] */
     const ptrdiff_t *offsets;          /* [count] */
     ptrdiff_t count, rows, pixels, channels, src_row, dst_row;
-    bool relu;
+    cnn_activation activation;
 } cnn_lanes;
 
 /* dst[i*n + j] = bias + sum over k of src[i*k + ...] * weights, for one or two rows and the panels first ... last-1 */
@@ -97,8 +98,14 @@ typedef struct cnn_few_rows {
     const float *src, *weights, *bias; /* bias: NULL or [n] */
     ptrdiff_t k, n, first, last;
     int rows;
-    bool relu;
+    cnn_activation activation;
 } cnn_few_rows;
+
+/* An activation and its numbers: the slope (alpha, the lower bound) and the upper bound; 0 where it has none. */
+typedef struct cnn_activate {
+    cnn_activation kind;
+    float slope, high;
+} cnn_activate;
 
 /* A dropout layer in one step: an element stays when (draw >> 8) >= threshold and is multiplied by factor. */
 typedef struct cnn_dropout_draw {
@@ -172,16 +179,17 @@ enum { CNN_NORM_COLUMNS = 1024 };
      * argmax may be NULL */ \
     X(pool_2x2, (float *restrict dst, uint8_t *restrict argmax, const float *restrict top,                               \
                  const float *restrict bottom, ptrdiff_t pooled, ptrdiff_t c, bool relu))                                \
-    X(relu, (float *dst, const float *src, ptrdiff_t count))                                                             \
+    /* saved: what the activation was given, or what it gave, as the registry says of its gradient op */                 \
+    X(activation, (float *dst, const float *src, ptrdiff_t count, const cnn_activate *how))                              \
+    X(activation_backward,                                                                                               \
+      (float *diff_src, const float *diff_dst, const float *saved, ptrdiff_t count, const cnn_activate *how))            \
+    /* The gradient of a ReLU that gave dst */                                                                           \
     X(relu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))                        \
-    X(leaky_relu, (float *dst, const float *src, ptrdiff_t count, float slope))                                          \
-    X(leaky_relu_backward, (float *diff_src, const float *diff_dst, const float *src, ptrdiff_t count, float slope))     \
-    X(sigmoid, (float *dst, const float *src, ptrdiff_t count))                                                          \
-    X(sigmoid_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))                     \
-    X(hyperbolic_tangent, (float *dst, const float *src, ptrdiff_t count))                                               \
-    X(hyperbolic_tangent_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count))          \
-    X(elu, (float *dst, const float *src, ptrdiff_t count, float alpha))                                                 \
-    X(elu_backward, (float *diff_src, const float *diff_dst, const float *dst, ptrdiff_t count, float alpha))            \
+    /* dst = src above 0, else src * slopes[j]; rows `stride` apart */                                                   \
+    X(prelu, (float *dst, const float *src, const float *slopes, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))   \
+    /* ... and its gradient; products[j] += diff_dst * src where src is 0 or below; at most CNN_NORM_COLUMNS */          \
+    X(prelu_backward, (float *diff_src, double *restrict products, const float *diff_dst, const float *src,              \
+                       const float *slopes, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride))                        \
     /* dst = src * factors, rows of c elements with the same c factors; in place if wished, of one row over either */    \
     X(multiply_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                  \
     /* The same, but 0 where a factor is 0, whatever src is; no factor is below */                                       \
@@ -253,6 +261,10 @@ enum { CNN_NORM_COLUMNS = 1024 };
     /* dst[i] = src[i] * scale + offset in two roundings, and the same of src[count - 1 - i] */                          \
     X(scale_bytes, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))       \
     X(scale_mirrored, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, float offset))    \
+    /* In place: pixel * factor + base * (1 - factor), as cnn_recolour_images has it; or by each pixel's own grey */     \
+    X(blend_bytes, (uint8_t * pixels, ptrdiff_t count, int32_t base, int32_t factor))                                    \
+    X(blend_greys,                                                                                                       \
+      (uint8_t *restrict red, uint8_t *restrict green, uint8_t *restrict blue, ptrdiff_t count, int32_t factor))         \
     X(warp_row, (const cnn_warp_row *row))                                                                               \
     X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
                      ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \

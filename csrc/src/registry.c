@@ -27,6 +27,17 @@ static const cnn_op_info ops[] = {
 
 const cnn_op_info *cnn_op_find(int op) { return op >= 0 && op < CNN_OP_COUNT ? &ops[op] : NULL; }
 
+static const char *const activations[] = {NULL,
+#define CNN_ACTIVATION_NAME(name, NAME) #name,
+                                          CNN_ACTIVATIONS(CNN_ACTIVATION_NAME)
+#undef CNN_ACTIVATION_NAME
+};
+
+const char *cnn_activation_name(int activation)
+{
+    return activation >= 0 && activation <= CNN_ACTIVATION_FUSED_MOST ? activations[activation] : NULL;
+}
+
 cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     (void)geometry, (void)batch;

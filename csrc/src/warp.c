@@ -122,7 +122,7 @@ static bool within(int64_t value, int64_t limit) { return value >= -limit && val
 static bool fits(const cnn_image_warp *warp)
 {
     if (warp->h > EXTENT_LIMIT || warp->w > EXTENT_LIMIT) return false;
-    if (warp->fill < CNN_FILL_CONSTANT || warp->fill > CNN_FILL_WRAP) return false;
+    if (warp->fill < CNN_FILL_CONSTANT || warp->fill > CNN_FILL_MIRROR) return false;
     for (ptrdiff_t i = 0; i < 6 * warp->n; i++)
         if (!within(warp->coefficients[i], i % 3 == 2 ? SHIFT_LIMIT : LIMIT)) return false;
     return true;

@@ -38,7 +38,7 @@ typedef struct cnn_winograd_patch {
     float *sums;        /* NULL, or where the sums of a gradient's pixels are added, whole panels; with part 0 only */
 } cnn_winograd_patch;
 
-/* One tile of outputs: A^T M A, then + bias, ReLU, and the mask or the pooling, as far as it lies in the map. */
+/* One tile of outputs: A^T M A, then + bias, the activation, and the mask or the pooling, as far as it lies in the map. */
 typedef struct cnn_winograd_tile {
     const float *src;         /* alpha^2 positions, each a row of channels in whole vectors */
     ptrdiff_t position;       /* elements between positions */
@@ -48,7 +48,8 @@ typedef struct cnn_winograd_tile {
     ptrdiff_t dst_row, dst_pixel, channels;
     ptrdiff_t rows, columns; /* of dst, pooled pixels with `pool` */
     int tile, kernel;
-    bool relu, pool;
+    bool pool;
+    cnn_activation activation;
 } cnn_winograd_tile;
 
 /* A run of filters, CNN_PANEL side by side, between kernel x kernel taps and alpha^2 positions. Strides in elements. */

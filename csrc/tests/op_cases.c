@@ -446,6 +446,20 @@ static const int elementwise_ops[] = {
     CNN_OP_tanh_backward,
     CNN_OP_elu_forward,
     CNN_OP_elu_backward,
+    CNN_OP_gelu_forward,
+    CNN_OP_gelu_backward,
+    CNN_OP_gelu_tanh_forward,
+    CNN_OP_gelu_tanh_backward,
+    CNN_OP_silu_forward,
+    CNN_OP_silu_backward,
+    CNN_OP_hardswish_forward,
+    CNN_OP_hardswish_backward,
+    CNN_OP_hardsigmoid_forward,
+    CNN_OP_hardsigmoid_backward,
+    CNN_OP_relu6_forward,
+    CNN_OP_relu6_backward,
+    CNN_OP_softplus_forward,
+    CNN_OP_softplus_backward,
     CNN_OP_add,
     CNN_OP_scale,
 };
@@ -463,6 +477,70 @@ static void elementwise_cases(visitor *visit)
             one.values = VALUES_INTEGER;
             visit_aliases(visit, one);
         }
+}
+
+static void clip_cases(visitor *visit)
+{
+    static const ptrdiff_t counts[] = {1, 63, 4099};
+    static const int ops[] = {CNN_OP_clip_forward, CNN_OP_clip_backward};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++) {
+            op_case one = {.op = ops[i], .batch = 3};
+            one.geometry.clip = (cnn_clip_geometry){.count = counts[j], .low = -0.5f, .high = 0.25f};
+            visit_aliases(visit, one);
+            one.values = VALUES_INTEGER;
+            visit_aliases(visit, one);
+        }
+}
+
+/* One slope, few channels that stand side by side, rows left over, and more columns than a kernel sums. */
+static void prelu_cases(visitor *visit)
+{
+    static const cnn_prelu_geometry shapes[] = {{1, 1}, {4099, 1}, {63, 3}, {50, 17}, {9, 64}, {33, 100}, {2, 1050}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        op_case one = {.op = CNN_OP_prelu_forward, .batch = 3};
+        one.geometry.prelu = shapes[i];
+        visit_aliases(visit, one);
+        one.op = CNN_OP_prelu_backward;
+        visit_aliases(visit, one);
+        one.values = VALUES_INTEGER;
+        visit_aliases(visit, one);
+        one.absent = without(CNN_prelu_backward_diff_weights);
+        visit(&one);
+    }
+}
+
+/* Every activation that ends another op, where its kernels have ways of their own: few samples and channels, whole
+ * tiles and parts of them, pools. */
+static void ending_cases(visitor *visit)
+{
+    for (ptrdiff_t kind = CNN_ACTIVATION_NONE + 1; kind <= CNN_ACTIVATION_FUSED_MOST; kind++) {
+        for (ptrdiff_t batch = 1; batch <= 9; batch += 4) {
+            op_case one = {.op = CNN_OP_linear_forward, .batch = batch};
+            one.geometry.linear = (cnn_linear_geometry){.k = 19, .n = 45, .activation = kind};
+            visit(&one);
+        }
+        for (ptrdiff_t pool = 0; pool <= 2; pool += 2)
+            for (ptrdiff_t oc = 2; oc <= 38; oc += 36) {
+                op_case one = {.op = CNN_OP_conv2d_forward, .batch = 2};
+                one.geometry.conv2d = (cnn_conv2d_geometry){.h = 8, .w = 9, .ic = 3, .oc = oc, .kh = 3, .kw = 3};
+                one.geometry.conv2d.activation = kind, one.geometry.conv2d.pool = pool;
+                geometry_complete(CNN_GEOMETRY_conv2d, &one.geometry);
+                one.absent = without(CNN_conv2d_forward_argmax);
+                visit(&one);
+                one.op = CNN_OP_winograd_forward, one.geometry.conv2d.tile = 4;
+                one.absent = without(CNN_winograd_forward_argmax);
+                visit(&one);
+            }
+        for (ptrdiff_t c = 5; c <= 70; c += 65) {
+            op_case one = {.op = CNN_OP_batchnorm_forward_training, .batch = 3};
+            one.geometry.norm = (cnn_norm_geometry){.rows = 36, .c = c, .w = 6, .activation = kind, .eps = 1e-5f};
+            one.absent = without(CNN_batchnorm_forward_training_argmax);
+            visit(&one);
+            one.op = CNN_OP_batchnorm_forward_inference, one.absent = 0;
+            visit(&one);
+        }
+    }
 }
 
 static void dropout_cases(visitor *visit)
@@ -727,6 +805,9 @@ void each_op_case(visitor *visit)
     pad_cases(visit);
     upsample_cases(visit);
     elementwise_cases(visit);
+    clip_cases(visit);
+    prelu_cases(visit);
+    ending_cases(visit);
     dropout_cases(visit);
     product_cases(visit);
     row_cases(visit);

@@ -167,6 +167,39 @@ static void elu_of_extremes(bool reference)
     test_end();
 }
 
+/* What an activation gives for numbers far out, and its slope there: no NaN but from NaN, and no overflow on the way. */
+static void activations_of_extremes(bool reference)
+{
+    static const struct {
+        int forward, backward;
+        bool by_source;
+        float values[4], slopes[4]; /* at -infinity, -1e30, 1e30, infinity */
+    } cases[] = {
+        {CNN_OP_gelu_forward, CNN_OP_gelu_backward, true, {0, 0, 1e30f, INFINITY}, {0, 0, 1, 1}},
+        {CNN_OP_gelu_tanh_forward, CNN_OP_gelu_tanh_backward, true, {0, 0, 1e30f, INFINITY}, {0, 0, 1, 1}},
+        {CNN_OP_silu_forward, CNN_OP_silu_backward, true, {0, 0, 1e30f, INFINITY}, {0, 0, 1, 1}},
+        {CNN_OP_hardswish_forward, CNN_OP_hardswish_backward, true, {0, 0, 1e30f, INFINITY}, {0, 0, 1, 1}},
+        {CNN_OP_hardsigmoid_forward, CNN_OP_hardsigmoid_backward, false, {0, 0, 1, 1}, {0, 0, 0, 0}},
+        {CNN_OP_relu6_forward, CNN_OP_relu6_backward, false, {0, 0, 6, 6}, {0, 0, 0, 0}},
+        {CNN_OP_softplus_forward, CNN_OP_softplus_backward, false, {0, 0, 1e30f, INFINITY}, {0, 0, 1, 1}},
+    };
+    const float src[5] = {-INFINITY, -1e30f, 1e30f, INFINITY, NAN}, ones[5] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
+    const cnn_geometry g = {.elementwise = {.count = 5}};
+    test_begin("%s: activations of extreme inputs", side(reference));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        float y[5], slope[5];
+        const char *name = cnn_op_find(cases[i].forward)->name;
+        run_call(&(call){cases[i].forward, g, 1, {y, (void *)src}}, reference);
+        void *saved = cases[i].by_source ? (void *)src : (void *)y;
+        run_call(&(call){cases[i].backward, g, 1, {slope, (void *)ones, saved}}, reference);
+        for (int j = 0; j < 4; j++)
+            test_expect(y[j] == cases[i].values[j] && slope[j] == cases[i].slopes[j], "%s of %g: %g, slope %g", name,
+                        src[j], y[j], slope[j]);
+        test_expect(isnan(y[4]), "%s of NaN: %g", name, y[4]);
+    }
+    test_end();
+}
+
 static void optimisers_by_hand(bool reference)
 {
     const float gradient[2] = {0.5f, 0.5f};
@@ -374,6 +407,7 @@ void suite_edges(void)
         losses_of_extreme_logits(reference);
         saturated_activations(reference);
         elu_of_extremes(reference);
+        activations_of_extremes(reference);
         optimisers_by_hand(reference);
         dropout_keeps_its_share(reference);
         dropout_of_rows(reference);

@@ -118,6 +118,16 @@ static const gradient_case cases[] = {
     {CNN_OP_sigmoid_forward, CNN_OP_sigmoid_backward, 2, {.elementwise = {.count = 20}}},
     {CNN_OP_tanh_forward, CNN_OP_tanh_backward, 2, {.elementwise = {.count = 20}}},
     {CNN_OP_elu_forward, CNN_OP_elu_backward, 2, {.elementwise = {.count = 20, .slope = 0.5f}}},
+    {CNN_OP_gelu_forward, CNN_OP_gelu_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_gelu_tanh_forward, CNN_OP_gelu_tanh_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_silu_forward, CNN_OP_silu_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_hardswish_forward, CNN_OP_hardswish_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_hardsigmoid_forward, CNN_OP_hardsigmoid_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_relu6_forward, CNN_OP_relu6_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_softplus_forward, CNN_OP_softplus_backward, 2, {.elementwise = {.count = 20}}},
+    {CNN_OP_clip_forward, CNN_OP_clip_backward, 2, {.clip = {.count = 20, .low = -9.0f, .high = 9.0f}}},
+    {CNN_OP_prelu_forward, CNN_OP_prelu_backward, 2, {.prelu = {.rows = 4, .c = 5}}},
+    {CNN_OP_prelu_forward, CNN_OP_prelu_backward, 3, {.prelu = {.rows = 20, .c = 1}}},
     {CNN_OP_softmax_forward, CNN_OP_softmax_backward, 2, {.softmax = {.rows = 3, .c = 5}}},
     {CNN_OP_batchnorm_forward_training,
      CNN_OP_batchnorm_backward,
@@ -245,7 +255,7 @@ static void check(const gradient_case *c)
     operand_set forward = operands_describe(c->forward, &geometry, c->batch);
     operands_allocate(&forward);
     operands_fill(&forward, &geometry, VALUES_UNIFORM, 11);
-    if (kind == CNN_GEOMETRY_elementwise) keep_off_zero(find(&forward, "src"));
+    if (kind == CNN_GEOMETRY_elementwise || kind == CNN_GEOMETRY_prelu) keep_off_zero(find(&forward, "src"));
     run(c, &geometry, &forward);
     if (c->forward == c->backward) {
         operand_set after = operands_copy(&forward);

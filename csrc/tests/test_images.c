@@ -1,5 +1,6 @@
-/* cnn_gather_images against its twin: every fill, shifts beyond the image, flips, boxes across the border, one factor for
- * all samples or for each, 1x1 images, threads. */
+/* cnn_gather_images against its twin: every fill, shifts beyond the image, flips both ways, boxes across the border, one
+ * factor for all samples or for each, 1x1 images, threads; and cnn_recolour_images likewise: every factor's ends, one
+ * channel to four. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ static void check(const shape *s, cnn_fill fill, bool changed, bool per_sample)
     float *scale = malloc((size_t)factors * sizeof *scale), *offset = malloc((size_t)factors * sizeof *offset);
     int64_t indices[SAMPLES];
     int32_t shifts[SAMPLES][2], boxes[SAMPLES][BOXES][4];
-    uint8_t flips[SAMPLES];
+    uint8_t flips[SAMPLES], turns[SAMPLES];
     for (ptrdiff_t i = 0; i < IMAGES * size; i++) images[i] = (uint8_t)draw(1, i, 0, 255);
     for (ptrdiff_t i = 0; i < SAMPLES * BOXES * s->c; i++) paints[i] = (uint8_t)draw(2, i, 0, 255);
     for (ptrdiff_t i = 0; i < factors; i++) {
@@ -36,6 +37,7 @@ static void check(const shape *s, cnn_fill fill, bool changed, bool per_sample)
     for (int n = 0; n < SAMPLES; n++) {
         indices[n] = draw(5, n, 0, IMAGES - 1);
         flips[n] = (uint8_t)draw(6, n, 0, 1);
+        turns[n] = (uint8_t)draw(13, n, 0, 1);
         shifts[n][0] = draw(7, n, -2 * (int)s->h - 1, 2 * (int)s->h + 1);
         shifts[n][1] = draw(8, n, -2 * (int)s->w - 1, 2 * (int)s->w + 1);
         if (n % 2) shifts[n][0] /= 4, shifts[n][1] /= 4; /* most of the image stays */
@@ -58,6 +60,7 @@ static void check(const shape *s, cnn_fill fill, bool changed, bool per_sample)
                                    .fill = fill,
                                    .fill_value = 200,
                                    .flips = changed ? flips : NULL,
+                                   .turns = changed ? turns : NULL,
                                    .boxes = changed ? boxes[0][0] : NULL,
                                    .paints = changed ? paints : NULL,
                                    .box_count = changed ? BOXES : 0};
@@ -80,10 +83,46 @@ static void check(const shape *s, cnn_fill fill, bool changed, bool per_sample)
     test_end();
 }
 
+static void check_colours(const shape *s, int32_t lowest, int32_t highest)
+{
+    const ptrdiff_t size = s->c * s->h * s->w;
+    test_begin("colours isa=%s c=%td h=%td w=%td factors=%d..%d", cnn_get_isa(), s->c, s->h, s->w, lowest, highest);
+    uint8_t *images = malloc((size_t)(IMAGES * size));
+    int64_t indices[SAMPLES];
+    int32_t factors[SAMPLES][3];
+    for (ptrdiff_t i = 0; i < IMAGES * size; i++) images[i] = (uint8_t)draw(14, i, 0, 255);
+    for (int n = 0; n < SAMPLES; n++) {
+        indices[n] = draw(15, n, 0, IMAGES - 1);
+        for (int i = 0; i < 3; i++) factors[n][i] = draw(16, 3 * n + i, lowest, highest);
+    }
+    const cnn_image_colours colours = {images, indices, SAMPLES, s->c, s->h, s->w, factors[0]};
+    const size_t bytes = (size_t)(SAMPLES * size);
+    uint8_t *dst = malloc(bytes), *expected = malloc(bytes);
+    cnn_ref_recolour_images(expected, &colours);
+    static const int teams[] = {1, 2, 5};
+    for (size_t t = 0; t < sizeof teams / sizeof teams[0]; t++) {
+        memset(dst, 0xff, bytes);
+        const cnn_status status = cnn_recolour_images(dst, &colours, teams[t]);
+        test_expect(status == CNN_OK, "status %d", status);
+        test_expect(memcmp(dst, expected, bytes) == 0, "%d threads: other bytes than the twin", teams[t]);
+    }
+    if (lowest == CNN_COLOUR_ONE && highest == CNN_COLOUR_ONE)
+        for (int n = 0; n < SAMPLES; n++)
+            test_expect(memcmp(dst + n * size, images + indices[n] * size, (size_t)size) == 0, "factors of 1 change");
+    test_expect(cnn_recolour_images(dst, &colours, 0) == CNN_BAD_THREADS, "no thread is not refused");
+    free(images), free(dst), free(expected);
+    test_end();
+}
+
 void suite_images(void)
 {
     static const shape shapes[] = {{1, 1, 1}, {3, 1, 9}, {1, 28, 28}, {3, 7, 33}, {2, 5, 4}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-        for (int fill = CNN_FILL_CONSTANT; fill <= CNN_FILL_WRAP; fill++)
+        for (int fill = CNN_FILL_CONSTANT; fill <= CNN_FILL_MIRROR; fill++)
             for (int variant = 0; variant < 4; variant++) check(&shapes[s], (cnn_fill)fill, variant & 1, variant >> 1);
+    static const int32_t factors[][2] = {
+        {0, CNN_COLOUR_LARGEST}, {CNN_COLOUR_ONE / 2, 2 * CNN_COLOUR_ONE}, {0, 0}, {CNN_COLOUR_ONE, CNN_COLOUR_ONE}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (size_t f = 0; f < sizeof factors / sizeof factors[0]; f++)
+            check_colours(&shapes[s], factors[f][0], factors[f][1]);
 }

@@ -117,6 +117,38 @@ static void limits_of_resampling(void)
     test_end();
 }
 
+static void limits_of_clip(void)
+{
+    static const float bounds[][2] = {{1.0f, 1.0f}, {1.0f, -1.0f}, {NAN, 1.0f}, {0.0f, INFINITY}};
+    test_begin("the bounds of a clip are finite, the lower one below the upper one");
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+        const cnn_geometry bad = {.clip = {.count = 1, .low = bounds[i][0], .high = bounds[i][1]}};
+        test_expect(!cnn_geometry_fits(cnn_op_find(CNN_OP_clip_forward), &bad), "%g to %g", bounds[i][0], bounds[i][1]);
+    }
+    const cnn_geometry good = {.clip = {.count = 1, .low = 0.0f, .high = 6.0f}};
+    test_expect(cnn_geometry_fits(cnn_op_find(CNN_OP_clip_backward), &good), "not 0 to 6");
+    test_end();
+}
+
+static void limits_of_a_fused_activation(void)
+{
+    const cnn_op_info *inference = cnn_op_find(CNN_OP_batchnorm_forward_inference),
+                      *backward = cnn_op_find(CNN_OP_batchnorm_backward);
+    cnn_geometry g = {.norm = {.rows = 4, .c = 1, .w = 2, .activation = CNN_ACTIVATION_GELU}};
+    test_begin("a normalisation pools and has a gradient behind no activation but ReLU");
+    test_expect(cnn_geometry_fits(inference, &g) && !cnn_geometry_fits(backward, &g), "GELU");
+    g.norm.pool = 2;
+    test_expect(!cnn_geometry_fits(inference, &g), "a pool behind GELU");
+    g.norm.activation = CNN_ACTIVATION_RELU;
+    test_expect(cnn_geometry_fits(inference, &g) && cnn_geometry_fits(backward, &g), "not ReLU");
+    g.norm.pool = 0, g.norm.activation = CNN_ACTIVATION_FUSED_MOST + 1;
+    test_expect(!cnn_geometry_fits(inference, &g), "one that has a number");
+    test_expect(!cnn_activation_name(CNN_ACTIVATION_NONE) && !cnn_activation_name(CNN_ACTIVATION_FUSED_MOST + 1),
+                "a name for none");
+    test_expect(strcmp(cnn_activation_name(CNN_ACTIVATION_GELU), "gelu") == 0, "GELU by another name");
+    test_end();
+}
+
 static void geometries_that_divide(void)
 {
     cnn_geometry groups = {.groupnorm = {.rows = 4, .c = 6, .groups = 3, .eps = 1e-5f}};
@@ -147,5 +179,7 @@ void suite_registry(void)
     limits_of_an_op();
     limits_of_elu();
     limits_of_resampling();
+    limits_of_clip();
+    limits_of_a_fused_activation();
     geometries_that_divide();
 }

@@ -185,7 +185,7 @@ void suite_warp(void)
         cnn_set_isa(isa);
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
             const ptrdiff_t h = shapes[s].h, w = shapes[s].w;
-            for (int fill = CNN_FILL_CONSTANT; fill <= CNN_FILL_WRAP; fill++)
+            for (int fill = CNN_FILL_CONSTANT; fill <= CNN_FILL_MIRROR; fill++)
                 for (size_t r = 0; r < sizeof reaches / sizeof reaches[0]; r++)
                     check_twin(&shapes[s], (cnn_fill)fill, reaches[r]);
             check_exact(&shapes[s], "identity", (const int64_t[]){1, 0, 0, 0, 1, 0});
@@ -195,7 +195,7 @@ void suite_warp(void)
             check_exact(&shapes[s], "turned by 180", (const int64_t[]){-1, 0, w - 1, 0, -1, h - 1});
             check_exact(&shapes[s], "turned by 270", (const int64_t[]){0, -1, w - 1, 1, 0, 0});
         }
-        for (int fill = CNN_FILL_CONSTANT; fill <= CNN_FILL_WRAP; fill++)
+        for (int fill = CNN_FILL_CONSTANT; fill <= CNN_FILL_MIRROR; fill++)
             check_extremes(&wide, (cnn_fill)fill), check_extremes(&tall, (cnn_fill)fill),
                 check_extremes(&thin, (cnn_fill)fill);
         check_rounding();

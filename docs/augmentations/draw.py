@@ -35,11 +35,15 @@ RANDOM: dict[str, Any] = {
     "scaling": 0.25,
     "crop": 4,
     "flip": 0.5,
+    "vertical_flip": 0.5,
+    "resized_crop": {"smallest": 0.3},
+    "random_erasing": {},
+    "cutmix": 1.0,
     "cutout": {"size": 0.3, "value": 128},
     "contour_cutout": {},
     "mixup": 1.0,
 }
-FILLS = ("nearest", "constant", "reflect", "wrap")
+FILLS = ("nearest", "constant", "reflect", "mirror", "wrap")
 
 
 def sheets() -> list[Image]:
@@ -54,6 +58,15 @@ def small() -> list[Image]:
     """White on black, as a network takes them."""
     images, _ = digits5k()
     return [images[place] for place in (1010, 2503, 4020)]
+
+
+def coloured() -> list[Image]:
+    """The same in two colours, as photos would have them."""
+    inks, papers = ((230, 180, 60), (90, 200, 220), (240, 120, 150)), ((40, 60, 120), (110, 50, 40), (30, 80, 60))
+    return [
+        (np.array(paper) + image[:, :, None] / 255 * (np.array(ink) - paper)).round().astype(np.uint8)
+        for image, ink, paper in zip(small(), inks, papers, strict=True)
+    ]
 
 
 def steps(originals: Sequence[Image], variants: Sequence[list[Any]]) -> Image:
@@ -90,6 +103,7 @@ def main() -> None:
     pictures = {name: steps(sheets(), variants) for name, variants in STEPS.items()}
     for name, value in RANDOM.items():
         pictures[name] = random(small(), {name.partition("_")[0]: {name: value}}, EPOCHS)
+    pictures["colour_jitter"] = random(coloured(), {"colour": {"colour_jitter": {}}}, EPOCHS)
     pictures["shift"] = random(small(), {fill: {"shift": {"fraction": 0.3, "fill": fill}} for fill in FILLS})
     pictures["per_image"] = per_image(small())
     all_stages = ["bbox", "reverse", "dilation"]

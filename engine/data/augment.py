@@ -1,8 +1,9 @@
 """Random changes of training images: what the section `augment` of a configuration may say, and how a batch gets them.
 
-They come in this order: rotation and scaling (one movement), shift or crop, flip, contour cutout, cutout, and mixup on
-the normalised batch. Movements are the C core's (`cnncore.warp_images`, in whole numbers), and so are shift, flip and
-the painting of squares (`cnncore.gather_images`): their bytes are the same everywhere. The contours are OpenCV's.
+They come in this order: rotation and scaling (one movement), resized crop, colours, shift or crop, flips, contour
+cutout, cutout, random erasing, and mixup or CutMix on the normalised batch. Movements are the C core's
+(`cnncore.warp_images`, in whole numbers), and so are colours (`cnncore.recolour_images`), shift, flips and the painting
+of rectangles (`cnncore.gather_images`): their bytes are the same everywhere. The contours are OpenCV's.
 
 Draws are words of Philox4x32-10, keyed (seed; sample, block, epoch, which augmentation): an image gets the same change
 in the same epoch whatever its batch, and one augmentation more or less does not change the draws of the others.
@@ -17,15 +18,29 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment_config import MAX_ALPHA, AugmentConfig, ContourCutout, Cutout, Fill
+from engine.data.augment_config import MAX_ALPHA, AugmentConfig, ContourCutout, Cutout, Fill, RandomErasing
+from engine.data.augmenting.rectangles import WORDS, crop_maps, rectangles
 from engine.data.images import Image, load_cv2
 from engine.data.steps import ink_mask, paper_of
-from engine.draws import CONTOUR_CUTOUT, CROP, CUTOUT, FLIP, ROTATION, SCALING, SHIFT, augmentation_words
+from engine.draws import (
+    COLOURS,
+    CONTOUR_CUTOUT,
+    CROP,
+    CUTOUT,
+    ERASING,
+    FLIP,
+    RESIZED_CROP,
+    ROTATION,
+    SCALING,
+    SHIFT,
+    VERTICAL_FLIP,
+    augmentation_words,
+)
 from engine.errors import UserError
 
 Words = NDArray[np.uint32]
 
-# Raised whenever `rotated_and_scaled` gives other bytes; part of the key of a run that rotates or scales.
+# Raised whenever `turned`, `cropped` or `recoloured` gives other bytes; part of the key of a run that uses one.
 WARP_VERSION = 1
 MAX_SIDE = 1 << 15  # of images that are warped, in pixels
 SMALLEST_FACTOR = 2.0**-13
@@ -40,6 +55,46 @@ def uniform(words: NDArray[Any], low: float, high: float) -> NDArray[np.float64]
 def whole(words: NDArray[Any], low: int, high: int) -> NDArray[np.int64]:
     """Words as whole numbers in low … high, both included."""
     return low + (words.astype(np.int64) * (high - low + 1) >> 32)
+
+
+def redrawn(
+    images: Image, places: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]
+) -> tuple[Image, NDArray[np.int64]]:
+    """All that makes new pixels (rotation and scaling, resized crop, colours) of images[places], which have the numbers
+    `samples`; then images and places of what came of it. UserError for images too large to warp.
+    """
+    for asked, change in (
+        (augment.warps, rotated_and_scaled),
+        (augment.resized_crop, cropped),
+        (augment.colour_jitter, recoloured),
+    ):
+        if asked:
+            images, places = change(images, places, augment, seed, epoch, samples), np.arange(len(samples))
+    return images, places
+
+
+def cropped(
+    images: Image, places: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]
+) -> Image:
+    """images[places] with a rectangle of each stretched over all of it: uint8 (n, C, H, W) of its own."""
+    how = augment.resized_crop
+    assert how is not None
+    height, width = images.shape[2:]
+    _check_side("resized_crop", height, width)
+    words = augmentation_words(seed, epoch, samples, RESIZED_CROP, WORDS)
+    boxes, _ = rectangles(words, how.smallest, how.largest, how.ratio, height, width)
+    return cnncore.warp_images(images, places, crop_maps(boxes, height, width), fill="nearest")
+
+
+def recoloured(
+    images: Image, places: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]
+) -> Image:
+    """images[places] with another brightness, contrast and saturation: uint8 (n, C, H, W) of its own."""
+    assert augment.colour_jitter is not None
+    words = augmentation_words(seed, epoch, samples, COLOURS, 3)
+    spread = np.rint(np.array(augment.colour_jitter.amounts) * cnncore.COLOUR_ONE).astype(np.int64)
+    factors = cnncore.COLOUR_ONE - spread + (words.astype(np.int64) * (2 * spread + 1) >> 32)
+    return cnncore.recolour_images(images, places, factors.astype(np.int32))
 
 
 def rotated_and_scaled(
@@ -74,10 +129,15 @@ def turned(
     The same bytes on every machine: see `movements` and `cnncore.warp_images`. UserError for images too large to warp.
     """
     height, width = images.shape[2:]
-    if max(height, width) > MAX_SIDE:
-        raise UserError(f"rotation and scaling take images of at most {MAX_SIDE} pixels a side, got {height}x{width}")
+    _check_side("rotation and scaling", height, width)
     moved = movements(degrees, factors, height, width)
     return cnncore.warp_images(images, places, moved, fill=fill, fill_value=value)
+
+
+def _check_side(what: str, height: int, width: int) -> None:
+    if max(height, width) > MAX_SIDE:
+        takes = "take" if " and " in what else "takes"
+        raise UserError(f"{what} {takes} images of at most {MAX_SIDE} pixels a side, got {height}x{width}")
 
 
 def movements(degrees: NDArray[np.float64], factors: NDArray[np.float64], height: int, width: int) -> NDArray[np.int64]:
@@ -142,20 +202,25 @@ def changes(
     height, width = images.shape[2:]
     found: dict[str, Any] = {}
     shifts = np.zeros((len(samples), 2), np.int32)
-    flips = np.zeros(len(samples), np.bool_)
+    flips, turns = np.zeros((2, len(samples)), np.bool_)
     if augment.moves is not None:
         shifts = _shifts(augment, seed, epoch, samples, height, width)
         found |= {"shifts": shifts, "fill": augment.moves.fill, "fill_value": augment.moves.value}
     if augment.flip:
-        flips = uniform(augmentation_words(seed, epoch, samples, FLIP, 1)[:, 0], 0, 1) < augment.flip
-        found["flips"] = flips
+        found["flips"] = flips = _flips(augment.flip, seed, epoch, samples)
+    if augment.vertical_flip:
+        turns = uniform(augmentation_words(seed, epoch, samples, VERTICAL_FLIP, 1)[:, 0], 0, 1) < augment.vertical_flip
+        found["turns"] = turns
     squares = []
     if augment.contour_cutout:
         words = augmentation_words(seed, epoch, samples, CONTOUR_CUTOUT, 2 * augment.contour_cutout.count)
-        squares.append(_contour_squares(images, indices, augment.contour_cutout, words, shifts, flips))
+        squares.append(_contour_squares(images, indices, augment.contour_cutout, words, shifts, (turns, flips)))
     if augment.cutout:
         words = augmentation_words(seed, epoch, samples, CUTOUT, 3 * augment.cutout.count)
         squares.append(_squares(augment.cutout, words, images.shape[1], height, width))
+    if augment.random_erasing:
+        words = augmentation_words(seed, epoch, samples, ERASING, WORDS + 1 + images.shape[1])
+        squares.append(_erased(augment.random_erasing, words, images.shape[1], height, width))
     if squares:
         found["boxes"] = np.concatenate([boxes for boxes, _ in squares], axis=1)
         found["paints"] = np.concatenate([paints for _, paints in squares], axis=1)
@@ -172,6 +237,15 @@ def _shifts(
     fraction = augment.shift.fraction
     moved = uniform(augmentation_words(seed, epoch, samples, SHIFT, 2), -fraction, fraction) * (height, width)
     return np.rint(moved).astype(np.int32)
+
+
+def _flips(flip: float | str, seed: int, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which samples are mirrored, (n,). Alternating (Jordan 2024), a sample's coin of the first epoch counts in every
+    other one and the other way round in those between, so that two epochs show both views.
+    """
+    if isinstance(flip, str):
+        return (uniform(augmentation_words(seed, 0, samples, FLIP, 1)[:, 0], 0, 1) < 0.5) ^ bool(epoch % 2)
+    return uniform(augmentation_words(seed, epoch, samples, FLIP, 1)[:, 0], 0, 1) < flip
 
 
 def _boxes_round(centres: NDArray[np.int64], side: int, there: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -196,15 +270,30 @@ def _squares(
     return _boxes_round(centres, _side(cutout.size, height, width), there), paints
 
 
+def _erased(
+    erasing: RandomErasing, words: Words, channels: int, height: int, width: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Boxes (n, 1, 4), empty ones where nothing is erased, and their pixels (n, 1, C)."""
+    found, fits = rectangles(words, erasing.smallest, erasing.largest, erasing.ratio, height, width)
+    there = fits & (uniform(words[:, WORDS], 0, 1) < erasing.probability)
+    corners, sides = found[:, :2], found[:, 2:]
+    boxes = np.where(there[:, None], np.concatenate([corners, corners + sides], axis=1), 0).astype(np.int32)
+    paints = words[:, WORDS + 1 :] >> 24 if erasing.value is None else np.full((len(words), channels), erasing.value)
+    return boxes[:, None], paints.astype(np.uint8)[:, None]
+
+
 def _contour_squares(
     images: Image,
     indices: NDArray[np.int64],
     cutout: ContourCutout,
     words: Words,
     shifts: NDArray[np.int32],
-    flips: NDArray[np.bool_],
+    mirrored: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Boxes (n, count, 4) in the shifted and mirrored images, and their pixels (n, count, C)."""
+    """Boxes (n, count, 4) in the shifted and mirrored images, and their pixels (n, count, C).
+
+    mirrored: whether an image is top to bottom, and whether it is left to right, (n,) each.
+    """
     channels, height, width = images.shape[1:]
     parts = words.reshape(len(words), cutout.count, 2)
     there = uniform(parts[..., 0], 0, 1) < cutout.probability
@@ -221,7 +310,8 @@ def _contour_squares(
         if cutout.value is None:
             paints[place] = paper_of(_channels_last(image))
     centres += shifts[:, None]
-    centres[flips, :, 1] = width - 1 - centres[flips, :, 1]
+    for axis, (side, which) in enumerate(zip((height, width), mirrored, strict=True)):
+        centres[which, :, axis] = side - 1 - centres[which, :, axis]
     return _boxes_round(centres, _side(cutout.size, height, width), there), paints
 
 

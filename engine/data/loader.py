@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import checked_seed, integer, truth
-from engine.data.augment import changes, mixup, rotated_and_scaled
+from engine.data.augment import changes, mixup, redrawn
 from engine.data.augment_config import AugmentConfig
+from engine.data.augmenting.cutmix import BatchCutMix
 from engine.data.dataset import NO_DATA, Dataset
 from engine.data.workers import in_order
 from engine.draws import BATCH, SAMPLE, epoch_order, generator
@@ -57,13 +58,21 @@ class Mixup:
         return mixup(images, soft, self.alpha, rng)
 
 
+def batch_mixer(augment: AugmentConfig, classes: int) -> BatchTransform | None:
+    """What mixes the batches of data with so many classes, if `augment` asks for it."""
+    if augment.cutmix:
+        return BatchCutMix(augment.cutmix.alpha, augment.cutmix.probability, classes)
+    return Mixup(augment.mixup, classes) if augment.mixup else None
+
+
 class Loader:
     """Feeds the batches of a Dataset, shuffled anew each epoch.
 
     drop_last leaves out a last batch that is not full. `sample_transforms` run in order on each image, then come the
-    changes of `augment` (all but mixup; they want uint8 images), then it is normalised; `batch_transform` gets the
-    whole batch. What these functions give has the type and shape of what they got, or it is a UserError; labels of a
-    batch may become soft. `description` says in JSON's own types what they do: a run is only resumed with the same one.
+    changes of `augment` (all but mixup and CutMix; they want uint8 images), then it is normalised; `batch_transform`
+    gets the whole batch. What these functions give has the type and shape of what they got, or it is a UserError;
+    labels of a batch may become soft. `description` says in JSON's own types what they do: a run is only resumed with
+    the same one.
     `prefetch` batches, or as many as there are workers, are prepared ahead (0: none, no thread) on up to `workers`
     threads (None: as many as the engine uses); neither changes a bit.
     """
@@ -133,9 +142,7 @@ class Loader:
             images[place] = self._transformed(images[place], epoch, int(sample))
         if floats:
             return images
-        if self.augment.warps:
-            images = rotated_and_scaled(images, places, self.augment, self.seed, epoch, chosen)
-            places = np.arange(len(chosen))
+        images, places = redrawn(images, places, self.augment, self.seed, epoch, chosen)
         changed = changes(images, places, self.augment, self.seed, epoch, chosen)
         normaliser = self.dataset.normaliser
         # An image's own factors are measured on it; factors for all need none of the pixels.

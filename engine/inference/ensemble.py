@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, listed, twice
-from engine.inference.views import Pixels, View, _unchanged
+from engine.inference.views import Pixels, View
 from engine.layers import Sigmoid, Softmax
 from engine.network.load import load
 from engine.network.network import Network
@@ -105,20 +105,31 @@ def probabilities(
     if damaged and len(images):
         # An infinite weight can hide behind a ReLU, and every answer is wrong all the same.
         raise UserError(f"{source}: {damaged} holds NaN or infinite values, so nothing can be said of {say(0)}")
+    return as_probabilities(net, outputs)
+
+
+def as_probabilities(net: Network, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The network's outputs (N, classes), which are finite, as `probabilities` gives them."""
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def mean_probabilities(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The mean of arrays (N, classes), added in double precision in the given order; one alone is returned as it is."""
+def mean_probabilities(
+    parts: Sequence[NDArray[np.float32]], weights: Sequence[int] | None = None
+) -> NDArray[np.float32]:
+    """The mean of arrays (N, classes), added in double precision in the given order; one alone is returned as it is.
+
+    weights: of the arrays (default: each counts once).
+    """
     if len(parts) == 1:
         return parts[0]
+    weights = weights or [1] * len(parts)
     total = np.zeros(parts[0].shape)
-    for part in parts:
-        total += part
-    return (total / len(parts)).astype(np.float32)
+    for part, weight in zip(parts, weights, strict=True):
+        total += part.astype(np.float64) * weight
+    return (total / sum(weights)).astype(np.float32)
 
 
 def ensemble_probabilities(
@@ -128,19 +139,20 @@ def ensemble_probabilities(
     say: Callable[[int], str] = "sample {}".format,
     names: Sequence[str] = (),
 ) -> NDArray[np.float32]:
-    """Mean of the probabilities over all members and views, (N, classes).
+    """Mean of the probabilities over all members and views, by the views' weights, (N, classes).
 
     prepared: for each member, the images as its `preprocess.prepare` gives them, uint8 (N, C, H, W). Without views the
     images are taken as they are. names: which class each column is for (default: as the first member has them); every
     member has these, in an order of its own. UserError as `probabilities` gives it.
     """
     names = list(names) or members[0].class_names
+    views = views or (View(),)
     parts = [
         member.by_name(
             probabilities(member.net, member.preprocess.normalise(view(images)), member.source, say),
             names,
         )
         for member, images in zip(members, prepared, strict=True)
-        for view in views or (_unchanged,)
+        for view in views
     ]
-    return mean_probabilities(parts)
+    return mean_probabilities(parts, [view.weight for view in views] * len(members))

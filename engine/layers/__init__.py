@@ -6,7 +6,22 @@ import dataclasses
 from typing import Any
 
 from engine.errors import UserError, shown, unknown
-from engine.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from engine.layers.activation import (
+    ELU,
+    GELU,
+    Clip,
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from engine.layers.base import Layer
 from engine.layers.convolution import Conv2D, ConvTranspose2D
 from engine.layers.linear import Linear
@@ -42,6 +57,14 @@ LAYERS: dict[str, type[Layer]] = {
         ReLU,
         LeakyReLU,
         ELU,
+        PReLU,
+        GELU,
+        SiLU,
+        Hardswish,
+        Hardsigmoid,
+        Softplus,
+        ReLU6,
+        Clip,
         Sigmoid,
         Tanh,
         Softmax,

@@ -165,7 +165,8 @@ class ConvTranspose2D(Layer):
     `kernel`, `stride`, `output_padding`, `dilation`: one number or (height, width). `padding`: one number, (height,
     width) or (top, bottom, left, right), which is cut off the result; `output_padding`, less than the stride, adds rows
     at the bottom and columns at the right. Weights are (in, out/groups, KH, KW), the bias (out,).
-    OH = (H - 1) * stride - top - bottom + dilation*(KH-1) + 1 + output_padding.
+    OH = (H - 1) * stride - top - bottom + dilation*(KH-1) + 1 + output_padding. In plans and in choices of algorithms
+    its passes have the names of that convolution's: what computes its output is called backward_data.
     """
 
     in_channels: int

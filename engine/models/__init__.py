@@ -1,4 +1,4 @@
-"""The networks of the reports, by name. `MODELS` maps a name to a factory; every factory takes `seed`.
+"""The networks of the reports, and some of today, by name. `MODELS` maps it to a factory; every factory takes `seed`.
 
 Each has exactly the published number of parameters where one is published. What a report leaves open is an assumption
 and stands in the factory's docstring.
@@ -13,9 +13,11 @@ from typing import Any
 
 from engine.arguments import integer, number
 from engine.errors import UserError, unknown
+from engine.models.airbench import airbench94
 from engine.models.cifar10 import vgg3
 from engine.models.midas import midas_cnn
 from engine.models.mnist import mnist_cnn
+from engine.models.mobilenet import mobilenet_v2
 from engine.models.numtadb import lenet, model1, model2, model3
 from engine.models.scenes import SCENE_LOG, scene_cnn, vgg19
 from engine.network.network import Network
@@ -32,6 +34,8 @@ MODELS: dict[str, Callable[..., Network]] = {
     "vgg3": vgg3,
     "vgg19": vgg19,
     "midas_cnn": midas_cnn,
+    "airbench94": airbench94,
+    "mobilenet_v2": mobilenet_v2,
 }
 
 

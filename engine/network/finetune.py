@@ -40,9 +40,10 @@ def rate_factors(slots: Mapping[str, Slot], rates: Mapping[Any, float] | None) -
     factors: dict[str, float] = {}
     for given, factor in rates.items():
         pattern = str(given)
-        if not is_real(factor) or not 0.0 < as_float32(factor) < math.inf:
+        if not is_real(factor) or not 0.0 <= as_float32(factor) < math.inf or (factor and not as_float32(factor)):
             raise UserError(
-                f"learning_rates.{pattern}: a factor is a finite number above 0, not {factor!r}; freeze stops a layer"
+                f"learning_rates.{pattern}: a factor is a finite number above 0, or 0 for what stays as it is, not "
+                f"{factor!r}"
             )
         matched = matching("learning_rates", pattern, [*layers, *slots])
         factors |= {key: float(factor) for key, slot in slots.items() if key in matched or slot.layer in matched}

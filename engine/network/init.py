@@ -29,18 +29,33 @@ def _uniform(bound: Callable[[ParameterSpec], float]) -> Draw:
     return lambda generator, spec: generator.uniform(-bound(spec), bound(spec), spec.shape)
 
 
+def _dirac(generator: np.random.Generator, spec: ParameterSpec) -> NDArray[np.float64]:
+    """The first filters of a convolution pass one input channel on each, unchanged (Zagoruyko & Komodakis 2017); the
+    others, and linear layers, are drawn as "fan_in_uniform"."""
+    values = INITIALIZERS["fan_in_uniform"](generator, spec)
+    if len(spec.shape) == 4:
+        filters, channels, height, width = spec.shape
+        passing = np.arange(min(filters, channels))
+        values[passing] = 0.0
+        values[passing, passing, height // 2, width // 2] = 1.0
+    return values
+
+
 INITIALIZERS: dict[str, Draw] = {
     "he_normal": _normal(lambda spec: math.sqrt(2.0 / spec.fan_in)),
     "he_uniform": _uniform(lambda spec: math.sqrt(6.0 / spec.fan_in)),
     "glorot_normal": _normal(lambda spec: math.sqrt(2.0 / (spec.fan_in + spec.fan_out))),
     "glorot_uniform": _uniform(lambda spec: math.sqrt(6.0 / (spec.fan_in + spec.fan_out))),
+    "fan_in_uniform": _uniform(lambda spec: 1.0 / math.sqrt(spec.fan_in)),
+    "dirac": _dirac,
     "normal": _normal(lambda spec: 0.05),
     "uniform": _uniform(lambda spec: 0.05),
     "zeros": lambda generator, spec: np.zeros(spec.shape),
 }
-"""Names of the initialisers of weights; "normal" has a standard deviation, "uniform" a bound, of 0.05."""
+"""Names of the initialisers of weights; "normal" has a standard deviation, "uniform" a bound, of 0.05. PyTorch's layers
+begin with "fan_in_uniform"."""
 
-CONSTANT_ROLES = {"bias": 0.0, "mean": 0.0, "scale": 1.0, "variance": 1.0}
+CONSTANT_ROLES = {"bias": 0.0, "mean": 0.0, "scale": 1.0, "variance": 1.0, "slope": 0.25}
 
 
 def checked_initializer(initializer: Any) -> str | dict[str, str]:

@@ -1,8 +1,8 @@
 """The planner: from a network and a request to a flat program for the C core.
 
 `make_plan` is the pipeline, one pure function after the other: lower → fold batch normalisation (inference) → fuse
-ReLU → fuse max-pool → differentiate, fuse backward and append the update (training) → choose algorithms → leave small
-instructions to one worker → place values in the arena.
+activations → fuse max-pool → differentiate, fuse backward and append the update (training) → choose algorithms → leave
+small instructions to one worker → place values in the arena.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from engine.layers.topology import Topology
 from engine.plan.algorithms import apply, choose
-from engine.plan.fuse import Fold, fold_batchnorm, fuse_backward, fuse_maxpool, fuse_relu
+from engine.plan.fuse import Fold, fold_batchnorm, fuse_activations, fuse_backward, fuse_maxpool
 from engine.plan.gradients import differentiate, without_needless_positions
 from engine.plan.lower import absorbed_layer, check_sizes, lower
 from engine.plan.memory import check_batch, measure, plan_arena
@@ -36,7 +36,7 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     if request.fused and not request.trains:
         code, folds = fold_batchnorm(code, parameters, start=0)
     if request.fused:
-        code = fuse_maxpool(fuse_relu(code))
+        code = fuse_maxpool(fuse_activations(code, request.trains))
     segments: tuple[Segment, ...] = ()
     if request.trains:
         code = differentiate(code, request.frozen)

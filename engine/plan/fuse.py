@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from engine.program.code import CONSTANTS, ITEM_BYTES, SOURCES, Code, Instruction, Value, consumers
+import cnncore
+
+from engine.program.code import BY_OUTPUT, CONSTANTS, ITEM_BYTES, SOURCES, Code, Instruction, Value, consumers
 from engine.program.slots import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
@@ -60,26 +62,35 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
     return replace(fused, values=tuple(values)), tuple(folds)
 
 
-def fuse_relu(code: Code) -> Code:
-    """conv2d, linear or batch normalisation, then ReLU: the activation moves into the geometry."""
+def fuse_activations(code: Code, trains: bool) -> Code:
+    """conv2d, linear or batch normalisation, then an activation: it moves into the geometry.
+
+    Where the gradient goes back through it, its output has to be enough for it. A batch normalisation that trains takes
+    ReLU alone: it would compute the input of another, and its derivative, twice over, which costs more than to keep it.
+    """
 
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
-        if first.op not in (*FUSIBLE, *NORMS) or second.op != "relu_forward":
+        name = second.op.removesuffix("_forward")
+        if first.op not in (*FUSIBLE, *NORMS) or name not in cnncore.ACTIVATIONS:
+            return None
+        if trains and name not in BY_OUTPUT:
+            return None
+        if first.op == "batchnorm_forward_training" and name != "relu":
             return None
         if first.geometry["activation"] or first.geometry.get("pool"):
             return None
         return replace(
             first,
             operands={**first.operands, "dst": second.operands["dst"]},
-            geometry={**first.geometry, "activation": 1},
+            geometry={**first.geometry, "activation": cnncore.ACTIVATIONS[name]},
         )
 
     return _fuse_pairs(code, rule)
 
 
 def fuse_maxpool(code: Code) -> Code:
-    """conv2d with ReLU, or batch normalisation, then a 2x2 max-pool of stride 2 without padding and not rounded up:
-    one op."""
+    """conv2d with an activation, or batch normalisation, then a 2x2 max-pool of stride 2 without padding and not
+    rounded up: one op. For training behind ReLU or none: positions of maxima tell no other derivative."""
     values = list(code.values)
 
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
@@ -88,6 +99,9 @@ def fuse_maxpool(code: Code) -> Code:
         if first.geometry["pool"] or not _halves(second.geometry):
             return None
         if first.op == "conv2d_forward" and not first.geometry["activation"]:
+            return None
+        other = first.geometry["activation"] not in (0, cnncore.ACTIVATIONS["relu"])
+        if other and (first.op in NORMS or "argmax" in second.operands):
             return None
         if first.op == "batchnorm_forward_inference" and "argmax" in second.operands:
             return None  # frozen, and a gradient passes through the pool

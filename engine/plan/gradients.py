@@ -12,11 +12,22 @@ from engine.plan.rules.channels import (
     given,
     groupnorm,
     multiply,
+    prelu,
     scale_and_shift,
     scale_channels,
 )
 from engine.plan.rules.tape import Rule, Tape, count_of, lost, owner
-from engine.program.code import CONSTANTS, OUTPUTS, PARAMETERS, Code, Instruction, Value
+from engine.program.code import (
+    ACTIVATION_NAMES,
+    BY_OUTPUT,
+    CONSTANTS,
+    ELEMENTWISE,
+    OUTPUTS,
+    PARAMETERS,
+    Code,
+    Instruction,
+    Value,
+)
 
 LOSS_SOURCES = {
     "cross_entropy": "logits",
@@ -82,7 +93,7 @@ def _conv2d(tape: Tape, forward: Instruction, diff: int) -> None:
     if forward.geometry["pool"]:
         diff = _unpool(tape, forward, diff)
     elif forward.geometry["activation"]:
-        diff = _through_relu(tape, forward.operands["dst"], diff)
+        diff = _through_activation(tape, forward, diff)
     _weights_and_data(tape, "conv2d", forward, plain, diff)
 
 
@@ -99,7 +110,7 @@ def _transposed_conv2d(tape: Tape, forward: Instruction, diff: int) -> None:
 
 def _linear(tape: Tape, forward: Instruction, diff: int) -> None:
     if forward.geometry["activation"]:
-        diff = _through_relu(tape, forward.operands["dst"], diff)
+        diff = _through_activation(tape, forward, diff)
     _weights_and_data(tape, "linear", forward, {**forward.geometry, "activation": 0}, diff)
 
 
@@ -137,11 +148,13 @@ def _unpool(tape: Tape, forward: Instruction, diff: int) -> int:
     return whole
 
 
-def _through_relu(tape: Tape, output: int, diff: int) -> int:
-    masked = tape.new_like(diff)
+def _through_activation(tape: Tape, forward: Instruction, diff: int) -> int:
+    """Through the activation that an op has fused: one of those whose gradient reads the output."""
+    output, before = forward.operands["dst"], tape.new_like(diff)
     geometry = {"count": count_of(tape.values[output]), "slope": 0.0}
-    tape.emit("relu_backward", geometry, diff_src=masked, diff_dst=diff, dst=output)
-    return masked
+    op = f"{ACTIVATION_NAMES[forward.geometry['activation']]}_backward"
+    tape.emit(op, geometry, diff_src=before, diff_dst=diff, dst=output)
+    return before
 
 
 def _reads(operand: str) -> Rule:
@@ -192,7 +205,7 @@ def _fixed_batchnorm(tape: Tape, forward: Instruction, diff: int) -> None:
     if diff_source is None:
         return
     if forward.geometry["activation"]:
-        diff = _through_relu(tape, forward.operands["dst"], diff)
+        diff = _through_activation(tape, forward, diff)
     # Nothing else lies in the constants yet, and nothing ever writes there: they begin as zeros.
     tape.values.append(Value((forward.geometry["c"],), CONSTANTS, per_sample=False))
     zeros = len(tape.values) - 1
@@ -235,11 +248,8 @@ RULES: dict[str, Rule] = {
     "avgpool2d_forward": _reads(""),
     "pad2d_forward": _reads(""),
     "upsample2d_forward": _reads(""),
-    "relu_forward": _reads("dst"),
-    "leaky_relu_forward": _reads("src"),
-    "sigmoid_forward": _reads("dst"),
-    "tanh_forward": _reads("dst"),
-    "elu_forward": _reads("dst"),
+    **{f"{name}_forward": _reads("dst" if name in BY_OUTPUT else "src") for name in ELEMENTWISE},
+    "prelu_forward": prelu,
     "softmax_forward": _reads("dst"),
     "batchnorm_forward_training": _batchnorm,
     "batchnorm_forward_inference": _fixed_batchnorm,

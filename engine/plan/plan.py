@@ -14,7 +14,7 @@ from engine.plan.request import Request
 from engine.plan.table import byte_size, exact, milliseconds, preformatted, quantity, table
 from engine.plan.team import is_brief
 from engine.plan.update import Segment
-from engine.program.code import ARENA, EXTERNAL, Code, Instruction, Value, constants_end
+from engine.program.code import ACTIVATION_NAMES, ARENA, EXTERNAL, Code, Instruction, Value, constants_end
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _row(plan: Plan, index: int, instruction: Instruction) -> tuple[str, ...]:
 
 def _variant(instruction: Instruction) -> str:
     parts = [instruction.algorithm] if instruction.algorithm else []
-    parts += ["relu"] if instruction.geometry.get("activation") else []
+    parts += [ACTIVATION_NAMES[number]] if (number := instruction.geometry.get("activation")) else []
     parts += ["maxpool"] if instruction.geometry.get("pool") else []
     parts += ["alone"] if instruction.alone else []
     return "+".join(parts)

@@ -48,16 +48,16 @@ def make_segments(
 ) -> tuple[Segment, ...]:
     """Segments that cover every element once, in order; neighbours with the same settings are joined.
 
-    Those of `frozen` layers have the rate 0, at which the core leaves them out; `rates` by key scale the others, times
-    the optimiser's own by role.
+    Those of `frozen` layers have the rate 0, at which the core leaves them out, and so have those whose factor in
+    `rates`, by key, is 0; other factors scale the optimiser's own by role.
     """
     factors = dict(rates)
     segments: list[Segment] = []
     for slot in slots.values():
         l2, weight_decay = optimizer.decay_of(slot.kind, slot.spec.role)
-        by_role = optimizer.rate_of(slot.kind, slot.spec.role)
-        lr_scale = 0.0 if slot.layer in frozen else by_role * factors.get(slot.key, 1.0)
-        if slot.layer not in frozen:  # a product that float32 makes zero of would freeze it
+        factor = 0.0 if slot.layer in frozen else factors.get(slot.key, 1.0)
+        lr_scale = factor * optimizer.rate_of(slot.kind, slot.spec.role)
+        if factor:  # a product that float32 makes zero of would freeze it
             number("", f"factor on the learning rate of {slot.key!r}", lr_scale, 0.0, math.inf, above=True)
         segment = Segment(slot.offset, padded(slot.count), l2, weight_decay, lr_scale)
         last = segments[-1] if segments else None

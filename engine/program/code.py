@@ -43,6 +43,19 @@ IN_PLACE: dict[str, tuple[str, ...]] = {
 }
 """The sources that an op may write its first output over, where they have as many elements."""
 
+ACTIVATION_NAMES: dict[int, str] = {number: name for name, number in cnncore.ACTIVATIONS.items()}
+"""The activations that another op can end with, by the number that its geometry has."""
+
+ELEMENTWISE = tuple(
+    op.removesuffix("_forward")
+    for op, info in cnncore.OPS.items()
+    if info.geometry in ("elementwise", "clip") and op.endswith("_forward")
+)
+"""The activations that work on every element alone and learn nothing."""
+
+BY_OUTPUT = frozenset(name for name in ELEMENTWISE if "dst" in SOURCES[f"{name}_backward"])
+"""Of these, those whose gradient reads what they gave, not what they were given."""
+
 Choices = Mapping[str, Mapping[str, str]]
 """Layer → pass → algorithm of its convolution."""
 

@@ -106,7 +106,8 @@ class ParameterSpec:
     """One array that a layer owns.
 
     `name` ends its key ("0.weights"); `shape` is the public one. `role` is "weights" (drawn by the initialiser),
-    "bias" or "mean" (start at 0), "scale" or "variance" (start at 1). Only "weights" get Keras-style L2.
+    "bias" or "mean" (start at 0), "scale" or "variance" (at 1), "slope" (at 0.25, He et al. 2015). Only
+    "weights" get Keras-style L2.
     """
 
     name: str

@@ -120,7 +120,8 @@ def check_metrics(config: TrainConfig) -> None:
     """UserError where the run, its early stopping or its schedule goes by a metric that its log will not have. That a
     loss has no classes shows with the labels only."""
     train = WITH_CLASSES if config.train_metrics else ()
-    validation = () if config.split.kind == "none" else WITH_CLASSES
+    further = config.evaluation_views.each_epoch if config.evaluation_views else ()
+    validation = () if config.split.kind == "none" else (*WITH_CLASSES, *further)
     stop = config.early_stopping.metric if config.early_stopping else None
     schedule = build_schedule(config.schedule).metric
     watched = {"metric": config.metric, "early stopping metric": stop, "schedule metric": schedule}

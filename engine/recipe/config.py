@@ -16,11 +16,13 @@ from engine.data.choose.selection import Selection
 from engine.data.choose.weights import check_class_weights
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
+from engine.inference.evaluation import EvaluationViews
 from engine.network.transfer import InitializeConfig
 from engine.reading.schema import FilePath, is_false, merge, parse_override, read_mapping
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
-from engine.recipe.roles import Role, decides, none_if_false
+from engine.recipe.roles import Role, decides, none_if_false, unsaid
+from engine.recipe.whitening import WhitenConfig
 from engine.training.average import Average
 from engine.training.folder import BEST, LAST, TRAINERS_KEY
 from engine.training.schedules import EarlyStopping, WarmupConfig
@@ -116,6 +118,7 @@ class TrainConfig:
     augment             what is done to training images anew in every epoch; null or false for nothing
     split               where the validation samples come from
     initialize_from     weights of a checkpoint, by names of layers (see engine.network.transfer.initialize)
+    whiten              filters of a first convolution that decorrelate the training images (null: drawn as all others)
     pseudo_labels       labels that trained networks give to images without any; false for none
     optimizer           a mapping with `name` and the arguments of that class
     schedule            of the learning rate, likewise
@@ -141,6 +144,7 @@ class TrainConfig:
     metric              picks the best epoch, of equal ones the first (null: val_loss, or train_loss without validation)
     mode                its direction, min or max (null: a loss is to fall, anything else to rise)
     train_metrics       evaluate the training samples too after every epoch
+    evaluation_views    judge validation and test samples by several views of each as well (null: not)
     seed                of the first weights, the order of samples, augmentation and dropout
     threads             size of the team (0: all usable cores)
     out                 run folder (null: runs/ and the name of the file)
@@ -164,21 +168,22 @@ class TrainConfig:
     augment: AugmentConfig = field(default=AugmentConfig(), metadata=decides(Role.TRAINING, false_is_none=True))
     split: SplitConfig = field(default=SplitConfig(), metadata=decides(Role.DATA))
     initialize_from: InitializeConfig | None = field(default=None, metadata=decides(Role.TRAINING))
+    whiten: WhitenConfig | None = field(default=None, metadata=decides(Role.TRAINING, later=True))
     pseudo_labels: PseudoLabelConfig | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "Adam"}, metadata=decides(Role.TRAINING))
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "Constant"}, metadata=decides(Role.TRAINING))
-    warmup: WarmupConfig | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True))
+    warmup: WarmupConfig | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True, later=True))
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"}, metadata=decides(Role.TRAINING))
     freeze: tuple[Any, ...] | None = field(default=None, metadata=decides(Role.TRAINING))
     learning_rates: dict[Any, float] | None = field(default=None, metadata=decides(Role.TRAINING))
-    average: Average | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True))
+    average: Average | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True, later=True))
     class_weights: Any = field(default=None, metadata=decides(Role.TRAINING))
     sample_weights: str | None = field(default=None, metadata=decides(Role.TRAINING))
     max_norm: float | None = field(default=None, metadata=decides(Role.TRAINING))
     algorithm: str | dict[str, dict[str, str]] = field(default="auto", metadata=decides(Role.TRAINING))
     tune: bool = field(default=False, metadata=decides(Role.TRAINING))
     batch_size: int = field(default=64, metadata=decides(Role.TRAINING))
-    accumulate: int = field(default=1, metadata=decides(Role.TRAINING))
+    accumulate: int = field(default=1, metadata=decides(Role.TRAINING, later=True))
     drop_last: bool = field(default=False, metadata=decides(Role.TRAINING))
     select: Selection = field(default=Selection(), metadata=decides(Role.DATA))
     label_noise: LabelNoise | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
@@ -187,6 +192,7 @@ class TrainConfig:
     metric: str | None = field(default=None, metadata=decides(Role.SCORE))
     mode: str | None = field(default=None, metadata=decides(Role.TRAINING))
     train_metrics: bool = field(default=False, metadata=decides(Role.RECORD))
+    evaluation_views: EvaluationViews | None = field(default=None, metadata=decides(Role.RECORD, later=True))
     seed: int = field(default=0, metadata=decides(Role.SEED))
     threads: int = field(default=0, metadata=decides(Role.PLACE))
     out: str | None = field(default=None, metadata=decides(Role.PLACE))
@@ -221,9 +227,12 @@ class TrainConfig:
                 raise UserError("pseudo_labels: their weight needs the loss CrossEntropy")
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration with all defaults, as it would stand in a file; augmentations that are off are left out."""
+        """The configuration with all defaults, as it would stand in a file. Augmentations that are off are left out,
+        and so are keys that came later and stand at their defaults (engine.recipe.roles.decides)."""
         own = {"preprocess": self.preprocess.to_dict(), "augment": self.augment.describe()}
-        return {**dataclasses.asdict(self), **own}
+        whole = {**dataclasses.asdict(self), **own}
+        left_out = unsaid(self)
+        return {name: value for name, value in whole.items() if name not in left_out}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

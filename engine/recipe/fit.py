@@ -11,7 +11,7 @@ from cnncore import set_num_threads
 
 from engine.data.choose.weights import weighted
 from engine.data.dataset import Dataset
-from engine.data.loader import Loader, Mixup
+from engine.data.loader import Loader, batch_mixer
 from engine.data.location import data_root
 from engine.errors import UserError
 from engine.files import json_text, write_atomically
@@ -22,6 +22,7 @@ from engine.recipe.libraries import deciders
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
+from engine.recipe.whitening import check_whitening, whiten
 from engine.training.checks import check_fits, check_preprocess
 from engine.training.folder import RESULT, measured_values
 from engine.training.history import History, Record
@@ -108,6 +109,8 @@ def fit_and_test(
         test = test.with_classes(train_set.class_names)
         check_fits(trainer, test)
     with trainer.holding():
+        if config.whiten is not None and not _goes_on(trainer):
+            whiten(trainer.net, train_set, config.whiten, config.seed)
         history = trainer.fit(
             make_loader(config, train_set),
             validation,
@@ -128,9 +131,13 @@ def fit_and_test(
         result["samples"] = {name: len(part) for name, part in parts.items() if part is not None}
         if trainer.initialized is not None:
             result["initialized"] = trainer.initialized
+        if validation is not None and not trainer.each_epoch:
+            with instruction_set(trainer.isa):
+                measured = trainer.further(validation)
+            result |= {f"val_{name}": value for name, value in measured.items()}
         if test is not None:
             with instruction_set(trainer.isa):
-                measured = trainer.evaluate(test)
+                measured = trainer.evaluate(test) | trainer.further(test)
             best = restore_best and validation is not None and history.best_epoch is not None
             result["tested_epoch"] = history.best_epoch if best else len(history.epochs)
             result |= {f"test_{name}": value for name, value in measured.items()}
@@ -190,6 +197,12 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
     trainer.trackers = make_trackers(out, config.tensorboard, config.wandb, trainer.config or {})
     if config.initialize_from is not None:
         initialize_trainer(trainer, config.initialize_from)
+    if config.whiten is not None:
+        check_whitening(trainer.net, config.whiten)
+        trainer.whitened = asdict(config.whiten)
+    if config.evaluation_views is not None:
+        config.evaluation_views.check(trainer.net)
+        trainer.measure = config.evaluation_views
     return trainer
 
 
@@ -203,7 +216,7 @@ def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
         seed=config.seed,
         drop_last=config.drop_last,
         augment=config.augment,
-        batch_transform=Mixup(config.augment.mixup, len(dataset.class_names)) if config.augment.mixup else None,
+        batch_transform=batch_mixer(config.augment, len(dataset.class_names)),
         description=config.augment.describe(),
     )
 
@@ -214,9 +227,14 @@ def initialize_trainer(trainer: Trainer, section: InitializeConfig) -> None:
     A run that goes on from a checkpoint has weights already: the source may be gone by then.
     """
     trainer.initialize_from = asdict(section)
-    if trainer.out is not None and find_last(trainer.out).start is not None:
+    if _goes_on(trainer):
         return
     try:
         trainer.initialized = initialize_as(trainer.net, section).to_dict()
     except UserError as error:
         raise UserError(f"initialize_from: {error}") from None
+
+
+def _goes_on(trainer: Trainer) -> bool:
+    """Whether the trainer's run has a checkpoint to go on from, with weights of its own."""
+    return trainer.out is not None and find_last(trainer.out).start is not None

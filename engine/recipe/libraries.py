@@ -18,7 +18,7 @@ def deciders(config: TrainConfig) -> dict[str, Any]:
 
     opencv   it decodes image files, resizes, makes grey of colours, and finds ink and contours
     scipy, imagehash, pillow   which samples select.deduplicated and select.near_duplicates keep
-    warp     rotation and scaling in the core
+    warp     rotation, scaling, resized crop and colours in the core
 
     OpenCV counts where a set's images may need it, though those at hand may have the right size already. UserError
     where OpenCV decides and cannot be loaded.
@@ -30,7 +30,7 @@ def deciders(config: TrainConfig) -> dict[str, Any]:
         found["scipy"] = _installed("scipy")
     if config.select.near_duplicates is not None:
         found |= {name: _installed(name) for name in ("imagehash", "pillow", "scipy")}
-    if config.augment.warps is not None:
+    if config.augment.redraws:
         found["warp"] = WARP_VERSION
     return found
 

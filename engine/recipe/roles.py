@@ -34,12 +34,13 @@ class Role(Enum):
 INDIFFERENT = (Role.PLACE, Role.USE, Role.READING, Role.LOG)
 SHARED = (*INDIFFERENT, Role.SEED)
 
-_ROLE, _FALSE_IS_NONE = "role", "false_is_none"
+_ROLE, _FALSE_IS_NONE, _LATER = "role", "false_is_none", "later"
 
 
-def decides(role: Role, *, false_is_none: bool = False) -> dict[str, Any]:
-    """The metadata of a field. `false_is_none`: a file may say `false` for none."""
-    return {_ROLE: role, _FALSE_IS_NONE: false_is_none}
+def decides(role: Role, *, false_is_none: bool = False, later: bool = False) -> dict[str, Any]:
+    """The metadata of a field. `false_is_none`: a file may say `false` for none. `later`: there were runs before the
+    key; a configuration that leaves it at its default is written without it, and so known as they are."""
+    return {_ROLE: role, _FALSE_IS_NONE: false_is_none, _LATER: later}
 
 
 def role_of(field: dataclasses.Field[Any]) -> Role:
@@ -89,3 +90,11 @@ def of_samples(schema: type) -> tuple[str, ...]:
 def none_if_false(schema: type) -> tuple[str, ...]:
     """Keys that take `false` for none, as the script of the NumtaDB report has it."""
     return tuple(each.name for each in dataclasses.fields(schema) if each.metadata.get(_FALSE_IS_NONE))
+
+
+def unsaid(config: Any) -> tuple[str, ...]:
+    """Keys that came later and stand at their defaults."""
+    fields = dataclasses.fields(config)
+    return tuple(
+        each.name for each in fields if each.metadata.get(_LATER) and getattr(config, each.name) == each.default
+    )

@@ -165,6 +165,12 @@ def measured_names(stepper: Stepper, dataset: Dataset) -> Sequence[str]:
     return WITH_CLASSES if stepper.has_classes(dataset) else WITH_CLASSES[:1]
 
 
+def names_in_log(stepper: Stepper, train: Dataset | None, validation: Dataset | None) -> list[str]:
+    """The metrics that the log of a run has; None for a part that is not evaluated after an epoch."""
+    further = () if validation is None else (*measured_names(stepper, validation), *stepper.each_epoch)
+    return logged_names(() if train is None else measured_names(stepper, train), further)
+
+
 def logged_names(train: Sequence[str], validation: Sequence[str]) -> list[str]:
     """The metrics that a run's log has; train, validation: what is measured of these parts after an epoch."""
     names = ["train_loss", *(f"train_{name}" for name in train), *(f"val_{name}" for name in validation)]

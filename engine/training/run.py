@@ -21,8 +21,7 @@ from engine.training.checks import (
     check_classes,
     check_data,
     check_last_batch,
-    logged_names,
-    measured_names,
+    names_in_log,
     warn_of_statistics,
     watched_per_class,
 )
@@ -88,8 +87,7 @@ class Run:
 
     def _logged(self) -> list[str]:
         """The metrics that the log will have."""
-        train = measured_names(self.trainer, self.loader.dataset) if self.train_metrics else ()
-        return logged_names(train, () if self.validation is None else measured_names(self.trainer, self.validation))
+        return names_in_log(self.trainer, self.loader.dataset if self.train_metrics else None, self.validation)
 
     def _watched(self) -> dict[str, str | None]:
         """The metrics that something decides by, and what that is."""
@@ -239,7 +237,7 @@ class Run:
             measured = self.trainer.evaluate(self.loader.dataset, self.extra)
             record |= {f"train_{name}": value for name, value in measured.items() if name != "loss"}
         if self.validation is not None:
-            measured = self.trainer.evaluate(self.validation, self.extra)
+            measured = self.trainer.validate(self.validation, self.extra)
             record |= {f"val_{name}": value for name, value in measured.items()}
         record["seconds"] = round(position.seconds, 3)
         record["data_wait_seconds"] = round(position.waited, 3)

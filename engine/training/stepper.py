@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,18 @@ LOOK_EVERY = 128
 
 Data = Dataset | tuple[ArrayLike, ArrayLike]
 """A data set, or images and labels: arrays, or lists of what arrays hold."""
+
+
+class Measure(Protocol):
+    """Further metrics of a labelled set, beside those of `Stepper.evaluate`.
+
+    each_epoch   the names of those that a run's log has of the validation samples after every epoch
+    """
+
+    @property
+    def each_epoch(self) -> Sequence[str]: ...
+
+    def __call__(self, net: Network, dataset: Dataset, algorithm: Algorithm, /) -> dict[str, float]: ...
 
 
 class Stepper:
@@ -109,11 +121,13 @@ class Stepper:
         self.used_libraries: Mapping[str, list[str]] = {}  # the same of the last run, from its beginning on
         self.trackers: Sequence[Tracker] = ()  # what hears the log of a run with a folder
         self.before_step: Callable[[], None] | None = None  # called by a run; what it raises ends the run there
+        self.measure: Measure | None = None  # what else is measured of validation and test samples
         self.steps = 0
         self.last_rate = 0.0
         self.epoch = 0
         self.isa: str | None = None  # instruction set of the last run
         self.initialize_from: Record | None = None  # the section of the configuration that a transfer followed
+        self.whitened: Record | None = None  # the section of the configuration by which first filters were made
         self.initialized: Record | None = None  # what the transfer did (its Report): goes to the record
         self.session: TrainingSession | None = None
         self._capacity = 0
@@ -223,6 +237,24 @@ class Stepper:
                 result |= {name: measured[name] for name in metrics.PER_CLASS if name in extra}
         return result
 
+    def further(self, data: Dataset) -> dict[str, float]:
+        """What `measure` says of labelled samples, by name; nothing without one. DivergedError as of `evaluate`."""
+        if self.measure is None:
+            return {}
+        algorithm = self.algorithm if self.choices is None else self.choices
+        dataset = data.with_classes(self.net.class_names)
+        self.check_weights(self.steps, during=dataset.name)
+        return self.measure(self.net, dataset, algorithm)
+
+    def validate(self, data: Dataset, extra: Collection[str] = ()) -> dict[str, float]:
+        """What a run's log has of the validation samples after every epoch."""
+        return self.evaluate(data, extra) | (self.further(data) if self.each_epoch else {})
+
+    @property
+    def each_epoch(self) -> Sequence[str]:
+        """The names of what `measure` says of the validation samples after every epoch."""
+        return () if self.measure is None else self.measure.each_epoch
+
     def check_weights(self, step: int, prefix: str = "", during: str | None = None) -> None:
         """DivergedError, at this step, where a parameter, a running statistic or the optimiser's state is NaN or
         infinite: that need not show in any loss."""
@@ -245,6 +277,8 @@ class Stepper:
         return plain(
             {
                 "initialize_from": self.initialize_from,
+                "whiten": self.whitened,
+                "each_epoch": list(self.each_epoch) or None,
                 "optimizer": describe(self.optimizer),
                 "loss": describe(self.loss),
                 "schedule": describe(self.schedule),

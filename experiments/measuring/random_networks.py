@@ -10,27 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.layers import (
+    ELU,
+    GELU,
     Add,
     AvgPool2D,
     BatchNorm,
+    Clip,
     Concat,
     Conv2D,
     Dropout,
     Flatten,
     GlobalAvgPool2D,
+    Hardsigmoid,
+    Hardswish,
     Layer,
     LeakyReLU,
     Linear,
     MaxPool2D,
+    PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 from engine.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from engine.network.graph import Graph, Network
 
 Random = np.random.Generator
+
+EVERY_ACTIVATION = 200  # number of the first network with any activation
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,9 @@ class Sampled:
 class Growing:
     """A graph under construction: all shapes by name, and the last output."""
 
-    def __init__(self, random: Random):
+    def __init__(self, random: Random, every_activation: bool = False):
         self.random = random
+        self.every_activation = every_activation
         shape = (int(random.integers(1, 6)), int(random.integers(7, 15)), int(random.integers(7, 15)))
         self.graph = Graph(shape, seed=int(random.integers(2**31)))
         self.last: str = self.graph.input
@@ -85,6 +97,9 @@ class Growing:
 
     def activation(self) -> None:
         choices: list[Layer] = [ReLU(), ReLU(), ReLU(), LeakyReLU(), LeakyReLU(0.2), Sigmoid(), Tanh()]
+        if self.every_activation:
+            choices += [GELU(), GELU(), GELU("tanh"), SiLU(), Hardswish(), Hardsigmoid(), ReLU6(), Softplus()]
+            choices += [ELU(1.5), Clip(-0.7, 1.2), PReLU(), PReLU(self.shape[0])]
         self.add(choices[self.between(0, len(choices) - 1)])
 
 
@@ -189,9 +204,12 @@ def head(grow: Growing) -> None:
 
 
 def random_network(number: int, attempt: int = 0) -> Sampled:
-    """The network of this number: always the same. Another `attempt` gives another one."""
+    """The network of this number: always the same. Another `attempt` gives another one.
+
+    Those from EVERY_ACTIVATION on have activations of every kind, those before the ones that the record was taken with.
+    """
     random = np.random.default_rng([number, attempt, 0x6E6574])
-    grow = Growing(random)
+    grow = Growing(random, number >= EVERY_ACTIVATION)
     for _ in range(grow.between(1, 5)):
         BLOCKS[grow.between(0, len(BLOCKS) - 1)](grow)
     head(grow)

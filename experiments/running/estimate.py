@@ -175,7 +175,9 @@ def sample_counts(config: TrainConfig, read: Reader) -> Counts:
 
 def seconds_per_epoch(config: TrainConfig, counts: Counts, speed: Speed) -> float:
     """Steps, and the evaluations after them."""
-    evaluated = counts.validation + (counts.train if config.train_metrics else 0)
+    views = config.evaluation_views
+    judged = views.count if views is not None and views.each_epoch else 0
+    evaluated = counts.validation * (1 + judged) + (counts.train if config.train_metrics else 0)
     return counts.train / config.batch_size * speed.step + evaluated * speed.sample
 
 

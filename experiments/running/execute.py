@@ -130,10 +130,10 @@ def train_run(
 
 
 def finished(result: Result, history: History, measured: EpochRecord, epoch: int) -> Result:
-    """The result with the figures of `epoch` (from 1), and those of the test part."""
+    """The result with the figures of `epoch` (from 1), and those that were measured at the end."""
     record = history.epochs[epoch - 1]
     metrics = {name: float(value) for name, value in record.items() if name.startswith(PARTS)}
-    metrics |= {name: float(value) for name, value in measured.items() if name.startswith("test_")}
+    metrics |= {name: float(value) for name, value in measured.items() if name.startswith(("val_", "test_"))}
     seconds, epochs = sum(history["seconds"]), len(history.epochs)
     return dataclasses.replace(
         result,

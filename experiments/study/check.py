@@ -7,7 +7,7 @@ network takes, its data set and the options of it exist, and the layers that it 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 from engine.data.readers import READERS
 from engine.errors import UserError, unknown
 from engine.layers.patterns import checked_patterns, layers_with_parameters, select
+from engine.network.finetune import rate_factors
+from engine.program.slots import Slot
 from engine.reading.schema import read_arguments
 from engine.recipe.build import build_network
 from engine.recipe.config import ModelConfig, TrainConfig
@@ -27,17 +29,19 @@ from experiments.study.study import Study
 
 @dataclass(frozen=True)
 class Built:
-    """What a network is like: its input (C, H, W), parameters with running statistics, layers that own arrays."""
+    """What a network is like: its input (C, H, W), parameters with running statistics, layers that own arrays, and
+    where its parameters lie."""
 
     input_shape: tuple[int, ...]
     parameters: int
     layers: tuple[str, ...]
+    slots: Mapping[str, Slot]
 
 
 def build(section: ModelConfig) -> Built:
     """Build the network of a configuration and note what it is like."""
     net = build_network(section, seed=0)
-    return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology))
+    return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology), net.store.slots)
 
 
 class Builder:
@@ -85,7 +89,8 @@ def check_config(config: TrainConfig, built: Built) -> None:
     """UserError where the configuration does not fit its network or its data set's reader."""
     check_preprocess(config.preprocess, built.input_shape)
     check_reader(config)
-    patterns: dict[str, Any] = {"freeze": config.freeze, "learning_rates": config.learning_rates}
+    rate_factors(built.slots, config.learning_rates)
+    patterns: dict[str, Any] = {"freeze": config.freeze}
     if config.initialize_from is not None:
         patterns |= {"layers": config.initialize_from.layers, "exclude": config.initialize_from.exclude}
     for what, given in patterns.items():

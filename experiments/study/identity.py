@@ -40,9 +40,6 @@ STATED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-LATER = ("warmup", "average", "accumulate")  # keys that came after the form was fixed: left out at their defaults
-
-
 def settings(config: TrainConfig) -> dict[str, Any]:
     """All keys on which the result depends, in JSON's types: equal for configurations that ask for the same run.
 
@@ -50,8 +47,6 @@ def settings(config: TrainConfig) -> dict[str, Any]:
     """
     config = _or_as_written(lambda: read_config(config.to_dict()), config)
     content = {name: value for name, value in config.to_dict().items() if name not in INDIFFERENT_KEYS}
-    defaults = {each.name: each.default for each in dataclasses.fields(TrainConfig) if each.name in LATER}
-    content = {name: value for name, value in content.items() if name not in LATER or value != defaults[name]}
     builders = {"optimizer": build_optimizer, "schedule": build_schedule, "loss": build_loss}
     for name, build in builders.items():
         content[name] = _or_as_written(partial(_built, build, content[name]), content[name])

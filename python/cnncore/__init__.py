@@ -13,7 +13,10 @@ try:
     with released():
         from cnncore._core import (
             ABI_VERSION,
+            ACTIVATIONS,
             ALIGNMENT,
+            COLOUR_LARGEST,
+            COLOUR_ONE,
             FILLS,
             GEOMETRIES,
             GEOMETRY_LIMITS,
@@ -46,6 +49,7 @@ try:
             philox4x32,
             philox_draws,
             read_burst,
+            recolour_images,
             register_tile,
             run_op,
             set_isa,
@@ -76,7 +80,10 @@ def source_hash() -> str:
 
 __all__ = [
     "ABI_VERSION",
+    "ACTIVATIONS",
     "ALIGNMENT",
+    "COLOUR_LARGEST",
+    "COLOUR_ONE",
     "FILLS",
     "GEOMETRIES",
     "GEOMETRY_LIMITS",
@@ -110,6 +117,7 @@ __all__ = [
     "philox4x32",
     "philox_draws",
     "read_burst",
+    "recolour_images",
     "register_tile",
     "release",
     "released",

@@ -47,6 +47,8 @@ cdef extern from "cnn.h" nogil:
         float lr_scale
         float reserved
 
+    const char *cnn_activation_name(int activation)
+
     ctypedef union cnn_geometry:
         pass
 
@@ -181,6 +183,7 @@ cdef extern from "cnn.h" nogil:
         CNN_FILL_NEAREST
         CNN_FILL_REFLECT
         CNN_FILL_WRAP
+        CNN_FILL_MIRROR
 
     ctypedef struct cnn_image_batch:
         const uint8_t *images
@@ -193,6 +196,7 @@ cdef extern from "cnn.h" nogil:
         cnn_fill fill
         uint8_t fill_value
         const uint8_t *flips
+        const uint8_t *turns
         const int32_t *boxes
         const uint8_t *paints
         ptrdiff_t box_count
@@ -212,6 +216,18 @@ cdef extern from "cnn.h" nogil:
 
     cnn_status cnn_warp_images(uint8_t *dst, const cnn_image_warp *warp, int threads)
     void cnn_ref_warp_images(uint8_t *dst, const cnn_image_warp *warp)
+
+    int CNN_COLOUR_ONE
+    int CNN_COLOUR_LARGEST
+
+    ctypedef struct cnn_image_colours:
+        const uint8_t *images
+        const int64_t *indices
+        ptrdiff_t n, c, h, w
+        const int32_t *factors
+
+    cnn_status cnn_recolour_images(uint8_t *dst, const cnn_image_colours *colours, int threads)
+    void cnn_ref_recolour_images(uint8_t *dst, const cnn_image_colours *colours)
 
     cnn_status cnn_set_threads(int threads)
     int cnn_get_threads()

@@ -10,6 +10,8 @@ MAX_EXTERNALS: int
 MAX_THREADS: int
 MAX_POOL_AREA: int
 WARP_ONE: int
+COLOUR_ONE: int
+COLOUR_LARGEST: int
 FILLS: dict[str, int]
 PANEL: int
 SEGMENT_DTYPE: np.dtype[Any]
@@ -52,6 +54,7 @@ class RegisterTile(NamedTuple):
 
 OPS: dict[str, OpInfo]
 GEOMETRIES: dict[str, tuple[str, ...]]
+ACTIVATIONS: dict[str, int]  # those that another op can end with, and the number that its geometry has for each
 GEOMETRY_LIMITS: dict[str, dict[str, tuple[float, float]]]  # of each kind and field: the least and the largest number
 
 class CoreError(RuntimeError):
@@ -139,6 +142,7 @@ def gather_images(
     fill: str = "constant",
     fill_value: int = 0,
     flips: NDArray[np.bool_] | None = None,
+    turns: NDArray[np.bool_] | None = None,
     boxes: NDArray[np.int32] | None = None,
     paints: NDArray[np.uint8] | None = None,
     threads: int = 1,
@@ -151,6 +155,14 @@ def warp_images(
     *,
     fill: str = "constant",
     fill_value: int = 0,
+    threads: int = 1,
+    reference: bool = False,
+) -> NDArray[np.uint8]: ...
+def recolour_images(
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    factors: NDArray[np.int32],
+    *,
     threads: int = 1,
     reference: bool = False,
 ) -> NDArray[np.uint8]: ...

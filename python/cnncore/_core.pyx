@@ -17,6 +17,7 @@ ALIGNMENT = CNN_ALIGNMENT
 MAX_THREADS = CNN_MAX_THREADS
 MAX_POOL_AREA = CNN_MAX_POOL_AREA
 WARP_ONE = CNN_WARP_ONE
+COLOUR_ONE, COLOUR_LARGEST = CNN_COLOUR_ONE, CNN_COLOUR_LARGEST
 MAX_EXTERNALS = CNN_MAX_EXTERNALS
 ABI_VERSION = CNN_ABI_VERSION
 
@@ -73,6 +74,7 @@ FILLS = {
     "nearest": CNN_FILL_NEAREST,
     "reflect": CNN_FILL_REFLECT,
     "wrap": CNN_FILL_WRAP,
+    "mirror": CNN_FILL_MIRROR,
 }
 
 _DTYPES = {
@@ -142,6 +144,18 @@ def _read_geometries():
     return geometries
 
 
+def _read_activations():
+    cdef const char *name
+    cdef int number = 1
+    activations = {}
+    while True:
+        name = cnn_activation_name(number)
+        if name == NULL:
+            return activations
+        activations[name.decode()] = number
+        number += 1
+
+
 def _read_limits():
     cdef const cnn_geometry_field *field
     cdef int i
@@ -158,6 +172,7 @@ def _read_limits():
 OPS = _read_registry()
 GEOMETRIES = _read_geometries()
 GEOMETRY_LIMITS = _read_limits()
+ACTIVATIONS = _read_activations()
 _OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
 
 
@@ -553,15 +568,16 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
 
 
 def gather_images(images, indices, scale, offset, *, shifts=None, str fill="constant", int fill_value=0, flips=None,
-                  boxes=None, paints=None, int threads=1, bint reference=False):
+                  turns=None, boxes=None, paints=None, int threads=1, bint reference=False):
     """float32 (n, C, H, W): pixel * scale + offset of the samples ``indices`` of ``images``, changed on the way.
 
     images             uint8 (N, C, H, W) without gaps; may be a memory map
     indices            int64 (n,), each in 0 ... N-1
     scale, offset      float32 (C,), or (n, C) for factors of each sample's own
     shifts             int32 (n, 2): rows down and columns to the right; what comes in from outside is ``fill``ed:
-                       constant (fill_value, 0 to 255), nearest, reflect (the border twice), wrap
-    flips              bool (n,): mirror left to right, after the shift
+                       constant (fill_value, 0 to 255), nearest, reflect (the border twice), wrap, mirror (the border
+                       once)
+    flips, turns       bool (n,): mirror left to right, top to bottom, after the shift
     boxes, paints      int32 (n, k, 4): top, left, bottom, right, ends exclusive, in the image as it then lies, painted
                        one after the other with ``paints``, uint8 (n, k, C), before scale and offset
     Releases the GIL. The bits depend neither on threads nor on the instruction set. ValueError for what does not fit.
@@ -583,6 +599,9 @@ def gather_images(images, indices, scale, offset, *, shifts=None, str fill="cons
     if flips is not None:
         flips = _table("gather_images", "flips", flips, np.bool_, (n,))
         batch.flips = <const uint8_t *>_address(flips)
+    if turns is not None:
+        turns = _table("gather_images", "turns", turns, np.bool_, (n,))
+        batch.turns = <const uint8_t *>_address(turns)
     if boxes is not None:
         boxes_each = boxes.shape[1] if getattr(boxes, "ndim", 0) == 3 else 0
         boxes = _table("gather_images", "boxes", boxes, np.int32, (n, boxes_each, 4))
@@ -645,6 +664,40 @@ def warp_images(images, indices, coefficients, *, str fill="constant", int fill_
         raise ValueError(f"warp_images: an image has at most 2^15 rows and columns, coefficients are at most 2^46 and "
                          f"2^61 in size; got images {images.shape} and the largest coefficients "
                          f"{np.abs(coefficients.astype(float)).max(axis=(0, 1)).tolist()}")
+    _check(status)
+    return result
+
+
+def recolour_images(images, indices, factors, *, int threads=1, bint reference=False):
+    """uint8 (n, C, H, W): the samples ``indices`` of ``images``, brightened, with another contrast and saturation.
+
+    images    uint8 (N, C, H, W) without gaps; may be a memory map
+    indices   int64 (n,), each in 0 ... N-1
+    factors   int32 (n, 3) in units of 2^-16 (``COLOUR_ONE`` changes nothing), 0 to ``COLOUR_LARGEST``: of brightness,
+              contrast and saturation, in this order (see cnn_recolour_images in cnn.h)
+    Releases the GIL. Whole numbers throughout: the bytes are the same everywhere. ValueError for what does not fit.
+    """
+    cdef cnn_image_colours colours
+    cdef cnn_status status = CNN_OK
+    cdef ptrdiff_t n = len(indices)
+    cdef uint8_t *dst
+    count, channels, height, width = _checked_images("recolour_images", images, "constant", 0, threads)
+    indices = _checked_indices("recolour_images", indices, count)
+    factors = _table("recolour_images", "factors", factors, np.int32, (n, 3))
+    if n and not (factors.min() >= 0 and factors.max() <= COLOUR_LARGEST):
+        raise ValueError(f"recolour_images: factors run from {factors.min()} to {factors.max()}, expected 0 to "
+                         f"{COLOUR_LARGEST}")
+    result = np.empty((n, channels, height, width), np.uint8)
+    dst = <uint8_t *>_address(result)
+    colours.images = <const uint8_t *>_address(images)
+    colours.indices = <const int64_t *>_address(indices)
+    colours.n, colours.c, colours.h, colours.w = n, channels, height, width
+    colours.factors = <const int32_t *>_address(factors)
+    with nogil:
+        if reference:
+            cnn_ref_recolour_images(dst, &colours)
+        else:
+            status = cnn_recolour_images(dst, &colours, threads)
     _check(status)
     return result
 

@@ -21,6 +21,7 @@ from tests.ops.families import (
     Multiply,
     NAdam,
     Pad2D,
+    PReLU,
     RMSprop,
     Scale,
     Segment,
@@ -171,10 +172,15 @@ RESAMPLING: list[Family] = [
     ],
 ]
 
+KINDS = (
+    "relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "gelu_tanh", "silu", "hardswish", "hardsigmoid", "relu6",
+    "softplus", "clip",
+)  # fmt: skip
+
 ELEMENTWISE: list[Family] = [
     *[
         Activation(kind, batch, count, spread=spread)
-        for kind in ("relu", "leaky_relu", "sigmoid", "tanh", "elu")
+        for kind in KINDS
         for batch, count, spread in [(1, 1, 2.0), (3, 17, 2.0), (7, 9 * 7 * 33, 2.0), (3, 1025, 60.0)]
     ],
     Activation("leaky_relu", 3, 33, slope=0.3),
@@ -183,6 +189,14 @@ ELEMENTWISE: list[Family] = [
     Activation("elu", 7, 9 * 7 * 33, slope=1.0),
     Activation("elu", 3, 1025, slope=1.7, spread=60.0),
     Activation("elu", 3, 129, slope=1.0, spread=0.01),
+    *[Activation(kind, 3, 129, spread=0.01) for kind in ("gelu", "gelu_tanh", "silu", "hardswish", "softplus")],
+    Activation("clip", 3, 129, slope=-0.7),
+    PReLU(1, 1, 1),
+    PReLU(3, 4099, 1),
+    PReLU(3, 63, 17),
+    PReLU(7, 9 * 7, 33),
+    PReLU(33, 196, 64),
+    PReLU(3, 2, 1050),
     Softmax(1, 1, 1),
     Softmax(7, 1, 10),
     Softmax(3, 63, 17),

@@ -267,6 +267,91 @@ def elu_gradient(diff_dst: Array, dst: Array, alpha: float) -> Array:
     return np.where(dst > 0, diff_dst, diff_dst * (dst + alpha))
 
 
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def normal_distribution(src: Array) -> Array:
+    """P(X <= src), with all its digits in the tails."""
+    return np.asarray(0.5 * _erfc(-src * math.sqrt(0.5)))
+
+
+def gelu(src: Array) -> Array:
+    return src * normal_distribution(src)
+
+
+def gelu_gradient(diff_dst: Array, src: Array) -> Array:
+    density = np.exp(-0.5 * src * src) / math.sqrt(2.0 * math.pi)
+    return diff_dst * (normal_distribution(src) + src * density)
+
+
+def logistic(src: Array) -> Array:
+    """The sigmoid, with all its digits where it is small."""
+    power = np.exp(-np.abs(src))
+    return np.where(src < 0, power, 1.0) / (1.0 + power)
+
+
+def gelu_tanh_exponent(src: Array) -> Array:
+    """2u, of which the sigmoid is 0.5 * (1 + tanh(u))."""
+    return math.sqrt(8.0 / math.pi) * (src + 0.044715 * src**3)
+
+
+def gelu_tanh(src: Array) -> Array:
+    return src * logistic(gelu_tanh_exponent(src))
+
+
+def gelu_tanh_gradient(diff_dst: Array, src: Array) -> Array:
+    exponent = gelu_tanh_exponent(src)
+    steep = math.sqrt(8.0 / math.pi) * (1.0 + 3.0 * 0.044715 * src**2)
+    return diff_dst * (logistic(exponent) + src * logistic(exponent) * logistic(-exponent) * steep)
+
+
+def silu(src: Array) -> Array:
+    return src * logistic(src)
+
+
+def silu_gradient(diff_dst: Array, src: Array) -> Array:
+    return diff_dst * (logistic(src) + src * logistic(src) * logistic(-src))
+
+
+def hardsigmoid(src: Array) -> Array:
+    return np.clip(src + 3.0, 0.0, 6.0) / 6.0
+
+
+def hardsigmoid_gradient(diff_dst: Array, dst: Array) -> Array:
+    return np.where((dst > 0) & (dst < 1), diff_dst / 6.0, 0.0)
+
+
+def hardswish(src: Array) -> Array:
+    return src * hardsigmoid(src)
+
+
+def hardswish_gradient(diff_dst: Array, src: Array) -> Array:
+    return diff_dst * np.where(src <= -3, 0.0, np.where(src >= 3, 1.0, src / 3.0 + 0.5))
+
+
+def clip_gradient(diff_dst: Array, dst: Array, low: float, high: float) -> Array:
+    return np.where((dst > low) & (dst < high), diff_dst, 0.0)
+
+
+def softplus(src: Array) -> Array:
+    return np.maximum(src, 0.0) + np.log1p(np.exp(-np.abs(src)))
+
+
+def softplus_gradient(diff_dst: Array, dst: Array) -> Array:
+    return diff_dst * -np.expm1(-dst)
+
+
+def prelu(src: Array, weights: Array) -> Array:
+    """Channels last."""
+    return np.where(src > 0, src, weights * src)
+
+
+def prelu_gradients(diff_dst: Array, src: Array, weights: Array) -> tuple[Array, Array]:
+    """(diff_src, diff_weights)"""
+    products = np.where(src > 0, 0.0, src * diff_dst).reshape(-1, len(weights))
+    return np.where(src > 0, diff_dst, weights * diff_dst), products.sum(axis=0)
+
+
 def softmax(src: Array) -> Array:
     """Over the last axis."""
     powers = np.exp(src - src.max(axis=-1, keepdims=True))

@@ -1,11 +1,15 @@
 """Worst cases for rounding that ordinary networks meet: sums over pixels that are all alike (a white background, the
-gradient of a global average), deviations that are small beside their mean (batch normalisation), and e^x - 1 near 0."""
+gradient of a global average), deviations that are small beside their mean (batch normalisation), and each result of an
+activation by itself, near 0 and in its tails."""
 
 from typing import Any
 
 import cnncore
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from tests.ops import oracle
 
 SIZE = 224
 GEOMETRY = dict.fromkeys(cnncore.GEOMETRIES["conv2d"], 0) | dict.fromkeys(("h", "w", "oh", "ow"), SIZE)
@@ -125,3 +129,84 @@ def test_elu_keeps_its_digits_near_zero(alpha: float, isa: str) -> None:
     exact = np.float64(np.float32(alpha)) * np.expm1(src.astype(np.float64))
     np.testing.assert_allclose(dst, exact, rtol=2e-7)
     assert dst[-1] == -np.float32(alpha)
+
+
+SMALLEST = float(np.finfo(np.float32).smallest_normal)
+
+
+def sweep() -> NDArray[np.float32]:
+    """Numbers of both signs, dense where results are not yet 0 or the number itself, and sizes down to the smallest."""
+    line = np.linspace(-14.0, 14.0, 120_001, dtype=np.float32)
+    sizes = np.geomspace(1e-35, 120.0, 40_001).astype(np.float32)
+    return np.concatenate([line, sizes, -sizes])
+
+
+def run_activation(isa: str, name: str, src: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What it gives, and its slopes."""
+    dst, slopes = np.empty_like(src), np.empty_like(src)
+    geometry = {"count": src.size, "slope": 0.0}
+    run_on(isa, f"{name}_forward", {"dst": dst, "src": src}, geometry, 1)
+    saved = {"src": src} if name in ("gelu", "gelu_tanh", "silu") else {"dst": dst}
+    operands = {"diff_src": slopes, "diff_dst": np.ones_like(src), **saved}
+    run_on(isa, f"{name}_backward", operands, geometry, 1)
+    return dst.astype(np.float64), slopes.astype(np.float64)
+
+
+def worst(got: NDArray[np.float64], exact: NDArray[np.float64], size: NDArray[np.float64]) -> float:
+    """The largest error beside `size`, of those that are normal numbers; the others are 0 or among the smallest."""
+    normal = np.abs(exact) >= SMALLEST
+    assert (np.abs(got[~normal]) <= 2.0 * SMALLEST).all()
+    return float((np.abs(got - exact)[normal] / size[normal]).max())
+
+
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_every_gelu_keeps_its_digits(isa: str) -> None:
+    src = sweep()
+    dst, slopes = run_activation(isa, "gelu", src)
+    x = src.astype(np.float64)
+    density = np.abs(x) * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    assert worst(dst, oracle.gelu(x), np.abs(oracle.gelu(x))) < 5e-7
+    assert worst(slopes, oracle.gelu_gradient(np.ones_like(x), x), oracle.normal_distribution(x) + density) < 5e-7
+
+
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_every_gelu_by_tanh_keeps_the_digits_that_its_exponent_has(isa: str) -> None:
+    src = sweep()
+    dst, slopes = run_activation(isa, "gelu_tanh", src)
+    x = src.astype(np.float64)
+    exponent = oracle.gelu_tanh_exponent(x)
+    bend = oracle.logistic(exponent) * oracle.logistic(-exponent) * np.sqrt(8.0 / np.pi) * (1.0 + 0.134145 * x * x)
+    bound = 1.0 + np.abs(exponent)
+    assert worst(dst, oracle.gelu_tanh(x), np.abs(oracle.gelu_tanh(x)) * bound) < 3e-7
+    exact = oracle.gelu_tanh_gradient(np.ones_like(x), x)
+    assert worst(slopes, exact, (oracle.logistic(exponent) + np.abs(x) * bend) * bound) < 3e-7
+
+
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_every_silu_keeps_its_digits(isa: str) -> None:
+    src = sweep()
+    dst, slopes = run_activation(isa, "silu", src)
+    x = src.astype(np.float64)
+    bend = np.abs(x) * oracle.logistic(x) * oracle.logistic(-x)
+    assert worst(dst, oracle.silu(x), np.abs(oracle.silu(x))) < 3e-7
+    assert worst(slopes, oracle.silu_gradient(np.ones_like(x), x), oracle.logistic(x) + bend) < 4e-7
+
+
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_every_softplus_keeps_its_digits(isa: str) -> None:
+    src = sweep()
+    dst, slopes = run_activation(isa, "softplus", src)
+    x = src.astype(np.float64)
+    assert worst(dst, oracle.softplus(x), oracle.softplus(x)) < 3e-7
+    assert worst(slopes, oracle.logistic(x), oracle.logistic(x)) < 5e-7
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "softplus", "hardswish", "hardsigmoid"])
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_a_result_has_the_same_bits_wherever_it_stands(name: str, isa: str) -> None:
+    src = np.random.default_rng(0).normal(0.0, 3.0, 67).astype(np.float32)
+    dst, single = np.empty_like(src), np.empty(1, np.float32)
+    run_on(isa, f"{name}_forward", {"dst": dst, "src": src}, {"count": src.size, "slope": 0.0}, 1)
+    for i in range(src.size):
+        run_on(isa, f"{name}_forward", {"dst": single, "src": src[i : i + 1].copy()}, {"count": 1, "slope": 0.0}, 1)
+        assert single[0].tobytes() == dst[i].tobytes()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.ops.cases import RESAMPLING
-from tests.ops.families import Conv2D, MaxPool2D, Pad2D, Upsample2D
+from tests.ops.cases import KINDS, RESAMPLING
+from tests.ops.families import Activation, Conv2D, MaxPool2D, Pad2D, Upsample2D
 from tests.ops.layouts import filter_panels
 
 COUNT = 37
@@ -19,12 +19,31 @@ def nan_at(count: int, *places: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("reference", (False, True))
-@pytest.mark.parametrize("op", ("relu_forward", "leaky_relu_forward", "sigmoid_forward", "tanh_forward", "elu_forward"))
-def test_activations_pass_nan(op: str, reference: bool, isa: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_activations_pass_nan(kind: str, reference: bool, isa: str) -> None:
     src, dst = nan_at(COUNT, 0, 17, 36), np.zeros(COUNT, np.float32)
-    geometry = {"count": COUNT, "slope": 0.01}
-    cnncore.run_op(op, {"dst": dst, "src": src}, geometry, 1, reference=reference)
+    case = Activation(kind, 1, COUNT)
+    cnncore.run_op(f"{kind}_forward", {"dst": dst, "src": src}, case.geometry(), 1, reference=reference)
     assert np.array_equal(np.isnan(dst), np.isnan(src))
+
+
+@pytest.mark.parametrize("reference", (False, True))
+def test_prelu_passes_nan(reference: bool, isa: str) -> None:
+    src, dst = nan_at(COUNT, 0, 17, 36), np.zeros(COUNT, np.float32)
+    operands = {"dst": dst, "src": src, "weights": np.float32([0.25])}
+    cnncore.run_op("prelu_forward", operands, {"rows": COUNT, "c": 1}, 1, reference=reference)
+    assert np.array_equal(np.isnan(dst), np.isnan(src))
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("kind", cnncore.ACTIVATIONS)
+def test_what_ends_with_an_activation_passes_nan(kind: str, reference: bool, isa: str) -> None:
+    src, dst = np.ones((3, 33), np.float32), np.zeros((3, 17), np.float32)
+    src[1, 20] = np.nan
+    operands = {"dst": dst, "src": src, "weights": np.ones((2, 33, 16), np.float32)}
+    geometry = {"k": 33, "n": 17, "activation": cnncore.ACTIVATIONS[kind]}
+    cnncore.run_op("linear_forward", operands, geometry, 3, reference=reference)
+    assert np.isnan(dst[1]).all() and not np.isnan(dst[[0, 2]]).any()
 
 
 @pytest.mark.parametrize("reference", (False, True))

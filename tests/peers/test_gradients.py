@@ -5,10 +5,12 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 from experiments.checks.gradients.comparison import compare, passed, report
+from experiments.measuring.random_networks import EVERY_ACTIVATION
 
 NETWORKS = 25
 
 
-def test_gradients_of_random_networks() -> None:
-    comparisons = [compare(number) for number in range(NETWORKS)]
+@pytest.mark.parametrize("first", [0, EVERY_ACTIVATION])
+def test_gradients_of_random_networks(first: int) -> None:
+    comparisons = [compare(number) for number in range(first, first + NETWORKS)]
     assert all(map(passed, comparisons)), report(comparisons, 0.0)

@@ -1,4 +1,4 @@
-"""Normalisations, products and what drops beside PyTorch's, in float64: predictions, losses, all gradients."""
+"""Normalisations, activations, products and what drops beside PyTorch's, in float64: predictions, losses, gradients."""
 
 from typing import Any
 
@@ -7,19 +7,27 @@ import pytest
 
 import engine
 from engine import (
+    GELU,
     AvgPool2D,
     BatchNorm,
+    Clip,
     Conv2D,
     ConvTranspose2D,
     Dropout2D,
     GroupNorm,
+    Hardsigmoid,
+    Hardswish,
     InstanceNorm,
     LayerNorm,
     Linear,
     Multiply,
     Pad2D,
     PadChannels,
+    PReLU,
+    ReLU6,
     Scale,
+    SiLU,
+    Softplus,
     Tanh,
     Upsample2D,
 )
@@ -69,6 +77,11 @@ CASES: list[tuple[Layer, ...]] = [
     (ConvTranspose2D(6, 4, 3, 2, 1, output_padding=1), Tanh(), Conv2D(4, 6, 2, 2)),
     (ConvTranspose2D(6, 6, 3, 1, (0, 2, 1, 1), groups=3, bias=False), Tanh()),
     (ConvTranspose2D(6, 9, 2, 2, dilation=2, groups=3), Tanh(), Conv2D(9, 6, 3, 2)),
+    (BatchNorm(6), GELU(), GELU("tanh")),
+    (BatchNorm(6), SiLU(), Softplus()),
+    (BatchNorm(6), Hardswish(), Hardsigmoid()),
+    (BatchNorm(6), PReLU(), PReLU(6)),
+    (BatchNorm(6), ReLU6(), Clip(0.1, 0.9)),
 ]
 
 
@@ -108,3 +121,20 @@ def test_what_pytorch_has_under_these_names(layer: Layer, module: Any) -> None:
     with torch.no_grad():
         wanted = module()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(engine.Sequential([layer], (6, 9, 7)).predict(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [Hardswish(), Hardsigmoid(), ReLU6(), Clip(-0.5, 0.75), PReLU()], ids=str)
+def test_kinks_take_the_side_that_pytorch_takes(layer: Layer) -> None:
+    from experiments.peers.adapters.torch_network import TorchNetwork
+
+    x = np.float32([-4, -3, -0.5, 0, 0.75, 3, 6, 7])[None]
+    net = engine.Graph((8,), seed=3)
+    # a layer that learns stands before it, or no gradient goes back through it
+    net.output = net.add(layer, net.add(Linear(8, 8, bias=False), net.input))
+    net.load_parameters({**net.parameters(), next(iter(net.parameters())): np.eye(8, dtype=np.float32)})
+    target = np.full((1, 8), 9.0, np.float32)
+    _, gradients = net.loss_and_gradients(x, target, engine.MeanSquaredError())
+    other: Any = TorchNetwork(net).double().train()
+    torch.nn.functional.mse_loss(other(torch.from_numpy(x).double()), torch.from_numpy(target).double()).backward()
+    for key, wanted in other.gradients().items():
+        np.testing.assert_allclose(gradients[key], wanted, rtol=1e-5, atol=1e-6, err_msg=key)

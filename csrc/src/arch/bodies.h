@@ -18,6 +18,7 @@
 #include "bodies/pack.h"
 #include "bodies/pick.h"
 #include "bodies/pool.h"
+#include "bodies/prelu.h"
 #include "bodies/softmax.h"
 #include "bodies/sparse.h"
 #include "bodies/sums.h"

@@ -12,6 +12,7 @@
 #define SIMD_TILE_ROWS PORTABLE_TILE_ROWS
 #define SIMD_TILE_GROUPS PORTABLE_TILE_GROUPS
 #define SIMD_FMA_CHAINS 8
+#define SIMD_TWO_ROUNDINGS /* simd_fma is a product and a sum */
 
 typedef float simd_float __attribute__((vector_size(16)));
 

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "bodies/activation.h"
 #include "kernels.h"
 
 enum { FEW_VECTORS = CNN_PANEL / SIMD_WIDTH, FEW_PANELS = 4, FEW_PANELS_OF_TWO = FEW_VECTORS == 1 ? 4 : 2 };
@@ -45,9 +46,14 @@ static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_ro
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++) {
             const simd_float y = simd_add(sum[i][v], bias);
-            simd_store_part(p->dst + i * p->n + column, p->relu ? simd_max(simd_zero(), y) : y, left);
+            simd_store_part(p->dst + i * p->n + column,
+                            p->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), y) : y, left);
         }
     }
+    if (p->activation <= CNN_ACTIVATION_RELU) return;
+    const ptrdiff_t column = first * CNN_PANEL, left = p->n - column, width = (ptrdiff_t)vectors * SIMD_WIDTH;
+    for (int i = 0; i < rows; i++)
+        activation_end(p->activation, p->dst + i * p->n + column, left < width ? left : width);
 }
 
 static void few_rows(const cnn_few_rows *p)

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "bodies/activation.h"
 #include "bodies/vector.h"
 #include "kernels.h"
 
@@ -33,7 +34,7 @@ static inline __attribute__((always_inline)) void tile_store(const cnn_tile *t, 
 {
     const ptrdiff_t c_row = t->c_row, c_group = t->c_group;
     const float *bias = t->bias;
-    const simd_float least = t->relu ? simd_zero() : simd_set1(-INFINITY);
+    const simd_float least = t->activation == CNN_ACTIVATION_RELU ? simd_zero() : simd_set1(-INFINITY);
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         float *out = c + (v / TILE_VECTORS_PER_GROUP) * c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
@@ -56,26 +57,43 @@ static inline __attribute__((always_inline)) void tile_add(const cnn_tile *t, fl
     }
 }
 
-/* Everything else, from a copy of the sums. A function of its own, so that it takes no registers from the loops. */
-static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, const float *mask, const float *sums,
-                                                  int rows, int vectors)
+/* Adds the bias to the sums and activates them. */
+static void tile_activate(const cnn_tile *t, float *sums, int rows, int vectors)
 {
+    for (int v = 0; t->bias && v < vectors && v * SIMD_WIDTH < t->columns; v++) {
+        const simd_float bias = simd_load_part(t->bias + v * SIMD_WIDTH, t->columns - v * SIMD_WIDTH);
+        for (int i = 0; i < rows; i++) {
+            float *at = sums + (i * vectors + v) * SIMD_WIDTH;
+            simd_store(at, simd_add(simd_load(at), bias));
+        }
+    }
+    activation_end(t->activation, sums, (ptrdiff_t)rows * vectors * SIMD_WIDTH);
+}
+
+/* Everything else, from a copy of the sums. A function of its own, so that it takes no registers from the loops. */
+static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, const float *mask, float *sums, int rows,
+                                                  int vectors)
+{
+    const bool other = t->activation > CNN_ACTIVATION_RELU;
+    assert(!other || (!t->accumulate && !mask));
+    if (other) tile_activate(t, sums, rows, vectors);
     for (int v = 0; v < vectors; v++) {
         const ptrdiff_t first = v * SIMD_WIDTH, left = t->columns - first;
         if (left <= 0) break;
         const ptrdiff_t at = (v / TILE_VECTORS_PER_GROUP) * t->c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
-        const simd_float bias = t->bias ? simd_load_part(t->bias + first, left) : simd_zero();
+        const simd_float bias = t->bias && !other ? simd_load_part(t->bias + first, left) : simd_zero();
         for (int i = 0; i < rows; i++) {
             float *out = c + at + i * t->c_row;
-            simd_float x = simd_add(simd_load(sums + (i * vectors + v) * SIMD_WIDTH), bias);
+            simd_float x = simd_load(sums + (i * vectors + v) * SIMD_WIDTH);
+            if (!other) x = simd_add(x, bias);
             if (left >= SIMD_WIDTH) {
                 if (t->accumulate) x = simd_add(x, simd_load(out));
                 if (mask) x = tile_masked(x, simd_load(mask + at + i * t->c_row));
-                simd_store(out, t->relu ? simd_max(simd_zero(), x) : x);
+                simd_store(out, t->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), x) : x);
             } else {
                 if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
                 if (mask) x = tile_masked(x, simd_load_part(mask + at + i * t->c_row, left));
-                simd_store_part(out, t->relu ? simd_max(simd_zero(), x) : x, left);
+                simd_store_part(out, t->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), x) : x, left);
             }
         }
     }
@@ -131,9 +149,9 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
     }
 
     const bool whole = t->columns >= vectors * SIMD_WIDTH;
-    if (whole && !t->accumulate && !mask) {
+    if (whole && !t->accumulate && !mask && t->activation <= CNN_ACTIVATION_RELU) {
         tile_store(t, c, sum, rows, vectors);
-    } else if (whole && !t->bias && !mask && !t->relu) {
+    } else if (whole && !t->bias && !mask && t->activation == CNN_ACTIVATION_NONE) {
         tile_add(t, c, sum, rows, vectors);
     } else {
         float sums[SIMD_TILE_ROWS * MOST * SIMD_WIDTH];

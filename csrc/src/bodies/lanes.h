@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "bodies/activation.h"
 #include "bodies/vector.h"
 #include "kernels.h"
 
@@ -41,12 +42,20 @@ static inline __attribute__((always_inline)) void lanes_body(const cnn_lanes *l,
         }
     }
 
-    const simd_float least = l->relu ? simd_zero() : simd_set1(-INFINITY);
+    const simd_float least = l->activation == CNN_ACTIVATION_RELU ? simd_zero() : simd_set1(-INFINITY);
 #pragma GCC unroll 16
     for (int o = 0; o < channels; o++) {
         const simd_float bias = simd_set1(l->bias ? l->bias[first + o] : 0.0f);
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) sum[v][o] = simd_max(least, simd_add(sum[v][o], bias));
+    }
+    if (l->activation > CNN_ACTIVATION_RELU) {
+        float ends[CNN_LANES_VECTORS * CNN_LANES_CHANNELS * SIMD_WIDTH];
+        for (int v = 0; v < vectors; v++)
+            for (int o = 0; o < channels; o++) simd_store(ends + (v * channels + o) * SIMD_WIDTH, sum[v][o]);
+        activation_end(l->activation, ends, (ptrdiff_t)vectors * channels * SIMD_WIDTH);
+        for (int v = 0; v < vectors; v++)
+            for (int o = 0; o < channels; o++) sum[v][o] = simd_load(ends + (v * channels + o) * SIMD_WIDTH);
     }
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {

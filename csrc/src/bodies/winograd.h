@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "bodies/activation.h"
 #include "bodies/gemm_tile.h"
 #include "bodies/pool.h"
 #include "bodies/winograd_transforms.h"
@@ -187,14 +188,31 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             winograd_output_1d(y[i], half[i], tile, kernel);
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) y[i][j] = simd_add(y[i][j], bias);
-            if (pool) continue;
+            if (pool || t->activation > CNN_ACTIVATION_RELU) continue;
             if (i >= t->rows) break;
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) {
                 if (j >= t->columns) break;
-                const simd_float v = t->relu ? simd_max(simd_zero(), y[i][j]) : y[i][j];
+                const simd_float v = t->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), y[i][j]) : y[i][j];
                 winograd_store(t, v, i * dst_row + j * dst_pixel + channel, left);
             }
+        }
+        if (t->activation > CNN_ACTIVATION_RELU) {
+            float ends[MOST * MOST * SIMD_WIDTH];
+#pragma GCC unroll 8
+            for (int i = 0; i < tile; i++)
+#pragma GCC unroll 8
+                for (int j = 0; j < tile; j++) simd_store(ends + (i * tile + j) * SIMD_WIDTH, y[i][j]);
+            activation_end(t->activation, ends, (ptrdiff_t)tile * tile * SIMD_WIDTH);
+            for (int i = 0; !pool && i < tile && i < t->rows; i++)
+                for (int j = 0; j < tile && j < t->columns; j++)
+                    winograd_store(t, simd_load(ends + (i * tile + j) * SIMD_WIDTH),
+                                   i * dst_row + j * dst_pixel + channel, left);
+            if (pool)
+#pragma GCC unroll 8
+                for (int i = 0; i < tile; i++)
+#pragma GCC unroll 8
+                    for (int j = 0; j < tile; j++) y[i][j] = simd_load(ends + (i * tile + j) * SIMD_WIDTH);
         }
         if (!pool) continue;
 #pragma GCC unroll 8
@@ -204,7 +222,7 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             for (int j = 0; j < tile / 2; j++) {
                 if (j >= t->columns) break;
                 const pool_best best = pool_of_four(y[2 * i][2 * j], y[2 * i][2 * j + 1], y[2 * i + 1][2 * j],
-                                                    y[2 * i + 1][2 * j + 1], t->relu);
+                                                    y[2 * i + 1][2 * j + 1], t->activation == CNN_ACTIVATION_RELU);
                 const ptrdiff_t at = i * dst_row + j * dst_pixel + channel;
                 pool_store(t->dst + at, taps ? t->argmax + at : NULL, best, left, left);
             }

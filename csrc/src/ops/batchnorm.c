@@ -1,6 +1,6 @@
 /*
  * Batch normalisation (Ioffe & Szegedy 2015, Algorithm 1) of a matrix [rows][C], rows = batch * rows per sample, with
- * the ReLU and the 2x2 max-pool behind it. Without weights these are ones, without bias that is zero. Sums by channel:
+ * the activation and the 2x2 max-pool behind it. Without weights these are ones, without bias that is zero. Sums by channel:
  * norm.h.
  */
 #include "norm.h"
@@ -56,12 +56,14 @@ static void share_rows(const cnn_worker *worker, ptrdiff_t rows, ptrdiff_t colum
     *last = cnn_min(*last * span, rows);
 }
 
-/* dst = pool(act((src - mean) * factor + shift)). Spans run backwards: what was read last is still in cache. */
+/* dst = pool(act((src - mean) * factor + shift)). Spans run backwards: what was read last is still in cache. An activation
+ * beyond ReLU goes over a span that was just written there. */
 static void apply(const cnn_call *call, const cnn_worker *worker, const memory *m, const float *src, float *dst,
                   uint8_t *argmax)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
     const cnn_norm norm = norm_of(m, g->activation == CNN_ACTIVATION_RELU);
+    const cnn_activate how = {.kind = (cnn_activation)g->activation};
     const cnn_kernels *kernels = worker->kernels;
     ptrdiff_t first, last;
     if (g->pool) {
@@ -78,8 +80,12 @@ static void apply(const cnn_call *call, const cnn_worker *worker, const memory *
     for (ptrdiff_t end = last; end > first; end -= cnn_min(span, end - first)) {
         const ptrdiff_t count = cnn_min(span, end - first), at = (end - count) * columns;
         kernels->normalize(dst + at, src + at, &norm, count, columns);
+        if (how.kind > CNN_ACTIVATION_RELU) kernels->activation(dst + at, dst + at, count * columns, &how);
     }
-    if (rest && cnn_is_first(worker)) kernels->normalize(dst + full * columns, src + full * columns, &norm, 1, rest);
+    if (!rest || !cnn_is_first(worker)) return;
+    const ptrdiff_t at = full * columns;
+    kernels->normalize(dst + at, src + at, &norm, 1, rest);
+    if (how.kind > CNN_ACTIVATION_RELU) kernels->activation(dst + at, dst + at, rest, &how);
 }
 
 /* A mean and what its rounding left, where the batch gives them. */

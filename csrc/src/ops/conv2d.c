@@ -103,7 +103,7 @@ static void output_rows(const plan *p, const float *src, float *dst, ptrdiff_t r
                                        .dst_pixel = g->oc,
                                        .columns = group_oc,
                                        .panel = panel,
-                                       .relu = g->activation == CNN_ACTIVATION_RELU};
+                                       .activation = (cnn_activation)g->activation};
             cnn_pixel_row_run(&row, &p->taps, kernels);
         }
 }
@@ -124,7 +124,7 @@ static void output_rows_in_lanes(const plan *p, const float *src, float *dst, pt
                              .channels = g->oc,
                              .src_row = g->stride_h * p->columns,
                              .dst_row = g->ow * g->oc,
-                             .relu = g->activation == CNN_ACTIVATION_RELU};
+                             .activation = (cnn_activation)g->activation};
     kernels->lanes(&lanes);
 }
 

@@ -46,7 +46,7 @@ static void forward_few(const cnn_call *call, const cnn_worker *worker)
                             .k = g->k,
                             .n = g->n,
                             .rows = (int)call->batch,
-                            .relu = g->activation == CNN_ACTIVATION_RELU};
+                            .activation = (cnn_activation)g->activation};
     cnn_share(worker, cnn_panels(g->n), &product.first, &product.last);
     worker->kernels->few_rows(&product);
 }
@@ -88,7 +88,7 @@ void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
                      .b_offset = b_offset,
                      .fetch_offset = fetch_offset,
                      .fetch_lines = (int)lines,
-                     .relu = g->activation == CNN_ACTIVATION_RELU};
+                     .activation = (cnn_activation)g->activation};
     ptrdiff_t first, last;
     cnn_share(worker, pairs * blocks, &first, &last);
     for (ptrdiff_t task = first; task < last; task++) {

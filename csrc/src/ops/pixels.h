@@ -45,7 +45,7 @@ typedef struct cnn_pixel_row {
     const float *mask; /* NULL or laid out as dst */
     ptrdiff_t pixels, src_pixel, dst_pixel, columns;
     ptrdiff_t panel; /* elements between the panels of the weights */
-    bool relu;
+    cnn_activation activation;
 } cnn_pixel_row;
 
 static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *taps, const cnn_kernels *kernels)
@@ -69,7 +69,7 @@ static inline void cnn_pixel_row_run(const cnn_pixel_row *row, const cnn_taps *t
                                .mask = row->mask ? row->mask + column : NULL,
                                .rows = row->pixels,
                                .columns = (int)cnn_min(width, row->columns - column),
-                               .relu = row->relu};
+                               .activation = row->activation};
         kernels->gemm_tile(&tile);
     }
 }

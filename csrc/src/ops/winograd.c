@@ -37,7 +37,8 @@ typedef struct pass {
     const float *filter, *bias, *mask;
     float *dst;
     uint8_t *argmax;
-    bool relu, pool;
+    bool pool;
+    cnn_activation activation;
 } pass;
 
 typedef struct cut {
@@ -169,8 +170,8 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrd
                               .channels = cnn_min(WINOGRAD_COLUMNS, p->oc - channel),
                               .tile = p->tile,
                               .kernel = p->kernel,
-                              .relu = p->relu,
-                              .pool = p->pool};
+                              .pool = p->pool,
+                              .activation = p->activation};
     cnn_winograd_place place = cnn_winograd_place_of(&c->grid, first);
     for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &place)) {
         const ptrdiff_t top = place.row * size, left = place.column * size;
@@ -225,8 +226,8 @@ void cnn_winograd_forward(const cnn_call *call, const cnn_worker *worker)
                     .bias = call->operands[CNN_winograd_forward_bias],
                     .dst = call->operands[CNN_winograd_forward_dst],
                     .argmax = call->operands[CNN_winograd_forward_argmax],
-                    .relu = g->activation == CNN_ACTIVATION_RELU,
-                    .pool = g->pool != 0};
+                    .pool = g->pool != 0,
+                    .activation = (cnn_activation)g->activation};
     run(&p, worker);
 }
 

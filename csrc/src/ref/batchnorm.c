@@ -1,5 +1,5 @@
 /* Naive twins of ops/batchnorm.c: Ioffe & Szegedy 2015, Algorithm 1, and the gradient of section 3. */
-#include "basics.h"
+#include "ref/activations.h"
 
 typedef struct norm {
     double mean, inv_std, weight, bias;
@@ -9,7 +9,7 @@ typedef struct norm {
 static float normal(const cnn_norm_geometry *g, const float *src, const norm *n)
 {
     const double y = (*src - n->mean) * n->inv_std * n->weight + n->bias;
-    return g->activation == CNN_ACTIVATION_RELU && y < 0.0 ? 0.0f : (float)y;
+    return (float)ref_activation((cnn_activation)g->activation, y, 0.0, 0.0);
 }
 
 /* Writes one channel of the output, pooled where the geometry says so. */

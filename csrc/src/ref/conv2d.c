@@ -1,4 +1,5 @@
 /* Naive twins of ops/conv2d*.c: the sums of the definition, one output at a time, in double. */
+#include "ref/activations.h"
 #include "ref/panels.h"
 
 /* The output (oh, ow, oc) of one sample, before activation and pooling. */
@@ -25,7 +26,7 @@ static float output_at(const cnn_conv2d_geometry *g, const float *src, const flo
 /* NaN passes. */
 static float activated(const cnn_conv2d_geometry *g, float x)
 {
-    return g->activation == CNN_ACTIVATION_RELU && x < 0.0f ? 0.0f : x;
+    return (float)ref_activation((cnn_activation)g->activation, x, 0.0, 0.0);
 }
 
 static void forward_plain(const cnn_conv2d_geometry *g, float *dst, const float *src, const float *weights,
@@ -48,14 +49,15 @@ static void forward_pooled(const cnn_conv2d_geometry *g, float *dst, uint8_t *ar
                 float best = -INFINITY;
                 uint8_t where = 0;
                 for (int position = 0; position < 4; position++) {
-                    const float x = output_at(g, src, weights, bias, 2 * h + position / 2, 2 * w + position % 2, oc);
+                    const ptrdiff_t row = 2 * h + position / 2, column = 2 * w + position % 2;
+                    const float x = activated(g, output_at(g, src, weights, bias, row, column, oc));
                     if (!(x > best || isnan(x))) continue;
                     best = x;
                     where = (uint8_t)position;
                 }
                 const ptrdiff_t at = (h * pw + w) * g->oc + oc;
                 const bool off = g->activation == CNN_ACTIVATION_RELU && best <= 0.0f;
-                dst[at] = activated(g, best);
+                dst[at] = best;
                 if (argmax) argmax[at] = off ? 255 : where;
             }
 }

@@ -11,6 +11,10 @@ static inline ptrdiff_t ref_fill_source(cnn_fill fill, ptrdiff_t at, ptrdiff_t e
     if (at >= 0 && at < extent) return at;
     if (fill == CNN_FILL_CONSTANT) return -1;
     if (fill == CNN_FILL_NEAREST) return at < 0 ? 0 : extent - 1;
+    while (fill == CNN_FILL_MIRROR && (at < 0 || at >= extent)) { /* back and forth between the outermost pixels */
+        if (extent == 1) return 0;
+        at = at < 0 ? -at : 2 * (extent - 1) - at;
+    }
     if (at < 0 && fill == CNN_FILL_REFLECT) at = -1 - at; /* reflected at 0, it is the same again */
     const ptrdiff_t rest = at % extent, inside = rest < 0 ? rest + extent : rest;
     return fill == CNN_FILL_REFLECT && at / extent % 2 == 1 ? extent - 1 - inside : inside;

@@ -13,6 +13,7 @@ static uint8_t pixel_of(const cnn_image_batch *b, ptrdiff_t n, ptrdiff_t c, ptrd
         if (inside(b->boxes + 4 * box, y, x)) return b->paints[box * b->c + c];
     }
     if (b->flips && b->flips[n]) x = b->w - 1 - x;
+    if (b->turns && b->turns[n]) y = b->h - 1 - y;
     if (b->shifts) {
         y = ref_fill_source(b->fill, y - b->shifts[2 * n], b->h);
         x = ref_fill_source(b->fill, x - b->shifts[2 * n + 1], b->w);

@@ -1,4 +1,5 @@
 /* Naive twins of ops/linear.c: matrix products by their definition, in double. Weights are [ceil(N/16)][K][16]. */
+#include "ref/activations.h"
 #include "ref/panels.h"
 
 void cnn_ref_linear_forward(const cnn_call *call, const cnn_worker *worker)
@@ -13,8 +14,7 @@ void cnn_ref_linear_forward(const cnn_call *call, const cnn_worker *worker)
             double sum = bias ? bias[j] : 0.0;
             for (ptrdiff_t k = 0; k < g->k; k++)
                 sum += (double)src[row * g->k + k] * weights[panel_index(g->n, g->k, 0, k, j)];
-            const bool off = g->activation == CNN_ACTIVATION_RELU && sum < 0.0;
-            dst[row * g->n + j] = off ? 0.0f : (float)sum;
+            dst[row * g->n + j] = (float)ref_activation((cnn_activation)g->activation, sum, 0.0, 0.0);
         }
 }
 

@@ -1,5 +1,6 @@
 /* Naive twins of ops/winograd*.c. The transforms are matrix products in double; matrices come from the definition, see
  * csrc/winograd/generate.py. */
+#include "ref/activations.h"
 #include "ref/panels.h"
 
 enum { MOST = 8 }; /* rows of a matrix: tile + kernel - 1, see the points below */
@@ -188,7 +189,9 @@ void cnn_ref_winograd_forward(const cnn_call *call, const cnn_worker *worker)
                 for (ptrdiff_t oc = 0; oc < g->oc; oc++) {
                     matrix y = tile_at(&r, n, top, left, oc);
                     for (ptrdiff_t i = 0; i < g->tile; i++)
-                        for (ptrdiff_t j = 0; j < g->tile; j++) y.at[i][j] += bias ? bias[oc] : 0.0;
+                        for (ptrdiff_t j = 0; j < g->tile; j++)
+                            y.at[i][j] = ref_activation((cnn_activation)g->activation,
+                                                        y.at[i][j] + (bias ? bias[oc] : 0.0), 0.0, 0.0);
                     for (ptrdiff_t i = 0; i < g->tile; i += step)
                         for (ptrdiff_t j = 0; j < g->tile; j += step) {
                             const ptrdiff_t h = (top + i) / step, w = (left + j) / step;

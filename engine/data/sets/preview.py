@@ -15,9 +15,10 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.augment import changes, mixup, rotated_and_scaled
+from engine.data.augment import changes, redrawn
 from engine.data.augment_config import AugmentConfig
 from engine.data.images import Image, load_cv2
+from engine.data.loader import batch_mixer
 from engine.data.location import data_root
 from engine.data.readers import read_dataset
 from engine.data.sets.registry import reader_options, record
@@ -31,7 +32,7 @@ from engine.reading.yaml_text import parse_yaml
 CELL, GAP, LABEL = 112, 6, 16  # pixels: a picture's longer side, the space between two, a line of text
 BACKGROUND, INK = 236, 40
 # Sections of AugmentConfig that are a number: what their name alone stands for in a sheet.
-NUMBERS = {"flip": 0.5, "mixup": 1.0}
+NUMBERS = {"flip": 0.5, "vertical_flip": 0.5, "mixup": 1.0}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -132,22 +133,22 @@ def title(stage: str | Mapping[str, Any]) -> str:
 def augmented(
     images: Sequence[Image], samples: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int
 ) -> list[Image]:
-    """Images as training would see them before they are normalised, each of its own size; mixup wants one size."""
+    """Images as training would see them before they are normalised, each of its own size; mixing wants one."""
     out: list[Any] = []
     first = np.zeros(1, np.int64)
     for image, sample in zip(images, samples):
         batch = np.array(image[None, None] if image.ndim == 2 else image.transpose(2, 0, 1)[None], order="C")
         number = np.array([sample])
-        if augment.warps:
-            batch = rotated_and_scaled(batch, first, augment, seed, epoch, number)
+        batch, _ = redrawn(batch, first, augment, seed, epoch, number)
         unchanged = np.ones(batch.shape[1], np.float32), np.zeros(batch.shape[1], np.float32)
         changed = changes(batch, first, augment, seed, epoch, number)
         out.append(cnncore.gather_images(batch, first, *unchanged, **changed)[0])
-    if augment.mixup:
+    mix = batch_mixer(augment, len(out)) if len(out) > 1 else None
+    if mix is not None:
         if len({each.shape for each in out}) > 1:
-            raise UserError("--augment: mixup mixes images of one size; give --size")
+            raise UserError("--augment: mixup and cutmix mix images of one size; give --size")
         labels = np.eye(len(out), dtype=np.float32)
-        out = list(mixup(np.stack(out), labels, augment.mixup, generator(seed, BATCH, epoch, 0))[0])
+        out = list(mix(np.stack(out), labels, generator(seed, BATCH, epoch, 0))[0])
     whole = [np.rint(each).astype(np.uint8) for each in out]
     return [each[0] if len(each) == 1 else np.ascontiguousarray(each.transpose(1, 2, 0)) for each in whole]
 

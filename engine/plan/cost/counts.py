@@ -8,10 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import cnncore
+
 from engine.errors import UserError
-from engine.program.code import Instruction, Value
+from engine.program.code import ACTIVATION_NAMES, Instruction, Value
 
 Geometry = Mapping[str, Any]
+
+
+ACTIVATIONS = {
+    "relu": 1, "leaky_relu": 2, "sigmoid": 4, "tanh": 4, "elu": 3, "gelu": 4, "gelu_tanh": 9, "silu": 5,
+    "hardswish": 5, "hardsigmoid": 4, "relu6": 2, "softplus": 4, "clip": 2,
+}  # fmt: skip
+"""Operations per element; transcendental functions count as one each."""
+
+ACTIVATION_GRADIENTS = {
+    "relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 3, "elu": 2, "gelu": 8, "gelu_tanh": 15, "silu": 8,
+    "hardswish": 5, "hardsigmoid": 3, "relu6": 3, "softplus": 3, "clip": 3,
+}  # fmt: skip
+"""... of the gradient, the product with what arrives included."""
+
+
+def _activation(g: Geometry) -> int:
+    """Of the activation that an op has fused."""
+    return ACTIVATIONS[ACTIVATION_NAMES[g["activation"]]] if g["activation"] else 0
 
 
 def _conv2d(g: Geometry) -> int:
@@ -21,7 +41,7 @@ def _conv2d(g: Geometry) -> int:
 
 def _conv2d_forward(g: Geometry) -> int:
     outputs = g["oh"] * g["ow"] * g["oc"]
-    return _conv2d(g) + outputs * (1 + bool(g["activation"]) + bool(g["pool"]))
+    return _conv2d(g) + outputs * (1 + _activation(g) + bool(g["pool"]))
 
 
 # Multiply-adds per element of a transformed tile: about one for every row of the transforms' matrices, twice.
@@ -49,7 +69,13 @@ def _linear(g: Geometry) -> int:
 
 
 def _linear_forward(g: Geometry) -> int:
-    return _linear(g) + g["n"] * (1 + bool(g["activation"]))
+    return _linear(g) + g["n"] * (1 + _activation(g))
+
+
+def _norm(g: Geometry) -> int:
+    """ReLU is free."""
+    activation = _activation(g) if g["activation"] > cnncore.ACTIVATIONS["relu"] else 0
+    return int((2 + activation) * g["rows"] * g["c"])
 
 
 def _windows(g: Geometry) -> int:
@@ -107,7 +133,7 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "softmax_forward": _per_channel(5),
     "softmax_backward": _per_channel(4),
     "batchnorm_forward_training": _per_channel(7),
-    "batchnorm_forward_inference": _per_channel(2),
+    "batchnorm_forward_inference": _norm,
     "batchnorm_backward": _per_channel(9),
     "groupnorm_forward": _per_channel(7),
     "groupnorm_backward": _per_channel(9),
@@ -120,16 +146,10 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "multiply": _per_channel(1),
     "multiply_backward": _per_channel(2),
     "add": _per_element(1),
-    "relu_forward": _per_element(1),
-    "relu_backward": _per_element(1),
-    "leaky_relu_forward": _per_element(2),
-    "leaky_relu_backward": _per_element(2),
-    "sigmoid_forward": _per_element(4),
-    "sigmoid_backward": _per_element(3),
-    "tanh_forward": _per_element(4),
-    "tanh_backward": _per_element(3),
-    "elu_forward": _per_element(3),
-    "elu_backward": _per_element(2),
+    **{f"{name}_forward": _per_element(operations) for name, operations in ACTIVATIONS.items()},
+    **{f"{name}_backward": _per_element(operations) for name, operations in ACTIVATION_GRADIENTS.items()},
+    "prelu_forward": _per_channel(2),
+    "prelu_backward": _per_channel(4),
     "cross_entropy": lambda g: 5 * g["classes"],
     "cross_entropy_soft": lambda g: 6 * g["classes"],
     "mean_squared_error": lambda g: 3 * g["classes"],

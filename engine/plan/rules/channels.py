@@ -65,3 +65,15 @@ def multiply(tape: Tape, forward: Instruction, diff: int) -> None:
         tape.emit("multiply", forward.geometry, dst=diff_b, a=diff, b=a)
     else:
         tape.emit("multiply_backward", forward.geometry, diff_b=diff_b, a=a, diff_dst=diff)
+
+
+def prelu(tape: Tape, forward: Instruction, diff: int) -> None:
+    source, weights = forward.operands["src"], forward.operands["weights"]
+    diff_source = tape.back(source)
+    learns = forward.layer not in tape.frozen
+    if diff_source is None and not learns:
+        return
+    gradients = {"diff_src": tape.new_like(source) if diff_source is None else diff_source}
+    if learns:
+        gradients["diff_weights"] = tape.gradient_of_parameter(weights)
+    tape.emit("prelu_backward", forward.geometry, **gradients, diff_dst=diff, src=source, weights=weights)

@@ -23,8 +23,8 @@ class Watcher:
 
     def watch(self, network: TorchNetwork) -> None:
         for module in network.modules():
-            if isinstance(module, nn.ReLU | nn.LeakyReLU):
-                module.register_forward_hook(self._relu)
+            if isinstance(module, nn.ReLU | nn.LeakyReLU | nn.PReLU | nn.Hardtanh | nn.Hardswish | nn.Hardsigmoid):
+                module.register_forward_hook(self._bend)
             elif isinstance(module, nn.MaxPool2d):
                 module.register_forward_hook(self._pool)
 
@@ -33,8 +33,10 @@ class Watcher:
         near = (distance != 0) & (distance < TIE * x.abs().max())
         self.samples.update(near.flatten(1).any(1).nonzero().flatten().tolist())
 
-    def _relu(self, module: Any, inputs: Any, output: Any) -> None:
-        self._note(inputs[0].detach(), inputs[0].detach().abs())
+    def _bend(self, module: Any, inputs: Any, output: Any) -> None:
+        x = inputs[0].detach()
+        for bend in _bends(module):
+            self._note(x, (x - bend).abs())
 
     def _pool(self, module: Any, inputs: Any, output: Any) -> None:
         """The distance is each maximum's lead over the second in its window."""
@@ -43,6 +45,13 @@ class Watcher:
         if windows.shape[-1] > 1:
             best = torch.topk(windows, 2, -1).values
             self._note(x, best[..., 0] - best[..., 1])
+
+
+def _bends(module: Any) -> tuple[float, ...]:
+    """Where an activation has a kink; a ReLU6 is a Hardtanh."""
+    if isinstance(module, nn.Hardtanh):
+        return module.min_val, module.max_val
+    return (-3.0, 3.0) if isinstance(module, nn.Hardswish | nn.Hardsigmoid) else (0.0,)
 
 
 def pool_windows(x: Any, pool: Any, out: tuple[int, int]) -> Any:

@@ -19,6 +19,11 @@ from experiments.peers.job import Job, Node, Prepared
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
+SIMPLE = {
+    "ReLU": jax.nn.relu, "Softmax": jax.nn.softmax, "SiLU": jax.nn.silu, "Softplus": jax.nn.softplus,
+    "ReLU6": jax.nn.relu6, "Hardswish": jax.nn.hard_swish, "Hardsigmoid": jax.nn.hard_sigmoid,
+}  # fmt: skip
+
 Tree = dict[str, dict[str, Any]]
 
 
@@ -127,12 +132,16 @@ def forward(nodes: list[Node], parameters: Tree, statistics: Tree, x: Any, key: 
                 x = _dropout(node, x, jax.random.fold_in(key, position)) if key is not None else x
             case "ELU":
                 x = jax.nn.elu(x, node.arguments["alpha"])
+            case "GELU":
+                x = jax.nn.gelu(x, node.arguments["approximate"] == "tanh")
+            case "Clip":
+                x = jnp.clip(x, node.arguments["low"], node.arguments["high"])
             case "GlobalAvgPool2D":
                 x = x.mean((1, 2))
             case "Flatten":
                 x = x.reshape(len(x), -1)
             case _:
-                x = {"ReLU": jax.nn.relu, "Softmax": jax.nn.softmax}[node.kind](x)
+                x = SIMPLE[node.kind](x)
     return x, statistics
 
 

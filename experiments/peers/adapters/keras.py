@@ -121,6 +121,11 @@ def _layers(node: Node) -> list[Any]:
             return [keras.layers.Dropout(given["rate"])]
         case "ELU":
             return [keras.layers.ELU(given["alpha"])]
+        case "GELU":
+            exact = given["approximate"] == "none"
+            return [keras.layers.Activation(lambda x: keras.activations.gelu(x, approximate=not exact))]
+        case "SiLU" | "Softplus" | "ReLU6":
+            return [keras.layers.Activation(node.kind.lower())]
     simple = {
         "ReLU": keras.layers.ReLU, "Softmax": keras.layers.Softmax, "Flatten": keras.layers.Flatten,
         "GlobalAvgPool2D": keras.layers.GlobalAveragePooling2D,

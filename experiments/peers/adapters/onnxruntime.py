@@ -108,6 +108,8 @@ def _operator(node: Node) -> tuple[str | None, dict[str, Any]]:
             return "Softmax", {"axis": 1}
         case "ELU":
             return "Elu", {"alpha": given["alpha"]}
+        case "GELU":
+            return "Gelu", {"approximate": given["approximate"]}
         case "Dropout" | "Dropout2D" | "StochasticDepth":
             return None, {}
     return {"ReLU": "Relu", "Flatten": "Flatten", "GlobalAvgPool2D": "GlobalAveragePool"}[node.kind], {}

@@ -117,11 +117,18 @@ def module_of(node: Node) -> Any:
             return nn.LeakyReLU(given["slope"])
         case "ELU":
             return nn.ELU(given["alpha"])
+        case "GELU":
+            return nn.GELU(given["approximate"])
+        case "Clip":
+            return nn.Hardtanh(given["low"], given["high"])
+        case "PReLU":
+            return nn.PReLU(given["channels"])
         case "Softmax":
             return nn.Softmax(1)
     simple = {
-        "ReLU": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "Flatten": nn.Flatten, "Add": Sum, "Concat": Joined,
-        "Multiply": Product,
+        "ReLU": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "SiLU": nn.SiLU, "Hardswish": nn.Hardswish,
+        "Hardsigmoid": nn.Hardsigmoid, "Softplus": nn.Softplus, "ReLU6": nn.ReLU6, "Flatten": nn.Flatten, "Add": Sum,
+        "Concat": Joined, "Multiply": Product,
     }  # fmt: skip
     return simple[node.kind]()
 

@@ -11,8 +11,20 @@ from hypothesis import strategies as st
 
 from engine import draws
 from engine.data import augment
-from engine.data.augment import WARP_VERSION, cosine_and_sine, rotated_and_scaled, turned
-from engine.data.augment_config import AugmentConfig, ContourCutout, Crop, Cutout, Rotation, Scaling, Shift
+from engine.data.augment import WARP_VERSION, cosine_and_sine, redrawn, rotated_and_scaled, turned
+from engine.data.augment_config import (
+    AugmentConfig,
+    ColourJitter,
+    ContourCutout,
+    Crop,
+    CutMix,
+    Cutout,
+    RandomErasing,
+    ResizedCrop,
+    Rotation,
+    Scaling,
+    Shift,
+)
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
 from engine.data.preprocess import Preprocess
@@ -27,15 +39,22 @@ KINDS = {
     "shift": AugmentConfig(shift=Shift(0.3)),
     "crop": AugmentConfig(crop=Crop(5)),
     "flip": AugmentConfig(flip=0.5),
+    "vertical_flip": AugmentConfig(vertical_flip=0.5),
+    "resized_crop": AugmentConfig(resized_crop=ResizedCrop()),
+    "colour_jitter": AugmentConfig(colour_jitter=ColourJitter()),
+    "random_erasing": AugmentConfig(random_erasing=RandomErasing()),
     "contour_cutout": AugmentConfig(contour_cutout=ContourCutout(0.2, probability=0.7)),
     "cutout": AugmentConfig(cutout=Cutout(0.4)),
     "all": AugmentConfig(
         rotation=Rotation(30),
         scaling=Scaling(0.4),
+        resized_crop=ResizedCrop(0.5),
         shift=Shift(0.3, "wrap"),
-        flip=0.5,
+        flip="alternate",
+        vertical_flip=0.5,
         contour_cutout=ContourCutout(),
         cutout=Cutout(0.2, 2, 0.5, 99),
+        random_erasing=RandomErasing(value=99),
     ),
 }
 
@@ -63,13 +82,14 @@ def in_order(config: AugmentConfig, images: np.ndarray | None = None, epoch: int
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_seed_epoch_and_sample_decide_and_the_batch_does_not(kind):
-    config = KINDS[kind]
-    first = in_order(config)
-    assert np.array_equal(first, in_order(config))
-    assert np.array_equal(first, in_order(config, batch=7))
-    assert not np.array_equal(first, in_order(config, epoch=1))
-    assert not np.array_equal(first, in_order(config, seed=1))
-    assert not np.array_equal(first, in_order(AugmentConfig()))
+    config, images = KINDS[kind], bars()
+    images[:, :, 3, 3] = 50  # upside down it is another image
+    first = in_order(config, images)
+    assert np.array_equal(first, in_order(config, images))
+    assert np.array_equal(first, in_order(config, images, batch=7))
+    assert not np.array_equal(first, in_order(config, images, epoch=1))
+    assert not np.array_equal(first, in_order(config, images, seed=1))
+    assert not np.array_equal(first, in_order(AugmentConfig(), images))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,7 +100,7 @@ def test_the_data_stay_as_they_are(kind, channels):
     changed = in_order(KINDS[kind], images)
     assert np.array_equal(images, before)
     assert changed.shape == images.shape and changed.dtype == np.float32
-    for channel in range(1, channels):
+    for channel in range(1, channels if kind != "random_erasing" else 1):  # its colours are random
         assert np.array_equal(changed[:, channel], changed[:, 0])
 
 
@@ -89,7 +109,9 @@ def test_the_data_stay_as_they_are(kind, channels):
 def test_images_of_one_pixel_or_row_and_empty_ones(kind, shape):
     images = np.full((16, 3, *shape), 7, np.uint8)
     changed = in_order(KINDS[kind], images)
-    assert changed.shape == images.shape and np.isin(changed, (7, 0, 99)).all()
+    assert changed.shape == images.shape
+    if kind not in ("colour_jitter", "random_erasing"):
+        assert np.isin(changed, (7, 0, 99)).all()
 
 
 def test_an_epoch_with_augmentation_can_be_entered_anywhere():
@@ -114,12 +136,18 @@ def test_draws_are_pinned():
     assert words[0].tolist() == [1478921952, 2298704322, 1200597070, 2211205773, 3981722395]
 
 
+PADS = [
+    *(("nearest", "edge"), ("reflect", "symmetric"), ("mirror", "reflect")),
+    *(("wrap", "wrap"), ("constant", "constant")),
+]
+
+
 def test_a_shift_is_a_share_of_the_side_and_fills_as_asked():
     ramp = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE) % 251
     images = np.repeat(ramp.astype(np.uint8)[None, None], 64, axis=0)
     rows, columns = np.indices((SIDE, SIDE))
     seen = set()
-    for fill, pad in (("nearest", "edge"), ("reflect", "symmetric"), ("wrap", "wrap"), ("constant", "constant")):
+    for fill, pad in PADS:
         for image in in_order(AugmentConfig(shift=Shift(0.2, fill)), images)[:, 0]:
             around = np.pad(images[0, 0], 4, mode=pad)
             fits = [
@@ -148,6 +176,74 @@ def test_flip_mirrors_its_share_of_the_images():
     assert ((changed == images).all(axis=(1, 2, 3)) | mirrored).all()
     assert 60 < mirrored.sum() < 140
     assert np.array_equal(in_order(AugmentConfig(flip=1.0), images), images[..., ::-1])
+
+
+def test_an_alternating_flip_shows_both_views_in_every_two_epochs():
+    images = bars(100)
+    images[:, :, 0, 0] = 9
+    config = AugmentConfig(flip="alternate")
+    epochs = [in_order(config, images, epoch) for epoch in range(4)]
+    mirrored = [(each == images[..., ::-1]).all(axis=(1, 2, 3)) for each in epochs]
+    assert 30 < mirrored[0].sum() < 70
+    assert np.array_equal(mirrored[1], ~mirrored[0])
+    assert np.array_equal(epochs[0], epochs[2]) and np.array_equal(epochs[1], epochs[3])
+    assert np.array_equal(epochs[1], epochs[0][..., ::-1])
+    # The first epoch's coins are those of a flip of one half.
+    assert np.array_equal(epochs[0], in_order(AugmentConfig(flip=0.5), images))
+    assert not np.array_equal(epochs[0], in_order(config, images, seed=1))
+
+
+def test_a_vertical_flip_turns_its_share_upside_down():
+    images = bars(120).repeat(4, axis=0)[:400]
+    images[:, :, 0, 0] = 9
+    changed = in_order(AugmentConfig(vertical_flip=0.25), images)
+    turned_over = (changed == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert ((changed == images).all(axis=(1, 2, 3)) | turned_over).all() and 60 < turned_over.sum() < 140
+    both = in_order(AugmentConfig(flip=1.0, vertical_flip=1.0), images)
+    assert np.array_equal(both, images[:, :, ::-1, ::-1])
+
+
+def test_a_resized_crop_stretches_a_part_of_the_image():
+    ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8), (300, 1, SIDE, SIDE)).copy()
+    changed = in_order(AugmentConfig(resized_crop=ResizedCrop(0.2, 0.5, 1.0)), ramp)[:, 0, 10]
+    steps = (changed[:, -1] - changed[:, 0]) / 190  # the share of the width that is left, but for a pixel's halves
+    assert 0.38 < steps.min() < 0.5 and 0.6 < steps.max() < 0.75
+    assert (np.diff(changed) >= 0).all()
+
+
+def test_colour_jitter_takes_its_factors_from_the_words():
+    images = np.random.default_rng(0).integers(0, 256, (30, 3, SIDE, SIDE), np.uint8)
+    words = draws.augmentation_words(0, 2, np.arange(30), draws.COLOURS, 3)
+    low, high = np.array([39322, 52429, 65536]), np.array([91750, 78643, 65536])  # 1 -+ 0.4, 0.2, 0 in 2^-16
+    factors = low + np.floor(words * 2.0**-32 * (high - low + 1)).astype(np.int64)
+    wanted = cnncore.recolour_images(images, np.arange(30), factors.astype(np.int32), reference=True)
+    jitter = AugmentConfig(colour_jitter=ColourJitter(0.4, 0.2, 0))
+    assert np.array_equal(in_order(jitter, images, epoch=2), wanted)
+
+
+def test_random_erasing_paints_a_rectangle_of_one_colour_within():
+    images = np.full((400, 3, SIDE, SIDE), 200, np.uint8)
+    changed = in_order(AugmentConfig(random_erasing=RandomErasing(0.5, 0.1, 0.3)), images)
+    erased = (changed != 200).any(axis=1)
+    areas = erased.sum(axis=(1, 2))
+    assert 140 < (areas > 0).sum() < 260 and areas.max() <= 1.2 * 0.3 * SIDE * SIDE
+    for image, where in zip(changed, erased):
+        rows, columns = np.nonzero(where)
+        if len(rows):
+            box = image[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert box[0].size == where.sum() and (np.ptp(box, axis=(1, 2)) == 0).all()
+    grey = in_order(AugmentConfig(random_erasing=RandomErasing(1.0, value=7)), images)
+    assert set(np.unique(grey)) == {7, 200} and (grey == 7).any(axis=(1, 2, 3)).all()
+
+
+def test_contour_squares_follow_a_vertical_flip():
+    config = AugmentConfig(vertical_flip=1.0, contour_cutout=ContourCutout(0.1, count=1, probability=1, value=77))
+    images = bars()
+    images[:, :, 10:] = 0
+    plain = in_order(AugmentConfig(contour_cutout=config.contour_cutout), images)
+    assert ((in_order(config, images) == 77).sum(axis=(2, 3)) > 0).all()
+    rows = np.nonzero(in_order(config, images) == 77)[2]
+    assert rows.min() >= 8 and np.nonzero(plain == 77)[2].max() <= 11
 
 
 def test_rotation_turns_about_the_middle_within_its_range():
@@ -208,6 +304,11 @@ def test_a_section_is_read_with_values_alone_and_described_again():
     assert config == AugmentConfig(shift=Shift(0.2), flip=0.5, cutout=Cutout(0.3, 2), mixup=0.2)
     described = json.loads(json.dumps(config.describe()))
     assert read_mapping(AugmentConfig, described, "augment") == config
+    newer = {"flip": "alternate", "crop": {"padding": 2, "fill": "mirror"}, "cutmix": 1, "random_erasing": 0.25}
+    config = read_mapping(AugmentConfig, {**newer, "resized_crop": 0.5, "colour_jitter": {"contrast": 0.1}}, "augment")
+    assert config.cutmix == CutMix(1.0) and config.random_erasing == RandomErasing(0.25)
+    assert config.resized_crop == ResizedCrop(0.5) and config.flip == "alternate"
+    assert read_mapping(AugmentConfig, json.loads(json.dumps(config.describe())), "augment") == config
     assert AugmentConfig().describe() == {"mixup": 0.0}  # as in the checkpoints of earlier versions
 
 
@@ -227,6 +328,19 @@ def test_a_whole_configuration_survives_its_own_dictionary():
         ({"shift": {"fill": "nearst"}}, "fill: unknown value 'nearst'; did you mean 'nearest'"),
         ({"shift": {"value": 300}}, "0..255"),
         ({"flip": 2}, "probability"),
+        ({"flip": "alternat"}, "0 to 1, or alternate, got 'alternat'"),
+        ({"vertical_flip": -0.1}, "vertical_flip must be a probability"),
+        ({"resized_crop": 0}, "smallest and largest are shares"),
+        ({"resized_crop": {"smallest": 0.5, "largest": 0.4}}, "in this order"),
+        ({"resized_crop": {"ratio": 0.5}}, "ratio must be from 1 to 10"),
+        ({"colour_jitter": {"contrast": 2}}, "amounts must be from 0 to 1"),
+        ({"colour_jitter": {"brightness": 0, "contrast": 0, "saturation": 0}}, "changes nothing"),
+        ({"random_erasing": 2}, "probability"),
+        ({"random_erasing": {"value": 256}}, "0..255"),
+        ({"random_erasing": {"ratio": 20}}, "ratio"),
+        ({"cutmix": 0}, "cutmix alpha"),
+        ({"cutmix": {"probability": 2}}, "probability"),
+        ({"cutmix": 1, "mixup": 0.2}, "give one of them"),
         ({"rotation": 0}, "degrees"),
         ({"rotation": {"degrees": 200}}, "degrees"),
         ({"scaling": 1}, "amount"),
@@ -311,6 +425,20 @@ def test_rotated_and_scaled_images_are_the_same_on_every_machine(isa):
     finally:
         cnncore.set_isa(before)
     assert (WARP_VERSION, hashlib.sha256(images.tobytes()).hexdigest()[:16]) == (1, "2a199c00fdafe9c5")
+
+
+@pytest.mark.parametrize("isa", cnncore.available_isas())
+def test_crops_and_colours_are_the_same_on_every_machine(isa):
+    """As above: these bytes are of WARP_VERSION too."""
+    before = cnncore.isa()
+    config = AugmentConfig(resized_crop=ResizedCrop(0.1), colour_jitter=ColourJitter())
+    images = np.random.default_rng(5).integers(0, 256, (40, 3, SIDE, SIDE), np.uint8)
+    try:
+        cnncore.set_isa(isa)
+        images, _ = redrawn(images, np.arange(40), config, 3, 1, np.arange(40))
+    finally:
+        cnncore.set_isa(before)
+    assert (WARP_VERSION, hashlib.sha256(images.tobytes()).hexdigest()[:16]) == (1, "908a7c7d91249c33")
 
 
 def test_opencv_has_no_part_in_rotation_and_scaling(monkeypatch):

@@ -47,6 +47,27 @@ def test_counts_of_the_other_reports(name: str, count: int) -> None:
     assert make_model(name).num_parameters == count
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "count"),
+    [
+        ("mobilenet_v2", {}, 3_504_872),
+        ("mobilenet_v2", {"width": 0.5, "input_size": 64}, 1_968_680),
+        ("airbench94", {}, 1_971_640),
+    ],
+)
+def test_what_learns_in_networks_of_today_has_the_known_counts(name: str, arguments: dict, count: int) -> None:
+    assert make_model(name, **arguments).num_trainable == count
+
+
+def test_options_of_airbench94() -> None:
+    layers = names(make_model("airbench94", activation="relu", widths=(8, 12, 16)).layers)
+    assert layers.count("ReLU") == 7 and "GELU" not in layers and layers.count("BatchNorm") == 6
+    with pytest.raises(UserError, match="widths are three"):
+        make_model("airbench94", widths=(8, 12))
+    with pytest.raises(UserError, match="unknown activation 'glu'; did you mean 'gelu'"):
+        make_model("airbench94", activation="glu")
+
+
 def test_vgg19_has_the_convolutions_of_the_paper() -> None:
     net = vgg19()
     convolutions = [name for name, layer in net.layers.items() if isinstance(layer, Conv2D)]
@@ -81,7 +102,11 @@ def test_the_experimental_midas_head() -> None:
     assert str(layers[-5]) == "Linear(1152, 500)" and str(layers[-3]) == "Dropout(0.7)"
 
 
-SMALL = {"scene_cnn": {"filters": 8, "input_size": 16}, "vgg19": {"input_size": 32}}
+SMALL = {
+    "scene_cnn": {"filters": 8, "input_size": 16},
+    "vgg19": {"input_size": 32},
+    "mobilenet_v2": {"width": 0.25, "input_size": 32, "classes": 10},
+}
 RUN = [name for name in MODELS if name not in ("model1",) and not name.startswith("scene_")] + ["scene_cnn"]
 
 

@@ -179,7 +179,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
         ({"freeze": "0"}, "freeze: expected a list"),
         ({"freeze": ["*"]}, "nothing to train"),
         ({"learning_rates": {"conv1": 2}}, "unknown layer with parameters in learning_rates: 'conv1'"),
-        ({"learning_rates": {"0": 0}}, "a factor is a finite number above 0, not 0; freeze stops a layer"),
+        ({"learning_rates": {"0": -1}}, "a factor is a finite number above 0, or 0 for what stays as it is, not -1"),
         ({"learning_rates": {"0": "fast"}}, "learning_rates.0: a factor"),
         ({"learning_rates": ["0"]}, "expected names or patterns of layers with factors"),
     ],

@@ -388,16 +388,36 @@ def test_load_parameters_stores_all_or_nothing(change: dict[str, Any], message: 
     assert np.array_equal(net.store.data, before)
 
 
-@pytest.mark.parametrize("initializer", ["he_normal", "he_uniform", "glorot_normal", "glorot_uniform"])
+VARIANCES = {
+    "he_normal": lambda fan_in, fan_out: 2 / fan_in,
+    "he_uniform": lambda fan_in, fan_out: 2 / fan_in,
+    "glorot_normal": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "glorot_uniform": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "fan_in_uniform": lambda fan_in, fan_out: 1 / (3 * fan_in),
+}
+
+
+@pytest.mark.parametrize("initializer", VARIANCES)
 def test_initializers_have_their_variance(initializer: str) -> None:
     layers = [Conv2D(8, 64, 5), ReLU(), GlobalAvgPool2D(), Linear(64, 300)]
     parameters = Sequential(layers, (8, 9, 9), seed=4, initializer=initializer).parameters()
     fans = {"0.weights": (200, 1600), "3.weights": (64, 300)}
     for key, (fan_in, fan_out) in fans.items():
-        variance = 2 / fan_in if initializer.startswith("he") else 2 / (fan_in + fan_out)
+        variance = VARIANCES[initializer](fan_in, fan_out)
         assert parameters[key].var() == pytest.approx(variance, rel=0.05)
         assert abs(parameters[key].mean()) < 0.05 * math.sqrt(variance)
     assert not parameters["0.bias"].any()
+
+
+@pytest.mark.parametrize("filters", [3, 7, 12])
+def test_dirac_passes_channels_on(filters: int) -> None:
+    images = np.random.default_rng(0).standard_normal((2, 7, 5, 6)).astype(np.float32)
+    layers = [Conv2D(7, filters, (3, 3), padding=1, bias=False)]
+    net = Sequential(layers, (7, 5, 6), seed=2, initializer="dirac")
+    passed = min(filters, 7)
+    assert np.array_equal(net.predict(images, algorithm="direct")[:, :passed], images[:, :passed])
+    drawn = net.parameters()["0.weights"][passed:]
+    assert drawn.all() and np.abs(drawn).max(initial=0.0) <= 1 / math.sqrt(63)
 
 
 def test_draws_depend_on_seed_and_layer_alone() -> None:

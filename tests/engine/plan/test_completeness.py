@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from engine import Add, Conv2D, CrossEntropy, Flatten, Graph, Linear, Sequential, Tanh
+from engine import Add, Conv2D, CrossEntropy, Flatten, Graph, LeakyReLU, Linear, Sequential
 from engine.errors import UserError
 from engine.layers import Layer, Shape
 from engine.losses import LABELS, TARGETS
@@ -40,7 +40,7 @@ class Scaled(Layer):
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         output = builder.tensor(inputs[0].shape)
         if self.forget == "parameter":
-            builder.emit("tanh_forward", WHOLE, dst=output, src=inputs[0])
+            builder.emit("leaky_relu_forward", WHOLE, dst=output, src=inputs[0])
         elif self.forget == "input":  # the output is never written
             builder.parameter("scale")
         else:
@@ -48,15 +48,15 @@ class Scaled(Layer):
         return output
 
 
-def with_tanh() -> Network:
-    return Sequential([Conv2D(1, 2, 1), Tanh(), Flatten(), Linear(72, 3)], input_shape=(1, 6, 6))
+def with_leaky_relu() -> Network:
+    return Sequential([Conv2D(1, 2, 1), LeakyReLU(), Flatten(), Linear(72, 3)], input_shape=(1, 6, 6))
 
 
-def beside_tanh() -> Network:
+def beside_leaky_relu() -> Network:
     """The convolution gets a gradient on another way too: half of it would get lost."""
     graph = Graph((1, 6, 6))
     conv = graph.add(Conv2D(1, 2, 1), graph.input)
-    both = graph.add(Add(), conv, graph.add(Tanh(), conv, name="1"))
+    both = graph.add(Add(), conv, graph.add(LeakyReLU(), conv, name="1"))
     graph.output = graph.add(Linear(72, 3), graph.add(Flatten(), both))
     return graph
 
@@ -81,17 +81,19 @@ WAYS = (train, plan, differentiate)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("make", [with_tanh, beside_tanh])
+@pytest.mark.parametrize("make", [with_leaky_relu, beside_leaky_relu])
 def test_an_op_without_a_gradient_rule_is_refused(make, way, monkeypatch):
-    monkeypatch.delitem(gradients.RULES, "tanh_forward")
-    with pytest.raises(UserError, match=r"'tanh_forward' of layer '1' has no rule for its gradient \(RULES\)"):
+    monkeypatch.delitem(gradients.RULES, "leaky_relu_forward")
+    with pytest.raises(UserError, match=r"'leaky_relu_forward' of layer '1' has no rule for its gradient \(RULES\)"):
         way(make())
     assert np.isfinite(make().predict(IMAGES)).all()  # a prediction needs no gradient
-    if make is with_tanh:  # nothing before the op learns
+    if make is with_leaky_relu:  # nothing before the op learns
         make().training_session(CrossEntropy(), SGD(lr=0.1), 6, freeze=["0"])
 
 
-@pytest.mark.parametrize(("op", "operand"), [("tanh_forward", "src"), ("linear_forward", "weights"), ("add", "b")])
+@pytest.mark.parametrize(
+    ("op", "operand"), [("leaky_relu_forward", "src"), ("linear_forward", "weights"), ("add", "b")]
+)
 def test_a_rule_that_forgets_an_operand_is_refused(op, operand, monkeypatch):
     whole = gradients.RULES[op]
 
@@ -105,7 +107,7 @@ def test_a_rule_that_forgets_an_operand_is_refused(op, operand, monkeypatch):
 
     monkeypatch.setitem(gradients.RULES, op, forgetful)
     with pytest.raises(UserError, match=rf"{op!r} of layer '\d' has a rule that gives no gradient to {operand!r}"):
-        plan(beside_tanh())
+        plan(beside_leaky_relu())
 
 
 @pytest.mark.parametrize("kind", [LABELS, TARGETS])
@@ -113,7 +115,7 @@ def test_a_loss_that_cannot_be_differentiated_is_refused(kind, monkeypatch):
     monkeypatch.delitem(gradients.LOSS_SOURCES, CrossEntropy.ops[kind])
     y = CLASSES if kind == LABELS else np.eye(3, dtype=np.float32)[CLASSES]
     with pytest.raises(UserError, match=rf"{CrossEntropy.ops[kind]!r} of layer 'loss' is no loss"):
-        with_tanh().loss_and_gradients(IMAGES, y, CrossEntropy())
+        with_leaky_relu().loss_and_gradients(IMAGES, y, CrossEntropy())
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -144,25 +146,30 @@ def test_a_parameter_that_two_ops_read_is_refused():
 
 @pytest.mark.parametrize("way", [*WAYS, lambda net: net.predict(IMAGES), lambda net: net.summary()])
 def test_an_op_without_a_cost_is_refused(way, monkeypatch):
-    monkeypatch.delitem(counts.PER_SAMPLE, "tanh_forward")
-    with pytest.raises(UserError, match=r"'tanh_forward' of layer '1' has no cost: .* PER_SAMPLE"):
-        way(with_tanh())
+    monkeypatch.delitem(counts.PER_SAMPLE, "leaky_relu_forward")
+    with pytest.raises(UserError, match=r"'leaky_relu_forward' of layer '1' has no cost: .* PER_SAMPLE"):
+        way(with_leaky_relu())
 
 
 def test_work_without_rates_is_refused(monkeypatch):
     for known in rates.RATES.values():
         monkeypatch.delitem(known, "stream", raising=False)
     with pytest.raises(UserError, match="has no cost: .* no rates for work of the kind 'stream'"):
-        with_tanh().plan()
+        with_leaky_relu().plan()
 
 
 @pytest.mark.parametrize(
     ("op", "geometry", "operands", "message"),
     [
-        ("tanh_forwards", WHOLE, ("dst", "src"), "unknown op 'tanh_forwards'; did you mean 'tanh_forward'"),
-        ("tanh_forward", WHOLE, ("dst", "source"), "of layer '1': operands dst, source; expected dst, src"),
-        ("tanh_forward", WHOLE, ("dst",), "operands dst; expected dst, src"),
-        ("tanh_forward", {"counts": 72}, ("dst", "src"), "geometry counts; expected count, slope"),
+        (
+            "leaky_relu_forwards",
+            WHOLE,
+            ("dst", "src"),
+            "unknown op 'leaky_relu_forwards'; did you mean 'leaky_relu_forward'",
+        ),
+        ("leaky_relu_forward", WHOLE, ("dst", "source"), "of layer '1': operands dst, source; expected dst, src"),
+        ("leaky_relu_forward", WHOLE, ("dst",), "operands dst; expected dst, src"),
+        ("leaky_relu_forward", {"counts": 72}, ("dst", "src"), "geometry counts; expected count, slope"),
     ],
 )
 def test_a_call_that_the_core_does_not_know_is_refused(op, geometry, operands, message):
@@ -184,7 +191,7 @@ def test_a_call_that_the_core_does_not_know_is_refused(op, geometry, operands, m
 
 def test_an_output_of_another_shape_than_announced_is_refused():
     @dataclass(frozen=True)
-    class Narrow(Tanh):
+    class Narrow(LeakyReLU):
         def output_shape(self, *shapes: Shape) -> Shape:
             return (1, 6, 6)
 
@@ -201,7 +208,7 @@ def test_a_result_over_its_own_source_is_refused():
             return shapes[0]
 
         def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
-            builder.emit("tanh_forward", WHOLE, dst=inputs[0], src=inputs[0])
+            builder.emit("leaky_relu_forward", WHOLE, dst=inputs[0], src=inputs[0])
             return inputs[0]
 
     with pytest.raises(UserError, match=r"layer '1' writes over a value that was read"):

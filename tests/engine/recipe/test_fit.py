@@ -13,7 +13,10 @@ import yaml
 import engine
 from engine import train as command
 from engine.cli import EXIT_INTERRUPTED, run
+from engine.data.dataset import Dataset
+from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.inference.evaluation import EvaluationViews
 from engine.training.trainer import Trainer
 from tests.engine.small import small_config, write_archive
 
@@ -312,3 +315,50 @@ def test_class_weights_and_a_column_of_weights_reach_training(place, monkeypatch
     assert logs[0].splitlines()[0] == logs[1].splitlines()[0] and logs[0] != logs[1]
     status, _, err = call(monkeypatch, capsys, "small.yaml", "sample_weights=trust", "--out", "no")
     assert status == 2 and "unknown column in sample_weights: 'trust'" in err
+
+
+TTA = ("accuracy_tta", "macro_f1_tta")
+
+
+def test_views_are_judged_at_the_end_with_the_weights_that_are_tested(place, monkeypatch, capsys):
+    overrides = ["dataset.test={path: set.npz}", "evaluation_views=diagonal:1,flip"]
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "--out", "t")[0] == 0
+    result = json.loads((place / "t" / "result.json").read_text())
+    log = [json.loads(line) for line in (place / "t" / "log.jsonl").read_text().splitlines()]
+    assert {f"{part}_{name}" for part in ("val", "test") for name in TTA} <= set(result)
+    assert not any(name.endswith("_tta") for each in log for name in each)
+    net = engine.load(place / "t" / "best.safetensors")
+    images = np.load(place / "set.npz")["x"][:, None]
+    labels = np.load(place / "set.npz")["y"]
+    data = Dataset("again", images, labels, ("0", "1", "2"), Preprocess())
+    assert EvaluationViews("diagonal:1,flip")(net, data)["accuracy_tta"] == result["test_accuracy_tta"]
+
+
+def test_views_of_every_epoch_can_pick_the_best_and_a_resume_keeps_to_them(place, monkeypatch, capsys):
+    views = "evaluation_views={views: flip, when: epoch, mean: outputs}"
+    overrides = [views, "metric=val_accuracy_tta", "epochs=3"]
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "--out", "t")[0] == 0
+    log = [json.loads(line) for line in (place / "t" / "log.jsonl").read_text().splitlines()]
+    result = json.loads((place / "t" / "result.json").read_text())
+    values = [each["val_accuracy_tta"] for each in log]
+    assert result["best_epoch"] == 1 + int(np.argmax(values)) and result["best"]["val_accuracy_tta"] == max(values)
+    status, _, err = call(monkeypatch, capsys, "small.yaml", "--resume", "--out", "t", "epochs=4")
+    assert status == 2 and "each_epoch" in err
+    status, _, err = call(monkeypatch, capsys, "small.yaml", "metric=val_accuracy_tta", "--out", "u")
+    assert status == 2 and "metric" in err
+
+
+def test_whitened_filters_come_from_the_training_part_and_a_resume_leaves_them(place, monkeypatch, capsys):
+    overrides = ["whiten={layer: 0, samples: 50}", "learning_rates={0.weights: 0}", "batch_size=20"]
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "epochs=1", "--out", "t")[0] == 0
+    first = engine.load(place / "t" / "last.safetensors").parameters()["0.weights"]
+    assert np.array_equal(first[2:], -first[:2])
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "epochs=3", "--resume", "--out", "t")[0] == 0
+    assert call(monkeypatch, capsys, "small.yaml", *overrides, "epochs=3", "--out", "u")[0] == 0
+    weights, resumed = (engine.load(place / name / "last.safetensors").parameters() for name in ("u", "t"))
+    assert all(np.array_equal(resumed[name], weights[name]) for name in weights)
+    assert np.array_equal(weights["0.weights"], first) and weights["0.bias"].any()
+    status, _, err = call(monkeypatch, capsys, "small.yaml", "whiten=nowhere", "--out", "v")
+    assert status == 2 and "unknown layer in whiten" in err and not (place / "v").exists()
+    status, _, err = call(monkeypatch, capsys, "small.yaml", "epochs=4", *overrides[1:], "--resume", "--out", "t")
+    assert status == 2 and "whiten" in err

@@ -34,7 +34,7 @@ def test_keys_that_change_no_result():
     assert roles.indifferent(TrainConfig) == INDIFFERENT
     assert set(roles.resumable(TrainConfig)) == {*INDIFFERENT, "epochs"}
     assert set(roles.shared(TrainConfig)) == {*INDIFFERENT, "seed"}
-    assert set(roles.comparable(TrainConfig)) == {*INDIFFERENT, "seed", "train_metrics"}
+    assert set(roles.comparable(TrainConfig)) == {*INDIFFERENT, "seed", "train_metrics", "evaluation_views"}
     assert set(roles.untold(TrainConfig)) == {*INDIFFERENT, "seed", "metric"}
 
 

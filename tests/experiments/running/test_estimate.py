@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from engine.data.choose.selection import Selection
+from engine.inference.evaluation import EvaluationViews
 from engine.recipe.config import DatasetConfig, ModelConfig, SplitConfig, TrainConfig
 from engine.recipe.samples import load_data
 from experiments import ablation, command
@@ -66,6 +67,9 @@ def test_an_epoch_is_its_steps_and_its_evaluations():
     assert seconds_per_epoch(CONFIG, Counts(640, 100, 50), speed) == pytest.approx(10 * 0.5 + 1.0)
     both = dataclasses.replace(CONFIG, train_metrics=True)
     assert seconds_per_epoch(both, Counts(640, 100, 50), speed) == pytest.approx(10 * 0.5 + 7.4)
+    for when, seconds in (("end", 1.0), ("epoch", 7.0)):  # six views beside the images themselves
+        viewed = dataclasses.replace(CONFIG, evaluation_views=EvaluationViews("diagonal:1,flip", when=when))
+        assert seconds_per_epoch(viewed, Counts(640, 100, 50), speed) == pytest.approx(10 * 0.5 + seconds)
 
 
 def test_speeds_are_measured_once_for_equal_trainings(monkeypatch):

@@ -268,8 +268,11 @@ def test_both_transcriptions_agree(name: str) -> None:
     assert first == second
 
 
+OTHER_SOURCES = {"cifar10_fast"}  # published elsewhere than in the five reports
+
+
 def test_no_published_value_is_stated_twice() -> None:
-    for name in set(study_names()) - set(TRANSCRIBED):
+    for name in set(study_names()) - set(TRANSCRIBED) - OTHER_SOURCES:
         for row in yaml.safe_load(study_text(name))["rows"]:
             for metric, value in row.get("published", {}).items():
                 assert "as_in" in value, f"{name}, {row['name']}: {metric} stands in the study of its report"

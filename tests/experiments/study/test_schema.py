@@ -279,6 +279,11 @@ def test_a_study_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
     [
         ('exclude: ["11"]', 'exclude: ["99"]', "'pretrained': unknown layer with parameters in exclude"),
         ("epochs: 20", "epochs: 20\n      freeze: [nothing]", "'plain': unknown layer with parameters in freeze"),
+        (
+            "epochs: 20",
+            "epochs: 20\n      learning_rates: {'*.scale': 2}",
+            r"parameters in learning_rates: '\*\.scale'",
+        ),
         ("name: mnist, train", "name: mnst, train", "'plain': unknown data set 'mnst'; did you mean 'mnist'"),
         ("{split: train}", "{spit: train}", "'plain': data set 'mnist': unknown option 'spit'"),
         (", test: {split: test}", "", "'plain': split.kind is test, but dataset.test is not given"),
@@ -289,6 +294,11 @@ def test_a_check_finds_what_could_not_begin(old: str, new: str, message: str) ->
     assert old in STUDY
     with pytest.raises(UserError, match=message):
         check_study(parse(STUDY.replace(old, new, 1)))
+
+
+def test_a_check_knows_parameters_as_well_as_layers() -> None:
+    rates = "epochs: 20\n      learning_rates: {'*.bias': 2, '*.weights': 0.5}"
+    check_study(parse(STUDY.replace("epochs: 20", rates, 1)))
 
 
 def test_the_packaged_studies_pass_the_check() -> None:

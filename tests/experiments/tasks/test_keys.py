@@ -259,6 +259,7 @@ def test_a_run_that_is_needed_counts_by_its_key_and_not_by_its_name():
 FINISHED = json.loads((Path(__file__).parent / "finished_keys.json").read_text("utf-8"))
 # Their studies leave Adam's rate at its default, where others state it: one configuration has one key, theirs is new.
 NEW_FORM = {"scenes", "transfer_mnist"}
+LATER = {"cifar10_fast"}  # studies that never had keys of the former form
 
 
 class AnyData(Fingerprints):
@@ -287,7 +288,8 @@ def test_every_run_of_every_study_keeps_the_key_of_its_stored_results(name, monk
     monkeypatch.setattr(cnncore, "isa", lambda: "portable")
     study, budget = name.split(", ")
     found = identities(study, budget)
-    assert by_row([(row, former) for row, _, former in found]) == FINISHED[name]
+    if study not in LATER:
+        assert by_row([(row, former) for row, _, former in found]) == FINISHED[name]
     if study not in NEW_FORM:
         assert by_row([(row, identity) for row, identity, _ in found]) == FINISHED[name]
 
