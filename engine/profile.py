@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import engine
-from engine.arguments import integer
 from engine.cli import command_parser, run
 from engine.errors import UserError
 
@@ -38,6 +37,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     options = parse_arguments()
     # Only now: --help answers at once.
+    from engine.arguments import integer
     from engine.inspection.profile import profile, render
     from engine.plots.roofline import check_roofline, draw_roofline
     from engine.recipe.build import open_network

@@ -162,7 +162,7 @@ static void check_bad_arguments(void)
     warp.n = 1;
     test_expect(cnn_warp_images(dst, &warp, 0) == CNN_BAD_THREADS, "no thread");
     test_expect(cnn_warp_images(dst, &warp, CNN_MAX_THREADS + 1) == CNN_BAD_THREADS, "too many threads");
-    warp.fill = (cnn_fill)4;
+    warp.fill = (cnn_fill)(CNN_FILL_MIRROR + 1);
     test_expect(cnn_warp_images(dst, &warp, 1) == CNN_BAD_WARP, "an unknown fill");
     warp.fill = CNN_FILL_WRAP, warp.h = (1 << 15) + 1;
     test_expect(cnn_warp_images(dst, &warp, 1) == CNN_BAD_WARP, "too many rows");

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import cnncore
+import pytest
 
 import engine
 from engine.models.numtadb import lenet
@@ -48,6 +49,18 @@ def test_a_first_prediction_loads_neither_training_nor_data(tmp_path: Path) -> N
     assert not [name for name in modules if name.startswith("engine.data")]
 
 
-def test_help_answers_without_the_core() -> None:
-    modules = loaded("import engine.predict\ntry: engine.predict.parse_arguments(['-h'])\nexcept SystemExit: pass")
+COMMANDS = ("engine", "engine.train", "engine.predict", "engine.crossval", "engine.summary", "engine.profile",
+            "engine.data", "engine.plots", "experiments.ablation")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_at_once(command: str) -> None:
+    """It loads the command line and nothing of what the command does."""
+    modules = loaded(
+        "import runpy, sys\n"
+        f"sys.argv = [{command!r}, '--help']\n"
+        f"try: runpy.run_module({command!r}, run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as end: assert not end.code"
+    )
     assert not modules & {*HEAVY, "numpy", "cnncore"}
+    assert len([name for name in modules if name.startswith(("engine", "experiments"))]) < 10

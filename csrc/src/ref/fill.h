@@ -11,9 +11,9 @@ static inline ptrdiff_t ref_fill_source(cnn_fill fill, ptrdiff_t at, ptrdiff_t e
     if (at >= 0 && at < extent) return at;
     if (fill == CNN_FILL_CONSTANT) return -1;
     if (fill == CNN_FILL_NEAREST) return at < 0 ? 0 : extent - 1;
-    while (fill == CNN_FILL_MIRROR && (at < 0 || at >= extent)) { /* back and forth between the outermost pixels */
-        if (extent == 1) return 0;
-        at = at < 0 ? -at : 2 * (extent - 1) - at;
+    if (fill == CNN_FILL_MIRROR) { /* there and back between the outermost pixels; both sides of 0 look the same */
+        const ptrdiff_t back = 2 * (extent - 1), walked = extent > 1 ? (at < 0 ? -at : at) % back : 0;
+        return walked < extent ? walked : back - walked;
     }
     if (at < 0 && fill == CNN_FILL_REFLECT) at = -1 - at; /* reflected at 0, it is the same again */
     const ptrdiff_t rest = at % extent, inside = rest < 0 ? rest + extent : rest;

@@ -5,9 +5,9 @@ import os
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -123,19 +123,19 @@ def test_one_pixel_goes_through_every_step(tmp_path, colour):
         assert prepared.shape == (3 if colour else 1, 28, 28)
 
 
-def test_pixel_bombs_are_refused_before_they_are_decoded(tmp_path):
+def test_pixel_bombs_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    for name in ("imdecode", "imread"):
+        monkeypatch.setattr(cv2, name, lambda *arguments: pytest.fail("it was decoded"))
     path = tmp_path / "bomb.png"
     row = zlib.compressobj(9)
     packed = b"".join(row.compress(bytes(2501) * 100) for _ in range(200)) + row.flush()  # 20,000 rows of one bit
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
     assert path.stat().st_size < 100_000
-    start = time.perf_counter()
     with pytest.raises(
         UnreadableImage, match=f"bomb.png: the image has 20000x20000 pixels, more than the {MAX_PIXELS}"
     ):
         read_image(path)
-    assert time.perf_counter() - start < 0.1  # decoding takes longer, and 400 MB
     picture = io.BytesIO()
     Pillow.new("L", (8, 8)).save(picture, "JPEG")
     data = bytearray(picture.getvalue())

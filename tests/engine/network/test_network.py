@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import cnncore
@@ -28,6 +27,7 @@ from engine.models.numtadb import lenet
 from engine.network.graph import Network, Sequential
 from engine.optim import SGD, Adam, AdamW, Optimizer
 from engine.plan import team
+from tests.engine.small import calls
 
 RANDOM = np.random.default_rng(7)
 IMAGES = RANDOM.normal(size=(9, 3, 10, 8)).astype(np.float32)
@@ -323,16 +323,12 @@ def test_a_smaller_batch_runs_in_the_same_session() -> None:
     )
 
 
-def test_python_costs_little_per_step() -> None:
-    net = lenet()
-    session = net.training_session(CrossEntropy(), SGD(lr=0.01), 4)
+def test_python_does_little_per_step() -> None:
+    """Counted and not timed: experiments.checks.python_share measures the share."""
+    session = lenet().training_session(CrossEntropy(), SGD(lr=0.01), 4)
     x, y = RANDOM.normal(size=(4, 3, 28, 28)).astype(np.float32), np.arange(4)
-    overhead = []
-    for step in range(200):
-        start = time.perf_counter()
-        session.step(x, y, 0.01, step, 0)
-        overhead.append(time.perf_counter() - start - session.elapsed)
-    assert np.min(overhead) < 40e-6
+    session.step(x, y, 0.01, 0, 0)
+    assert calls(lambda: session.step(x, y, 0.01, 1, 0)) < 15
 
 
 # ---- parameters ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,12 +79,3 @@ def test_mistakes_give_one_line_and_status_2(arguments: tuple[str, ...], message
     result = summary(*arguments, check=False)
     assert result.returncode == 2 and result.stdout == ""
     assert message in result.stderr and len(result.stderr.splitlines()) == 1
-
-
-def test_help_answers_at_once() -> None:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        assert "MODEL|CONFIG|CHECKPOINT" in summary("--help").stdout
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.3

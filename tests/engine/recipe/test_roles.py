@@ -44,7 +44,16 @@ def test_keys_that_the_samples_depend_on():
 
 
 def test_keys_that_take_false_for_none():
-    given = {"gt_csv", "checkpoint_path", "early_stopping", "label_noise", "pseudo_labels", "wandb"}
+    given = {
+        "average",
+        "gt_csv",
+        "checkpoint_path",
+        "early_stopping",
+        "label_noise",
+        "pseudo_labels",
+        "wandb",
+        "warmup",
+    }
     assert set(roles.none_if_false(TrainConfig)) == given | {"augment"}  # which is none by its settings
     config = TrainConfig(DatasetConfig("mnist"), ModelConfig("lenet"))
     assert all(getattr(config, name) is None for name in given)

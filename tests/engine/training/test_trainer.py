@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from engine.errors import DivergedError, UserError
 from engine.network.checkpoint import weights_hash
 from engine.training.schedules import EarlyStopping, PiecewiseConstant, ReduceLROnPlateau
 from engine.training.trainer import Trainer
-from tests.engine.small import CLASSES, SIDE, small_dataset, small_layers, small_net
+from tests.engine.small import CLASSES, SIDE, calls, small_dataset, small_layers, small_net
 
 TRAIN, VALIDATION = small_dataset(96), small_dataset(48, seed=1)
 INFINITE = np.full(TRAIN.images.shape, np.inf, np.float32)
@@ -311,22 +310,11 @@ def test_a_bar_on_a_terminal(capsys):
 
 
 def test_little_python_per_step():
-    """Of a step's time, what the trainer itself adds to the session's step stays small."""
+    """Counted and not timed: experiments.checks.python_share measures the share."""
     trainer = make_trainer()
     x, y = TRAIN.normalise(TRAIN.images[:1]), TRAIN.labels[:1]
     trainer.step(x, y)
-    session = trainer.session
-
-    def fastest(run, repeats=200):
-        times = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    alone = fastest(lambda: session.step(x, y, 0.05, 0, 0))
-    assert fastest(lambda: trainer.step(x, y)) - alone < 20e-6
+    assert calls(lambda: trainer.step(x, y)) < 30
 
 
 @pytest.mark.parametrize(
