@@ -18,6 +18,7 @@ from engine.layers import BatchNorm as BatchNorm
 from engine.layers import Clip as Clip
 from engine.layers import Concat as Concat
 from engine.layers import Conv2D as Conv2D
+from engine.layers import ConvTranspose2D as ConvTranspose2D
 from engine.layers import Dropout as Dropout
 from engine.layers import Dropout2D as Dropout2D
 from engine.layers import Flatten as Flatten
@@ -31,6 +32,8 @@ from engine.layers import LeakyReLU as LeakyReLU
 from engine.layers import Linear as Linear
 from engine.layers import MaxPool2D as MaxPool2D
 from engine.layers import Multiply as Multiply
+from engine.layers import Pad2D as Pad2D
+from engine.layers import PadChannels as PadChannels
 from engine.layers import PReLU as PReLU
 from engine.layers import ReLU as ReLU
 from engine.layers import ReLU6 as ReLU6
@@ -41,6 +44,7 @@ from engine.layers import Softmax as Softmax
 from engine.layers import Softplus as Softplus
 from engine.layers import StochasticDepth as StochasticDepth
 from engine.layers import Tanh as Tanh
+from engine.layers import Upsample2D as Upsample2D
 from engine.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from engine.losses import CrossEntropy as CrossEntropy
 from engine.losses import CustomLoss as CustomLoss

@@ -47,6 +47,13 @@ def corpus() -> dict[str, bytes]:
             engine.Softmax(),
         ],
         "plain": [engine.Flatten(), engine.Linear(SIDE * SIDE, 2)],
+        "resampling": [
+            engine.Pad2D((1, 0, 2, 1), "reflect"),
+            engine.Upsample2D(2, "bilinear"),
+            engine.PadChannels(1, 0),
+            engine.ConvTranspose2D(2, 3, 2, 2, groups=1),
+            engine.GlobalAvgPool2D(),
+        ],
         "pooling": [engine.AvgPool2D(3, 2, 1), engine.ELU(0.5), engine.GlobalAvgPool2D(), engine.Sigmoid()],
     }
     found, nets = {}, {}

@@ -129,6 +129,23 @@ typedef struct cnn_pool2d_geometry {
                                     behind is as wide as before) or by those inside the image (0) */
 } cnn_pool2d_geometry;
 
+typedef enum cnn_padding { CNN_PADDING_ZEROS = 0, CNN_PADDING_REFLECT, CNN_PADDING_REPLICATE } cnn_padding;
+
+typedef struct cnn_pad2d_geometry {
+    ptrdiff_t h, w, c;
+    ptrdiff_t pad_top, pad_left, pad_bottom, pad_right;
+    ptrdiff_t channels_before, channels_behind; /* that are zero, whatever the mode */
+    ptrdiff_t mode;                             /* cnn_padding */
+} cnn_pad2d_geometry;
+
+typedef enum cnn_sampling { CNN_SAMPLING_NEAREST = 0, CNN_SAMPLING_HALF_PIXEL, CNN_SAMPLING_ALIGNED } cnn_sampling;
+
+typedef struct cnn_upsample2d_geometry {
+    ptrdiff_t h, w, c;
+    ptrdiff_t scale_h, scale_w; /* OH = H * scale_h */
+    ptrdiff_t sampling;         /* cnn_sampling */
+} cnn_upsample2d_geometry;
+
 typedef struct cnn_linear_geometry {
     ptrdiff_t k, n;       /* inputs, outputs */
     ptrdiff_t activation; /* cnn_activation */
@@ -218,6 +235,8 @@ typedef struct cnn_segment {
 #define CNN_GEOMETRIES(X)                                                                                              \
     X(conv2d)                                                                                                          \
     X(pool2d)                                                                                                          \
+    X(pad2d)                                                                                                           \
+    X(upsample2d)                                                                                                      \
     X(linear)                                                                                                          \
     X(elementwise)                                                                                                     \
     X(clip)                                                                                                            \
@@ -379,6 +398,12 @@ enum {
  *                       is 0 or below, the same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
+ * pad2d_*               zeros round the map, or its own pixels mirrored without the edge (a b c d -> b | a b c d | c) or
+ *                       the edge again (a | a b c d | d), and zeros before and behind the channels. backward sums up what
+ *                       each pixel was copied to
+ * upsample2d_*          nearest: pixel floor(place / scale). Bilinear: between the two pixels of each axis round
+ *                       (place + 1/2) / scale - 1/2, held inside (half pixel), or round place * (H-1) / (OH-1) (aligned:
+ *                       corners on corners). A pixel with weight 0 is not read. backward is the transpose
  * relu, sigmoid, tanh, elu, hardsigmoid, relu6, softplus and clip backward read the output (dst), the others the input.
  * gelu_*                dst = src * P(X <= src) of a normal X (Hendrycks & Gimpel 2016); gelu_tanh_* their approximation,
  *                       src * sigmoid(2u), u = sqrt(2 / pi) * (src + 0.044715 * src^3)
@@ -392,6 +417,8 @@ enum {
  *                       derivative is 1 where dst is above 0 and dst + slope elsewhere
  * scale                 dst = slope * src; is its own gradient
  * scale_channels        dst = src * weights, by channel; its gradient by src is itself, run on diff_dst
+ * add_channels          dst = src + bias, by channel; its gradient by the bias is add_channels_backward, the sum of diff_dst
+ *                       over the rows of all samples
  * multiply              dst = a * b, where the C elements of a sample of b go with each of its rows: b is a vector beside
  *                       a map or, with rows = 1, as large as a. Its gradient by a is itself, run on diff_dst and b;
  *                       multiply_backward gives that by b, the sum over the rows of diff_dst * a
@@ -493,6 +520,9 @@ enum {
     O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
     O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
     O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_SOURCE)
+#define CNN_OPERANDS_plain_backward(O, op)                                                                             \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
 #define CNN_OPERANDS_activation(O, op)                                                                                 \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
@@ -571,6 +601,13 @@ enum {
     O(op, diff_weights, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
     O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
+#define CNN_OPERANDS_add_channels(O, op)                                                                               \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, bias, CNN_F32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_add_channels_backward(O, op)                                                                      \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                               \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)
 #define CNN_OPERANDS_multiply(O, op)                                                                                   \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
@@ -644,6 +681,10 @@ enum {
     X(maxpool2d_backward, pool2d, maxpool2d, CNN_RUNS_ON, no, maxpool2d_backward)                                      \
     X(avgpool2d_forward, pool2d, no, CNN_RUNS_ON, no, plain)                                                           \
     X(avgpool2d_backward, pool2d, no, CNN_RUNS_ON, no, avgpool2d_backward)                                             \
+    X(pad2d_forward, pad2d, no, CNN_RUNS_ON, no, plain)                                                                \
+    X(pad2d_backward, pad2d, no, CNN_RUNS_ON, no, plain_backward)                                                      \
+    X(upsample2d_forward, upsample2d, no, CNN_RUNS_ON, upsample2d, plain)                                              \
+    X(upsample2d_backward, upsample2d, no, CNN_RUNS_ON, upsample2d, plain_backward)                                    \
     X(relu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                      \
     X(relu_backward, elementwise, no, CNN_RUNS_ON, no, activation_backward)                                            \
     X(leaky_relu_forward, elementwise, no, CNN_RUNS_ON, no, activation)                                                \
@@ -683,6 +724,8 @@ enum {
     X(scale, elementwise, no, CNN_RUNS_ON, no, activation)                                                             \
     X(scale_channels, channels, no, CNN_RUNS_ON, no, scale_channels)                                                   \
     X(scale_channels_backward_weights, channels, no, CNN_RUNS_ON, channel_sums, scale_channels_backward_weights)       \
+    X(add_channels, channels, no, CNN_RUNS_ON, no, add_channels)                                                       \
+    X(add_channels_backward, channels, no, CNN_RUNS_ON, channel_sums, add_channels_backward)                           \
     X(multiply, channels, no, CNN_RUNS_ON, no, multiply)                                                               \
     X(multiply_backward, channels, no, CNN_RUNS_ON, no, multiply_backward)                                             \
     X(add, elementwise, no, CNN_RUNS_ON, no, add)                                                                      \

@@ -34,6 +34,20 @@ static const cnn_geometry_field pool2d_fields[] = {
     EXTENT(pool2d, kh),       EXTENT(pool2d, kw),        EXTENT(pool2d, oh),
     EXTENT(pool2d, ow),       EXTENT(pool2d, stride_h),  EXTENT(pool2d, stride_w),
     PADDING(pool2d, pad_top), PADDING(pool2d, pad_left), WHOLE(pool2d, count_include_pad, 0, 1)};
+static const cnn_geometry_field pad2d_fields[] = {EXTENT(pad2d, h),
+                                                  EXTENT(pad2d, w),
+                                                  EXTENT(pad2d, c),
+                                                  PADDING(pad2d, pad_top),
+                                                  PADDING(pad2d, pad_left),
+                                                  PADDING(pad2d, pad_bottom),
+                                                  PADDING(pad2d, pad_right),
+                                                  WHOLE(pad2d, channels_before, 0, CNN_MAX_EXTENT),
+                                                  WHOLE(pad2d, channels_behind, 0, CNN_MAX_EXTENT),
+                                                  WHOLE(pad2d, mode, CNN_PADDING_ZEROS, CNN_PADDING_REPLICATE)};
+static const cnn_geometry_field upsample2d_fields[] = {
+    EXTENT(upsample2d, h),       EXTENT(upsample2d, w),
+    EXTENT(upsample2d, c),       EXTENT(upsample2d, scale_h),
+    EXTENT(upsample2d, scale_w), WHOLE(upsample2d, sampling, CNN_SAMPLING_NEAREST, CNN_SAMPLING_ALIGNED)};
 static const cnn_geometry_field linear_fields[] = {COUNT(linear, k), COUNT(linear, n), ACTIVATION(linear)};
 static const cnn_geometry_field elementwise_fields[] = {COUNT(elementwise, count), FINITE(elementwise, slope)};
 static const cnn_geometry_field clip_fields[] = {COUNT(clip, count), FINITE(clip, low), FINITE(clip, high)};
@@ -108,6 +122,22 @@ static bool pool2d_fits(const cnn_geometry *geometry)
     const cnn_pool2d_geometry *g = &geometry->pool2d;
     return g->pad_top < g->kh && g->pad_left < g->kw && (g->oh - 1) * g->stride_h - g->pad_top < g->h &&
            (g->ow - 1) * g->stride_w - g->pad_left < g->w;
+}
+
+/* A mirror shows what lies before it, but not the edge: there must be as many pixels. */
+static bool pad2d_fits(const cnn_geometry *geometry)
+{
+    const cnn_pad2d_geometry *g = &geometry->pad2d;
+    const bool shown = cnn_max(g->pad_top, g->pad_bottom) < g->h && cnn_max(g->pad_left, g->pad_right) < g->w;
+    return (g->mode != CNN_PADDING_REFLECT || shown) && g->h + g->pad_top + g->pad_bottom <= CNN_MAX_EXTENT &&
+           g->w + g->pad_left + g->pad_right <= CNN_MAX_EXTENT &&
+           g->c + g->channels_before + g->channels_behind <= CNN_MAX_EXTENT;
+}
+
+static bool upsample2d_fits(const cnn_geometry *geometry)
+{
+    const cnn_upsample2d_geometry *g = &geometry->upsample2d;
+    return cnn_times(g->h, g->scale_h) <= CNN_MAX_EXTENT && cnn_times(g->w, g->scale_w) <= CNN_MAX_EXTENT;
 }
 
 static bool clip_fits(const cnn_geometry *geometry) { return geometry->clip.low < geometry->clip.high; }
@@ -193,6 +223,21 @@ static ptrdiff_t pool2d_count(const cnn_geometry *geometry, cnn_extent extent)
 {
     const cnn_pool2d_geometry *g = &geometry->pool2d;
     return extent == CNN_SOURCE ? product(g->h, g->w, g->c) : product(g->oh, g->ow, g->c);
+}
+
+static ptrdiff_t pad2d_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_pad2d_geometry *g = &geometry->pad2d;
+    if (extent == CNN_SOURCE) return product(g->h, g->w, g->c);
+    return product(g->h + g->pad_top + g->pad_bottom, g->w + g->pad_left + g->pad_right,
+                   g->c + g->channels_before + g->channels_behind);
+}
+
+static ptrdiff_t upsample2d_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_upsample2d_geometry *g = &geometry->upsample2d;
+    if (extent == CNN_SOURCE) return product(g->h, g->w, g->c);
+    return product(cnn_times(g->h, g->scale_h), cnn_times(g->w, g->scale_w), g->c);
 }
 
 static ptrdiff_t linear_count(const cnn_geometry *geometry, cnn_extent extent)

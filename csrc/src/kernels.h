@@ -142,6 +142,13 @@ typedef struct cnn_norm {
     bool relu;
 } cnn_norm;
 
+/* A place between two neighbouring elements of an axis, so far from the first one to the second: 0 to 1. With 0 there is
+ * only the first. */
+typedef struct cnn_place {
+    ptrdiff_t first;
+    float rest;
+} cnn_place;
+
 /* Most columns of a sum: float totals that stay in the first-level cache. */
 enum { CNN_NORM_COLUMNS = 1024 };
 
@@ -187,6 +194,8 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(multiply_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                  \
     /* The same, but 0 where a factor is 0, whatever src is; no factor is below */                                       \
     X(keep_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                      \
+    /* dst = src + terms, otherwise as multiply_rows */                                                                  \
+    X(shift_rows, (float *dst, const float *src, const float *terms, ptrdiff_t rows, ptrdiff_t c))                       \
     /* dst = a + b, dst = a - b, dst = src * factor; all in place if wished */                                           \
     X(add, (float *dst, const float *a, const float *b, ptrdiff_t count))                                                \
     X(subtract, (float *dst, const float *a, const float *b, ptrdiff_t count))                                           \
@@ -214,6 +223,13 @@ enum { CNN_NORM_COLUMNS = 1024 };
       (float *restrict dst, const float *restrict src, const cnn_pool2d_geometry *geometry, ptrdiff_t oh))               \
     X(avg_unpool_row,                                                                                                    \
       (float *restrict diff_src, const float *restrict diff_dst, const cnn_pool2d_geometry *geometry, ptrdiff_t oh))     \
+    /* dst = (1 - rest) * a + rest * b */                                                                                \
+    X(blend, (float *restrict dst, const float *restrict a, const float *restrict b, ptrdiff_t count, float rest))       \
+    /* The same of pixels of c channels, which lie at `places` in the row src; unblend_row is its transpose, adds */     \
+    X(blend_row, (float *restrict dst, const float *restrict src, const cnn_place *restrict places, ptrdiff_t count,     \
+                  ptrdiff_t c))                                                                                          \
+    X(unblend_row, (float *restrict diff_src, const float *restrict diff_dst, const cnn_place *restrict places,          \
+                    ptrdiff_t count, ptrdiff_t c))                                                                       \
     /* dst[j*dst_stride + i] = src[i*src_stride + j], i < rows, j < columns */                                           \
     X(transpose, (float *restrict dst, const float *restrict src, ptrdiff_t rows, ptrdiff_t columns,                     \
                   ptrdiff_t dst_stride, ptrdiff_t src_stride))                                                           \

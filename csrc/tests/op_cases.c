@@ -391,6 +391,48 @@ static void pool_cases(visitor *visit)
     }
 }
 
+/* Mirrors as wide as they can be, copies of an edge wider than the map, zeros before and behind the channels. */
+static void pad_cases(visitor *visit)
+{
+    static const cnn_pad2d_geometry shapes[] = {
+        {.h = 1, .w = 1, .c = 1},
+        {.h = 9, .w = 7, .c = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1},
+        {.h = 5, .w = 4, .c = 17, .pad_top = 4, .pad_left = 3, .pad_bottom = 4, .pad_right = 3},
+        {.h = 3, .w = 8, .c = 33, .pad_top = 2, .pad_right = 5},
+        {.h = 4, .w = 5, .c = 4, .pad_left = 2, .channels_before = 3, .channels_behind = 2},
+        {.h = 6, .w = 3, .c = 1, .channels_before = 1},
+        {.h = 2, .w = 2, .c = 5, .pad_top = 1, .pad_bottom = 1, .pad_right = 1, .channels_behind = 19}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (ptrdiff_t mode = CNN_PADDING_ZEROS; mode <= CNN_PADDING_REPLICATE; mode++) {
+            op_case one = {.op = CNN_OP_pad2d_forward, .batch = 3, .geometry.pad2d = shapes[i]};
+            one.geometry.pad2d.mode = mode;
+            visit(&one);
+            one.op = CNN_OP_pad2d_backward;
+            visit(&one);
+            if (mode == CNN_PADDING_REFLECT) continue;
+            one.geometry.pad2d.pad_top += 7, one.geometry.pad2d.pad_right += 9;
+            visit(&one);
+            one.op = CNN_OP_pad2d_forward;
+            visit(&one);
+        }
+}
+
+static void upsample_cases(visitor *visit)
+{
+    static const cnn_upsample2d_geometry shapes[] = {
+        {.h = 1, .w = 1, .c = 1, .scale_h = 1, .scale_w = 1},  {.h = 1, .w = 4, .c = 5, .scale_h = 3, .scale_w = 2},
+        {.h = 5, .w = 3, .c = 17, .scale_h = 2, .scale_w = 2}, {.h = 4, .w = 1, .c = 3, .scale_h = 1, .scale_w = 4},
+        {.h = 3, .w = 2, .c = 33, .scale_h = 4, .scale_w = 3}, {.h = 2, .w = 6, .c = 1, .scale_h = 5, .scale_w = 1}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (ptrdiff_t sampling = CNN_SAMPLING_NEAREST; sampling <= CNN_SAMPLING_ALIGNED; sampling++) {
+            op_case one = {.op = CNN_OP_upsample2d_forward, .batch = 3, .geometry.upsample2d = shapes[i]};
+            one.geometry.upsample2d.sampling = sampling;
+            visit(&one);
+            one.op = CNN_OP_upsample2d_backward;
+            visit(&one);
+        }
+}
+
 /* ---- elementwise and row-wise ops ------------------------------------------------------------------------------ */
 
 static const int elementwise_ops[] = {
@@ -517,7 +559,7 @@ static void dropout_cases(visitor *visit)
         }
 }
 
-/* Products by channel: narrow rows and wide ones, alone and many, in one run and in several. */
+/* Products and sums by channel: narrow rows and wide ones, alone and many, in one run and in several. */
 static void product_cases(visitor *visit)
 {
     static const cnn_channels_geometry shapes[] = {{1, 1},    {1, 4099}, {9, 1},    {63, 3},    {49, 17},   {301, 33},
@@ -530,6 +572,10 @@ static void product_cases(visitor *visit)
         visit(&one);
         one.op = CNN_OP_scale_channels_backward_weights;
         visit(&one);
+        one.op = CNN_OP_add_channels_backward;
+        visit(&one);
+        one.op = CNN_OP_add_channels;
+        visit_aliases(visit, one);
         one.op = CNN_OP_multiply_backward;
         visit(&one);
         one.op = CNN_OP_multiply;
@@ -773,6 +819,8 @@ void each_op_case(visitor *visit)
     winograd_cases(visit);
     linear_cases(visit);
     pool_cases(visit);
+    pad_cases(visit);
+    upsample_cases(visit);
     elementwise_cases(visit);
     clip_cases(visit);
     prelu_cases(visit);

@@ -356,12 +356,73 @@ static void batchnorm_without_parameters(bool reference)
     test_end();
 }
 
+static bool same(const float *values, const float *expected, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (isnan(expected[i]) ? !isnan(values[i]) : values[i] != expected[i]) return false;
+    return true;
+}
+
+/* What a place shows goes there as it is; what is zero stays zero beside NaN and infinity. */
+static void padding_by_hand(bool reference)
+{
+    const float src[4] = {NAN, INFINITY, 1e-30f, 4.0f};
+    const float zeros[7] = {0.0f, 0.0f, NAN, INFINITY, 1e-30f, 4.0f, 0.0f};
+    const float mirrored[7] = {1e-30f, INFINITY, NAN, INFINITY, 1e-30f, 4.0f, 1e-30f};
+    const float edges[7] = {NAN, NAN, NAN, INFINITY, 1e-30f, 4.0f, 4.0f};
+    const float *const expected[3] = {zeros, mirrored, edges};
+    const float gradient[7] = {1.0f, 2.0f, 4.0f, 8.0f, 16.0f, 32.0f, NAN};
+    const float sums[3][4] = {{4.0f, 8.0f, 16.0f, 32.0f}, {4.0f, 10.0f, NAN, 32.0f}, {7.0f, 8.0f, 16.0f, NAN}};
+    test_begin("%s: padding shows what it should", side(reference));
+    for (ptrdiff_t mode = 0; mode < 3; mode++) {
+        const cnn_geometry g = {.pad2d = {.h = 1, .w = 4, .c = 1, .pad_left = 2, .pad_right = 1, .mode = mode}};
+        float dst[7], diff_src[4];
+        run_call(&(call){CNN_OP_pad2d_forward, g, 1, {dst, (void *)src}}, reference);
+        test_expect(same(dst, expected[mode], 7), "mode %td: %g %g %g ... %g", mode, dst[0], dst[1], dst[2], dst[6]);
+        run_call(&(call){CNN_OP_pad2d_backward, g, 1, {diff_src, (void *)gradient}}, reference);
+        test_expect(same(diff_src, sums[mode], 4), "gradient, mode %td: %g %g %g %g", mode, diff_src[0], diff_src[1],
+                    diff_src[2], diff_src[3]);
+    }
+    const cnn_geometry channels = {.pad2d = {.h = 2, .w = 2, .c = 1, .channels_before = 1, .channels_behind = 1}};
+    const float wide[12] = {0.0f, NAN, 0.0f, 0.0f, INFINITY, 0.0f, 0.0f, 1e-30f, 0.0f, 0.0f, 4.0f, 0.0f};
+    float dst[12];
+    run_call(&(call){CNN_OP_pad2d_forward, channels, 1, {dst, (void *)src}}, reference);
+    test_expect(same(dst, wide, 12), "channels: %g %g %g", dst[0], dst[1], dst[2]);
+    test_end();
+}
+
+/* A neighbour without weight does not count, were it NaN or infinite. */
+static void upsampling_by_hand(bool reference)
+{
+    const float src[3] = {0.0f, 4.0f, NAN}, huge[2] = {3e38f, 3e38f};
+    const float nearest[6] = {0.0f, 0.0f, 4.0f, 4.0f, NAN, NAN};
+    const float half[6] = {0.0f, 1.0f, 3.0f, NAN, NAN, NAN};
+    const float aligned[9] = {0.0f, 1.0f, 2.0f, 3.0f, 4.0f, NAN, NAN, NAN, NAN};
+    float dst[9];
+    test_begin("%s: upsampling reads the pixels round a place", side(reference));
+    cnn_geometry g = {.upsample2d = {.h = 1, .w = 3, .c = 1, .scale_h = 1, .scale_w = 2}};
+    run_call(&(call){CNN_OP_upsample2d_forward, g, 1, {dst, (void *)src}}, reference);
+    test_expect(same(dst, nearest, 6), "nearest: %g %g %g %g", dst[0], dst[1], dst[2], dst[3]);
+    g.upsample2d.sampling = CNN_SAMPLING_HALF_PIXEL;
+    run_call(&(call){CNN_OP_upsample2d_forward, g, 1, {dst, (void *)src}}, reference);
+    test_expect(same(dst, half, 6), "half pixel: %g %g %g %g", dst[0], dst[1], dst[2], dst[3]);
+    g.upsample2d.scale_w = 3, g.upsample2d.sampling = CNN_SAMPLING_ALIGNED;
+    run_call(&(call){CNN_OP_upsample2d_forward, g, 1, {dst, (void *)src}}, reference);
+    test_expect(same(dst, aligned, 9), "aligned: %g %g %g %g %g", dst[0], dst[1], dst[2], dst[3], dst[4]);
+    g = (cnn_geometry){.upsample2d = {.h = 2, .w = 1, .c = 1, .scale_h = 4, .scale_w = 1, .sampling = 1}};
+    run_call(&(call){CNN_OP_upsample2d_forward, g, 1, {dst, (void *)huge}}, reference);
+    for (int i = 0; i < 8; i++) test_expect(isfinite(dst[i]), "huge: %g", dst[i]);
+    test_end();
+}
+
 void suite_edges(void)
 {
     for (int reference = 0; reference < 2; reference++) {
         relu_lets_nan_pass(reference);
         maxpool_with_nan_and_ties(reference);
         conv_relu_and_pool_with_nan(reference);
+        padding_by_hand(reference);
+        upsampling_by_hand(reference);
         checks_name_the_first_offender(reference);
         losses_of_extreme_logits(reference);
         labels_of_pixels(reference);

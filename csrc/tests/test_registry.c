@@ -94,6 +94,29 @@ static void limits_of_elu(void)
     test_end();
 }
 
+static void limits_of_resampling(void)
+{
+    const cnn_op_info *pad = cnn_op_find(CNN_OP_pad2d_forward), *up = cnn_op_find(CNN_OP_upsample2d_backward);
+    cnn_geometry padded = {
+        .pad2d = {.h = 3, .w = 4, .c = 1, .pad_top = 2, .pad_right = 3, .mode = CNN_PADDING_REFLECT}};
+    cnn_geometry larger = {.upsample2d = {.h = 1 << 16, .w = 1, .c = 1, .scale_h = 1 << 14, .scale_w = 1}};
+    test_begin("a mirror is as wide as the map without its edge, results have extents and elements as inputs do");
+    test_expect(cnn_geometry_fits(pad, &padded), "not 2 of 3 rows and 3 of 4 columns");
+    padded.pad2d.pad_bottom = 3;
+    test_expect(!cnn_geometry_fits(pad, &padded), "3 of 3 rows");
+    padded.pad2d.mode = CNN_PADDING_REPLICATE;
+    test_expect(cnn_geometry_fits(pad, &padded), "not copies of an edge");
+    padded.pad2d.channels_before = CNN_MAX_EXTENT;
+    test_expect(!cnn_geometry_fits(pad, &padded), "more channels than an extent");
+    test_expect(cnn_geometry_fits(up, &larger), "not 2^30 rows");
+    test_expect(!cnn_batch_fits(up, &larger, 512), "2^39 elements");
+    larger.upsample2d.scale_h = 1 << 15;
+    test_expect(!cnn_geometry_fits(up, &larger), "2^31 rows");
+    larger = (cnn_geometry){.upsample2d = {.h = 1, .w = 1, .c = 1, .scale_w = 1}};
+    test_expect(!cnn_geometry_fits(up, &larger), "a factor of 0");
+    test_end();
+}
+
 static void limits_of_clip(void)
 {
     static const float bounds[][2] = {{1.0f, 1.0f}, {1.0f, -1.0f}, {NAN, 1.0f}, {0.0f, INFINITY}};
@@ -155,6 +178,7 @@ void suite_registry(void)
     unknown_kinds();
     limits_of_an_op();
     limits_of_elu();
+    limits_of_resampling();
     limits_of_clip();
     limits_of_a_fused_activation();
     geometries_that_divide();

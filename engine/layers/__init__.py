@@ -23,12 +23,13 @@ from engine.layers.activation import (
     Tanh,
 )
 from engine.layers.base import Layer
-from engine.layers.convolution import Conv2D
+from engine.layers.convolution import Conv2D, ConvTranspose2D
 from engine.layers.linear import Linear
 from engine.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from engine.layers.product import Multiply, Scale
 from engine.layers.regularization import Dropout, Dropout2D, StochasticDepth
+from engine.layers.resampling import Pad2D, PadChannels, Upsample2D
 from engine.layers.structure import Add, Concat, Flatten
 from engine.program.shapes import Shape
 from engine.program.slots import ParameterSpec
@@ -37,9 +38,13 @@ LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
         Conv2D,
+        ConvTranspose2D,
         MaxPool2D,
         AvgPool2D,
         GlobalAvgPool2D,
+        Pad2D,
+        PadChannels,
+        Upsample2D,
         Linear,
         BatchNorm,
         GroupNorm,

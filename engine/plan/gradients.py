@@ -6,7 +6,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine.plan.rules.channels import SCALE_SHIFT, given, groupnorm, multiply, prelu, scale_and_shift, scale_channels
+from engine.plan.rules.channels import (
+    SCALE_SHIFT,
+    add_channels,
+    given,
+    groupnorm,
+    multiply,
+    prelu,
+    scale_and_shift,
+    scale_channels,
+)
 from engine.plan.rules.tape import Rule, Tape, count_of, lost, owner
 from engine.program.code import (
     ACTIVATION_NAMES,
@@ -95,6 +104,17 @@ def _conv2d(tape: Tape, forward: Instruction, diff: int) -> None:
     elif forward.geometry["activation"]:
         diff = _through_activation(tape, forward, diff)
     _weights_and_data(tape, "conv2d", forward, plain, diff)
+
+
+def _transposed_conv2d(tape: Tape, forward: Instruction, diff: int) -> None:
+    """Where the data gradient of a convolution is a forward op: its gradient is that convolution, of the gradient."""
+    weights, source = forward.operands["weights"], forward.operands["diff_dst"]
+    if owner(forward) not in tape.frozen:
+        learned = tape.gradient_of_parameter(weights)
+        tape.emit("conv2d_backward_weights", forward.geometry, diff_weights=learned, src=diff, diff_dst=source)
+    diff_source = tape.back(source)
+    if diff_source is not None:
+        tape.emit("conv2d_forward", forward.geometry, dst=diff_source, src=diff, weights=weights)
 
 
 def _linear(tape: Tape, forward: Instruction, diff: int) -> None:
@@ -231,9 +251,12 @@ def _copy_channels(tape: Tape, forward: Instruction, diff: int) -> None:
 
 RULES: dict[str, Rule] = {
     "conv2d_forward": _conv2d,
+    "conv2d_backward_data": _transposed_conv2d,
     "linear_forward": _linear,
     "maxpool2d_forward": _reads("argmax"),
     "avgpool2d_forward": _reads(""),
+    "pad2d_forward": _reads(""),
+    "upsample2d_forward": _reads(""),
     **{f"{name}_forward": _reads("dst" if name in BY_OUTPUT else "src") for name in ELEMENTWISE},
     "prelu_forward": prelu,
     "softmax_forward": _reads("dst"),
@@ -243,6 +266,7 @@ RULES: dict[str, Rule] = {
     "dropout": _transposed("dropout"),
     "scale": _transposed("scale"),
     "scale_channels": scale_channels,
+    "add_channels": add_channels,
     "multiply": multiply,
     "nhwc_to_nchw": _transposed("nchw_to_nhwc"),
     "nchw_to_nhwc": _transposed("nhwc_to_nchw"),

@@ -1,14 +1,15 @@
 """Where parameters lie and how: packing between the public layouts and the panels of cnn.h.
 
 Public: conv weights (OC, IC/groups, KH, KW), linear weights (out, in), vectors (C,). Packed: weights in panels of 16
-output channels, [groups][ceil(OC/groups / 16)][K][16] with K in the order kh, kw, ic; missing columns are zero.
+output channels, [groups][ceil(OC/groups / 16)][K][16] with K in the order kh, kw, ic; missing columns are zero. The
+weights of a transposed convolution are those of the convolution that it transposes: its inputs are that one's outputs.
 """
 
 from __future__ import annotations
 
 import math
 
-from engine.layers import Conv2D, Flatten, Layer, Linear, ParameterSpec
+from engine.layers import Conv2D, ConvTranspose2D, Flatten, Layer, Linear, ParameterSpec
 from engine.layers.topology import Topology
 from engine.program.limits import check_elements
 from engine.program.shapes import Shape, needs_transpose
@@ -73,7 +74,7 @@ def _append(slots: dict[str, Slot], name: str, layer: Layer, spec: ParameterSpec
     if spec.role != "weights":
         slots[key] = Slot(key, name, layer.kind, spec, offset, math.prod(spec.shape))
         return
-    groups = layer.groups if isinstance(layer, Conv2D) else 1
+    groups = layer.groups if isinstance(layer, (Conv2D, ConvTranspose2D)) else 1
     columns = spec.shape[0] // groups
     rows = math.prod(spec.shape[1:])
     count = groups * -(-columns // PANEL) * rows * PANEL

@@ -21,6 +21,7 @@ BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
 RATE = 0.001
 RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5}  # it jumps at the usual one, and rounding grows with it
+PADDED = (engine.Conv2D, engine.ConvTranspose2D, engine.Pad2D)  # layers that tell their pads
 USUAL_BATCH = Measured.batch  # a network that is measured at another one is measured at that alone
 
 
@@ -75,7 +76,7 @@ def nodes_of(net: engine.Network) -> tuple[Node, ...]:
     nodes = []
     for node in net.topology.nodes:
         shape = net.topology.shape_of(node.inputs[0])
-        pads = node.layer.pads(*shape[1:]) if isinstance(node.layer, engine.Conv2D) else (0, 0, 0, 0)
+        pads = node.layer.pads(*shape[1:]) if isinstance(node.layer, PADDED) else (0, 0, 0, 0)
         nodes.append(Node(node.name, type(node.layer).__name__, node.inputs, node.layer.arguments(), shape, pads))
     return tuple(nodes)
 

@@ -36,7 +36,14 @@ class Node:
     inputs: tuple[str, ...]
     arguments: dict[str, Any]
     shape: tuple[int, ...]
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # of a convolution: top, bottom, left, right
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # of a convolution or a padding: top, bottom, left, right
+
+    @property
+    def zero_pads(self) -> tuple[int, int, int, int]:
+        """The pads of a convolution, for a side that knows none but zeros."""
+        if self.arguments.get("padding_mode", "zeros") != "zeros":
+            raise NotImplementedError("a padding of a convolution that is not of zeros")
+        return self.pads
 
     def pair(self, name: str, default: str = "") -> tuple[int, int]:
         """An argument that is one number or (height, width); where it is None, the argument `default`."""

@@ -20,13 +20,16 @@ from tests.ops.families import (
     MaxPool2D,
     Multiply,
     NAdam,
+    Pad2D,
     PixelLoss,
     PReLU,
     RMSprop,
     Scale,
     Segment,
+    Shift,
     Softmax,
     Transpose,
+    Upsample2D,
     Winograd,
 )
 from tests.ops.oracle import Decay
@@ -144,6 +147,32 @@ AVERAGE_POOLING: list[Family] = [
     AvgPool2D(2, 9, 8, 3, kernel=(1, 1), stride=(3, 2)),
 ]
 
+RESAMPLING: list[Family] = [
+    Pad2D(1, 1, 1, 1),
+    Pad2D(3, 9, 7, 17),
+    Pad2D(3, 5, 7, 3, pad=(0, 3, 12, 1)),
+    Pad2D(2, 5, 4, 16, channels=(8, 8), pad=(0, 0, 0, 0)),
+    Pad2D(2, 5, 4, 3, channels=(0, 5), pad=(1, 0, 0, 2)),
+    Pad2D(3, 9, 7, 17, mode="reflect"),
+    Pad2D(2, 4, 5, 33, mode="reflect", pad=(3, 4, 3, 4)),
+    Pad2D(2, 2, 3, 1, mode="reflect", pad=(1, 0, 0, 2), channels=(1, 0)),
+    Pad2D(3, 9, 7, 17, mode="edge"),
+    Pad2D(2, 1, 2, 5, mode="edge", pad=(4, 9, 0, 3)),
+    Pad2D(2, 3, 3, 4, mode="edge", pad=(2, 1, 1, 0), channels=(3, 2)),
+    *[
+        Upsample2D(*shape, scale=scale, sampling=sampling)
+        for sampling in ("nearest", "half_pixel", "aligned")
+        for shape, scale in [
+            ((1, 1, 1, 1), (1, 1)),
+            ((3, 9, 7, 17), (2, 2)),
+            ((2, 1, 5, 33), (3, 1)),
+            ((2, 4, 1, 3), (1, 4)),
+            ((2, 5, 6, 16), (4, 3)),
+            ((3, 2, 2, 1), (7, 5)),
+        ]
+    ],
+]
+
 KINDS = (
     "relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "gelu_tanh", "silu", "hardswish", "hardsigmoid", "relu6",
     "softplus", "clip",
@@ -192,6 +221,11 @@ ELEMENTWISE: list[Family] = [
     Scale(7, 63, 33, factor=0.0),
     Scale(20, 196, 48),
     Scale(2, 63, 1030),
+    Shift(1, 1, 1),
+    Shift(3, 1, 17),
+    Shift(7, 63, 33, offset=100.0),
+    Shift(20, 196, 48),
+    Shift(2, 63, 1030),
     Multiply(1, 1, 1),
     Multiply(3, 1, 4099),
     Multiply(3, 63, 5),
@@ -315,6 +349,7 @@ CASES: list[Family] = [
     *LINEAR,
     *MAX_POOLING,
     *AVERAGE_POOLING,
+    *RESAMPLING,
     *ELEMENTWISE,
     *NORMALISATION,
     *MOVES,

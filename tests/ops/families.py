@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.ops import oracle
 from tests.ops.layouts import filter_panels, panels, to_nhwc, winograd_panels
-from tests.ops.oracle import Array, Convolution, Decay, Pooling
+from tests.ops.oracle import Array, Convolution, Decay, Padded, Pooling
 
 SAME_POSITION = 1e-4  # a maximum counts as clear when it leads by this share of the largest value
 
@@ -382,6 +382,91 @@ class AvgPool2D(Pool2D):
         return Function(
             lambda src: oracle.avgpool2d(self.how, src),
             lambda diff_dst, _: (oracle.avgpool2d_gradient(self.how, diff_dst, (self.h, self.w)),),
+            tuple(wide(self.draw()[0])),
+        )
+
+
+PADDINGS = ("constant", "reflect", "edge")  # numpy.pad's names, in the order of cnn_padding
+SAMPLINGS = ("nearest", "half_pixel", "aligned")  # in the order of cnn_sampling
+
+
+@dataclass(frozen=True)
+class Pad2D(Family):
+    batch: int
+    h: int
+    w: int
+    c: int
+    pad: tuple[int, int, int, int] = (1, 1, 1, 1)  # top, left, bottom, right
+    mode: str = "constant"
+    channels: tuple[int, int] = (0, 0)
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        rng, (top, left, bottom, right) = self.rng(), self.pad
+        out = self.c + sum(self.channels), self.h + top + bottom, self.w + left + right
+        return self.normal(rng, self.batch, self.c, self.h, self.w), self.normal(rng, self.batch, *out)
+
+    def calls(self) -> list[OpCall]:
+        src, diff_dst = self.draw()
+        how = Padded(self.pad, self.mode, self.channels)
+        top, left, bottom, right = self.pad
+        geometry = {
+            "h": self.h, "w": self.w, "c": self.c, "pad_top": top, "pad_left": left, "pad_bottom": bottom,
+            "pad_right": right, "channels_before": self.channels[0], "channels_behind": self.channels[1],
+            "mode": PADDINGS.index(self.mode),
+        }  # fmt: skip
+        diff_src = oracle.pad2d_gradient(how, *wide(diff_dst), (self.h, self.w))
+        return [
+            OpCall(
+                "pad2d_forward", geometry, self.batch, {"src": to_nhwc(src)}, {"dst": to_nhwc(oracle.pad2d(how, src))},
+                exact=True,
+            ),
+            OpCall(
+                "pad2d_backward", geometry, self.batch, {"diff_dst": to_nhwc(diff_dst)}, {"diff_src": to_nhwc(diff_src)}
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        how = Padded(self.pad, self.mode, self.channels)
+        return Function(
+            lambda src: oracle.pad2d(how, src),
+            lambda diff_dst, src: (oracle.pad2d_gradient(how, diff_dst, (self.h, self.w)),),
+            tuple(wide(self.draw()[0])),
+        )
+
+
+@dataclass(frozen=True)
+class Upsample2D(Family):
+    batch: int
+    h: int
+    w: int
+    c: int
+    scale: tuple[int, int] = (2, 2)
+    sampling: str = "nearest"
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        rng, out = self.rng(), (self.h * self.scale[0], self.w * self.scale[1])
+        return self.normal(rng, self.batch, self.c, self.h, self.w), self.normal(rng, self.batch, self.c, *out)
+
+    def calls(self) -> list[OpCall]:
+        src, diff_dst = self.draw()
+        geometry = {
+            "h": self.h, "w": self.w, "c": self.c, "scale_h": self.scale[0], "scale_w": self.scale[1],
+            "sampling": SAMPLINGS.index(self.sampling),
+        }  # fmt: skip
+        dst = oracle.upsample2d(self.scale, self.sampling, *wide(src))
+        diff_src = oracle.upsample2d_gradient(self.scale, self.sampling, *wide(diff_dst))
+        return [
+            OpCall("upsample2d_forward", geometry, self.batch, {"src": to_nhwc(src)}, {"dst": to_nhwc(dst)}),
+            OpCall(
+                "upsample2d_backward", geometry, self.batch, {"diff_dst": to_nhwc(diff_dst)},
+                {"diff_src": to_nhwc(diff_src)},
+            ),
+        ]  # fmt: skip
+
+    def function(self) -> Function:
+        return Function(
+            lambda src: oracle.upsample2d(self.scale, self.sampling, src),
+            lambda diff_dst, src: (oracle.upsample2d_gradient(self.scale, self.sampling, diff_dst),),
             tuple(wide(self.draw()[0])),
         )
 
@@ -811,6 +896,30 @@ class Scale(Family):
             OpCall(
                 "scale_channels_backward_weights", geometry, self.batch, {"src": values[0], "diff_dst": values[2]},
                 {"diff_weights": (diff_dst * src).sum(axis=(0, 1))},
+            ),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shift(Family):
+    """Plus one number for each channel. `offset` moves the mean of the gradient away from zero."""
+
+    batch: int
+    rows: int
+    c: int
+    offset: float = 0.0
+
+    def calls(self) -> list[OpCall]:
+        rng = self.rng()
+        src, diff_dst = (self.normal(rng, self.batch, self.rows, self.c) + np.float32(self.offset) for _ in range(2))
+        bias = self.normal(rng, self.c)
+        exact, terms, gradient = wide(src, bias, diff_dst)
+        geometry = {"rows": self.rows, "c": self.c}
+        return [
+            OpCall("add_channels", geometry, self.batch, {"src": src, "bias": bias}, {"dst": exact + terms}),
+            OpCall(
+                "add_channels_backward", geometry, self.batch, {"diff_dst": diff_dst},
+                {"diff_bias": gradient.sum(axis=(0, 1))},
             ),
         ]  # fmt: skip
 

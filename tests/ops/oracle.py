@@ -181,6 +181,53 @@ def avgpool2d_gradient(how: Pooling, diff_dst: Array, size: tuple[int, int]) -> 
     return diff_src
 
 
+# ---- padding and upsampling ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Padded:
+    """What stands round a map: pad is (top, left, bottom, right), mode one of numpy.pad's, channels before, behind."""
+
+    pad: tuple[int, int, int, int]
+    mode: str
+    channels: tuple[int, int]
+
+
+def pad2d(how: Padded, src: Array) -> Array:
+    top, left, bottom, right = how.pad
+    framed = np.pad(src, ((0, 0), (0, 0), (top, bottom), (left, right)), how.mode)  # type: ignore[call-overload]
+    return np.pad(framed, ((0, 0), how.channels, (0, 0), (0, 0)))
+
+
+def pad2d_gradient(how: Padded, diff_dst: Array, size: tuple[int, int]) -> Array:
+    """Each axis by the matrix of its padding."""
+    inside = diff_dst[:, how.channels[0] : diff_dst.shape[1] - how.channels[1]]
+    rows = np.pad(np.eye(size[0]), ((how.pad[0], how.pad[2]), (0, 0)), how.mode)  # type: ignore[call-overload]
+    columns = np.pad(np.eye(size[1]), ((how.pad[1], how.pad[3]), (0, 0)), how.mode)  # type: ignore[call-overload]
+    return np.einsum("ncyx,yh,xw->nchw", inside, rows, columns)
+
+
+def upsampling(extent: int, scale: int, sampling: str) -> Array:
+    """The matrix of an axis: (places of the result, elements of the source)."""
+    places = np.arange(extent * scale)
+    if sampling == "nearest":
+        return np.eye(extent)[places // scale]
+    steps = (
+        (places + 0.5) / scale - 0.5 if sampling == "half_pixel" else places * (extent - 1) / max(len(places) - 1, 1)
+    )
+    return np.stack([np.interp(steps, np.arange(extent), row) for row in np.eye(extent)], axis=1)
+
+
+def upsample2d(scale: tuple[int, int], sampling: str, src: Array) -> Array:
+    rows, columns = (upsampling(extent, by, sampling) for extent, by in zip(src.shape[2:], scale))
+    return np.einsum("nchw,yh,xw->ncyx", src, rows, columns)
+
+
+def upsample2d_gradient(scale: tuple[int, int], sampling: str, diff_dst: Array) -> Array:
+    rows, columns = (upsampling(extent // by, by, sampling) for extent, by in zip(diff_dst.shape[2:], scale))
+    return np.einsum("ncyx,yh,xw->nchw", diff_dst, rows, columns)
+
+
 # ---- elementwise --------------------------------------------------------------------------------------------------
 
 

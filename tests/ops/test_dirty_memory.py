@@ -11,7 +11,19 @@ from tests.ops.cases import CASES
 from tests.ops.execution import describe, execute
 from tests.ops.families import Conv2D, Family, Linear, OpCall
 
-WORKSPACE_USERS = ("Conv2D", "Linear", "BatchNorm", "GroupNorm", "Scale", "Multiply", "Dropout", "Clip", "Loss")
+WORKSPACE_USERS = (
+    "Conv2D",
+    "Linear",
+    "BatchNorm",
+    "GroupNorm",
+    "Scale",
+    "Shift",
+    "Multiply",
+    "Dropout",
+    "Clip",
+    "Loss",
+    "Upsample2D",
+)
 LARGEST_BATCH = 33  # beyond it, drawing the dirt takes the time
 CLEAN = [
     (case, call)

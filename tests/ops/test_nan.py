@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.ops.cases import KINDS
-from tests.ops.families import Activation, Conv2D, MaxPool2D
+from tests.ops.cases import KINDS, RESAMPLING
+from tests.ops.families import Activation, Conv2D, MaxPool2D, Pad2D, Upsample2D
 from tests.ops.layouts import filter_panels
 
 COUNT = 37
@@ -106,6 +106,34 @@ def test_products_pass_nan(rows: int, reference: bool, isa: str) -> None:
     elements = {"count": rows * 33, "slope": 0.0}
     cnncore.run_op("scale", {"dst": dst, "src": a}, elements, 3, reference=reference)
     assert np.array_equal(np.isnan(dst), np.isnan(a))
+
+
+@pytest.mark.parametrize("reference", (False, True))
+def test_a_bias_passes_nan(reference: bool, isa: str) -> None:
+    src, bias = np.ones((3, 9, 33), np.float32), np.zeros(33, np.float32)
+    src[1, 0, 20], bias[7] = np.nan, np.nan
+    dst, diff_bias, geometry = np.zeros_like(src), np.zeros_like(bias), {"rows": 9, "c": 33}
+    cnncore.run_op("add_channels", {"dst": dst, "src": src, "bias": bias}, geometry, 3, reference=reference)
+    assert np.array_equal(np.isnan(dst), np.isnan(src + bias))
+    cnncore.run_op("add_channels_backward", {"diff_bias": diff_bias, "diff_dst": src}, geometry, 3, reference=reference)
+    assert np.flatnonzero(np.isnan(diff_bias)).tolist() == [20]
+
+
+@pytest.mark.parametrize("reference", (False, True))
+@pytest.mark.parametrize("case", [case for case in RESAMPLING if case.h > 1], ids=repr)
+def test_resampling_takes_nan_where_it_has_weight_and_nowhere_else(
+    case: Pad2D | Upsample2D, reference: bool, isa: str
+) -> None:
+    for call in case.calls():
+        (source,), (result,) = call.inputs, call.expected
+        ones, marked = (np.zeros_like(call.inputs[source]) for _ in range(2))
+        ones[0, 1, -1], marked[0, 1, -1] = 1.0, np.nan
+        found = []
+        for given in (ones, marked):
+            operands = {source: given, result: np.zeros(call.expected[result].shape, np.float32)}
+            cnncore.run_op(call.op, operands, call.geometry, call.batch, reference=reference)
+            found.append(operands[result])
+        assert np.array_equal(np.isnan(found[1]), found[0] != 0.0), f"{call.op} {isa=}"
 
 
 @pytest.mark.parametrize("reference", (False, True))

@@ -22,6 +22,7 @@
 #include "bodies/softmax.h"
 #include "bodies/sparse.h"
 #include "bodies/sums.h"
+#include "bodies/upsample.h"
 #include "bodies/warp.h"
 #include "bodies/winograd.h"
 

@@ -1,4 +1,4 @@
-/* What multiply and dropout share: rows of a sample, each times the sample's factors. */
+/* What the products, sums by channel and dropout share: rows of a sample, each with the sample's factors. */
 #ifndef CNN_OPS_FACTORS_H
 #define CNN_OPS_FACTORS_H
 

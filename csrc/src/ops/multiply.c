@@ -1,7 +1,6 @@
-/* Products: by one number, by one for each channel, and of two maps, one of which may be a vector for each sample. */
+/* Products: by one number, and of two maps, one of which may be a vector for each sample. */
 #include "factors.h"
 #include "norm.h"
-#include "workspace.h"
 
 /* The kernels sum dy * (x - mean): here there is no mean. */
 static const float no_mean[CNN_NORM_COLUMNS];
@@ -15,17 +14,6 @@ void cnn_scale(const cnn_call *call, const cnn_worker *worker)
     assert(dst && src);
     cnn_share_elements(worker, call->batch * call->geometry->elementwise.count, &first, &last);
     worker->kernels->scale(dst + first, src + first, last - first, call->geometry->elementwise.slope);
-}
-
-/* May run in place. The rows of all samples are those of one. */
-void cnn_scale_channels(const cnn_call *call, const cnn_worker *worker)
-{
-    const cnn_channels_geometry *g = &call->geometry->channels;
-    float *dst = call->operands[CNN_scale_channels_dst];
-    const float *src = call->operands[CNN_scale_channels_src], *weights = call->operands[CNN_scale_channels_weights];
-    const cnn_channels_geometry whole = {.rows = call->batch * g->rows, .c = g->c};
-    assert(dst && src && weights);
-    cnn_apply_factors(worker, worker->kernels->multiply_rows, dst, src, weights, 1, &whole);
 }
 
 /* May run in place. Of one row, no two elements share a factor. */
@@ -62,41 +50,5 @@ void cnn_multiply_backward(const cnn_call *call, const cnn_worker *worker)
         const ptrdiff_t sample = task / slices, at = sample * g->rows * g->c + s.channel;
         part_products(worker->kernels, &s, a + at, diff_dst + at, &norm, g->rows, sums, products);
         for (ptrdiff_t j = 0; j < s.channels; j++) diff_b[sample * g->c + s.channel + j] = (float)products[j];
-    }
-}
-
-/* Two doubles for each part and channel. */
-cnn_workspace cnn_channel_sums_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
-{
-    const cnn_channels_geometry *g = &geometry->channels;
-    return (cnn_workspace){.shared = 2 * (size_t)(part_count(batch * g->rows, g->c) * g->c) * sizeof(double)};
-}
-
-void cnn_scale_channels_backward_weights(const cnn_call *call, const cnn_worker *worker)
-{
-    const cnn_channels_geometry *g = &call->geometry->channels;
-    float *diff_weights = call->operands[CNN_scale_channels_backward_weights_diff_weights];
-    const float *src = call->operands[CNN_scale_channels_backward_weights_src],
-                *diff_dst = call->operands[CNN_scale_channels_backward_weights_diff_dst];
-    const cnn_norm norm = {.mean = no_mean};
-    const ptrdiff_t c = g->c, rows = call->batch * g->rows, parts = part_count(rows, c), slices = slice_count(c, parts);
-    double *products = worker->shared, *sums = products + parts * c;
-    ptrdiff_t first, last;
-    assert(diff_weights && src && diff_dst && products);
-
-    cnn_share(worker, parts * slices, &first, &last);
-    for (ptrdiff_t task = first; task < last; task++) {
-        const slice s = slice_of(c, parts, task % slices);
-        const range r = part_of(rows, parts, task / slices);
-        const ptrdiff_t from = r.first * c + s.channel, to = task / slices * c + s.channel;
-        part_products(worker->kernels, &s, src + from, diff_dst + from, &norm, r.count, sums + to, products + to);
-    }
-    cnn_barrier(worker);
-
-    cnn_share(worker, c, &first, &last);
-    for (ptrdiff_t k = first; k < last; k++) {
-        double sum = 0.0;
-        for (ptrdiff_t part = 0; part < parts; part++) sum += products[part * c + k];
-        diff_weights[k] = (float)sum;
     }
 }

@@ -82,6 +82,19 @@ def _windows(g: Geometry) -> int:
     return g["oh"] * g["ow"] * g["c"] * g["kh"] * g["kw"]
 
 
+def _padded(g: Geometry) -> int:
+    rows, columns = g["pad_top"] + g["h"] + g["pad_bottom"], g["pad_left"] + g["w"] + g["pad_right"]
+    return rows * columns * g["c"] if g["mode"] else 0
+
+
+def _upsampled(nearest: int, bilinear: int) -> Callable[[Geometry], int]:
+    def count(g: Geometry) -> int:
+        elements = g["h"] * g["scale_h"] * g["w"] * g["scale_w"] * g["c"]
+        return int(elements * (bilinear if g["sampling"] else nearest))
+
+    return count
+
+
 def _per_element(operations: int) -> Callable[[Geometry], int]:
     return lambda g: operations * g["count"]
 
@@ -113,6 +126,10 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "maxpool2d_backward": _windows,
     "avgpool2d_forward": _windows,
     "avgpool2d_backward": _windows,
+    "pad2d_forward": _nothing,
+    "pad2d_backward": _padded,
+    "upsample2d_forward": _upsampled(0, 6),
+    "upsample2d_backward": _upsampled(2, 6),
     "softmax_forward": _per_channel(5),
     "softmax_backward": _per_channel(4),
     "batchnorm_forward_training": _per_channel(7),
@@ -124,6 +141,8 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "scale": _per_element(1),
     "scale_channels": _per_channel(1),
     "scale_channels_backward_weights": _per_channel(2),
+    "add_channels": _per_channel(1),
+    "add_channels_backward": _per_channel(1),
     "multiply": _per_channel(1),
     "multiply_backward": _per_channel(2),
     "add": _per_element(1),

@@ -1,4 +1,4 @@
-"""Rules of gradients: normalisation by groups, products by channel."""
+"""Rules of gradients: normalisation by groups, products and sums by channel."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def scale_channels(tape: Tape, forward: Instruction, diff: int) -> None:
     diff_source = tape.back(source)
     if diff_source is not None:
         tape.emit("scale_channels", forward.geometry, dst=diff_source, src=diff, weights=weights)
+
+
+def add_channels(tape: Tape, forward: Instruction, diff: int) -> None:
+    if owner(forward) not in tape.frozen:
+        learned = tape.gradient_of_parameter(forward.operands["bias"])
+        tape.emit("add_channels_backward", forward.geometry, diff_bias=learned, diff_dst=diff)
+    tape.contribute(forward.operands["src"], diff)
 
 
 def multiply(tape: Tape, forward: Instruction, diff: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.errors import UserError
-from engine.program.code import ARENA, GRADIENTS, PARAMETERS, SOURCES, Instruction, Value
+from engine.program.code import ARENA, GRADIENTS, OUTPUTS, PARAMETERS, SOURCES, Instruction, Value
 
 
 def lost(instruction: Instruction, why: str) -> UserError:
@@ -36,9 +36,10 @@ class Tape:
         rule = rules.get(forward.op)
         if rule is None:
             raise lost(forward, "has no rule for its gradient (RULES)")
-        dst = forward.operands["dst"]
+        name = OUTPUTS[forward.op][0]
+        dst = forward.operands[name]
         if reached != [dst]:
-            raise lost(forward, f"has a rule for the gradient of 'dst' alone, but {len(reached)} outputs are read")
+            raise lost(forward, f"has a rule for the gradient of {name!r} alone, but {len(reached)} outputs are read")
         before = self._arrived(forward)
         self.layer = forward.layer
         rule(self, forward, self.gradient(dst))

@@ -114,7 +114,7 @@ def forward(nodes: list[Node], parameters: Tree, statistics: Tree, x: Any, key: 
         own = parameters.get(node.name, {})
         match node.kind:
             case "Conv2D":
-                top, bottom, left, right = node.pads
+                top, bottom, left, right = node.zero_pads
                 x = lax.conv_general_dilated(
                     x, own["weights"], node.pair("stride"), ((top, bottom), (left, right)),
                     rhs_dilation=node.pair("dilation"), dimension_numbers=LAYOUT,

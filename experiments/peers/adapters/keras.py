@@ -135,7 +135,7 @@ def _layers(node: Node) -> list[Any]:
 
 def _convolution(node: Node) -> list[Any]:
     given = node.arguments
-    top, bottom, left, right = node.pads
+    top, bottom, left, right = node.zero_pads
     height, width = node.pair("kernel")
     same = node.pair("stride") == node.pair("dilation") == (1, 1) and (top + bottom, left + right) == (
         height - 1,

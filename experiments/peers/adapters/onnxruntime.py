@@ -85,7 +85,7 @@ def _operator(node: Node) -> tuple[str | None, dict[str, Any]]:
     given = node.arguments
     match node.kind:
         case "Conv2D":
-            top, bottom, left, right = node.pads
+            top, bottom, left, right = node.zero_pads
             return "Conv", {
                 "kernel_shape": node.pair("kernel"),
                 "strides": node.pair("stride"),

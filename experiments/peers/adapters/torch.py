@@ -49,6 +49,17 @@ class Scaled(nn.Module):
         return x * self.factor if self.weight is None else x * self.weight.view(-1, *[1] * (x.dim() - 2))
 
 
+class Padded(nn.Module):
+    """Channels of zeros before and after those of a map, or elements of a vector."""
+
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.before, self.after = before, after
+
+    def forward(self, x: Any) -> Any:
+        return nn.functional.pad(x, (0, 0) * (x.dim() - 2) + (self.before, self.after))
+
+
 class Depth(nn.Module):
     """torchvision's StochasticDepth in its mode "row"."""
 
@@ -69,6 +80,15 @@ def module_of(node: Node) -> Any:
     match node.kind:
         case "Conv2D":
             return _convolution(node)
+        case "ConvTranspose2D":
+            return _transposed_convolution(node)
+        case "Pad2D":
+            return _padding(node, given["mode"])
+        case "PadChannels":
+            return Padded(given["before"], given["before"] if given["after"] is None else given["after"])
+        case "Upsample2D":
+            corners = {"align_corners": given["align_corners"]} if given["mode"] == "bilinear" else {}
+            return nn.Upsample(scale_factor=node.pair("scale"), mode=given["mode"], **corners)
         case "Linear":
             return nn.Linear(given["in_features"], given["out_features"], given["bias"])
         case "MaxPool2D":
@@ -127,12 +147,31 @@ def _without(node: Node, module: Any) -> Any:
 def _convolution(node: Node) -> Any:
     given = node.arguments
     top, bottom, left, right = node.pads
-    symmetric = (top, left) == (bottom, right)
+    mode = given.get("padding_mode", "zeros")
+    symmetric = (top, left) == (bottom, right) and mode == "zeros"
     convolution = nn.Conv2d(
         given["in_channels"], given["out_channels"], given["kernel"], given["stride"],
         (top, left) if symmetric else 0, given["dilation"], given["groups"], given["bias"],
     )  # fmt: skip
-    return convolution if symmetric else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), convolution)
+    return convolution if symmetric else nn.Sequential(_padding(node, mode), convolution)
+
+
+def _padding(node: Node, mode: str) -> Any:
+    top, bottom, left, right = node.pads
+    kinds: dict[str, Any] = {"zeros": nn.ZeroPad2d, "reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d}
+    return kinds[mode]((left, right, top, bottom))
+
+
+def _transposed_convolution(node: Node) -> Any:
+    """PyTorch's cuts off the same on both sides: what is not so is cut off behind it."""
+    given = node.arguments
+    top, bottom, left, right = node.pads
+    symmetric = (top, left) == (bottom, right)
+    convolution = nn.ConvTranspose2d(
+        given["in_channels"], given["out_channels"], given["kernel"], given["stride"], (top, left) if symmetric else 0,
+        given["output_padding"], given["groups"], given["bias"], given["dilation"],
+    )  # fmt: skip
+    return convolution if symmetric else nn.Sequential(convolution, nn.ZeroPad2d((-left, -right, -top, -bottom)))
 
 
 def network_of(job: Job) -> Any:

@@ -29,12 +29,17 @@ VALUES: list[Any] = [
     10**5000,
     *(0.5, 1.5, 1e-50, 1e300, math.nan, math.inf, -math.inf, True, False, None),
     *("3", "same", "tanh", "", "no", b"3", {}, {"kernel": 3}, [], [3], [1, 2, 3], [1, 2, 3, 4, 5], [[1], 1], DEEP),
+    *("reflect", "nearest"),
     *([1, 10**8], [10**8, 1], [2**62, 2**62], (0, 2**63), [1, 1, 2**61, 1], [1, True], [1.5, 1], ["1", 1]),
     *(int, len, np.int64(3), np.int64(2**40), np.array(3.5), np.array([1, 2])),
 ]
 
 GIVEN: dict[str, dict[str, Any]] = {
     "Conv2D": {"in_channels": 4, "out_channels": 4, "kernel": 3},
+    "ConvTranspose2D": {"in_channels": 4, "out_channels": 4, "kernel": 3},
+    "Pad2D": {"padding": 1},
+    "PadChannels": {"before": 2},
+    "Upsample2D": {"scale": 2},
     "MaxPool2D": {"kernel": 2},
     "AvgPool2D": {"kernel": 2},
     "Linear": {"in_features": 4, "out_features": 2},
