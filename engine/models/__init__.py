@@ -19,7 +19,9 @@ from engine.models.midas import midas_cnn
 from engine.models.mnist import mnist_cnn
 from engine.models.mobilenet import mobilenet_v2
 from engine.models.numtadb import lenet, model1, model2, model3
+from engine.models.resnet import resnet18, resnet20, resnet56
 from engine.models.scenes import SCENE_LOG, scene_cnn, vgg19
+from engine.models.unet import unet
 from engine.network.network import Network
 from engine.reading.schema import read_arguments
 
@@ -35,7 +37,11 @@ MODELS: dict[str, Callable[..., Network]] = {
     "vgg19": vgg19,
     "midas_cnn": midas_cnn,
     "airbench94": airbench94,
+    "resnet20": resnet20,
+    "resnet56": resnet56,
+    "resnet18": resnet18,
     "mobilenet_v2": mobilenet_v2,
+    "unet": unet,
 }
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from engine.errors import UserError
 from engine.layers import BatchNorm, Conv2D, Dropout, Layer
-from engine.losses import CrossEntropy
+from engine.losses import CrossEntropy, PixelCrossEntropy
 from engine.models import MODELS, describe, make_model
 from engine.models.cifar10 import vgg3
 from engine.models.midas import midas_cnn
 from engine.models.numtadb import lenet
 from engine.models.scenes import SCENE_LOG, scene_cnn, vgg19
-from engine.optim import SGD
+from engine.optim import SGD, Adam
 
 SCENE_LOG_PARAMETERS = [
     79_624, 182_088, 387_016, 796_872, 1_436_616, 3_535_816, 1_170_920, 2_428_808, 6_256_392, 6_256_392, 6_256_392,
@@ -50,6 +50,9 @@ def test_counts_of_the_other_reports(name: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "count"),
     [
+        ("resnet20", {}, 269_722),
+        ("resnet56", {}, 853_018),
+        ("resnet18", {}, 11_689_512),
         ("mobilenet_v2", {}, 3_504_872),
         ("mobilenet_v2", {"width": 0.5, "input_size": 64}, 1_968_680),
         ("airbench94", {}, 1_971_640),
@@ -105,9 +108,12 @@ def test_the_experimental_midas_head() -> None:
 SMALL = {
     "scene_cnn": {"filters": 8, "input_size": 16},
     "vgg19": {"input_size": 32},
+    "resnet56": {"input_size": 8},
+    "resnet18": {"input_size": 32, "classes": 10},
     "mobilenet_v2": {"width": 0.25, "input_size": 32, "classes": 10},
 }
-RUN = [name for name in MODELS if name not in ("model1",) and not name.startswith("scene_")] + ["scene_cnn"]
+MAPS = ("unet",)  # a score for every pixel
+RUN = [name for name in MODELS if name not in ("model1", *MAPS) and not name.startswith("scene_")] + ["scene_cnn"]
 
 
 @pytest.mark.parametrize("name", RUN)
@@ -117,6 +123,25 @@ def test_every_network_trains_and_predicts(name: str) -> None:
     loss = net.training_session(CrossEntropy(), SGD(lr=0.001), 2).step(x, np.array([0, 1]), 0.001, 0, 0)
     assert np.isfinite(loss)
     assert net.predict(x).sum(1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_a_unet_learns_where_something_is() -> None:
+    random = np.random.default_rng(0)
+    labels = np.zeros((24, 16, 16), np.int64)
+    for one in labels:
+        top, left = random.integers(0, 10, 2)
+        one[top : top + 6, left : left + 6] = 1
+    images = (labels + random.normal(0.0, 0.5, labels.shape)).astype(np.float32)[:, None]
+    net = make_model("unet", width=8, input_size=16)
+    session = net.training_session(PixelCrossEntropy(), Adam(lr=0.01), 8)
+    for step in range(24):
+        part = slice(step % 3 * 8, step % 3 * 8 + 8)
+        session.step(images[part], labels[part], 0.01, step, 0)
+    found = net.predict(images).argmax(axis=1)
+    both, either = np.sum(found & labels), np.sum(found | labels)
+    assert net.output_shape == (2, 16, 16) and both / either > 0.8
+    with pytest.raises(UserError, match="input_size 18 is no multiple of 4"):
+        make_model("unet", input_size=18)
 
 
 def test_batch_norm_of_the_scene_networks_is_folded() -> None:
