@@ -20,9 +20,9 @@ def unet(
 ) -> Network:
     """A U-Net with padding and batch normalisation (Ronneberger, Fischer & Brox 2015, figure 1).
 
-    It gives a score of each class for every pixel, and is trained with PixelCrossEntropy. `depth` pools halve the map and
-    double the filters, which are `width` at first; as many transposed convolutions of 2x2 take it up again, each joined
-    with the map of its size from the way down. Two 3x3 convolutions at each level.
+    It gives a score of each class for every pixel, and is trained with PixelCrossEntropy. `depth` pools halve the map
+    and double the filters, which are `width` at first; as many transposed convolutions of 2x2 take it up again, each
+    joined with the map of its size from the way down. Two 3x3 convolutions at each level.
     """
     depth = integer("unet", "depth", depth, 1, 8)
     size = integer("unet", "input_size", input_size, 1)
