@@ -48,6 +48,7 @@ NOT_RUN = {
     ("promises.md", "python -m experiments.checks.kill_study --kills 50"),
     ("promises.md", "python -m experiments.checks.gradients"),
     ("promises.md", "python -m experiments.checks.winograd_accuracy"),
+    ("promises.md", "python -m experiments.checks.python_share"),
     ("promises.md", "python -m experiments.checks.startup"),
     ("promises.md", "python -m experiments.checks.gemm --rounds 31"),
     ("promises.md", "python -m experiments.record determinism.md -- python -m experiments.checks.determinism"),

@@ -16,7 +16,7 @@ from engine.errors import UserError
 from fuzz import HARNESSES, promises
 
 FUZZ = Path(__file__).resolve().parents[2] / "fuzz"
-MOST = 10_000  # bytes of a harness's corpus
+MOST = 15_000  # bytes of a harness's corpus
 MUTATIONS = 60
 
 
