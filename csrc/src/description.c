@@ -60,6 +60,7 @@ static range range_at(const cnn_program_description *d, const cnn_instruction *i
     return range_of(operand_at(d, instruction, place), bytes_at(d, instruction, place));
 }
 
+/* Constants are looked at once, here: a run that wrote over them could make anything of what they say. */
 static bool operands_fit(const cnn_program_description *d, const cnn_instruction *instruction, const cnn_op_info *info)
 {
     for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
@@ -70,7 +71,9 @@ static bool operands_fit(const cnn_program_description *d, const cnn_instruction
         }
         const int64_t needed = cnn_operand_bytes(info, i, &instruction->geometry, d->max_batch);
         if (!cnn_presence_fits(info, i, needed, index >= 0)) return false;
-        if (index >= 0 && (index >= d->operand_count || !place_fits(d, &d->operands[index], needed))) return false;
+        if (index < 0) continue;
+        if (index >= d->operand_count || !place_fits(d, &d->operands[index], needed)) return false;
+        if (info->operands[i].use & CNN_WRITTEN && d->operands[index].space == CNN_SPACE_CONSTANTS) return false;
     }
     return true;
 }

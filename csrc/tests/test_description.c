@@ -188,6 +188,25 @@ static void overlapping(described *d)
         }
 }
 
+/* The memory is there and large enough, and would be changed. */
+static void written_constants(described *d)
+{
+    void *memory = d->description.spaces[CNN_SPACE_CONSTANTS];
+    const int64_t bytes = d->description.space_bytes[CNN_SPACE_CONSTANTS];
+    for (int i = 0; i < d->set.count; i++) {
+        operand *written = &d->set.operands[i];
+        if (!(d->info->operands[i].use & CNN_WRITTEN) || !written->data) continue;
+        const cnn_operand before = d->operands[i];
+        d->operands[i] = (cnn_operand){CNN_SPACE_CONSTANTS, 0, (int64_t)written->bytes};
+        d->description.spaces[CNN_SPACE_CONSTANTS] = written->data;
+        d->description.space_bytes[CNN_SPACE_CONSTANTS] = (int64_t)written->bytes;
+        test_expect(attempt(d) == CNN_BAD_PROGRAM, "%s among the constants", written->name);
+        d->operands[i] = before;
+    }
+    d->description.spaces[CNN_SPACE_CONSTANTS] = memory;
+    d->description.space_bytes[CNN_SPACE_CONSTANTS] = bytes;
+}
+
 static void places_that_are_none(described *d)
 {
     for (int i = 0; i < d->set.count; i++) {
@@ -230,6 +249,7 @@ static void visit(const op_case *one)
         changed_batch(&d);
         changed_spaces(&d);
         overlapping(&d);
+        written_constants(&d);
         places_that_are_none(&d);
         changed_fields(&d);
         test_expect(attempt(&d) == CNN_OK, "is refused in the end");
