@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from engine.arguments import integer
@@ -38,8 +39,12 @@ class Topology:
     def output_shape(self) -> Shape:
         return self.shape_of(self.output)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
     def node(self, name: str) -> Node:
-        return next(node for node in self.nodes if node.name == name)
+        return self._by_name[name]
 
     def shape_of(self, name: str) -> Shape:
         return self.input_shape if name == INPUT else self.node(name).shape

@@ -30,8 +30,7 @@ class Prediction:
 
     def is_like(self, x: Any, batch_size: int, algorithm: Algorithm) -> bool:
         return (
-            type(x) is np.ndarray
-            and batch_size == self.batch_size
+            batch_size == self.batch_size
             and algorithm == self.algorithm
             and self.compiled.program.takes(x, self.input_shape)
         )

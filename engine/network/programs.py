@@ -31,6 +31,7 @@ from engine.network.parameters import Array, ParameterStore
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
+from engine.plan.lower import check_sizes
 from engine.plan.memory import require_plan
 from engine.plan.plan import Plan
 from engine.plan.update import learning_range
@@ -49,7 +50,7 @@ class Compiled:
     constants: Array
     scores_shape: Shape = ()  # of a sample, for a loss that NumPy computes
     version: int = -1  # of the parameters that the constants were made from
-    elapsed: float = 0.0  # seconds of the last run in C
+    halves: float = 0.0  # seconds in C of the last run of which NumPy computed the loss
     checked: bool = False  # the gradient of a user's loss has been held against differences
     lock: threading.Lock = field(default_factory=threading.Lock)  # while NumPy computes, another run has to wait
 
@@ -59,11 +60,11 @@ class Compiled:
         Where NumPy computes the loss, it does so between the forward and the backward half. StoppedError where what it
         is given or gives is not finite.
         """
-        loss, handover = self.plan.request.loss, self.plan.handover
-        if handover is None or not isinstance(loss, NumPyLoss):
-            value = self.program.run(batch, externals, **settings)
-            self.elapsed = self.program.elapsed
-            return value
+        handover = self.plan.handover
+        if handover is None:
+            return self.program.run(batch, externals, **settings)
+        loss = self.plan.request.loss
+        assert isinstance(loss, NumPyLoss)
         x, y, outputs = (*externals, None)[:3]
         assert y is not None
         scores, gradient = np.empty((2, batch, *self.scores_shape), np.float32)
@@ -79,8 +80,13 @@ class Compiled:
             if self.plan.request.trains:
                 self.program.run(batch, given, first=handover, **settings)
                 elapsed += self.program.elapsed
-        self.elapsed = elapsed
+        self.halves = elapsed
         return value
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the last run in C."""
+        return self.program.elapsed if self.plan.handover is None else self.halves
 
 
 class Programs:
@@ -131,7 +137,9 @@ class Programs:
         rates = rate_factors(self.store.slots, learning_rates) if training else ()
         stepping = optimizer if training else None
         request = Request(mode, batch, loss, kind, stepping, max_norm, algorithm, frozen, rates)
-        return self.plan(self.tuned(request) if tune else request)
+        plan = self.plan(self.tuned(request) if tune else request)
+        check_sizes(plan.code, batch)
+        return plan
 
     def tuned(self, request: Request) -> Request:
         """The request with the algorithms that were the fastest when all were measured just now."""
@@ -178,7 +186,13 @@ class Programs:
             write_segments(constants, plan.segments, cnncore.SEGMENT_DTYPE, plan.segments_offset)
         instructions, operands = plan.program_tables()
         used = {space: array for space, array in spaces.items() if array.size}
-        program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief)
+        try:
+            program = cnncore.Program(
+                instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief, exact=True
+            )
+        except (ValueError, cnncore.CoreError):
+            check_sizes(plan.code, plan.batch)  # in words of the network, where a layer has got a size wrong
+            raise
         return Compiled(plan, program, constants, self.topology.output_shape)
 
     def refresh(self, compiled: Compiled) -> None:
@@ -214,8 +228,9 @@ class Programs:
     ) -> float:
         """Run a program that is up to date; the loss, where it has one. `first` numbers the samples in messages."""
         self.refresh(compiled)
+        whole = compiled.program if compiled.plan.handover is None else compiled
         try:
-            return compiled.run(len(x), (x, y, outputs), seed=seed, step=step)
+            return whole.run(len(x), (x, y, outputs), seed=seed, step=step)
         except (cnncore.CoreError, StoppedError) as error:
             raise self.explain(error, compiled, (x, y, outputs), first, seed=seed, step=step) from None
 

@@ -13,7 +13,7 @@ from engine.layers.topology import Topology
 from engine.plan.algorithms import apply, choose
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_activations, fuse_backward, fuse_maxpool
 from engine.plan.gradients import differentiate, without_needless_positions
-from engine.plan.lower import absorbed_layer, check_sizes, lower
+from engine.plan.lower import absorbed_layer, lower
 from engine.plan.memory import check_batch, measure, plan_arena
 from engine.plan.plan import Plan
 from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request
@@ -46,7 +46,6 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         assert request.optimizer is not None
         segments = make_segments(parameters, request.optimizer, request.frozen, request.rates)
         code = append_update(code, parameters, buffers, request, segments)
-    check_sizes(code, request.batch)
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))

@@ -148,6 +148,8 @@ def modelled_seconds(
     code: Code, instruction: Instruction, algorithm: str, batch: int, isa: str, keep_filters: bool
 ) -> float:
     """Modelled seconds of a convolution with this algorithm, its filter included unless that is kept."""
+    if algorithm == DIRECT:
+        return estimate.seconds(instruction, code.values, batch, isa)
     made, value = expand(instruction, algorithm, len(code.values))
     values = code.values if value is None else (*code.values, value)
     return sum(estimate.seconds(each, values, batch, isa) for each in (made[-1:] if keep_filters else made))

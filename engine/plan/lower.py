@@ -75,12 +75,11 @@ def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Co
 
 def _check_written(builder: Builder) -> None:
     """UserError unless every value of the arena is written before it is read, and never behind that."""
-    written: set[int] = set()
-    read: set[int] = set()
     arena = {number for number, value in enumerate(builder.values) if value.space == ARENA}
+    waiting, read = set(arena), set[int]()
     for each in builder.instructions:
         sources, outputs = arena.intersection(each.sources()), each.outputs()
-        if not sources <= written:
+        if not waiting.isdisjoint(sources):
             raise UserError(
                 f"op {each.op!r} of layer {each.layer!r} reads a value that no op before it writes; see `lower` of the "
                 "layers before it"
@@ -91,7 +90,7 @@ def _check_written(builder: Builder) -> None:
                 f"op {each.op!r} of layer {each.layer!r} writes over a value that was read: every result needs a value "
                 "of its own"
             )
-        written.update(outputs)
+        waiting.difference_update(outputs)
 
 
 def check_sizes(code: Code, batch: int) -> None:

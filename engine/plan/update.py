@@ -57,7 +57,7 @@ def make_segments(
         l2, weight_decay = optimizer.decay_of(slot.kind, slot.spec.role)
         factor = 0.0 if slot.layer in frozen else factors.get(slot.key, 1.0)
         lr_scale = factor * optimizer.rate_of(slot.kind, slot.spec.role)
-        if factor:  # a product that float32 makes zero of would freeze it
+        if factor and lr_scale != 1.0:  # a product that float32 makes zero of would freeze it
             number("", f"factor on the learning rate of {slot.key!r}", lr_scale, 0.0, math.inf, above=True)
         segment = Segment(slot.offset, padded(slot.count), l2, weight_decay, lr_scale)
         last = segments[-1] if segments else None

@@ -253,6 +253,25 @@ cdef list _read_externals(list instructions, list operands, ptrdiff_t max_batch)
     return [uses[number] for number in sorted(uses)]
 
 
+cdef int _check_exact(cnn_instruction *table, Py_ssize_t count, cnn_operand *places, ptrdiff_t batch) except -1:
+    """ValueError for the first operand that is not as large as the geometry of its op says; the core took them all."""
+    cdef const cnn_op_info *info
+    cdef Py_ssize_t number
+    cdef int place, operand
+    for number in range(count):
+        info = cnn_op_find(table[number].op)
+        for place in range(info.operand_count):
+            operand = table[number].operands[place]
+            if operand < 0:
+                continue
+            needed = cnn_operand_bytes(info, place, &table[number].geometry, batch)
+            if places[operand].bytes != needed:
+                raise ValueError(f"instruction {number}, {info.name.decode()}: operand "
+                                 f"{info.operands[place].name.decode()!r} has {places[operand].bytes} bytes, by its "
+                                 f"geometry {needed}")
+    return 0
+
+
 cdef class Program:
     """A planned program: created once, run with one C call per batch.
 
@@ -261,6 +280,7 @@ cdef class Program:
     spaces         {space: aligned 1-D array}: parameters, gradients, buffers, states, constants; kept alive
     alone          indices of the instructions that one worker runs; a program of nothing else opens no team
     brief          a run takes hardly longer than waking the team: after a pause it is one worker's
+    exact          every operand has as many bytes as the geometry of its op says, and none is larger
     Raises ValueError for a malformed description, CoreError where the core refuses it.
     """
 
@@ -275,7 +295,7 @@ cdef class Program:
     cdef readonly int64_t arena_bytes
 
     def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces,
-                 alone=(), bint brief=False):
+                 alone=(), bint brief=False, bint exact=False):
         cdef cnn_program_description description
         cdef ptrdiff_t detail = -1, i
         cdef cnn_instruction *table = NULL
@@ -316,6 +336,8 @@ cdef class Program:
             if status != CNN_OK:
                 where = f"{instructions[detail][0]}: " if 0 <= detail < len(instructions) else ""
                 raise CoreError(<int>status, detail, where)
+            if exact:
+                _check_exact(table, len(instructions), places, max_batch)
             self.externals = _read_externals(instructions, operands, max_batch)
         finally:
             PyMem_Free(table)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import cnncore
@@ -55,19 +56,28 @@ def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: 
 def features(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> tuple[str, Features]:
     """The kind of work, and how much there is of what that kind has rates for."""
     op, g = instruction.op, instruction.geometry
-    if op.startswith("conv2d_"):
-        return _direct(op.removeprefix("conv2d_"), g, batch, isa)
-    if op in ("winograd_filter", "winograd_filter_backward"):
-        columns, rows = (g["oc"], g["ic"]) if op == "winograd_filter" else (g["ic"], g["oc"])
-        together = cnncore.op_blocking(op, dict(g), batch).filter_columns
-        return f"{op}{g['tile']}x{g['kh']}", _filter(_area(g) * rows * _whole(columns), rows * together)
-    if op.startswith("winograd_"):
-        return _winograd(op.removeprefix("winograd_"), g, batch, isa)
+    if op.startswith(("conv2d_", "winograd_")):
+        return _convolution(op, tuple(g.items()), batch, isa, cnncore.isa())
     if op.startswith("linear_"):
         return op, _linear(op.removeprefix("linear_"), g, batch, isa)
     if op in UPDATES:
         return "update", (counts.bytes_touched(instruction, values, batch), 1)
     return "stream", (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
+
+
+@lru_cache(maxsize=4096)  # asked when the algorithms are chosen, and again of those that were
+def _convolution(
+    op: str, geometry: tuple[tuple[str, Any], ...], batch: int, isa: str, running: str
+) -> tuple[str, Features]:
+    """`running` is the instruction set that the core is asked on."""
+    g = dict(geometry)
+    if op.startswith("conv2d_"):
+        return _direct(op.removeprefix("conv2d_"), g, batch, isa)
+    if op in ("winograd_filter", "winograd_filter_backward"):
+        columns, rows = (g["oc"], g["ic"]) if op == "winograd_filter" else (g["ic"], g["oc"])
+        together = cnncore.op_blocking(op, g, batch).filter_columns
+        return f"{op}{g['tile']}x{g['kh']}", _filter(_area(g) * rows * _whole(columns), rows * together)
+    return _winograd(op.removeprefix("winograd_"), g, batch, isa)
 
 
 def _tiles(rows: int, columns: int, isa: str) -> tuple[float, int]:

@@ -40,21 +40,22 @@ class Tape:
         dst = forward.operands[name]
         if reached != [dst]:
             raise lost(forward, f"has a rule for the gradient of {name!r} alone, but {len(reached)} outputs are read")
-        before = self._arrived(forward)
+        sources, dependent, values = SOURCES[forward.op], self.dependent, self.values
+        needed = [
+            (name, value, self._arrived(value))
+            for name, value in forward.operands.items()
+            if value in dependent and name in sources and values[value].space in (ARENA, PARAMETERS)
+        ]
         self.layer = forward.layer
         rule(self, forward, self.gradient(dst))
-        for name, count in self._arrived(forward).items():
-            if count == before[name]:
+        for name, value, before in needed:
+            if self._arrived(value) == before:
                 raise lost(forward, f"has a rule that gives no gradient to {name!r}")
 
-    def _arrived(self, forward: Instruction) -> dict[str, int]:
-        """How many gradients there are of each operand that needs one."""
-        counts = {}
-        for name, value in forward.operands.items():
-            space = self.values[value].space
-            if name in SOURCES[forward.op] and value in self.dependent and space in (ARENA, PARAMETERS):
-                counts[name] = self.given[value] if space == PARAMETERS else len(self.contributions.get(value, ()))
-        return counts
+    def _arrived(self, value: int) -> int:
+        """How many gradients there are of a value."""
+        parameter = self.values[value].space == PARAMETERS
+        return self.given[value] if parameter else len(self.contributions.get(value, ()))
 
     def emit(self, op: str, geometry: Mapping[str, Any], **operands: int) -> None:
         self.instructions.append(Instruction(op, operands, dict(geometry), self.layer))
