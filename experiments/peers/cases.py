@@ -1,4 +1,4 @@
-"""What is compared: the reports' networks, each training step and batch of inference, as jobs for the sides."""
+"""What is compared: the networks, each training step and batch of inference, as jobs for the sides."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 import engine
-from experiments.measuring.networks import NETWORKS, Measured
+from experiments.measuring.networks import LATER_NETWORKS, NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 
+COMPARED = {**NETWORKS, **LATER_NETWORKS}
 TASKS = (TRAINING, INFERENCE)
 OPTIMIZERS = (SGD, ADAM)
 BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
@@ -59,11 +60,11 @@ def cases_of(
 
 
 def network_of(case: Case) -> engine.Network:
-    return NETWORKS[case.network].make()
+    return COMPARED[case.network].make()
 
 
 def batches_of(network: str, usual: Sequence[int]) -> Sequence[int]:
-    batch = NETWORKS[network].batch
+    batch = COMPARED[network].batch
     return usual if batch == USUAL_BATCH else (batch,)
 
 
@@ -106,5 +107,5 @@ def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
             low, high = (-0.1, 0.1) if name.endswith("mean") else (0.5, 1.5)
             arrays[name] = random.uniform(low, high, value.shape).astype(np.float32)
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
-    arrays["y"] = random.integers(0, net.output_shape[0], case.batch)
+    arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays
