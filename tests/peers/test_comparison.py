@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
+from experiments.measuring.networks import LATER_NETWORKS
 from experiments.peers import job as jobs
 from experiments.peers.__main__ import main
 from experiments.peers.adapters import ours as our_adapter
@@ -20,7 +21,7 @@ from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING
 from experiments.peers.protocol import agrees, difference
 
 STEPS = 3
-SMALL = ["lenet", "model2", "mnist_cnn", "vgg3_bn_dropout", "midas"]
+SMALL = ["lenet", "model2", "mnist_cnn", "vgg3_bn_dropout", "midas", *LATER_NETWORKS]
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM])

@@ -41,6 +41,7 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "linear_backward_data": (0.1724, 0.1222, 0.03614, 282.7),
         "linear_backward_weights": (0.2627, 0.02167, 0.01667, 154.9),
         "stream": (0.006845, 0.014, 36.88),
+        "function": (0.0, 0.006, 36.88),
         "update": (0.009035, 0.0),
     },
     "avx2": {
@@ -75,6 +76,7 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "linear_backward_data": (0.1987, 0.3114, 0.08634, 1104.0),
         "linear_backward_weights": (0.358, 0.04083, 0.07652, 322.1),
         "stream": (0.01459, 0.02852, 56.04),
+        "function": (0.0, 0.012, 56.04),
         "update": (0.01611, 0.0),
     },
 }

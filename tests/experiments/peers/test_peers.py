@@ -276,3 +276,12 @@ def test_another_interpreter_is_given_what_a_worker_needs(tmp_path: Path) -> Non
         [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"{tmp_path}/source/experiments/peers/worker.py set()"
+
+
+def test_a_side_of_chains_refuses_branches() -> None:
+    first = Node("a", "ReLU", ("input",), {}, (1, 4, 4))
+    second = Node("b", "Add", ("a", "input"), {}, (1, 4, 4))
+    job = Job(TRAINING, SGD, 0.1, 2, 1, {}, (first, second), (1, 4, 4), Path("nowhere"))
+    assert not job.is_chain and dataclasses.replace(job, nodes=(first,)).is_chain
+    with pytest.raises(NotImplementedError, match="branches"):
+        job.chain(logits=True)
