@@ -22,7 +22,8 @@ BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
 MEASURED_ON = 16  # images for running statistics
 RATE = 0.001
-RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5}  # it jumps at the usual one, and rounding grows with it
+# These jump at the usual one, and rounding grows with it.
+RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5, ("mobilenet_v2", SGD): 1e-4, ("mobilenet_v2", ADAM): 1e-5}
 PADDED = (engine.Conv2D, engine.ConvTranspose2D, engine.Pad2D)  # layers that tell their pads
 USUAL_BATCH = Measured.batch  # a network that is measured at another one is measured at that alone
 
