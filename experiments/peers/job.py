@@ -156,13 +156,19 @@ def load(folder: Path) -> Job:
     fields = json.loads((folder / "job.json").read_text())
     fields["nodes"] = tuple(_node(node) for node in fields["nodes"])
     fields["output_shape"] = tuple(fields["output_shape"])
-    fields["recipe"] = fields["recipe"] and Recipe(**fields["recipe"])
+    fields["recipe"] = fields["recipe"] and _recipe(fields["recipe"])
     return Job(**fields, folder=folder)
 
 
 def _node(fields: dict[str, Any]) -> Node:
     read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return Node(**read)
+
+
+def _recipe(fields: dict[str, Any]) -> Recipe:
+    factors = {key: (factor, decay) for key, (factor, decay) in fields["factors"].items()}
+    steps = {name: tuple(fields[name]) for name in ("rates", "averages")}
+    return Recipe(**{**fields, **steps, "factors": factors})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The fast studies' whole recipes beside PyTorch: the same losses step by step, then what a step takes.
 
-`python -m experiments.checks.recipe_vs_torch [--studies cifar10_fast] [--steps 20] [--rounds 7] [--epoch]
+`python -m experiments.checks.recipe_vs_torch [--studies cifar10_fast,mnist_fast] [--steps 20] [--rounds 7] [--epoch]
 [--python /elsewhere/bin/python] [--data-root DIR] [key=value …]`
 
 PyTorch trains as the study's configuration says: its first weights (whitened filters among them), rates by step and by

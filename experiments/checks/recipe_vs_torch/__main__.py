@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train by the fast studies' recipes here and in PyTorch: the same losses, and what a step takes.",
     )
     add = result.add_argument
-    add("--studies", type=names, default=["cifar10_fast"], metavar="A,B", help="(default: cifar10_fast)")
+    add("--studies", type=names, default=["cifar10_fast", "mnist_fast"], metavar="A,B", help="(default: both)")
     add("--row", help="of the study (default: its base row)")
     add("--seed", type=int, default=0, help="of first weights and batches (default: 0)")
     add("--steps", type=int, default=20, help="whose losses are compared (default: 20)")
