@@ -21,6 +21,7 @@ BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
 MEASURED_ON = 16  # images for running statistics
+SMALL = np.float32(0.05)  # factor on the last weights
 RATE = 0.001
 # These jump at the usual one, and rounding grows with it.
 RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5, ("mobilenet_v2", SGD): 1e-4, ("mobilenet_v2", ADAM): 1e-5}
@@ -101,12 +102,15 @@ def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = Tru
 
 
 def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
-    """The first weights, a batch, and for inference running statistics that were measured: 0 and 1 would hide an error,
-    and let the outputs of a deep network be all 0 or 1."""
+    """The first weights and a batch. For inference the running statistics are measured, as 0 and 1 would hide an error,
+    and the last weights are small: outputs of a Softmax that are all 0 or 1 would hide one as well."""
     random = np.random.default_rng(0)
     if case.task == INFERENCE:
         engine.calibrate(net, random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32))
     arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
+    if case.task == INFERENCE:
+        last = [name for name in arrays if name.endswith(".weights")][-1]
+        arrays[last] = SMALL * arrays[last]
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
     arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays

@@ -38,6 +38,17 @@ UPDATES = (
     "lookahead",
 )
 FUNCTION = "function"  # the work of an activation with a transcendental function: bound by its arithmetic
+OWN = (  # ops that move memory, but not as evenly as a stream
+    "groupnorm_forward",
+    "groupnorm_backward",
+    "multiply_backward",
+    "pad2d_forward",
+    "pad2d_backward",
+    "scale_channels_backward_weights",
+    "upsample2d_forward",
+    "upsample2d_backward",
+)
+BY_BYTES = ("stream", "update", FUNCTION, *OWN)  # kinds of work with the bytes of the operands as the first feature
 WAY_BYTES = 4096  # addresses that far apart fall into one set of the first cache
 
 
@@ -71,7 +82,8 @@ def features(instruction: Instruction, values: Sequence[Value], batch: int, isa:
         return "update", (counts.bytes_touched(instruction, values, batch), 1)
     if op.rpartition("_")[0] in counts.FUNCTIONS and counts.function_flops(instruction, batch):
         return FUNCTION, (counts.bytes_touched(instruction, values, batch), counts.done(instruction, batch), 1)
-    return "stream", (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
+    kind = op if op in OWN else "stream"
+    return kind, (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
 
 
 def _tiles(rows: int, columns: int, isa: str) -> tuple[float, int]:
