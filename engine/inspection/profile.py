@@ -29,7 +29,8 @@ PEAK_SECONDS = 0.1
 class OpTime:
     """One instruction: median seconds of a run, and what it did in it.
 
-    flops counts the operations that were done, direct_flops those of the direct algorithm, bytes its operands once.
+    flops counts the operations that were done, the arithmetic of exp and its kin among them, direct_flops those of the
+    direct algorithm, bytes its operands once.
     peak is the share of the nearer of the two roofs: the FMA peak or the bandwidth times FLOPs per byte.
     """
 
@@ -70,7 +71,7 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
     ops = []
     for index, instruction in enumerate(plan.instructions):
         seconds = max(float(medians[index]), 1e-9)
-        flops = counts.flops(instruction, batch)
+        flops = counts.done(instruction, batch)
         moved = counts.bytes_touched(instruction, plan.code.values, batch)
         limit = max(flops / peak, moved / bandwidth)
         ops.append(
@@ -81,7 +82,7 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
                 seconds,
                 plan.estimates[index],
                 flops,
-                counts.direct_flops(instruction, batch),
+                counts.direct_flops(instruction, batch) + counts.function_flops(instruction, batch),
                 moved,
                 limit / seconds,
             )  # fmt: skip

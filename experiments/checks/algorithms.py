@@ -31,7 +31,7 @@ from engine.files import write_atomically
 from engine.plan import GRADIENTS, INFERENCE, Request, make_plan
 from engine.plan.algorithms import candidates, convolutions, expand
 from engine.plan.cost import counts
-from engine.plan.cost.estimate import features
+from engine.plan.cost.estimate import BY_BYTES, features
 from engine.plan.cost.rates import RATES
 from engine.plan.tune import make_trial
 from engine.program.code import Code, Instruction, Value
@@ -227,7 +227,7 @@ def _read(content: dict[str, Any]) -> Case:
 
 def _counted_anew(measured: Measured, batch: int, isa: str) -> Measured:
     """With the features that the model has now; those of an op that only moves memory need its values and stay."""
-    if measured.kind in ("stream", "update"):
+    if measured.kind in BY_BYTES:
         return measured
     kind, counts = features(Instruction(measured.op, {}, measured.geometry), (), batch, isa)
     return replace(measured, kind=kind, features=counts)

@@ -1,4 +1,4 @@
-"""The networks that measurements run: those of the reports, each at the size and batch at which it is measured."""
+"""The networks that measurements run, each at the size and batch at which it is measured."""
 
 from __future__ import annotations
 
@@ -42,7 +42,18 @@ NETWORKS: Mapping[str, Measured] = {
         Measured("midas", "midas_cnn"),
     )
 }
-"""By name, in the order of the tables."""
+"""Those of the reports by name, in the order of the tables."""
+
+LATER_NETWORKS: Mapping[str, Measured] = {
+    each.name: each
+    for each in (
+        Measured("resnet20", "resnet20"),
+        Measured("airbench94", "airbench94"),
+        Measured("mobilenet_v2", "mobilenet_v2", {"width": 0.5, "input_size": 64, "classes": 10}),
+        Measured("unet", "unet", {"input_size": 64}),
+    )
+}
+"""Networks of other layers, which are compared with peers."""
 
 
 def chosen(names: Sequence[str]) -> list[Measured]:

@@ -10,38 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.layers import (
-    ELU,
-    GELU,
     Add,
     AvgPool2D,
     BatchNorm,
-    Clip,
     Concat,
     Conv2D,
     Dropout,
     Flatten,
     GlobalAvgPool2D,
-    Hardsigmoid,
-    Hardswish,
-    Layer,
-    LeakyReLU,
     Linear,
     MaxPool2D,
-    PReLU,
     ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
     Softmax,
-    Softplus,
-    Tanh,
 )
 from engine.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
-from engine.network.graph import Graph, Network
-
-Random = np.random.Generator
+from engine.network.graph import Network
+from experiments.measuring.growing import Growing, Random
+from experiments.measuring.random_layers import LATER_BLOCKS
 
 EVERY_ACTIVATION = 200  # number of the first network with any activation
+EVERY_LAYER = 400  # ... and of the first with any layer
 
 
 @dataclass(frozen=True)
@@ -64,43 +52,6 @@ class Sampled:
         if isinstance(self.loss, CrossEntropy):
             values /= values.sum(axis=1, keepdims=True)
         return values.astype(np.float32)
-
-
-class Growing:
-    """A graph under construction: all shapes by name, and the last output."""
-
-    def __init__(self, random: Random, every_activation: bool = False):
-        self.random = random
-        self.every_activation = every_activation
-        shape = (int(random.integers(1, 6)), int(random.integers(7, 15)), int(random.integers(7, 15)))
-        self.graph = Graph(shape, seed=int(random.integers(2**31)))
-        self.last: str = self.graph.input
-        self.shapes: dict[str, tuple[int, ...]] = {self.last: shape}
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.shapes[self.last]
-
-    def add(self, layer: Layer, *inputs: str) -> str:
-        """Append to the last output, or to `inputs`; returns the name."""
-        sources = inputs or (self.last,)
-        self.last = self.graph.add(layer, *sources)
-        self.shapes[self.last] = layer.output_shape(*(self.shapes[source] for source in sources))
-        return self.last
-
-    def either(self, share: float = 0.5) -> bool:
-        return bool(self.random.random() < share)
-
-    def between(self, low: int, high: int) -> int:
-        """Both ends included."""
-        return int(self.random.integers(low, high + 1))
-
-    def activation(self) -> None:
-        choices: list[Layer] = [ReLU(), ReLU(), ReLU(), LeakyReLU(), LeakyReLU(0.2), Sigmoid(), Tanh()]
-        if self.every_activation:
-            choices += [GELU(), GELU(), GELU("tanh"), SiLU(), Hardswish(), Hardsigmoid(), ReLU6(), Softplus()]
-            choices += [ELU(1.5), Clip(-0.7, 1.2), PReLU(), PReLU(self.shape[0])]
-        self.add(choices[self.between(0, len(choices) - 1)])
 
 
 # ---- blocks: each leaves a feature map ------------------------------------------------------------------------------
@@ -206,12 +157,14 @@ def head(grow: Growing) -> None:
 def random_network(number: int, attempt: int = 0) -> Sampled:
     """The network of this number: always the same. Another `attempt` gives another one.
 
-    Those from EVERY_ACTIVATION on have activations of every kind, those before the ones that the record was taken with.
+    Those from EVERY_ACTIVATION on have activations of every kind, those from EVERY_LAYER on also layers of every kind:
+    the networks before stay what they were in earlier records.
     """
     random = np.random.default_rng([number, attempt, 0x6E6574])
     grow = Growing(random, number >= EVERY_ACTIVATION)
+    blocks = BLOCKS + LATER_BLOCKS if number >= EVERY_LAYER else BLOCKS
     for _ in range(grow.between(1, 5)):
-        BLOCKS[grow.between(0, len(BLOCKS) - 1)](grow)
+        blocks[grow.between(0, len(blocks) - 1)](grow)
     head(grow)
     losses: list[Loss] = [CrossEntropy(), CrossEntropy(0.1), MeanSquaredError(), BinaryCrossEntropy()]
     loss = losses[grow.between(0, len(losses) - 1)]

@@ -1,4 +1,4 @@
-"""Time this engine beside other frameworks: training steps and inference of the reports' networks.
+"""Time this engine beside other frameworks: training steps and inference of whole networks.
 
 `python -m experiments.peers [--peers P,…] [--networks N,…] [--threads 1,2] [--json F] [--plot F] [--quick]`
 
@@ -24,9 +24,8 @@ from engine import cli
 from engine.errors import UserError, unknown
 from engine.files import write_atomically
 from experiments.circumstances import circumstances
-from experiments.measuring.networks import NETWORKS
 from experiments.peers import render
-from experiments.peers.cases import BATCHES, ONLY, OPTIMIZERS, TASKS, Case, cases_of
+from experiments.peers.cases import BATCHES, COMPARED, ONLY, OPTIMIZERS, TASKS, Case, cases_of
 from experiments.peers.frameworks import FRAMEWORKS, OURS, PEERS, probe
 from experiments.peers.job import INFERENCE, SGD, TRAINING
 from experiments.peers.plot import draw, load_pyplot
@@ -96,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     result = cli.command_parser("experiments.peers", description=first)
     add = result.add_argument
     add("--peers", type=listed("peer", PEERS), help=f"of {', '.join(PEERS)} (default: each for what it is good at)")
-    add("--networks", type=listed("network", NETWORKS), help=f"of {', '.join(NETWORKS)} (default: all)")
+    add("--networks", type=listed("network", COMPARED), help=f"of {', '.join(COMPARED)} (default: all)")
     add("--threads", type=counts, help="such as 1,2 (default: 1,2)")
     add("--tasks", type=listed("task", TASKS), default=list(TASKS), help="training, inference or both (default)")
     add("--optimizers", type=listed("optimizer", OPTIMIZERS), help="sgd, adam or both (default)")
@@ -124,7 +123,7 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
     usual = QUICK_BATCHES if quick else BATCHES
     batches = {TRAINING: options.batches or usual[TRAINING], INFERENCE: options.inference_batches or usual[INFERENCE]}
     return cases_of(
-        options.networks or (QUICK_NETWORKS if quick else NETWORKS),
+        options.networks or (QUICK_NETWORKS if quick else COMPARED),
         options.tasks,
         options.optimizers or ((SGD,) if quick else OPTIMIZERS),
         batches,

@@ -1,4 +1,4 @@
-"""What is compared: the reports' networks, each training step and batch of inference, as jobs for the sides."""
+"""What is compared: the networks, each training step and batch of inference, as jobs for the sides."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from pathlib import Path
 import numpy as np
 
 import engine
-from experiments.measuring.networks import NETWORKS, Measured
+from experiments.measuring.networks import LATER_NETWORKS, NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 
+COMPARED = {**NETWORKS, **LATER_NETWORKS}
 TASKS = (TRAINING, INFERENCE)
 OPTIMIZERS = (SGD, ADAM)
 BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 
 
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
+MEASURED_ON = 16  # images for running statistics
+SMALL = np.float32(0.05)  # factor on the last weights
 RATE = 0.001
-RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5}  # it jumps at the usual one, and rounding grows with it
+# These jump at the usual one, and rounding grows with it.
+RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5, ("mobilenet_v2", SGD): 1e-4, ("mobilenet_v2", ADAM): 1e-5}
 PADDED = (engine.Conv2D, engine.ConvTranspose2D, engine.Pad2D)  # layers that tell their pads
 USUAL_BATCH = Measured.batch  # a network that is measured at another one is measured at that alone
 
@@ -59,11 +63,11 @@ def cases_of(
 
 
 def network_of(case: Case) -> engine.Network:
-    return NETWORKS[case.network].make()
+    return COMPARED[case.network].make()
 
 
 def batches_of(network: str, usual: Sequence[int]) -> Sequence[int]:
-    batch = NETWORKS[network].batch
+    batch = COMPARED[network].batch
     return usual if batch == USUAL_BATCH else (batch,)
 
 
@@ -98,13 +102,15 @@ def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = Tru
 
 
 def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
-    """The first weights, a batch, and running statistics that are drawn for inference: 0 and 1 would hide an error."""
+    """The first weights and a batch. For inference the running statistics are measured, as 0 and 1 would hide an error,
+    and the last weights are small: outputs of a Softmax that are all 0 or 1 would hide one as well."""
     random = np.random.default_rng(0)
+    if case.task == INFERENCE:
+        engine.calibrate(net, random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32))
     arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
     if case.task == INFERENCE:
-        for name, value in net.buffers().items():
-            low, high = (-0.1, 0.1) if name.endswith("mean") else (0.5, 1.5)
-            arrays[name] = random.uniform(low, high, value.shape).astype(np.float32)
+        last = [name for name in arrays if name.endswith(".weights")][-1]
+        arrays[last] = SMALL * arrays[last]
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
-    arrays["y"] = random.integers(0, net.output_shape[0], case.batch)
+    arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays

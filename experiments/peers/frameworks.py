@@ -48,6 +48,7 @@ def environment(folder: Path, threads: int, foreign: bool) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": str(folder / "source") if foreign else os.pathsep.join(path),
+        **({"PYTHONSAFEPATH": "1"} if foreign else {}),  # the working folder may hold another `experiments`
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
@@ -92,15 +93,18 @@ def command(name: str, *arguments: str) -> list[str]:
 
 
 def foreign(python: str, folder: Path) -> bool:
-    """Whether another interpreter runs: it is given this package alone, not what is installed beside it here."""
+    """Whether another interpreter runs: it is given what a worker needs and nothing of what is installed beside it
+    here."""
     if python == sys.executable:
         return False
     package = Path(experiments.__file__).parent
     target = folder / "source" / package.name
     if not target.exists():
         shutil.copytree(package / "peers", target / "peers", ignore=shutil.ignore_patterns("__pycache__"))
-        for module in ("__init__.py", "serving.py"):
-            shutil.copy(package / module, target)
+        (target / "measuring").mkdir()
+        shutil.copy(package / "measuring" / "serving.py", target / "measuring")
+        for room in (target, target / "measuring"):  # the package's own asks for the engine
+            (room / "__init__.py").touch()
     return True
 
 

@@ -54,8 +54,33 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a whole run trains, in numbers that any side can follow; `config` is the engine's own configuration.
+
+    factors    by parameter: factor on the rate (0: it never learns), and weight decay, which adds to the gradient
+    rates      of every step of the run
+    averages   decay of the averages behind every step of the run; below 0 they rest
+    lookahead  whether the averages become the weights
+    epochs     of the run
+    """
+
+    momentum: float
+    nesterov: bool
+    label_smoothing: float
+    factors: dict[str, tuple[float, float]]
+    rates: tuple[float, ...]
+    averages: tuple[float, ...]
+    lookahead: bool
+    epochs: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Job:
-    """A network, and whether a training step or a prediction is timed. `graph` is Network.to_config's."""
+    """A network, and whether a training step or a prediction is timed. `graph` is Network.to_config's.
+
+    With a recipe the steps are its first ones, on one batch after the other and then from the first batch on.
+    """
 
     task: str
     optimizer: str | None
@@ -66,6 +91,7 @@ class Job:
     nodes: tuple[Node, ...]
     output_shape: tuple[int, ...]
     folder: Path
+    recipe: Recipe | None = None
 
     @property
     def trains(self) -> bool:
@@ -73,7 +99,10 @@ class Job:
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
-        """ "x" (n, C, H, W), "y" (n,) int64, and parameters and running statistics by name in the public layouts."""
+        """ "x" (n, C, H, W), "y" int64 (n,) or (n, H, W); parameters and running statistics by name in public layouts.
+
+        With a recipe x and y hold one batch after the other: (b, n, C, H, W) and (b, n).
+        """
         with np.load(self.folder / "arrays.npz") as file:
             return dict(file)
 
@@ -81,10 +110,25 @@ class Job:
         """An array of a layer: "weights", "bias", "running_mean", "running_var"; None where it has none."""
         return self.arrays.get(f"{node.name}.{name}")
 
-    def chain(self, logits: bool) -> list[Node]:
-        """The layers one after the other; `logits`: without a Softmax at the end, which the loss includes."""
+    def layers(self, logits: bool) -> list[Node]:
+        """The layers in the order of computing; `logits`: without a Softmax at the end, which the loss includes."""
         nodes = list(self.nodes)
-        return nodes[:-1] if logits and nodes[-1].kind == "Softmax" else nodes
+        if logits and nodes[-1].kind == "Softmax":
+            assert nodes[-1].inputs == (nodes[-2].name,), "the Softmax takes what the layer before it gives"
+            del nodes[-1]
+        return nodes
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every layer takes what the one before it gives, and nothing else."""
+        followed = zip(self.nodes[1:], self.nodes, strict=False)
+        return len(self.nodes[0].inputs) == 1 and all(node.inputs == (before.name,) for node, before in followed)
+
+    def chain(self, logits: bool) -> list[Node]:
+        """`layers` of a network without branches; NotImplementedError for one with them."""
+        if not self.is_chain:
+            raise NotImplementedError("a network with branches")
+        return self.layers(logits)
 
     def weights_channels_last(self, position: int) -> Array:
         """(in, out) weights of the Linear at `position` for maps flattened in the order H, W, C."""
@@ -101,6 +145,7 @@ class Job:
             each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "folder"
         }
         fields["nodes"] = [dataclasses.asdict(node) for node in self.nodes]
+        fields["recipe"] = self.recipe and dataclasses.asdict(self.recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "job.json").write_text(json.dumps(fields))
         np.savez(self.folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
@@ -111,12 +156,19 @@ def load(folder: Path) -> Job:
     fields = json.loads((folder / "job.json").read_text())
     fields["nodes"] = tuple(_node(node) for node in fields["nodes"])
     fields["output_shape"] = tuple(fields["output_shape"])
+    fields["recipe"] = fields["recipe"] and _recipe(fields["recipe"])
     return Job(**fields, folder=folder)
 
 
 def _node(fields: dict[str, Any]) -> Node:
     read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return Node(**read)
+
+
+def _recipe(fields: dict[str, Any]) -> Recipe:
+    factors = {key: (factor, decay) for key, (factor, decay) in fields["factors"].items()}
+    steps = {name: tuple(fields[name]) for name in ("rates", "averages")}
+    return Recipe(**{**fields, **steps, "factors": factors})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from engine.cli import run
 from experiments.measuring.serving import Answer, serve
 from experiments.peers import job as jobs
 from experiments.peers.job import Job, Prepared
@@ -130,4 +129,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(lambda: main(sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

@@ -29,6 +29,15 @@ ACTIVATION_GRADIENTS = {
 """... of the gradient, the product with what arrives included."""
 
 
+FUNCTIONS = {
+    "sigmoid": (28, 3), "tanh": (44, 3), "elu": (29, 2), "gelu": (62, 64), "gelu_tanh": (40, 51), "silu": (36, 45),
+    "softplus": (67, 27),
+}  # fmt: skip
+"""What the kernels do for an element of an activation with a transcendental function, and for its gradient: additions,
+multiplications, divisions and comparisons of csrc/src/bodies/math.h, a multiply-add as two. So many bound an op by its
+arithmetic, which the counts above would call bound by memory."""
+
+
 def _activation(g: Geometry) -> int:
     """Of the activation that an op has fused."""
     return ACTIVATIONS[ACTIVATION_NAMES[g["activation"]]] if g["activation"] else 0
@@ -174,6 +183,14 @@ PER_RUN: dict[str, Callable[[Geometry], int]] = {
 """Operations of an op whose extent does not depend on the batch."""
 
 
+_OUTPUTS: dict[str, Callable[[Geometry], int]] = {
+    "conv2d_forward": lambda g: g["oh"] * g["ow"] * g["oc"],
+    "winograd_forward": lambda g: g["oh"] * g["ow"] * g["oc"],
+    "linear_forward": lambda g: g["n"],
+    "batchnorm_forward_inference": lambda g: g["rows"] * g["c"],
+}  # elements per sample behind which an op computes a fused activation
+
+
 def flops(instruction: Instruction, batch: int) -> int:
     """Floating-point operations of one run at this batch; UserError for an op that has no cost."""
     if instruction.op in PER_RUN:
@@ -184,6 +201,24 @@ def flops(instruction: Instruction, batch: int) -> int:
             "or PER_RUN of engine/plan/cost/counts.py"
         )
     return PER_SAMPLE[instruction.op](instruction.geometry) * batch
+
+
+def done(instruction: Instruction, batch: int) -> int:
+    """Operations that the kernels do: those of `flops`, with the arithmetic of transcendental functions."""
+    return flops(instruction, batch) + function_flops(instruction, batch)
+
+
+def function_flops(instruction: Instruction, batch: int) -> int:
+    """What the transcendental functions of an activation, or of one that an op has fused, take beyond one operation
+    each."""
+    g, (name, _, direction) = instruction.geometry, instruction.op.rpartition("_")
+    if name in FUNCTIONS:
+        plain, place = (ACTIVATIONS, 0) if direction == "forward" else (ACTIVATION_GRADIENTS, 1)
+        return int(g["count"] * batch * (FUNCTIONS[name][place] - plain[name]))
+    fused = ACTIVATION_NAMES[g["activation"]] if g.get("activation") else ""
+    if fused not in FUNCTIONS or instruction.op not in _OUTPUTS:
+        return 0
+    return int(_OUTPUTS[instruction.op](g) * batch * (FUNCTIONS[fused][0] - ACTIVATIONS[fused]))
 
 
 def direct_flops(instruction: Instruction, batch: int) -> int:

@@ -1,10 +1,10 @@
 """How long an instruction should take: a model in place of a timing, so that what it decides never depends on one.
 
 An estimate is for one core and a whole batch. It is a sum of features of the geometry, each times a rate: the cycles
-that the register tiles of the matrix product need, how many tiles are begun, bytes moved, elements transformed, and one
-for the call itself. Which variant of an op runs, and how it cuts its work, is asked of the core. `rates.py` holds the
-rates by instruction set and kind of work; they were fitted to measurements by
-`python -m experiments.checks.algorithms`, which also prints how good the choices are.
+that the register tiles of the matrix product need, how many tiles are begun, bytes moved, elements transformed, the
+arithmetic of functions such as exp, and one for the call itself. Which variant of an op runs, and how it cuts its work,
+is asked of the core. `rates.py` holds the rates by instruction set and kind of work; they were fitted to measurements
+by `python -m experiments.checks.algorithms`, which also prints how good the choices are.
 """
 
 from __future__ import annotations
@@ -38,19 +38,32 @@ UPDATES = (
     "average",
     "lookahead",
 )
+FUNCTION = "function"  # the work of an activation with a transcendental function: bound by its arithmetic
+OWN = (  # ops that move memory, but not as evenly as a stream
+    "groupnorm_forward",
+    "groupnorm_backward",
+    "multiply_backward",
+    "pad2d_forward",
+    "pad2d_backward",
+    "scale_channels_backward_weights",
+    "upsample2d_forward",
+    "upsample2d_backward",
+)
+BY_BYTES = ("stream", "update", FUNCTION, *OWN)  # kinds of work with the bytes of the operands as the first feature
 WAY_BYTES = 4096  # addresses that far apart fall into one set of the first cache
 
 
 def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> float:
     """Modelled seconds of one run at this batch, on one core."""
     rates = RATES[isa if isa in RATES else "portable"]
-    kind, counts = features(instruction, values, batch, isa)
+    kind, amounts = features(instruction, values, batch, isa)
     if kind not in rates:
         raise UserError(
             f"op {instruction.op!r} of layer {instruction.layer!r} has no cost: engine/plan/cost/rates.py has no rates "
             f"for work of the kind {kind!r}"
         )
-    return sum(rate * count for rate, count in zip(rates[kind], counts, strict=True)) * 1e-9
+    fused = 0 if kind == FUNCTION else rates[FUNCTION][1] * counts.function_flops(instruction, batch)
+    return (sum(rate * amount for rate, amount in zip(rates[kind], amounts, strict=True)) + fused) * 1e-9
 
 
 def features(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> tuple[str, Features]:
@@ -62,7 +75,10 @@ def features(instruction: Instruction, values: Sequence[Value], batch: int, isa:
         return op, _linear(op.removeprefix("linear_"), g, batch, isa)
     if op in UPDATES:
         return "update", (counts.bytes_touched(instruction, values, batch), 1)
-    return "stream", (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
+    if op.rpartition("_")[0] in counts.FUNCTIONS and counts.function_flops(instruction, batch):
+        return FUNCTION, (counts.bytes_touched(instruction, values, batch), counts.done(instruction, batch), 1)
+    kind = op if op in OWN else "stream"
+    return kind, (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
 
 
 @lru_cache(maxsize=4096)  # asked when the algorithms are chosen, and again of those that were

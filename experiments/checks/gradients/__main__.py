@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "experiments.checks.gradients",
         description="Compare every gradient of random networks with PyTorch in float64.",
     )
-    parser.add_argument("--networks", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--networks", type=int, default=600, help="how many (default: 600)")
     parser.add_argument("--first", type=int, default=0, help="number of the first (default: 0)")
     options = parser.parse_args(arguments)
     from experiments.checks.gradients.comparison import check  # only now: --help answers at once, and without PyTorch

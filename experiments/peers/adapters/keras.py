@@ -39,7 +39,7 @@ def prepare(job: Job, side: str) -> Prepared:
     x = np.ascontiguousarray(job.arrays["x"].transpose(0, 2, 3, 1))
     y = job.arrays["y"].astype(np.int32)
     if not job.trains:
-        return Prepared(lambda: np.asarray(model.predict_on_batch(x)))
+        return Prepared(lambda: _channels_first(np.asarray(model.predict_on_batch(x))))
     optimizer: Any = (
         keras.optimizers.SGD(job.learning_rate, momentum=jobs.MOMENTUM)
         if job.optimizer == jobs.SGD
@@ -58,6 +58,10 @@ def prepare(job: Job, side: str) -> Prepared:
     return Prepared(step)
 
 
+def _channels_first(outputs: Any) -> Any:
+    return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
+
+
 def _tensorflow_step(model: Any, optimizer: Any, loss_of: Any, x: Any, y: Any) -> Callable[[], float]:
     optimizer.build(model.trainable_variables)
     images, labels = tensorflow.constant(x), tensorflow.constant(y)
@@ -73,19 +77,23 @@ def _tensorflow_step(model: Any, optimizer: Any, loss_of: Any, x: Any, y: Any) -
 
 
 def network_of(job: Job) -> Any:
-    """keras.Sequential with the job's weights; without the Softmax at its end where it trains."""
-    nodes = job.chain(logits=job.trains)
+    """A Keras model with the job's weights; without the Softmax at its end where it trains."""
+    nodes = job.layers(logits=job.trains)
     channels, *extents = nodes[0].shape
-    layers = [_layers(node) for node in nodes]
-    model = keras.Sequential(
-        [keras.Input((*extents, channels), job.batch), *(each for part in layers for each in part)]
-    )
-    for position, (node, part) in enumerate(zip(nodes, layers, strict=True)):
+    values = {nodes[0].inputs[0]: keras.Input((*extents, channels), job.batch)}
+    parts = [_layers(node) for node in nodes]
+    for node, part in zip(nodes, parts, strict=True):
+        value: Any = [values[each] for each in node.inputs]
+        for layer in part:
+            value = layer(value[0] if isinstance(value, list) and len(value) == 1 else value)
+        values[node.name] = value
+    model = keras.Model(values[nodes[0].inputs[0]], values[nodes[-1].name])
+    for position, (node, part) in enumerate(zip(nodes, parts, strict=True)):
         names = ("weights", "bias", "running_mean", "running_var") if node.kind == "BatchNorm" else ("weights", "bias")
         arrays = [array for name in names if (array := job.get(node, name)) is not None]
         if not arrays:
             continue
-        if node.kind == "Conv2D":
+        if node.kind in ("Conv2D", "ConvTranspose2D"):
             arrays[0] = arrays[0].transpose(2, 3, 1, 0)
         elif node.kind == "Linear":
             arrays[0] = job.weights_channels_last(position)
@@ -105,6 +113,31 @@ def _layers(node: Node) -> list[Any]:
             if node.pair("padding") != (0, 0):
                 raise NotImplementedError("padding of a max-pool")
             return [keras.layers.MaxPooling2D(node.pair("kernel"), node.pair("stride", default="kernel"))]
+        case "AvgPool2D":
+            if node.pair("padding") != (0, 0) or given["ceil_mode"]:
+                raise NotImplementedError("padding of an average pool")
+            return [keras.layers.AveragePooling2D(node.pair("kernel"), node.pair("stride", default="kernel"))]
+        case "ConvTranspose2D":
+            if any(node.pads) or node.pair("output_padding") != (0, 0) or given["groups"] != 1:
+                raise NotImplementedError("padding or groups of a transposed convolution")
+            return [
+                keras.layers.Conv2DTranspose(
+                    given["out_channels"], node.pair("kernel"), node.pair("stride"),
+                    dilation_rate=node.pair("dilation"), use_bias=given["bias"],
+                )
+            ]  # fmt: skip
+        case "PadChannels":
+            after = given["before"] if given["after"] is None else given["after"]
+            rest = [[0, 0]] * len(node.shape)
+            return [keras.layers.Lambda(lambda x: keras.ops.pad(x, [*rest, [given["before"], after]]))]
+        case "Upsample2D":
+            if given["align_corners"]:
+                raise NotImplementedError("upsampling with aligned corners")
+            return [keras.layers.UpSampling2D(node.pair("scale"), interpolation=given["mode"])]
+        case "Scale":
+            if given["factor"] is None:
+                raise NotImplementedError("a learned scale")
+            return [keras.layers.Rescaling(given["factor"])]
         case "BatchNorm":
             return [
                 keras.layers.BatchNormalization(
@@ -124,12 +157,18 @@ def _layers(node: Node) -> list[Any]:
         case "GELU":
             exact = given["approximate"] == "none"
             return [keras.layers.Activation(lambda x: keras.activations.gelu(x, approximate=not exact))]
-        case "SiLU" | "Softplus" | "ReLU6":
-            return [keras.layers.Activation(node.kind.lower())]
+        case "LeakyReLU":
+            return [keras.layers.LeakyReLU(given["slope"])]
+        case "SiLU" | "Softplus" | "ReLU6" | "Sigmoid" | "Tanh" | "Hardswish" | "Hardsigmoid":
+            theirs = {"Hardswish": "hard_silu", "Hardsigmoid": "hard_sigmoid"}
+            return [keras.layers.Activation(theirs.get(node.kind, node.kind.lower()))]
     simple = {
         "ReLU": keras.layers.ReLU, "Softmax": keras.layers.Softmax, "Flatten": keras.layers.Flatten,
-        "GlobalAvgPool2D": keras.layers.GlobalAveragePooling2D,
+        "GlobalAvgPool2D": keras.layers.GlobalAveragePooling2D, "Add": keras.layers.Add,
+        "Concat": keras.layers.Concatenate,
     }  # fmt: skip
+    if node.kind not in simple:
+        raise NotImplementedError(f"a layer {node.kind}")
     return [simple[node.kind]()]
 
 

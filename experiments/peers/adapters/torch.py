@@ -6,13 +6,17 @@ peer's fault. torch.compile compiles the network with its loss, and for inferenc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from experiments.peers import job as jobs
+from experiments.peers.adapters.torch_recipe import recipe_step
 from experiments.peers.job import Job, Node, Prepared
+
+NAMES = {"weight": "weights", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
 
 
 def version() -> str:
@@ -174,26 +178,60 @@ def _transposed_convolution(node: Node) -> Any:
     return convolution if symmetric else nn.Sequential(convolution, nn.ZeroPad2d((-left, -right, -top, -bottom)))
 
 
+class Branched(nn.Module):
+    """Layers with branches; a value is let go behind its last reader."""
+
+    def __init__(self, nodes: list[Node], modules: list[Any]):
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+        self.first = nodes[0].inputs[0]
+        self.steps = [(node.name, node.inputs) for node in nodes]
+        self.last = {name: place for place, node in enumerate(nodes) for name in node.inputs}
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.parts)
+
+    def forward(self, x: Any) -> Any:
+        values = {self.first: x}
+        for place, ((name, inputs), part) in enumerate(zip(self.steps, self.parts, strict=True)):
+            values[name] = part(*(values[each] for each in inputs))
+            for each in set(inputs):
+                if self.last[each] == place:
+                    del values[each]
+        return values[self.steps[-1][0]]
+
+
 def network_of(job: Job) -> Any:
-    """nn.Sequential with the job's weights; without the Softmax at its end where it trains."""
-    nodes = job.chain(logits=job.trains)
+    """nn.Sequential, or Branched, with the job's weights; without the Softmax at its end where it trains."""
+    nodes = job.layers(logits=job.trains)
     modules = [module_of(node) for node in nodes]
-    names = {"weight": "weights", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
+    network = nn.Sequential(*modules) if job.is_chain else Branched(nodes, modules)
     with torch.no_grad():
-        for node, module in zip(nodes, modules, strict=True):
-            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                array = job.get(node, names.get(name.rpartition(".")[2], ""))
-                if array is not None:
-                    tensor.copy_(torch.from_numpy(array))
-    return nn.Sequential(*modules).train(job.trains)
+        for name, tensor in keyed(job, network):
+            tensor.copy_(torch.from_numpy(job.arrays[name]))
+    return network.train(job.trains)
+
+
+def keyed(job: Job, network: Any) -> Iterator[tuple[str, Any]]:
+    """Parameters and running statistics of `network_of`, by our names."""
+    for node, module in zip(job.layers(logits=job.trains), network, strict=True):
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            key = f"{node.name}.{NAMES.get(name.rpartition('.')[2])}"
+            if key in job.arrays:
+                yield key, tensor
 
 
 def prepare(job: Job, side: str) -> Prepared:
     torch.set_flush_denormal(True)
     torch.set_num_threads(job.threads)
-    network, x = network_of(job), torch.from_numpy(job.arrays["x"])
+    network = network_of(job)
     if side == "torch-cl":
-        network, x = network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)
+    if job.recipe is not None:
+        return Prepared(recipe_step(job, job.recipe, network, dict(keyed(job, network)), side))
+    x = torch.from_numpy(job.arrays["x"])
+    if side == "torch-cl":
+        x = x.to(memory_format=torch.channels_last)
     if job.trains:
         return Prepared(_training_step(job, network, x, side == "torch-compile"))
     return Prepared(_prediction(network, x, side == "torch-compile"))

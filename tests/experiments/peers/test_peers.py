@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from experiments.measuring.sides import SideEnded
 from experiments.peers import goals, render
 from experiments.peers.__main__ import chosen_cases, main, parser, peers_of
 from experiments.peers.cases import ONLY, Case, cases_of
-from experiments.peers.frameworks import PEERS
+from experiments.peers.frameworks import PEERS, environment, foreign
 from experiments.peers.job import INFERENCE, SGD, TRAINING, Job, Node, load
 from experiments.peers.protocol import FEWEST_ROUNDS, Settings, Turn, compare, difference, schedule, take_rounds
 from experiments.peers.records import (
@@ -264,3 +266,22 @@ def test_job_survives_its_files_and_permutes_for_channels_last(tmp_path: Path) -
     x = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     expected = weights @ x.ravel()
     np.testing.assert_allclose(x.transpose(1, 2, 0).ravel() @ again.weights_channels_last(1), expected, rtol=1e-5)
+
+
+def test_another_interpreter_is_given_what_a_worker_needs(tmp_path: Path) -> None:
+    assert foreign("elsewhere/bin/python", tmp_path)
+    code = "import sys, experiments.peers.worker as w; print(w.__file__, {'engine', 'cnncore'} & set(sys.modules))"
+    environ = environment(tmp_path, 1, foreign=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"{tmp_path}/source/experiments/peers/worker.py set()"
+
+
+def test_a_side_of_chains_refuses_branches() -> None:
+    first = Node("a", "ReLU", ("input",), {}, (1, 4, 4))
+    second = Node("b", "Add", ("a", "input"), {}, (1, 4, 4))
+    job = Job(TRAINING, SGD, 0.1, 2, 1, {}, (first, second), (1, 4, 4), Path("nowhere"))
+    assert not job.is_chain and dataclasses.replace(job, nodes=(first,)).is_chain
+    with pytest.raises(NotImplementedError, match="branches"):
+        job.chain(logits=True)
