@@ -104,7 +104,7 @@ class CNN(BaseEstimator):
             return None
         weights = _check_sample_weight(given, X, dtype=np.float64, ensure_non_negative=True)
         if not weights.any():
-            raise UserError("sample_weight: at least one weight must not be zero")
+            raise UserError("sample_weight: sample weights must contain at least one non-zero number")
         return weights
 
     # ---- training ----
