@@ -76,3 +76,4 @@ from engine.training.schedules import Warmup as Warmup
 from engine.training.schedules.finder import Sweep as Sweep
 from engine.training.schedules.finder import find_learning_rate as find_learning_rate
 from engine.training.trainer import Trainer as Trainer
+from engine.weights.load import load_weights as load_weights

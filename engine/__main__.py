@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "engine.profile": "where the time of a network's training step or prediction goes",
     "engine.data": "list, fetch, verify and preview data sets",
     "engine.plots": "draw curves, confusion matrices, filters, features, mistakes and samples",
+    "engine.weights": "weights of PyTorch or Keras into a network, as a checkpoint",
     "experiments.ablation": "a study: many trainings side by side, over several seeds",
 }
 

@@ -48,6 +48,8 @@ BELOW: Mapping[str, str] = {
     "engine.training.metrics": GROUND,
     "engine.recipe": "engine.training engine.inference engine.models engine.data.sets",
     "engine.plots": "engine.recipe engine.inspection",
+    "engine.estimator": "engine.training engine.models engine.inference",
+    "engine.weights": "engine.network",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
@@ -57,6 +59,7 @@ BELOW: Mapping[str, str] = {
     "engine.__main__": GROUND,
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
+    "engine.weights.__main__": "engine.weights engine.recipe",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),
     "experiments.study": f"engine.recipe {LAB_GROUND}",
@@ -70,7 +73,7 @@ BELOW: Mapping[str, str] = {
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
-    "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster",
+    "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster engine.estimator",
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
     # The names of the packages themselves: nothing stands in them but the lazy public names.

@@ -24,6 +24,7 @@ PACKAGES = {
     "imagehash": "ImageHash",
     "jinja2": "Jinja2",
     "tensorflow": "tensorflow-cpu",
+    "sklearn": "scikit-learn",
 }
 # What another package of the list stands on, and cannot come without.
 BROUGHT = {"requests": "pooch", "urllib3": "pooch", "dask": "distributed"}
