@@ -41,7 +41,27 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
     parser.add_argument("--dry-run", action="store_true", help="measure what it will cost, train nothing, and stop")
     parser.add_argument("--status", action="store_true", help="say how far the study is, and stop")
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write what is on record (.csv, .parquet) and stop")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write what is on record and stop: as a table (.csv, .parquet), or the full-length runs as lines of a "
+        "ledger (.jsonl), beside those that it has",
+    )
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="make tables and report of the results in a ledger: without training, and without the data",
+    )
+    parser.add_argument(
+        "--verify",
+        type=int,
+        metavar="N",
+        help="train N runs of the ledger anew (--ledger, or the one that comes with the study), compare them bit for "
+        "bit, and stop: the cheapest ones",
+    )
+    parser.add_argument("--draw", type=int, metavar="SEED", help="--verify draws its runs by this seed instead")
     parser.add_argument(
         "--check", action="store_true", help="check every study (or --study NAME) without data or training, and stop"
     )

@@ -6,9 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.reading.schema import parse_override
-from engine.recipe.config import TrainConfig
-from engine.recipe.roles import comparable
 from engine.training.metrics import direction
 from experiments.records.result import Result
 from experiments.stats import (
@@ -23,9 +20,9 @@ from experiments.stats import (
     prediction_interval,
     verdict,
 )
-from experiments.study.identity import settings
-from experiments.study.schema import FIGURES, FULL, PublishedValue
-from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of
+from experiments.study.comparability import incomparable
+from experiments.study.schema import FIGURES, PublishedValue
+from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of, seeds_of
 
 PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside published ones, never judged
 
@@ -57,6 +54,7 @@ class RowSummary:
     """One row of the study.
 
     headline      the metric that stands for it
+    incomparable  why its published values are not compared with ours; limits: what the data at hand leave open of that
     measures      by metric or figure: every column of the study
     base          the row it is compared with, its own name for the base row itself (None: the study has none)
     comparison    with that row, over the seeds that both finished
@@ -73,6 +71,7 @@ class RowSummary:
     same_as: str | None = None
     footnotes: tuple[str, ...] = ()
     incomparable: str = ""
+    limits: str = ""
     base: str | None = None
     comparison: Comparison | None = None
     planned: int = 0
@@ -148,10 +147,11 @@ def _results_of(row: Row, results: Sequence[Result]) -> list[Result]:
 
 def _measures(study: Study, row: Row, results: Sequence[Result], columns: Sequence[str]) -> dict[str, Measure]:
     finished = [each for each in results if each.status == "finished"]
-    return {key: _measure(study, row, finished, key) for key in columns}
+    reason = incomparable(study, row)
+    return {key: _measure(study, row, finished, key, reason) for key in columns}
 
 
-def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Measure:
+def _measure(study: Study, row: Row, finished: Sequence[Result], key: str, reason: str) -> Measure:
     found = {each.seed: _value(each, key) for each in finished}
     values = {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
     numbers = list(values.values())
@@ -168,7 +168,7 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Me
         prediction_interval(numbers),
         published,
         difference,
-        verdict(published.value, everything, _incomparable(study, row), margin) if published and judged else None,
+        verdict(published.value, everything, reason, margin) if published and judged else None,
         margin if judged else None,
     )
 
@@ -179,21 +179,6 @@ def _value(result: Result, key: str) -> float | None:
     if key == EPOCH_SECONDS:
         return result.seconds_per_epoch
     return result.metrics.get(key)
-
-
-def _incomparable(study: Study, row: Row) -> str:
-    """Why published values of the row cannot be compared with ours; empty: they can."""
-    if row.incomparable:
-        return row.incomparable
-    if study.budget.name != FULL:
-        return f"budget {study.budget.name}"
-    harmless = comparable(TrainConfig)
-    changed = [each for each in study.overrides if next(iter(parse_override(each))) not in harmless]
-    if row.before is not None and not row.needs:  # what it needs may have changed
-        ours, theirs = (settings(config) for config in (row.config, row.before))
-        if all(ours[key] == theirs[key] for key in ours if key not in harmless):
-            return ""  # the overrides say what stands there anyway
-    return f"with {', '.join(changed)}" if changed else ""
 
 
 def _trained(row: Row) -> str:
@@ -258,10 +243,11 @@ def _row(
         group=row.group,
         same_as=row.same_as,
         footnotes=row.footnotes,
-        incomparable=row.incomparable,
+        incomparable=incomparable(study, row),
+        limits=row.limits,
         base=None if base is None else base.name,
         comparison=comparisons.get(row.name),
-        planned=len(study.seeds),
+        planned=len(seeds_of(study, row)),
         finished=len(finished),
         diverged=statuses.count("diverged"),
         failed=statuses.count("failed"),

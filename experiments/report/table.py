@@ -212,7 +212,8 @@ def _row_notes(summary: StudySummary, row: RowSummary) -> list[str]:
     same = [f"the runs of {row.same_as}, which trains the same"] if row.same_as else []
     judged = any(each.verdict for each in row.measures.values())
     own = row.incomparable if judged and row.incomparable != summary.incomparable else ""
-    return [*row.footnotes, *same, *([f"not comparable: {own}"] if own else [])]
+    limits = [f"as far as the data at hand go: {row.limits}"] if judged and row.limits else []
+    return [*row.footnotes, *same, *limits, *([f"not comparable: {own}"] if own else [])]
 
 
 def _marks(summary: StudySummary) -> dict[str, str]:
