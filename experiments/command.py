@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -26,6 +27,7 @@ from experiments.report.render import csv_text, latex, markdown, terminal
 from experiments.report.search import search_table
 from experiments.report.summary import StudySummary, summarize
 from experiments.report.table import Table, study_table
+from experiments.report.undecided import with_next_seeds
 from experiments.report.watch import LivePage, remember, served
 from experiments.report.write import write_report
 from experiments.running.estimate import Estimator, estimate_lines, summary
@@ -37,9 +39,10 @@ from experiments.running.verify import BAD, checks, drawn, outcome, part, reduce
 from experiments.study.check import check_studies, describe
 from experiments.study.packaged import study_names
 from experiments.study.read import load_study, select
-from experiments.study.study import Study
+from experiments.study.study import Study, seeds_of
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import Graph
+from experiments.tasks.keys import Run
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -101,6 +104,29 @@ def run_ablation(options: argparse.Namespace) -> int:
     store = store_of(options, study)
     if options.search:
         return search_and_report(study, store)
+    study = dataclasses.replace(study, sequential=options.until_decided is not None)
+    while True:
+        planned, statuses = train(study, store, options)
+        runs = standings(planned, store, options.accept_code)
+        if options.until_decided is None:
+            break
+        further = with_next_seeds(study, summarize(study, results_of(runs)), options.until_decided)
+        if further == study:
+            break
+        study = further
+        tell_further(study)
+    tell(study, runs, store, options)
+    return int("failed" in statuses or "finished" not in statuses)
+
+
+def tell_further(study: Study) -> None:
+    """Say on stderr which rows are open, and get more seeds."""
+    told = [f"{row.name}: {len(seeds_of(study, row))}" for row in study.rows if row.more_seeds]
+    print(f"seeds of rows that are not decided: {', '.join(told)}", file=sys.stderr, flush=True)
+
+
+def train(study: Study, store: Store, options: argparse.Namespace) -> tuple[list[Run], set[str]]:
+    """Train what is missing of the study: the runs of its rows, and how those ended."""
     scheduler = chosen_scheduler(options)
     with ExitStack() as stack:
         # First: what is wrong with -j or --scheduler shows before anything is written.
@@ -126,9 +152,7 @@ def run_ablation(options: argparse.Namespace) -> int:
             accept_code=options.accept_code,
             begin=begin,
         )
-    tell(study, standings(planned, store, options.accept_code), store, options)
-    statuses = {result.status for result in results}
-    return int("failed" in statuses or "finished" not in statuses)
+    return planned, {result.status for result in results}
 
 
 def tell(

@@ -65,7 +65,8 @@ def recalled(study: Study, entries: Sequence[Entry], root: Path) -> Recalled:
     rows = [dataclasses.replace(row, more_seeds=tuple(sorted(set(seeds[row.name]) - own))) for row in whole.rows]
     known = {task.run.asked[:ASKED] for task in graph.tasks}
     passed = sum(each.asked not in known for each in entries)
-    return Recalled(dataclasses.replace(whole, rows=tuple(rows)), tuple(runs), passed)
+    sequential = any(row.more_seeds for row in rows)
+    return Recalled(dataclasses.replace(whole, rows=tuple(rows), sequential=sequential), tuple(runs), passed)
 
 
 def _standing(asked: Run, entry: Entry | None, folder: Path) -> Standing:
@@ -106,7 +107,8 @@ def with_seeds(study: Study, known: Collection[tuple[str, int]]) -> Study:
         seeds = {seed for name, seed in known if name in (row.name, row.same_as)} - set(study.seeds)
         return dataclasses.replace(row, more_seeds=tuple(sorted(seeds)))
 
-    return dataclasses.replace(study, rows=tuple(map(row_with, study.rows)))
+    rows = tuple(map(row_with, study.rows))
+    return dataclasses.replace(study, rows=rows, sequential=any(row.more_seeds for row in rows))
 
 
 def entries_of(study: Study, standings: Sequence[Standing]) -> list[Entry]:

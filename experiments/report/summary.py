@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from engine.training.metrics import direction
 from experiments.records.result import Result
+from experiments.sequential import looks, more_pairs, sequential_p, sequential_verdict, shown_alike
 from experiments.stats import (
+    CONFIDENCE,
     Bounds,
     Comparison,
     Estimate,
@@ -57,7 +59,8 @@ class RowSummary:
     incomparable  why its published values are not compared with ours; limits: what the data at hand leave open of that
     measures      by metric or figure: every column of the study
     base          the row it is compared with, its own name for the base row itself (None: the study has none)
-    comparison    with that row, over the seeds that both finished
+    comparison    with that row, over the seeds that both finished; alike: their means were shown to differ by no more
+                  than the margin; more_pairs: how many more seeds of both would decide (None: no number, or decided)
     planned       runs that the study asks for; finished, diverged and failed ones; error: the first one
     seconds       of training, per run
     per_million   accuracy per million parameters; published_per_million: the same from published values
@@ -74,6 +77,8 @@ class RowSummary:
     limits: str = ""
     base: str | None = None
     comparison: Comparison | None = None
+    alike: bool = False
+    more_pairs: int | None = None
     planned: int = 0
     finished: int = 0
     diverged: int = 0
@@ -96,6 +101,7 @@ class StudySummary:
 
     tests     how many comparisons with a base row share Holm's correction
     accuracy  the metric of `per_million` (None: the study has none)
+    sequential  the looks, where seeds are added until rows are decided (`experiments.sequential`)
     """
 
     columns: tuple[str, ...]
@@ -103,6 +109,7 @@ class StudySummary:
     budget: Budget = Budget()
     tests: int = 0
     accuracy: str | None = None
+    sequential: tuple[int, ...] = ()
 
     @property
     def incomparable(self) -> str:
@@ -123,9 +130,10 @@ def summarize(study: Study, results: Sequence[Result]) -> StudySummary:
     measures = {row.name: _measures(study, row, by_row[row.name], columns) for row in study.rows}
     comparisons = _comparisons(study, measures)
     accuracy = next((key for key in ("test_accuracy", "val_accuracy") if key in columns), None)
-    rows = tuple(_row(study, row, by_row[row.name], measures[row.name], comparisons, accuracy) for row in study.rows)
+    rows = tuple(_row(study, row, by_row[row.name], measures, comparisons, accuracy) for row in study.rows)
     tests = len({_compared(study, row) for row in study.rows if _tested(comparisons.get(row.name))})
-    return StudySummary(columns, rows, study.budget, tests, accuracy)
+    looked = looks(len(study.seeds)) if study.sequential else ()
+    return StudySummary(columns, rows, study.budget, tests, accuracy, looked)
 
 
 def _columns(study: Study) -> tuple[str, ...]:
@@ -168,9 +176,16 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str, reaso
         prediction_interval(numbers),
         published,
         difference,
-        verdict(published.value, everything, reason, margin) if published and judged else None,
+        _verdict(study, published.value, everything, reason, margin) if published and judged else None,
         margin if judged else None,
     )
+
+
+def _verdict(study: Study, published: float, values: Sequence[float], reason: str, margin: float | None) -> Verdict:
+    """By the looks of `experiments.sequential` where seeds are added until rows are decided."""
+    if study.sequential:
+        return sequential_verdict(published, values, len(study.seeds), reason, margin)
+    return verdict(published, values, reason, margin)
 
 
 def _value(result: Result, key: str) -> float | None:
@@ -207,7 +222,8 @@ def _comparisons(study: Study, measures: Mapping[str, Mapping[str, Measure]]) ->
         own, theirs = measures[row.name][metric].values, measures[base.name][metric].values
         seeds = [seed for seed in own if seed in theirs]
         lower = direction(metric) == "min"
-        pairs[key] = Pairs([own[seed] for seed in seeds], [theirs[seed] for seed in seeds], lower)
+        test = sequential_p(len(study.seeds)) if study.sequential else None
+        pairs[key] = Pairs([own[seed] for seed in seeds], [theirs[seed] for seed in seeds], lower, test)
     found = compare(pairs)
     return {name: found[key] for name, key in keys.items() if key in found}
 
@@ -220,10 +236,11 @@ def _row(
     study: Study,
     row: Row,
     results: Sequence[Result],
-    measures: Mapping[str, Measure],
+    by_row: Mapping[str, Mapping[str, Measure]],
     comparisons: Mapping[str, Comparison],
     accuracy: str | None,
 ) -> RowSummary:
+    measures = by_row[row.name]
     statuses = [str(each.status) for each in results]
     finished = [each for each in results if each.status == "finished"]
     base = base_of(study, row)
@@ -235,6 +252,7 @@ def _row(
         ratio = _per_million(None if ours is None else ours.mean, parameters)
         values = [published[key].value if key in published else None for key in (accuracy, PARAMETERS)]
         published_ratio = _per_million(*values)
+    alike, more = _undecided(study, row, comparisons.get(row.name), by_row)
     return RowSummary(
         name=row.name,
         headline=headline(study, row),
@@ -247,6 +265,8 @@ def _row(
         limits=row.limits,
         base=None if base is None else base.name,
         comparison=comparisons.get(row.name),
+        alike=alike,
+        more_pairs=more,
         planned=len(seeds_of(study, row)),
         finished=len(finished),
         diverged=statuses.count("diverged"),
@@ -257,6 +277,24 @@ def _row(
         per_million=ratio,
         published_per_million=published_ratio,
     )
+
+
+def _undecided(
+    study: Study, row: Row, comparison: Comparison | None, by_row: Mapping[str, Mapping[str, Measure]]
+) -> tuple[bool, int | None]:
+    """Whether row and base row were shown to be alike; and how many more pairs would decide, where nothing is."""
+    base = base_of(study, row)
+    if comparison is None or base is None:
+        return False, None
+    metric = headline(study, row)
+    own, theirs = by_row[row.name][metric].values, by_row[base.name][metric].values
+    seeds = [seed for seed in own if seed in theirs]
+    pairs = [own[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+    margin = margin_of(study, metric)
+    alike = shown_alike(*pairs, len(study.seeds) if study.sequential else None, margin)
+    if alike or (comparison.p is not None and comparison.p < 1 - CONFIDENCE):
+        return alike, None
+    return False, more_pairs(*pairs, margin)
 
 
 def _per_million(accuracy: float | None, parameters: float | None) -> float | None:

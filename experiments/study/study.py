@@ -84,6 +84,7 @@ class Study:
     score_epoch     whose figures count: those of the best epoch by `metric`, or of the last one
     split_per_seed  whether split.seed is the seed of each run
     stages          trainings that rows need and that are no rows
+    sequential      whether seeds are added until rows are decided, and so judged by looks (`experiments.sequential`)
     margin          difference to a published value that does not matter (None: `margin_of` has a default)
     footnotes       those that concern the whole report
     overrides       were laid over all rows and stages, whatever the file says
@@ -108,6 +109,7 @@ class Study:
     budgets: tuple[Budget, ...] = (Budget(),)
     search: Search | None = None
     margin: float | None = None
+    sequential: bool = False
 
     def __post_init__(self) -> None:
         if not self.metrics:
