@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.cli import command_parser, run
-from experiments.options import check_together
+from experiments.options import MOST, check_together
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,6 +32,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first run that fails or diverges")
     parser.add_argument("--accept-code", action="store_true", help="results of another version of the code count, too")
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the study's, separated by commas")
+    parser.add_argument(
+        "--until-decided",
+        type=int,
+        nargs="?",
+        const=MOST,
+        metavar="MOST",
+        help="add seeds to rows whose verdict or comparison with their base row is open, up to MOST in all (default: "
+        "%(const)s); the looks on the way err in 5 %% of cases all together",
+    )
     parser.add_argument("--no-report", action="store_true", help="write the tables alone, no report.html")
     parser.add_argument(
         "--watch",
@@ -41,7 +50,27 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--list", action="store_true", help="list the studies, their rows, seeds, budgets, and stop")
     parser.add_argument("--dry-run", action="store_true", help="measure what it will cost, train nothing, and stop")
     parser.add_argument("--status", action="store_true", help="say how far the study is, and stop")
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write what is on record (.csv, .parquet) and stop")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write what is on record and stop: as a table (.csv, .parquet), or the full-length runs as lines of a "
+        "ledger (.jsonl), beside those that it has",
+    )
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="make tables and report of the results in a ledger: without training, and without the data",
+    )
+    parser.add_argument(
+        "--verify",
+        type=int,
+        metavar="N",
+        help="train N runs of the ledger anew (--ledger, or the one that comes with the study), compare them bit for "
+        "bit, and stop: the cheapest ones",
+    )
+    parser.add_argument("--draw", type=int, metavar="SEED", help="--verify draws its runs by this seed instead")
     parser.add_argument(
         "--check", action="store_true", help="check every study (or --study NAME) without data or training, and stop"
     )

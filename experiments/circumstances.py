@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cnncore
@@ -23,12 +24,26 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def commit() -> str:
-    """The commit of the checkout, marked where files differ from it; "unknown" outside one."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=False
-    )
+@cache
+def commit(folder: Path | None = None) -> str:
+    """The commit of the checkout that `folder` (the current one) lies in, marked where files differ from it; "unknown"
+    outside one. Asked once: what a process runs is what it began with."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+        )
+    except FileNotFoundError:  # no git
+        return "unknown"
     return described.stdout.strip() if described.returncode == 0 else "unknown"
+
+
+def machine() -> str:
+    """CPU, cores and system."""
+    return f"{cpu_name()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def circumstances(command: Sequence[str]) -> dict[str, str]:
@@ -37,7 +52,7 @@ def circumstances(command: Sequence[str]) -> dict[str, str]:
         "command": f"`{shlex.join(command)}`",
         "commit": commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{cpu_name()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "machine": machine(),
         "instruction set, threads": f"{cnncore.isa()}, {cnncore.get_num_threads()}",
         "Python": platform.python_version(),
     }

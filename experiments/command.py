@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from engine.errors import UserError
 from experiments.cluster.scheduler import Scheduler, parse_scheduler, require_distributed
 from experiments.options import parse_seeds
-from experiments.records.export import check_format, export
+from experiments.records.export import LEDGER, check_format, export
+from experiments.records.ledger import FOLDER, Entry, merged, read_ledger, write_ledger
 from experiments.records.planned import planned_graph
+from experiments.records.recalled import asked_graph, entries_of, recalled, with_seeds
 from experiments.records.result import checkpoint_of
 from experiments.records.standing import Standing, results_of, standings
 from experiments.records.status import status_text
@@ -23,6 +27,7 @@ from experiments.report.render import csv_text, latex, markdown, terminal
 from experiments.report.search import search_table
 from experiments.report.summary import StudySummary, summarize
 from experiments.report.table import Table, study_table
+from experiments.report.undecided import with_next_seeds
 from experiments.report.watch import LivePage, remember, served
 from experiments.report.write import write_report
 from experiments.running.estimate import Estimator, estimate_lines, summary
@@ -30,12 +35,14 @@ from experiments.running.executors import Executor, InProcess, Processes, thread
 from experiments.running.progress import progress_for
 from experiments.running.runner import run_graph
 from experiments.running.search import Trial, run_search
+from experiments.running.verify import BAD, checks, drawn, outcome, part, reduced
 from experiments.study.check import check_studies, describe
 from experiments.study.packaged import study_names
 from experiments.study.read import load_study, select
-from experiments.study.study import Study
+from experiments.study.study import Study, seeds_of
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import Graph
+from experiments.tasks.keys import Run
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -48,6 +55,10 @@ def ablate(options: argparse.Namespace) -> int:
         estimate(options)
     elif options.status or options.export:
         look(options)
+    elif options.verify is not None:
+        return verify(options)
+    elif options.ledger:
+        return recall(options)
     else:
         return run_ablation(options)
     return 0
@@ -80,6 +91,12 @@ def chosen_study(options: argparse.Namespace) -> Study:
     return select(whole, chosen_rows(options), parse_seeds(options.seeds))
 
 
+def chosen_entries(options: argparse.Namespace, entries: Sequence[Entry]) -> list[Entry]:
+    """The lines of a ledger with the seeds after --seeds; all without that."""
+    seeds = parse_seeds(options.seeds)
+    return [each for each in entries if not seeds or each.seed in seeds]
+
+
 def run_ablation(options: argparse.Namespace) -> int:
     """Run the study, or its search; print its table and write it beside the runs. 1 where a run failed, or none
     finished, else 0."""
@@ -87,6 +104,29 @@ def run_ablation(options: argparse.Namespace) -> int:
     store = store_of(options, study)
     if options.search:
         return search_and_report(study, store)
+    study = dataclasses.replace(study, sequential=options.until_decided is not None)
+    while True:
+        planned, statuses = train(study, store, options)
+        runs = standings(planned, store, options.accept_code)
+        if options.until_decided is None:
+            break
+        further = with_next_seeds(study, summarize(study, results_of(runs)), options.until_decided)
+        if further == study:
+            break
+        study = further
+        tell_further(study)
+    tell(study, runs, store, options)
+    return int("failed" in statuses or "finished" not in statuses)
+
+
+def tell_further(study: Study) -> None:
+    """Say on stderr which rows are open, and get more seeds."""
+    told = [f"{row.name}: {len(seeds_of(study, row))}" for row in study.rows if row.more_seeds]
+    print(f"seeds of rows that are not decided: {', '.join(told)}", file=sys.stderr, flush=True)
+
+
+def train(study: Study, store: Store, options: argparse.Namespace) -> tuple[list[Run], set[str]]:
+    """Train what is missing of the study: the runs of its rows, and how those ended."""
     scheduler = chosen_scheduler(options)
     with ExitStack() as stack:
         # First: what is wrong with -j or --scheduler shows before anything is written.
@@ -112,15 +152,55 @@ def run_ablation(options: argparse.Namespace) -> int:
             accept_code=options.accept_code,
             begin=begin,
         )
-    runs = standings(planned, store, options.accept_code)
+    return planned, {result.status for result in results}
+
+
+def tell(
+    study: Study, runs: Sequence[Standing], store: Store, options: argparse.Namespace, images: bool = True
+) -> None:
+    """Print the table of the runs, and write it and the report; `images` as in `write_report`."""
     summarized = summarize(study, results_of(runs))
     table = study_table(study, summarized)
     said = [write_table(table, "table", store)]
     if not options.no_report:
-        said += write_page(study, summarized, runs, store)
+        said += write_page(study, summarized, runs, store, images)
     print("\n".join([terminal(table), *said]))
-    statuses = {result.status for result in results}
-    return int("failed" in statuses or "finished" not in statuses)
+
+
+def recall(options: argparse.Namespace) -> int:
+    """Tables and report of a ledger's results; 1 where it has none of the study's rows, else 0."""
+    study = chosen_study(options)
+    entries = chosen_entries(options, read_ledger(options.ledger))
+    store = Store(options.out or Path("runs") / f"ledger-{study.name}")
+    found = recalled(study, entries, store.root)
+    if found.passed and not (options.rows or options.seeds):
+        lines = f"{found.passed} of {len(entries)} lines"
+        print(f"{options.ledger}: {lines} are of other rows or settings, and do not count", file=sys.stderr)
+    tell(found.study, found.runs, store, options, images=False)
+    return int(not results_of(found.runs))
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Train runs of a ledger anew and compare them bit for bit; 0 where all are verified, or agree where bits cannot be
+    compared, else 1."""
+    study = chosen_study(options)
+    path = options.ledger or FOLDER / f"{study.name}.jsonl"
+    if not path.is_file():
+        raise UserError(f"{path}: no such ledger; --ledger FILE.jsonl names one")
+    entries = read_ledger(path)
+    chosen = drawn(study, chosen_entries(options, entries), options.verify, options.draw)
+    study = reduced(study, chosen)
+    asked = {(task.run.row, task.run.seed): task.run for task in asked_graph(study).tasks}
+    with TemporaryDirectory(prefix="verify-") as folder:
+        store = Store(options.out or Path(folder))
+        with closing(executor_of(options, None, store)) as executor, closing(store):
+            graph = part(planned_graph(study, store), chosen)
+            with closing(progress_for(graph.runs, study.metric, executor.capacity)) as progress:
+                run_graph(graph, store, progress, executor=executor, fail_fast=options.fail_fast)
+            results = {run.key: result for run in graph.runs if (result := store.result(run)) is not None}
+    found = checks(graph, results, asked, entries)
+    print("\n".join([*map(str, found), outcome(found)]))
+    return int(any(each.word in BAD for each in found))
 
 
 def chosen_scheduler(options: argparse.Namespace) -> Scheduler | None:
@@ -177,11 +257,13 @@ def tell_lost(runs: Sequence[Standing]) -> None:
         print(f"{told}; their figures count, and only what another run needs is trained again", file=sys.stderr)
 
 
-def write_page(study: Study, summarized: StudySummary, runs: Sequence[Standing], store: Store) -> list[str]:
+def write_page(
+    study: Study, summarized: StudySummary, runs: Sequence[Standing], store: Store, images: bool = True
+) -> list[str]:
     """Write report.html; where it cannot be made, or not whole, a line on stderr says why. The line that says where it
     is, if it is."""
     try:
-        report = write_report(study, summarized, runs, store, shown_command(sys.argv))
+        report = write_report(study, summarized, runs, store, shown_command(sys.argv), images)
     except UserError as error:  # the tables are there all the same
         print(f"no report.html: {error}", file=sys.stderr)
         return []
@@ -240,16 +322,30 @@ def look(options: argparse.Namespace) -> None:
         check_format(options.export)
     study = chosen_study(options)
     store = store_of(options, study)
+    if options.export and options.export.suffix == LEDGER and not (options.rows or options.seeds):
+        study = with_seeds(study, [(each.result.row, each.result.seed) for each in store.records()])
     graph = planned_graph(study, store if store.root.exists() else None)
     runs = standings(graph.runs, store, options.accept_code)
     results = results_of(runs)
     tell_lost(runs)
-    if options.export:
+    written = f"{len(results)} of {len(runs)} runs"
+    if options.export and options.export.suffix == LEDGER:
+        written = extend_ledger(options.export, study, runs)
+    elif options.export:
         export(results, options.export)
     if options.status:
         print(f"{study.title} ({store.root})\n\n{status_text(runs, store)}")
     if options.export:
-        print(f"written: {options.export} ({len(results)} of {len(runs)} runs)")
+        print(f"written: {options.export} ({written})")
+
+
+def extend_ledger(path: Path, study: Study, runs: Sequence[Standing]) -> str:
+    """Write the full-length runs as a ledger, beside what it holds; how many that are, in words."""
+    old = read_ledger(path) if path.exists() else []
+    new = entries_of(study, runs)
+    entries = merged(old, new, [each.name for each in study.trainings])
+    write_ledger(path, entries)
+    return f"{len(entries)} lines, {len(entries) - len(old)} more than before; {len(runs)} runs are asked for"
 
 
 def store_of(options: argparse.Namespace, study: Study) -> Store:

@@ -17,7 +17,7 @@ gives NaN for a p-value that is none and does not count it. A margin that is non
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -65,8 +65,7 @@ def _divided(values: Sequence[float], exponent: int) -> list[float]:
 
 def estimate(values: Sequence[float]) -> Estimate | None:
     """Mean and standard deviation (divisor count - 1) in double precision; None for no values, or one not finite."""
-    values = _numbers(values)
-    count = len(values)
+    count = len(values := _numbers(values))
     if count == 0 or not _finite(values):
         return None
     if exponent := _exponent(values):
@@ -169,9 +168,9 @@ class Verdict:
         return f"{self.word} ({self.reason})" if self.reason else self.word
 
 
-def _equivalent(distance: float, std: float, count: int, margin: float) -> bool:
-    """Two one-sided t-tests, each at 1 - `CONFIDENCE`: D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987)."""
-    return abs(distance) + float(_special().stdtrit(count - 1, CONFIDENCE)) * std / math.sqrt(count) <= margin
+def equivalent(distance: float, std: float, count: int, margin: float, confidence: float = CONFIDENCE) -> bool:
+    """Two one-sided t-tests, each at 1 - `confidence`: D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987)."""
+    return abs(distance) + float(_special().stdtrit(count - 1, confidence)) * std / math.sqrt(count) <= margin
 
 
 def more_seeds(distance: float, found: Estimate, margin: float) -> int | None:
@@ -181,19 +180,21 @@ def more_seeds(distance: float, found: Estimate, margin: float) -> int | None:
     seeds decide in half to three quarters of all cases, and otherwise a new number is told.
     """
     assert found.std is not None
-    for count in range(found.count + 1, found.count + MOST_SEEDS + 1):
-        half_width = float(_special().stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * found.std * math.sqrt(1 + 1 / count)
-        if abs(distance) > half_width or _equivalent(distance, found.std, count, margin):
-            return count - found.count
-    return None
+    counts = np.arange(found.count + 1, found.count + MOST_SEEDS + 1)
+    quantile = _special().stdtrit
+    half_widths = quantile(counts - 1, (1 + CONFIDENCE) / 2) * found.std * np.sqrt(1 + 1 / counts)
+    alike = abs(distance) + quantile(counts - 1, CONFIDENCE) * found.std / np.sqrt(counts) <= margin
+    decided = np.flatnonzero((abs(distance) > half_widths) | alike)
+    return int(decided[0]) + 1 if len(decided) else None
 
 
 def verdict(
-    published: float, values: Sequence[float], incomparable: str = "", margin: float | None = DEFAULT_MARGIN
-) -> Verdict:
+    published: float, values: Sequence[float], incomparable: str = "", margin: float | None = DEFAULT_MARGIN,
+    confidence: float = CONFIDENCE,
+) -> Verdict:  # fmt: skip
     """The verdict on a published value. incomparable: why the two cannot be compared (empty: they can); margin: a
     difference of the means that does not matter, in the metric's unit (None: none is stated, so nothing is reproduced
-    but what is alike)."""
+    but what is alike); confidence: of the interval and of the tests."""
     if incomparable:
         return Verdict("not comparable", incomparable)
     published, *values = _numbers([published, *values])
@@ -201,8 +202,7 @@ def verdict(
         return Verdict("not comparable", "a value is not finite")
     if len(values) < MIN_VERDICT:
         return Verdict("too few seeds", f"{len(values)} of {MIN_VERDICT}")
-    interval = prediction_interval(values)
-    if interval is None:
+    if (interval := prediction_interval(values, confidence)) is None:
         return Verdict("not comparable", "the spread of the values is beyond the range of numbers")
     if _alike([published, *values]):
         return Verdict("reproduced")
@@ -214,7 +214,7 @@ def verdict(
         return Verdict("not comparable", f"the margin, {margin:g}, is no finite number of at least 0")
     found = estimate(values)
     assert found is not None and found.std is not None
-    if _equivalent(found.mean - published, found.std, found.count, margin):
+    if equivalent(found.mean - published, found.std, found.count, margin, confidence):
         return Verdict("reproduced")
     more = more_seeds(found.mean - published, found, margin)
     many = "no number of seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
@@ -260,11 +260,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Values of a row and of its base row, seed by seed."""
+    """Values of a row and of its base row, seed by seed; `test` gives the p-value (None: `paired_p`)."""
 
     row: Sequence[float]
     base: Sequence[float]
     lower_is_better: bool = False
+    test: Callable[[Sequence[float], Sequence[float]], float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,8 @@ class Comparison:
 def compare(pairs: Mapping[Key, Pairs]) -> dict[Key, Comparison]:
     """Every row against its base row, the p-values corrected for all rows tested. A row without pairs, or
     with a value that is not finite, is left out."""
-    tests = {key: paired_p(each.row, each.base) for key, each in pairs.items() if len(each.row) >= MIN_TEST}
+    enough = {key: each for key, each in pairs.items() if len(each.row) >= MIN_TEST}
+    tests = {key: (each.test or paired_p)(each.row, each.base) for key, each in enough.items()}
     tested = {key: p for key, p in tests.items() if p is not None}
     corrected = dict(zip(tested, holm(list(tested.values()))))
     found = {}

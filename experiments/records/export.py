@@ -1,4 +1,6 @@
-"""Results as a table of one line per run: CSV, or Parquet for those who go on with pandas, R or DuckDB."""
+"""Results as a table of one line per run: CSV, or Parquet for those who go on with pandas, R or DuckDB.
+
+A ledger is no table, and `experiments.records.ledger` writes it."""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from experiments.records.result import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = (".csv", ".parquet")
+LEDGER = ".jsonl"
+FORMATS = (".csv", ".parquet", LEDGER)
 FACTS = ("row", "seed", "status", "best_epoch", "epochs", "parameters", "seconds", "seconds_per_epoch", "error", "key")
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from engine.errors import UserError, shortened
 from engine.files import json_text
 from engine.training.folder import BEST, LAST, is_duration, is_figure
+from experiments.records.origin import Origin
 from experiments.tasks.keys import Run
 
 SCHEMA_VERSION = 1
@@ -32,6 +33,7 @@ class Result:
     epochs       how many were trained; seconds: training alone, summed over them
     error        the first error of a run that diverged or failed
     folder       the run's own
+    origin       what made it (None: recorded before there were origins)
     """
 
     key: str
@@ -46,6 +48,7 @@ class Result:
     seconds_per_epoch: float | None = None
     error: str = ""
     folder: Path = Path()
+    origin: Origin | None = None
 
     @property
     def final(self) -> bool:
@@ -98,10 +101,19 @@ def parse_record(text: object, runs: Path, place: str) -> Record:
             raise UserError(f"{place}: not the record of a run ({name} is {value}); remove it to run this again")
     if not content["folder"].endswith(f"-{content['key'][:KEY_CHARACTERS]}"):
         raise UserError(f"{place}: its folder, {shortened(content['folder'])}, is not that of the run {content['key']}")
-    values = {each.name: content[each.name] for each in dataclasses.fields(Result)}
+    values = {each.name: content[each.name] for each in dataclasses.fields(Result) if each.name != "origin"}
+    if content.get("origin") is not None:
+        values["origin"] = _origin(content["origin"], place)
     values["metrics"] = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     result = Result(**{**values, "folder": runs / content["folder"]})
     return Record(result, content["identity"], content["code"], content["ended"])
+
+
+def _origin(content: object, place: str) -> Origin:
+    names = {each.name for each in dataclasses.fields(Origin)}
+    if not isinstance(content, dict) or content.keys() != names or not all(map(_is_text, content.values())):
+        raise UserError(f"{place}: not the record of a run (its origin is damaged); remove it to run this again")
+    return Origin(**content)
 
 
 def _is_count(value: object) -> bool:

@@ -12,6 +12,7 @@ from engine.reading.yaml_text import dump_yaml
 from engine.recipe.config import TrainConfig
 from engine.recipe.roles import untold
 from experiments.records.standing import STATES, Standing
+from experiments.report.forest import Forest, forests
 from experiments.report.provenance import Fact
 from experiments.report.summary import RowSummary, StudySummary
 from experiments.report.table import Cell, Column, Table, metric_title, study_table
@@ -90,6 +91,7 @@ class Document:
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     charts: tuple[Chart, ...]
+    forests: tuple[Forest, ...]
     sections: tuple[RowSection, ...]
     assumptions: tuple[str, ...]
     footnotes: tuple[str, ...]
@@ -118,6 +120,7 @@ def build_document(
         tables=group_tables(study, table),
         notes=tuple(note for note in table.notes if note not in failures and not note.startswith(TOLD_ELSEWHERE)),
         charts=_charts(summary),
+        forests=forests(study, summary),
         sections=tuple(
             _section(number, row, own, [run for run in runs if run.row == row.name], facts)
             for number, (row, own, facts) in enumerate(zip(study.rows, summary.rows, settings, strict=True), 1)

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.reading.schema import parse_override
-from engine.recipe.config import TrainConfig
-from engine.recipe.roles import comparable
 from engine.training.metrics import direction
 from experiments.records.result import Result
+from experiments.sequential import looks, more_pairs, sequential_p, sequential_verdict, shown_alike
 from experiments.stats import (
+    CONFIDENCE,
     Bounds,
     Comparison,
     Estimate,
@@ -23,9 +22,9 @@ from experiments.stats import (
     prediction_interval,
     verdict,
 )
-from experiments.study.identity import settings
-from experiments.study.schema import FIGURES, FULL, PublishedValue
-from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of
+from experiments.study.comparability import incomparable
+from experiments.study.schema import FIGURES, PublishedValue
+from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of, seeds_of
 
 PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside published ones, never judged
 
@@ -57,9 +56,11 @@ class RowSummary:
     """One row of the study.
 
     headline      the metric that stands for it
+    incomparable  why its published values are not compared with ours; limits: what the data at hand leave open of that
     measures      by metric or figure: every column of the study
     base          the row it is compared with, its own name for the base row itself (None: the study has none)
-    comparison    with that row, over the seeds that both finished
+    comparison    with that row, over the seeds that both finished; alike: their means were shown to differ by no more
+                  than the margin; more_pairs: how many more seeds of both would decide (None: no number, or decided)
     planned       runs that the study asks for; finished, diverged and failed ones; error: the first one
     seconds       of training, per run
     per_million   accuracy per million parameters; published_per_million: the same from published values
@@ -73,8 +74,11 @@ class RowSummary:
     same_as: str | None = None
     footnotes: tuple[str, ...] = ()
     incomparable: str = ""
+    limits: str = ""
     base: str | None = None
     comparison: Comparison | None = None
+    alike: bool = False
+    more_pairs: int | None = None
     planned: int = 0
     finished: int = 0
     diverged: int = 0
@@ -97,6 +101,7 @@ class StudySummary:
 
     tests     how many comparisons with a base row share Holm's correction
     accuracy  the metric of `per_million` (None: the study has none)
+    sequential  the looks, where seeds are added until rows are decided (`experiments.sequential`)
     """
 
     columns: tuple[str, ...]
@@ -104,6 +109,7 @@ class StudySummary:
     budget: Budget = Budget()
     tests: int = 0
     accuracy: str | None = None
+    sequential: tuple[int, ...] = ()
 
     @property
     def incomparable(self) -> str:
@@ -124,9 +130,10 @@ def summarize(study: Study, results: Sequence[Result]) -> StudySummary:
     measures = {row.name: _measures(study, row, by_row[row.name], columns) for row in study.rows}
     comparisons = _comparisons(study, measures)
     accuracy = next((key for key in ("test_accuracy", "val_accuracy") if key in columns), None)
-    rows = tuple(_row(study, row, by_row[row.name], measures[row.name], comparisons, accuracy) for row in study.rows)
+    rows = tuple(_row(study, row, by_row[row.name], measures, comparisons, accuracy) for row in study.rows)
     tests = len({_compared(study, row) for row in study.rows if _tested(comparisons.get(row.name))})
-    return StudySummary(columns, rows, study.budget, tests, accuracy)
+    looked = looks(len(study.seeds)) if study.sequential else ()
+    return StudySummary(columns, rows, study.budget, tests, accuracy, looked)
 
 
 def _columns(study: Study) -> tuple[str, ...]:
@@ -148,10 +155,11 @@ def _results_of(row: Row, results: Sequence[Result]) -> list[Result]:
 
 def _measures(study: Study, row: Row, results: Sequence[Result], columns: Sequence[str]) -> dict[str, Measure]:
     finished = [each for each in results if each.status == "finished"]
-    return {key: _measure(study, row, finished, key) for key in columns}
+    reason = incomparable(study, row)
+    return {key: _measure(study, row, finished, key, reason) for key in columns}
 
 
-def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Measure:
+def _measure(study: Study, row: Row, finished: Sequence[Result], key: str, reason: str) -> Measure:
     found = {each.seed: _value(each, key) for each in finished}
     values = {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
     numbers = list(values.values())
@@ -168,9 +176,16 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str) -> Me
         prediction_interval(numbers),
         published,
         difference,
-        verdict(published.value, everything, _incomparable(study, row), margin) if published and judged else None,
+        _verdict(study, published.value, everything, reason, margin) if published and judged else None,
         margin if judged else None,
     )
+
+
+def _verdict(study: Study, published: float, values: Sequence[float], reason: str, margin: float | None) -> Verdict:
+    """By the looks of `experiments.sequential` where seeds are added until rows are decided."""
+    if study.sequential:
+        return sequential_verdict(published, values, len(study.seeds), reason, margin)
+    return verdict(published, values, reason, margin)
 
 
 def _value(result: Result, key: str) -> float | None:
@@ -179,21 +194,6 @@ def _value(result: Result, key: str) -> float | None:
     if key == EPOCH_SECONDS:
         return result.seconds_per_epoch
     return result.metrics.get(key)
-
-
-def _incomparable(study: Study, row: Row) -> str:
-    """Why published values of the row cannot be compared with ours; empty: they can."""
-    if row.incomparable:
-        return row.incomparable
-    if study.budget.name != FULL:
-        return f"budget {study.budget.name}"
-    harmless = comparable(TrainConfig)
-    changed = [each for each in study.overrides if next(iter(parse_override(each))) not in harmless]
-    if row.before is not None and not row.needs:  # what it needs may have changed
-        ours, theirs = (settings(config) for config in (row.config, row.before))
-        if all(ours[key] == theirs[key] for key in ours if key not in harmless):
-            return ""  # the overrides say what stands there anyway
-    return f"with {', '.join(changed)}" if changed else ""
 
 
 def _trained(row: Row) -> str:
@@ -222,7 +222,8 @@ def _comparisons(study: Study, measures: Mapping[str, Mapping[str, Measure]]) ->
         own, theirs = measures[row.name][metric].values, measures[base.name][metric].values
         seeds = [seed for seed in own if seed in theirs]
         lower = direction(metric) == "min"
-        pairs[key] = Pairs([own[seed] for seed in seeds], [theirs[seed] for seed in seeds], lower)
+        test = sequential_p(len(study.seeds)) if study.sequential else None
+        pairs[key] = Pairs([own[seed] for seed in seeds], [theirs[seed] for seed in seeds], lower, test)
     found = compare(pairs)
     return {name: found[key] for name, key in keys.items() if key in found}
 
@@ -235,10 +236,11 @@ def _row(
     study: Study,
     row: Row,
     results: Sequence[Result],
-    measures: Mapping[str, Measure],
+    by_row: Mapping[str, Mapping[str, Measure]],
     comparisons: Mapping[str, Comparison],
     accuracy: str | None,
 ) -> RowSummary:
+    measures = by_row[row.name]
     statuses = [str(each.status) for each in results]
     finished = [each for each in results if each.status == "finished"]
     base = base_of(study, row)
@@ -250,6 +252,7 @@ def _row(
         ratio = _per_million(None if ours is None else ours.mean, parameters)
         values = [published[key].value if key in published else None for key in (accuracy, PARAMETERS)]
         published_ratio = _per_million(*values)
+    alike, more = _undecided(study, row, comparisons.get(row.name), by_row)
     return RowSummary(
         name=row.name,
         headline=headline(study, row),
@@ -258,10 +261,13 @@ def _row(
         group=row.group,
         same_as=row.same_as,
         footnotes=row.footnotes,
-        incomparable=row.incomparable,
+        incomparable=incomparable(study, row),
+        limits=row.limits,
         base=None if base is None else base.name,
         comparison=comparisons.get(row.name),
-        planned=len(study.seeds),
+        alike=alike,
+        more_pairs=more,
+        planned=len(seeds_of(study, row)),
         finished=len(finished),
         diverged=statuses.count("diverged"),
         failed=statuses.count("failed"),
@@ -271,6 +277,24 @@ def _row(
         per_million=ratio,
         published_per_million=published_ratio,
     )
+
+
+def _undecided(
+    study: Study, row: Row, comparison: Comparison | None, by_row: Mapping[str, Mapping[str, Measure]]
+) -> tuple[bool, int | None]:
+    """Whether row and base row were shown to be alike; and how many more pairs would decide, where nothing is."""
+    base = base_of(study, row)
+    if comparison is None or base is None:
+        return False, None
+    metric = headline(study, row)
+    own, theirs = by_row[row.name][metric].values, by_row[base.name][metric].values
+    seeds = [seed for seed in own if seed in theirs]
+    pairs = [own[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+    margin = margin_of(study, metric)
+    alike = shown_alike(*pairs, len(study.seeds) if study.sequential else None, margin)
+    if alike or (comparison.p is not None and comparison.p < 1 - CONFIDENCE):
+        return alike, None
+    return False, more_pairs(*pairs, margin)
 
 
 def _per_million(accuracy: float | None, parameters: float | None) -> float | None:

@@ -102,6 +102,7 @@ def _layout(study: Study, summary: StudySummary, marks: dict[str, str]) -> list[
         (Column("vs_base", "vs base", digits=4, form="signed"), _against_base),
         (Column("vs_base_interval", "95 % of vs base", digits=4, detail=True), _base_bounds),
         (Column("p", "p (Holm)", digits=3, form="p"), lambda row: row.comparison and row.comparison.p),
+        (Column("more_pairs", "more seeds to decide vs base", detail=True), lambda row: row.more_pairs),
         (Column("runs", "runs", "text"), _runs),
         (Column("published_parameters", "published parameters"), lambda row: _published(row, PARAMETERS, marks)),
         (Column("parameters", "parameters"), lambda row: row.parameters),
@@ -212,7 +213,8 @@ def _row_notes(summary: StudySummary, row: RowSummary) -> list[str]:
     same = [f"the runs of {row.same_as}, which trains the same"] if row.same_as else []
     judged = any(each.verdict for each in row.measures.values())
     own = row.incomparable if judged and row.incomparable != summary.incomparable else ""
-    return [*row.footnotes, *same, *([f"not comparable: {own}"] if own else [])]
+    limits = [f"as far as the data at hand go: {row.limits}"] if judged and row.limits else []
+    return [*row.footnotes, *same, *limits, *([f"not comparable: {own}"] if own else [])]
 
 
 def _marks(summary: StudySummary) -> dict[str, str]:
@@ -221,12 +223,13 @@ def _marks(summary: StudySummary) -> dict[str, str]:
     for row in summary.rows:
         published = [each.published for each in row.measures.values()]
         notes |= dict.fromkeys([*_row_notes(summary, row), *(each.note for each in published if each and each.note)])
-    return {note: f"({_letters(place)})" for place, note in enumerate(notes)}
+    return {note: f"({letters(place)})" for place, note in enumerate(notes)}
 
 
-def _letters(place: int) -> str:
+def letters(place: int) -> str:
+    """a, b, ..., z, aa, ..."""
     rest, letter = divmod(place, 26)
-    return (_letters(rest - 1) if rest else "") + chr(ord("a") + letter)
+    return (letters(rest - 1) if rest else "") + chr(ord("a") + letter)
 
 
 def _notes(study: Study, summary: StudySummary, marks: dict[str, str], columns: set[str]) -> tuple[str, ...]:
@@ -284,6 +287,13 @@ def _reading_notes(summary: StudySummary, columns: set[str]) -> list[str]:
         else:
             text += f"; no test below {MIN_TEST} seeds"
         notes.append(text)
+    if summary.sequential:
+        numbers = ", ".join(map(str, summary.sequential))
+        notes.append(
+            f"seeds were added until rows were decided, and looked at after {numbers} of them: the "
+            f"looks spend {1 - CONFIDENCE:.2f} in all, in proportion to their seeds (Kim & DeMets 1987), and so do "
+            "those of the tests against the base row"
+        )
     if "per_million" in columns and summary.accuracy:
         notes.append(f"acc/M: {metric_title(summary.accuracy)} per million parameters")
     return notes

@@ -30,19 +30,25 @@ class Written:
 
 
 def write_report(
-    study: Study, summary: StudySummary, runs: Sequence[Standing], store: Store, command: Sequence[str]
+    study: Study,
+    summary: StudySummary,
+    runs: Sequence[Standing],
+    store: Store,
+    command: Sequence[str],
+    images: bool = True,
 ) -> Written:
-    """Write OUT/report.html, unless the one that is there was made of the same; UserError without Jinja2."""
+    """Write OUT/report.html, unless the one that is there was made of the same; UserError without Jinja2. images: also
+    what is drawn from networks and data."""
     check_html()
     document = build_document(study, summary, runs)
     path = store.root / PAGE
     complaint = can_draw()
-    content = [repr(document), *(run.key for run in runs), str(FIGURES_VERSION), page_hash(), complaint]
+    content = [repr(document), *(run.key for run in runs), str(FIGURES_VERSION), str(images), page_hash(), complaint]
     mark = f"{_MARK}{hashlib.sha256(json.dumps(content).encode()).hexdigest()} -->\n"
     if _is_made_of(path, mark):
         return Written(path, (complaint,) if complaint else ())
     document = dataclasses.replace(document, provenance=provenance(command, runs))
-    document = illustrated(document, store.root)
+    document = illustrated(document, store.root, images)
     store.write_text(PAGE, html(document) + mark)
     return Written(path, document.missing)
 

@@ -14,7 +14,8 @@ from engine.recipe.config import TrainConfig
 from engine.recipe.fit import checked_trainer, fit_and_test
 from engine.training.folder import LOG, read_epochs, trained_seconds
 from engine.training.history import History
-from experiments.records.result import Result
+from experiments.records.origin import origin_here
+from experiments.records.result import Result, checkpoint_of
 from experiments.tasks.keys import Run
 from experiments.tasks.samples import DataCache
 
@@ -126,7 +127,8 @@ def train_run(
                 result, status="diverged", epochs=len(epochs), seconds=seconds, error=f"{error}{damage}"
             )
     last_counts = run.score_epoch == "last" or validation is None
-    return finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
+    result = finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
+    return dataclasses.replace(result, origin=origin_here(checkpoint_of(result, run)))
 
 
 def finished(result: Result, history: History, measured: EpochRecord, epoch: int) -> Result:

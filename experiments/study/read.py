@@ -47,16 +47,17 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     # Rows are told apart as they are written: a budget may make some of them the same.
     configs = {each.name: _config(each, given, where, None, {}) for each in everything}
     same = _checked_repeats(rows, configs, where)
+    written = {name: configs[same.get(name, name)] for name in configs}
     overrides = tuple(overrides)
     if limits:
         configs = {each.name: _config(each, given, where, limits, {}) for each in everything}
-    before = {name: configs[same.get(name, name)] for name in configs} if overrides else {}
     if overrides:
         on_top: dict[str, Any] = {}
         for override in overrides:
             on_top = merge(on_top, parse_override(override))
         configs = {each.name: _config(each, given, where, limits, on_top) for each in everything}
     configs = {name: configs[same.get(name, name)] for name in configs}
+    full = written if limits or overrides else {}
     needs = {each.name: _needs(each, configs[each.name]) for each in everything}
     checked_order(needs, where)
     if given.search is not None:
@@ -71,7 +72,7 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         seeds=limits.seeds if limits and limits.seeds else given.seeds,
         rows=tuple(
             dataclasses.replace(
-                _row(each, given, configs[each.name], needs[each.name], where), before=before.get(each.name)
+                _row(each, given, configs[each.name], needs[each.name], where), full=full.get(each.name)
             )
             for each in rows
         ),
@@ -79,7 +80,14 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         score_epoch=given.score_epoch,
         split_per_seed=given.split_per_seed,
         stages=tuple(
-            Stage(each.name, configs[each.name], needs[each.name], each.score_epoch, each.seed_offset)
+            Stage(
+                each.name,
+                configs[each.name],
+                needs[each.name],
+                each.score_epoch,
+                each.seed_offset,
+                full.get(each.name),
+            )
             for each in given.stages
         ),
         published=given.published,
@@ -201,6 +209,7 @@ def _row(given: RowFile, study: StudyFile, config: TrainConfig, needs: tuple[str
         same_as=given.same_as,
         footnotes=tuple(study.footnotes[name] for name in given.footnotes),
         incomparable=given.incomparable,
+        limits=given.limits,
         base=given.base,
         needs=needs,
         score_epoch=given.score_epoch,
@@ -252,7 +261,7 @@ def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) ->
         rows=tuple(row if row.same_as in names else dataclasses.replace(row, same_as=None) for row in chosen),
         stages=(
             *(stage for stage in study.stages if stage.name in needed),
-            *(Stage(row.name, row.config, row.needs, row.score_epoch) for row in unseen),
+            *(Stage(row.name, row.config, row.needs, row.score_epoch, full=row.full) for row in unseen),
         ),
         seeds=seeds,
     )

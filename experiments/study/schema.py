@@ -59,6 +59,7 @@ class RowFile:
     needs         rows and stages that must have ended first, besides those whose checkpoints it names (run:NAME)
     footnotes     names of the study's footnotes
     incomparable  why its published values cannot be compared with ours (empty: they can)
+    limits        what of that comparison the data at hand leave open, though the values compare
     score_epoch   instead of the study's
     """
 
@@ -71,6 +72,7 @@ class RowFile:
     needs: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
     incomparable: str = ""
+    limits: str = ""
     score_epoch: ScoreEpoch | None = None
 
 

@@ -27,6 +27,7 @@ class Stage:
     """A training that is no row; like a row it runs once per seed, and before all that need it.
 
     score_epoch  instead of the study's; seed_offset: added to the seed of each of its runs
+    full         the configuration as the study writes it, without budget and overrides (None: `config` is that one)
     """
 
     name: str
@@ -34,6 +35,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     score_epoch: ScoreEpoch | None = None
     seed_offset: int = 0
+    full: TrainConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Row:
     needs         rows and stages whose runs (of the same seed) must have ended first; run:NAME in the configuration
                   stands for the weights of such a run (see experiments.study.needs)
     score_epoch   instead of the study's
-    before        the configuration without the study's overrides (None: there are none)
+    full          the configuration as the study writes it, without budget and overrides (None: `config` is that one)
+    limits        what of a comparison with the published values the data at hand leave open; the values compare
+    more_seeds    seeds of this row alone, after the study's
     """
 
     name: str
@@ -62,7 +66,9 @@ class Row:
     base: bool = False
     needs: tuple[str, ...] = ()
     score_epoch: ScoreEpoch | None = None
-    before: TrainConfig | None = None
+    full: TrainConfig | None = None
+    limits: str = ""
+    more_seeds: tuple[int, ...] = ()
 
     @property
     def learning_rate(self) -> float:
@@ -78,6 +84,7 @@ class Study:
     score_epoch     whose figures count: those of the best epoch by `metric`, or of the last one
     split_per_seed  whether split.seed is the seed of each run
     stages          trainings that rows need and that are no rows
+    sequential      whether seeds are added until rows are decided, and so judged by looks (`experiments.sequential`)
     margin          difference to a published value that does not matter (None: `margin_of` has a default)
     footnotes       those that concern the whole report
     overrides       were laid over all rows and stages, whatever the file says
@@ -102,6 +109,7 @@ class Study:
     budgets: tuple[Budget, ...] = (Budget(),)
     search: Search | None = None
     margin: float | None = None
+    sequential: bool = False
 
     def __post_init__(self) -> None:
         if not self.metrics:
@@ -111,6 +119,11 @@ class Study:
     def trainings(self) -> tuple[Row | Stage, ...]:
         """All rows and stages."""
         return (*self.rows, *self.stages)
+
+
+def seeds_of(study: Study, row: Row) -> tuple[int, ...]:
+    """The seeds of the row's runs, in their order."""
+    return (*study.seeds, *(seed for seed in row.more_seeds if seed not in study.seeds))
 
 
 def headline(study: Study, row: Row) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from experiments.study.needs import references
-from experiments.study.study import Row, Stage, Study
+from experiments.study.study import Row, Stage, Study, seeds_of
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.keys import Run
 
@@ -63,7 +63,7 @@ class _Builder:
         self.tasks: dict[tuple[str, int], Task] = {}
 
     def graph(self) -> Graph:
-        rows = tuple(self.task(row.name, seed) for row in self.study.rows for seed in self.study.seeds)
+        rows = tuple(self.task(row.name, seed) for row in self.study.rows for seed in seeds_of(self.study, row))
         # What a task needs was entered before it.
         once: dict[str, Task] = {}
         for task in self.tasks.values():
@@ -89,5 +89,6 @@ class _Builder:
             self.known.data(config),
             {name: each.identity for name, each in named.items()},
             {name: each.former for name, each in named.items()},
+            {name: each.asked for name, each in named.items()},
         )
         return Task(self.tuned(run), named, tuple(each.key for each in needed.values()))

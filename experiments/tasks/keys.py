@@ -45,6 +45,7 @@ class Run:
     data          hash of the files that it reads (empty: taken when the key is asked for)
     needs         identities of the runs whose checkpoints the configuration names as run:NAME, by NAME
     former_needs  their former identities, likewise
+    asked_needs   what is asked of them, likewise
     """
 
     row: str
@@ -54,6 +55,7 @@ class Run:
     data: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
     former_needs: Mapping[str, str] = field(default_factory=dict)
+    asked_needs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", dataclasses.replace(self.config, seed=self.seed))
@@ -75,6 +77,13 @@ class Run:
             return self._digest({name: value for name, value in content.items() if name not in INDIFFERENT_KEYS})
         except TypeError:  # JSON cannot sort numbers among names as keys: such a configuration never had a key
             return self.identity
+
+    @cached_property
+    def asked(self) -> str:
+        """SHA-256, hexadecimal, of what is asked for alone: settings, seed, and which epoch counts. It needs no data,
+        and is the same on every machine."""
+        asked = settings(self._resolved(self.asked_needs))
+        return digest({"settings": asked, "score_epoch": self.score_epoch})
 
     def _resolved(self, needs: Mapping[str, str]) -> TrainConfig:
         return resolved(self.config, lambda name: f"{PREFIX}{needs.get(name, name)}")
