@@ -49,7 +49,7 @@ BELOW: Mapping[str, str] = {
     "engine.recipe": "engine.training engine.inference engine.models engine.data.sets",
     "engine.plots": "engine.recipe engine.inspection",
     "engine.importing": "engine.network",
-    "engine.export": "engine.network",
+    "engine.export": "engine.inspection",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
