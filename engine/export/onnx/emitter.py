@@ -90,11 +90,11 @@ class Place:
         return self.out.constant(f"{self.node.name}/{part}", values, dtype)
 
     def step(self, operator: str, part: str, *inputs: str, **attributes: Any) -> str:
-        """A node before the layer's last."""
+        """A further node of the layer."""
         return self.out.node(operator, f"{self.node.name}/{part}", inputs, **attributes)
 
-    def last(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """The node that gives the layer's output, and has its name."""
+    def main(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """The node that has the layer's name."""
         return self.out.node(operator, self.node.name, inputs, **attributes)
 
     def per_channel(self, shape: Shape) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from engine.network.network import Network
 PRODUCER = "cnn-engine"
 OUTPUT = "output"
 PREPROCESS, CLASS_NAMES, IN_GRAPH = "preprocess", "class_names", "preprocess_in_graph"  # keys of the metadata
-OPSETS = range(13, 23)  # which all engines load; the first in which they agree on Softmax
+OPSETS = range(14, 23)  # which all engines load; the first in which they agree on Softmax and on BatchNormalization
 IRS = range(7, 11)
 ANSWERS = ("as it is", "logits", "softmax")
 

@@ -17,17 +17,13 @@ MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
 def padded(place: Place, part: str, source: str, around: tuple[int, int, int, int], mode: str) -> str:
     """A node that pads a map by (top, bottom, left, right), before the layer's last."""
-    top, bottom, left, right = around
-    return place.step("Pad", part, source, *_pads(place, [0, 0, top, left, 0, 0, bottom, right]), mode=MODES[mode])
+    return place.step("Pad", part, source, *_around(place, around, mode), mode=MODES[mode])
 
 
 def pad(place: Place) -> str:
     layer = place.node.layer
     assert isinstance(layer, Pad2D)
-    top, bottom, left, right = layer.pads(0, 0)
-    return place.last(
-        "Pad", place.source, *_pads(place, [0, 0, top, left, 0, 0, bottom, right]), mode=MODES[layer.mode]
-    )
+    return place.main("Pad", place.source, *_around(place, layer.pads(0, 0), layer.mode), mode=MODES[layer.mode])
 
 
 def pad_channels(place: Place) -> str:
@@ -35,11 +31,16 @@ def pad_channels(place: Place) -> str:
     assert isinstance(layer, PadChannels)
     rest = [0] * (len(place.shape) - 1)
     after = layer.before if layer.after is None else layer.after
-    return place.last("Pad", place.source, *_pads(place, [0, layer.before, *rest, 0, after, *rest]), mode="constant")
+    pads = place.constant("pads", [0, layer.before, *rest, 0, after, *rest], np.int64)
+    return place.main("Pad", place.source, pads, place.constant("zero", 0.0), mode="constant")
 
 
-def _pads(place: Place, pads: list[int]) -> tuple[str, str]:
-    return place.constant("pads", pads, np.int64), place.constant("zero", 0.0)
+def _around(place: Place, around: tuple[int, int, int, int], mode: str) -> list[str]:
+    """The further inputs of a Pad by (top, bottom, left, right). The number that stands in a padding is given where
+    there is one: an engine takes any that it is given for a wish for it, whatever the mode."""
+    top, bottom, left, right = around
+    pads = place.constant("pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)
+    return [pads, place.constant("zero", 0.0)] if mode == "zeros" else [pads]
 
 
 def upsample(place: Place) -> str:
@@ -51,7 +52,7 @@ def upsample(place: Place) -> str:
     later: dict[str, Any] = {}
     if place.out.opset >= 18:
         later = {"antialias": 0, "keep_aspect_ratio_policy": "stretch"}
-    return place.last(
+    return place.main(
         "Resize",
         place.source,
         "",
@@ -67,18 +68,18 @@ def upsample(place: Place) -> str:
 
 
 def flatten(place: Place) -> str:
-    return place.last("Flatten", place.source, axis=1)
+    return place.main("Flatten", place.source, axis=1)
 
 
 def add(place: Place) -> str:
     """Two by two, in the order of the engine's own sums."""
     first, *middle, last = place.sources
     total = reduce(lambda sum_, term: place.step("Add", "sum", sum_, term), middle, first)
-    return place.last("Add", total, last)
+    return place.main("Add", total, last)
 
 
 def concat(place: Place) -> str:
-    return place.last("Concat", *place.sources, axis=1)
+    return place.main("Concat", *place.sources, axis=1)
 
 
 def multiply(place: Place) -> str:
@@ -86,15 +87,15 @@ def multiply(place: Place) -> str:
     for index, shape in enumerate(place.shapes):
         if len(shape) < len(place.node.shape):
             factors[index] = place.reshaped("factors", factors[index], (shape[0], 1, 1))
-    return place.last("Mul", *factors)
+    return place.main("Mul", *factors)
 
 
 def scale(place: Place) -> str:
     layer = place.node.layer
     assert isinstance(layer, Scale)
     if layer.channels is None:
-        return place.last("Mul", place.source, place.constant("factor", layer.factor))
-    return place.last("Mul", place.source, place.stored("weights", place.per_channel(place.shape)))
+        return place.main("Mul", place.source, place.constant("factor", layer.factor))
+    return place.main("Mul", place.source, place.stored("weights", place.per_channel(place.shape)))
 
 
 def linear(place: Place) -> str:
@@ -102,8 +103,8 @@ def linear(place: Place) -> str:
     source = place.source if len(place.shape) == 1 else place.step("Flatten", "vector", place.source, axis=1)
     if place.has("bias"):
         weights = place.stored("weights"), place.stored("bias")
-        return place.last("Gemm", source, *weights, alpha=1.0, beta=1.0, transA=0, transB=1)
-    return place.last("MatMul", source, place.constant("weights", place.array("weights").T))
+        return place.main("Gemm", source, *weights, alpha=1.0, beta=1.0, transA=0, transB=1)
+    return place.main("MatMul", source, place.constant("weights", place.array("weights").T))
 
 
 def unchanged(place: Place) -> str:

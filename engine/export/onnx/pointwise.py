@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from engine.export.onnx.emitter import Place
+from engine.export.onnx.emitter import BATCH, Place
 from engine.layers.activation import ELU, GELU, Clip, LeakyReLU
 from engine.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 
@@ -14,54 +14,54 @@ SIXTH = 1 / 6
 
 
 def relu(place: Place) -> str:
-    return place.last("Relu", place.source)
+    return place.main("Relu", place.source)
 
 
 def leaky_relu(place: Place) -> str:
     layer = place.node.layer
     assert isinstance(layer, LeakyReLU)
-    return place.last("LeakyRelu", place.source, alpha=layer.slope)
+    return place.main("LeakyRelu", place.source, alpha=layer.slope)
 
 
 def elu(place: Place) -> str:
     layer = place.node.layer
     assert isinstance(layer, ELU)
-    return place.last("Elu", place.source, alpha=layer.alpha)
+    return place.main("Elu", place.source, alpha=layer.alpha)
 
 
 def prelu(place: Place) -> str:
     count = place.array("weights").size
-    return place.last(
+    return place.main(
         "PRelu", place.source, place.stored("weights", (1,) if count == 1 else place.per_channel(place.shape))
     )
 
 
 def sigmoid(place: Place) -> str:
-    return place.last("Sigmoid", place.source)
+    return place.main("Sigmoid", place.source)
 
 
 def tanh(place: Place) -> str:
-    return place.last("Tanh", place.source)
+    return place.main("Tanh", place.source)
 
 
 def silu(place: Place) -> str:
-    return place.last("Mul", place.source, place.step("Sigmoid", "sigmoid", place.source))
+    return place.main("Mul", place.source, place.step("Sigmoid", "sigmoid", place.source))
 
 
 def hard_sigmoid(place: Place) -> str:
-    return place.last("HardSigmoid", place.source, alpha=SIXTH, beta=0.5)
+    return place.main("HardSigmoid", place.source, alpha=SIXTH, beta=0.5)
 
 
 def hard_swish(place: Place) -> str:
     """By HardSigmoid, which has been in ONNX from the beginning."""
-    return place.last("Mul", place.source, place.step("HardSigmoid", "gate", place.source, alpha=SIXTH, beta=0.5))
+    return place.main("Mul", place.source, place.step("HardSigmoid", "gate", place.source, alpha=SIXTH, beta=0.5))
 
 
 def softplus(place: Place) -> str:
     """max(x, 0) + ln(1 + exp(-|x|)): ONNX's own Softplus overflows in some engines."""
     away = place.step("Neg", "away", place.step("Abs", "distance", place.source))
     grown = place.step("Add", "grown", place.step("Exp", "exp", away), place.constant("one", 1.0))
-    return place.last("Add", place.step("Relu", "relu", place.source), place.step("Log", "log", grown))
+    return place.main("Add", place.step("Relu", "relu", place.source), place.step("Log", "log", grown))
 
 
 def gelu(place: Place) -> str:
@@ -80,17 +80,17 @@ def gelu(place: Place) -> str:
             "Tanh", "tanh", place.step("Mul", "scaled", inner, place.constant("root", math.sqrt(2 / math.pi)))
         )
     weighted = place.step("Mul", "weighted", x, place.step("Add", "grown", spread, one))
-    return place.last("Mul", weighted, place.constant("half", 0.5))
+    return place.main("Mul", weighted, place.constant("half", 0.5))
 
 
 def clip(place: Place) -> str:
     layer = place.node.layer
     low, high = (layer.low, layer.high) if isinstance(layer, Clip) else (0.0, 6.0)
-    return place.last("Clip", place.source, place.constant("low", low), place.constant("high", high))
+    return place.main("Clip", place.source, place.constant("low", low), place.constant("high", high))
 
 
 def softmax(place: Place) -> str:
-    return place.last("Softmax", place.source, axis=1)
+    return place.main("Softmax", place.source, axis=1)
 
 
 def batch_norm(place: Place) -> str:
@@ -100,7 +100,7 @@ def batch_norm(place: Place) -> str:
     count = layer.channels
     weights = place.stored("weights") if layer.scale else place.constant("ones", np.ones(count))
     bias = place.stored("bias") if layer.shift else place.constant("zeros", np.zeros(count))
-    return place.last(
+    return place.main(
         "BatchNormalization",
         place.source,
         weights,
@@ -118,7 +118,7 @@ def instance_norm(place: Place) -> str:
     assert isinstance(layer, InstanceNorm)
     weights = place.stored("weights") if layer.scale else place.constant("ones", np.ones(layer.channels))
     bias = place.stored("bias") if layer.shift else place.constant("zeros", np.zeros(layer.channels))
-    return place.last("InstanceNormalization", place.source, weights, bias, epsilon=layer.eps)
+    return place.main("InstanceNormalization", place.source, weights, bias, epsilon=layer.eps)
 
 
 def group_norm(place: Place) -> str:
@@ -130,11 +130,10 @@ def group_norm(place: Place) -> str:
     grouped = place.reshaped("grouped", place.source, (groups, math.prod(place.shape) // groups))
     ones, zeros = place.constant("ones", np.ones(groups)), place.constant("zeros", np.zeros(groups))
     normal = place.step("InstanceNormalization", "normal", grouped, ones, zeros, epsilon=eps)
-    if not scale and not shift:
-        return place.last("Reshape", normal, place.constant("shape", [0, *place.shape], np.int64), allowzero=0)
-    result = place.reshaped("ungrouped", normal, place.shape)
-    if not shift:
-        return place.last("Mul", result, place.stored("weights", place.per_channel(place.shape)))
+    shape = place.constant("shape", [BATCH, *place.shape], np.int64)
+    result = place.main("Reshape", normal, shape, allowzero=0)
     if scale:
         result = place.step("Mul", "scaled", result, place.stored("weights", place.per_channel(place.shape)))
-    return place.last("Add", result, place.stored("bias", place.per_channel(place.shape)))
+    if shift:
+        result = place.step("Add", "shifted", result, place.stored("bias", place.per_channel(place.shape)))
+    return result

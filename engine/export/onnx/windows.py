@@ -21,7 +21,7 @@ def convolution(place: Place) -> str:
     source, pads = place.source, layer.pads(height, width)
     if layer.padding_mode != "zeros" and any(pads):
         source, pads = padded(place, "padded", source, pads, layer.padding_mode), NO_PADS
-    return place.last(
+    return place.main(
         "Conv",
         source,
         place.stored("weights"),
@@ -39,7 +39,7 @@ def transposed(place: Place) -> str:
     """By pads and output_padding: engines disagree on output_shape."""
     layer = place.node.layer
     assert isinstance(layer, ConvTranspose2D)
-    return place.last(
+    return place.main(
         "ConvTranspose",
         place.source,
         place.stored("weights"),
@@ -62,7 +62,7 @@ def max_pool(place: Place) -> str:
         # An edge that is repeated changes no maximum: every window has a pixel of the edge in it.
         top, left, *_ = pads
         source, pads = padded(place, "padded", source, (top, over[0], left, over[1]), "replicate"), NO_PADS
-    return place.last(
+    return place.main(
         "MaxPool",
         source,
         auto_pad="NOTSET",
@@ -80,7 +80,7 @@ def average_pool(place: Place) -> str:
     assert isinstance(layer, AvgPool2D)
     pads = _even(layer)
     if not any(over := overhang(layer, place.shape, place.node.shape)):
-        return place.last(
+        return place.main(
             "AveragePool", place.source, **_averaging(place, layer, pads, include=int(layer.count_include_pad))
         )
     # Engines divide by different numbers where a window hangs over: the mean over the whole window is taken, with
@@ -88,12 +88,12 @@ def average_pool(place: Place) -> str:
     top, left, *_ = pads
     source = padded(place, "padded", place.source, (top, over[0], left, over[1]), "zeros")
     whole = place.step("AveragePool", "whole", source, **_averaging(place, layer, NO_PADS, include=1))
-    return place.last("Mul", whole, place.constant("correction", correction(layer, place.shape, place.node.shape)))
+    return place.main("Mul", whole, place.constant("correction", correction(layer, place.shape, place.node.shape)))
 
 
 def global_average(place: Place) -> str:
-    pooled = place.step("GlobalAveragePool", "pooled", place.source)
-    return place.last("Flatten", pooled, axis=1)
+    pooled = place.main("GlobalAveragePool", place.source)
+    return place.step("Flatten", "vector", pooled, axis=1)
 
 
 def by_corner(pads: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
