@@ -52,8 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--check",
         action="store_true",
-        help="run the file in every engine that is installed (ONNX Runtime, OpenVINO, the reference evaluator, tract) and "
-        f"print its largest error; the exit status is 1 where one is above {TOLERANCE:g}",
+        help="run the file in every engine that is installed (ONNX Runtime, OpenVINO, the reference evaluator, tract), "
+        f"print each one's largest error, and end with status 1 where one is above {TOLERANCE:g}",
     )
 
 

@@ -150,7 +150,20 @@ def _split(reader: Reader, op: Op) -> tuple[int, Constant] | None:
     if not places:
         return None
     place = 1 - places[0]
+    constant, value = reader.floats(op, places[0], "constant"), reader.data(op, place)
+    if reader.opset < 7:
+        constant = _old_broadcast(op, constant, len(value.axes) + 1)
     try:
-        return place, reader.data(op, place).channels(reader.floats(op, places[0], "constant"))
+        return place, value.channels(constant)
     except UserError as error:
         raise error if str(error).startswith(str(op)) else op.refused(error) from None
+
+
+def _old_broadcast(op: Op, constant: NDArray[np.float32], rank: int) -> NDArray[np.float32]:
+    """Before opset 7 an attribute says from which axis on a constant is meant."""
+    axis = op.whole("axis", rank - constant.ndim)
+    if not op.whole("broadcast", 0) and constant.ndim != rank:
+        raise op.refused(f"joins a value of {rank} axes and a constant of shape {constant.shape} without broadcast")
+    if not 0 <= axis % rank <= rank - constant.ndim:
+        raise op.refused(f"axis is {axis}, but there are {rank} and the constant has shape {constant.shape}")
+    return constant.reshape(*constant.shape, *(1,) * (rank - constant.ndim - axis % rank))

@@ -63,6 +63,7 @@ def conv_transpose(reader: Reader, op: Op) -> Value:
 
 def gemm(reader: Reader, op: Op) -> Value:
     value = reader.vector(op)
+    op.get("broadcast")  # before opset 7
     matrix = reader.floats(op, 1, "second factor")
     alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
     if op.whole("transA", 0):

@@ -16,7 +16,7 @@ import numpy as np
 from engine.errors import UserError, listed, shortened, shown
 from engine.importing.onnx.tensors import Constants
 
-OLDEST, NEWEST = 7, 27  # opsets: before 7, sums broadcast by other rules
+OLDEST, NEWEST = 6, 28  # opsets
 OURS = ("", "ai.onnx")  # names of the domain of ONNX's own operators
 MOST_NODES = 20_000
 SETTINGS = {"FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "FLOATS": "floats", "INTS": "ints"}
@@ -239,7 +239,8 @@ def _sample_shape(
         raise UserError(f"does not state the shape of its input {shown(name)}: give input_shape")
     if any(extent is None for extent in stated[1:]):
         raise UserError(
-            f"its input {shown(name)} has shape {_written(stated)}: the extents of a sample must be known; give input_shape"
+            f"its input {shown(name)} has shape {_written(stated)}, of which all but the first extent must be known; give "
+            "input_shape"
         )
     return stated[0], tuple(extent for extent in stated[1:] if extent is not None)
 

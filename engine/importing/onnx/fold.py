@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,11 +26,8 @@ def folded(reader: Reader, op: Op) -> NDArray[Any] | None:
     """The value of an operation that reads constants only, or the shape of a value; None for any other."""
     if op.kind == "Constant":
         return _constant(op)
-    if op.kind == "Shape" and not reader.is_constant(op, 0):
-        value = reader.data(op)
-        rank = len(value.axes) + 1
-        start, end = op.whole("start", 0), op.whole("end", rank)
-        return np.array([BATCH, *value.shape], np.int64)[start:end]
+    if op.kind == "Shape" and op.has(0) and not reader.is_constant(op, 0):
+        return _extents(op, (BATCH, *reader.data(op).shape))
     if op.kind not in FOLDS or not all(
         reader.is_constant(op, index) for index in range(len(op.inputs)) if op.has(index)
     ):
@@ -38,11 +36,30 @@ def folded(reader: Reader, op: Op) -> NDArray[Any] | None:
     if not arrays or sum(array.size for array in arrays) > MOST:
         return None
     try:
+        _check_size(op, arrays)
         with np.errstate(all="ignore"):
             result = np.asarray(FOLDS[op.kind](op, arrays))
+    except UserError:
+        raise
     except (ValueError, IndexError, TypeError, OverflowError, KeyError) as error:
         raise op.refused(f"cannot be computed of its constants: {error}") from None
     return result
+
+
+def _extents(op: Op, shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.array(shape, np.int64)[op.whole("start", 0) : op.whole("end", len(shape))]
+
+
+def _check_size(op: Op, arrays: Arrays) -> None:
+    """UserError where two small arrays would make a large one."""
+    if op.kind in ("Add", "Sub", "Mul", "Div"):
+        count = math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    elif op.kind == "Gather":
+        count = arrays[0].size * max(arrays[1].size, 1)
+    else:
+        return
+    if count > MOST:
+        raise op.refused(f"makes an array of {count} constants, of {MOST} at most")
 
 
 def _constant(op: Op) -> NDArray[Any]:
@@ -130,7 +147,7 @@ FOLDS: Mapping[str, Callable[[Op, Arrays], Any]] = {
     "Gather": _gather,
     "Concat": _joined,
     "ConstantOfShape": _filled,
-    "Shape": lambda op, arrays: np.array(arrays[0].shape, np.int64),
+    "Shape": lambda op, arrays: _extents(op, arrays[0].shape),
     "Add": lambda op, arrays: arrays[0] + arrays[1],
     "Sub": lambda op, arrays: arrays[0] - arrays[1],
     "Mul": lambda op, arrays: arrays[0] * arrays[1],

@@ -167,12 +167,10 @@ def _output(reader: Reader) -> str:
         raise UserError(f"its output {name[:100]!r} does not depend on its input")
     value = reader.values[name]
     last = next(op for op in reversed(reader.document.ops) if name in op.outputs)
-    if value.source == INPUT:
-        return reader.add(last, layers.Scale(1.0), [value])
     turned = reader.turned and value.order is None and value.axes == (1, 2, 0)
     if not value.straight and not turned:
         raise last.refused(f"is the output, whose axes {value.axes} or elements lie in another order than the engine's")
-    return value.source
+    return reader.add(last, layers.Scale(1.0), [value]) if value.source == INPUT else value.source
 
 
 def _json(whole: Document, key: str) -> Any:

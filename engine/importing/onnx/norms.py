@@ -21,6 +21,9 @@ def batch_norm(reader: Reader, op: Op) -> Value:
     value = reader.data(op)
     eps, momentum = op.number("epsilon", 1e-5), op.number("momentum", 0.9)
     training, spatial = op.whole("training_mode", 0), op.whole("spatial", 1)
+    if reader.opset < 7:
+        op.get("consumed_inputs")
+        training = not op.whole("is_test", 0)
     if training or any(op.outputs[1:]):
         raise op.refused("is in training mode: the file is not of a network that predicts")
     if spatial != 1:

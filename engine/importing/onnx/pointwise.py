@@ -88,9 +88,11 @@ def swish(reader: Reader, op: Op) -> Value:
 
 
 def prelu(reader: Reader, op: Op) -> Value:
-    value = reader.data(op)
+    value, given = reader.data(op), reader.floats(op, 1, "slope")
+    if reader.opset < 7 and given.ndim == 1:  # one for each channel
+        given = given.reshape(-1, *(1,) * (len(value.axes) - 1))
     try:
-        slope = value.channels(reader.floats(op, 1, "slope"))
+        slope = value.channels(given)
     except UserError as error:
         raise op.refused(error) from None
     weights = np.atleast_1d(np.asarray(slope, np.float32))
@@ -153,6 +155,7 @@ def softmax(reader: Reader, op: Op) -> Value:
 def dropout(reader: Reader, op: Op) -> Value:
     """Kept, so that the network can be trained on."""
     op.get("seed")
+    op.get("is_test")  # before opset 7
     if reader.opset < 12:
         ratio = op.number("ratio", 0.5)
     else:

@@ -209,7 +209,8 @@ def resize(reader: Reader, op: Op) -> Value:
 def _factors(reader: Reader, op: Op, value: Value, old: bool) -> tuple[int, int]:
     places, shape = len(value.axes) + 1, (1, *value.shape)
     index = 1 if old or reader.opset < 11 else 2
-    scales = reader.optional(op, index, "scales")
+    stated = op.get("scales") if old else None  # before opset 9
+    scales = np.asarray(stated, np.float32) if stated is not None else reader.optional(op, index, "scales")
     if scales is not None and scales.size:
         factors = [float(each) for each in np.asarray(scales, np.float64).reshape(-1)]
     elif op.has(3):

@@ -61,7 +61,7 @@ def outcome(kind: str, case: Any) -> Outcome:
             check(model, inputs, outputs, case.rtol, case.atol)
     except UserError as error:
         text = str(error)
-        named = re.match(r"node .* \\((\\S+)\\): (.*)", text) or re.match(r"node .* \((\S+)\): (.*)", text)
+        named = re.match(r"node .*? \((\S+)\): (.*)", text)
         return Outcome(kind, case.name, named[1] if named else about, REFUSED, named[2] if named else text)
     except Exception as error:  # whatever else is raised is a failure, and shown as one
         return Outcome(kind, case.name, about, FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
@@ -101,9 +101,9 @@ def check(model: Any, inputs: Sequence[Any], outputs: Sequence[Any], rtol: float
         raise UserError("has no input that is an array of float32 with a batch")
     for index, (name, value) in enumerate(zip(names, inputs, strict=False)):
         if index != data:
-            if not isinstance(value, np.ndarray):
+            if not isinstance(value, (np.ndarray, np.generic)):
                 raise UserError("has an input that is no array")
-            fixed.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+            fixed.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
     compare(imported(onnx, fixed), inputs[data], outputs[0], rtol, atol)
 
 
