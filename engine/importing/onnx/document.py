@@ -239,8 +239,8 @@ def _sample_shape(
         raise UserError(f"does not state the shape of its input {shown(name)}: give input_shape")
     if any(extent is None for extent in stated[1:]):
         raise UserError(
-            f"its input {shown(name)} has shape {_written(stated)}, of which all but the first extent must be known; give "
-            "input_shape"
+            f"its input {shown(name)} has shape {_written(stated)}, of which all but the first extent must be known: "
+            "give input_shape"
         )
     return stated[0], tuple(extent for extent in stated[1:] if extent is not None)
 

@@ -14,6 +14,7 @@ Pattern = Any
 """A text: any value, the same wherever the text stands. A number: a constant of that one value. A tuple: an operation
 of that kind, with the patterns of its inputs; a mapping among them has attributes that it must have."""
 
+DEFAULTS = {"HardSigmoid": {"alpha": 0.2, "beta": 0.5}}
 COMMUTATIVE = ("Add", "Mul")
 X = "x"
 
@@ -56,6 +57,7 @@ RULES = (
     Rule(("Div", _THIRD, 6.0), "HardSigmoid", attributes={"alpha": 1 / 6, "beta": 0.5}),
     Rule(("Mul", _THIRD, 1 / 6), "HardSigmoid", attributes={"alpha": 1 / 6, "beta": 0.5}),
     Rule(("Add", ("Relu", X), ("Log", ("Add", ("Exp", ("Neg", ("Abs", X))), 1.0))), "Softplus"),
+    Rule(("Where", ("Greater", X, 20.0), X, ("Softplus", X)), "Softplus"),
     *(Rule(each, "Gelu") for spread in _ERF for each in _products(X, 0.5, spread)),
     *(Rule(each, "Gelu", attributes={"approximate": "tanh"}) for spread in _TANH for each in _products(X, 0.5, spread)),
     Rule(
@@ -170,7 +172,8 @@ def _number(document: Document, givers: Mapping[str, Op], value: str, number: fl
 
 
 def _has(op: Op, wanted: Mapping[str, float]) -> bool:
+    given = {**DEFAULTS.get(op.kind, {}), **op.attributes}
     return all(
-        isinstance(op.attributes.get(name), float) and math.isclose(op.attributes[name], value, rel_tol=1e-5)
+        isinstance(given.get(name), float) and math.isclose(given[name], value, rel_tol=1e-5)
         for name, value in wanted.items()
     )

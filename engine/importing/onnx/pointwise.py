@@ -14,6 +14,7 @@ from engine.importing.onnx.reader import Reader
 from engine.importing.onnx.values import Value
 from engine.layers import Layer
 
+FLOAT = 1  # float32, among ONNX's types
 MOST = float(np.finfo(np.float32).max)
 
 
@@ -34,6 +35,14 @@ def chain(reader: Reader, op: Op, value: Value, *steps: Layer) -> Value:
 
 
 def unchanged(reader: Reader, op: Op) -> Value:
+    return reader.data(op)
+
+
+def cast(reader: Reader, op: Op) -> Value:
+    """All that is computed is float32 already."""
+    op.get("saturate")
+    if op.whole("to", 0) != FLOAT:
+        raise op.refused("changes the type of numbers, but the engine computes in float32")
     return reader.data(op)
 
 

@@ -37,10 +37,12 @@ class Reader:
     values: dict[str, Value] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    turned: bool = False  # whether ONNX's input has its channels last
 
     def __post_init__(self) -> None:
         stored, axes = view_of(self.document.shape)
+        self.turned = channels_last(self.document)
+        if self.turned:
+            stored, axes = (stored[2], stored[0], stored[1]), (1, 2, 0)
         self.input_shape = checked_input_shape(stored)
         self._check_size("its input", self.input_shape)
         self.values[self.document.input] = Value(INPUT, self.input_shape, axes)
@@ -50,13 +52,6 @@ class Reader:
     @property
     def opset(self) -> int:
         return self.document.opset
-
-    def turn_input(self) -> None:
-        """Take the input's last axis for its channels: (H, W, C) in ONNX, (C, H, W) here."""
-        height, width, channels = self.document.shape
-        self.input_shape = checked_input_shape((channels, height, width))
-        self.turned = True
-        self.values[self.document.input] = Value(INPUT, self.input_shape, (1, 2, 0))
 
     # ---- what an operation reads ----
 
@@ -180,3 +175,28 @@ class Reader:
                 f"{what} of shape {shape} takes {byte_size(8 * math.prod(shape))} of memory for one sample, "
                 f"but {byte_size(self.most)} are allowed to a network from a file of this size"
             )
+
+
+SCALING = ("Add", "Cast", "Div", "Identity", "Mul", "Sub")
+
+
+def channels_last(document: Document) -> bool:
+    """Whether a model takes images (N, H, W, C): it scales them at most, and then moves the channels to the front."""
+    name, shape = document.input, document.shape
+    while len(shape) == 3:
+        readers = [op for op in document.ops if name in op.inputs]
+        if len(readers) == 1 and readers[0].kind in SCALING:
+            name = readers[0].outputs[0]
+            continue
+        return len(readers) > 0 and all(_moves_channels(document, op) for op in readers)
+    return False
+
+
+def _moves_channels(document: Document, op: Op) -> bool:
+    """By a Transpose, or, of a grey image, a Reshape."""
+    if op.kind == "Transpose":
+        return op.attributes.get("perm") == (0, 3, 1, 2)
+    height, width, channels = document.shape
+    if op.kind != "Reshape" or channels != 1 or not op.has(1) or op.inputs[1] not in document.constants:
+        return False
+    return document.constants[op.inputs[1]].tolist()[1:] == [1, height, width]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -65,9 +64,6 @@ def _seen_as(reader: Reader, op: Op, value: Value, shape: tuple[int, ...]) -> Va
     """The same elements in ONNX's order under another shape."""
     if shape == value.shape:
         return value
-    if value.source == "input" and not reader.nodes and _is_turned(value, shape):
-        reader.turn_input()
-        return Value("input", reader.input_shape, (0, 1, 2))
     seen = reshaped(value, shape)
     if seen is not None:
         return seen
@@ -80,16 +76,6 @@ def _seen_as(reader: Reader, op: Op, value: Value, shape: tuple[int, ...]) -> Va
     raise op.refused(f"makes shape {('N', *shape)} of {('N', *value.shape)}, which the engine does not have")
 
 
-def _is_turned(value: Value, shape: Sequence[int]) -> bool:
-    """Whether (H, W, 1) becomes (1, H, W): a grey image with its channel last."""
-    return (
-        len(value.shape) == 3
-        and value.axes == (0, 1, 2)
-        and value.shape[2] == 1
-        and tuple(shape) == (1, *value.shape[:2])
-    )
-
-
 def transpose(reader: Reader, op: Op) -> Value:
     """Nothing is moved: the axes are remembered, and what is flattened later has its weights put in order."""
     value = reader.data(op)
@@ -97,9 +83,6 @@ def transpose(reader: Reader, op: Op) -> Value:
     order = op.wholes("perm", tuple(reversed(range(rank))))
     if sorted(order) != list(range(rank)) or order[0] != 0:
         raise op.refused(f"perm is {order}, which moves the batch")
-    if value.source == "input" and not reader.nodes and value.axes == (0, 1, 2) and order == (0, 3, 1, 2):
-        reader.turn_input()
-        value = reader.data(op)
     axes = tuple(value.axes[place - 1] for place in order[1:])
     return Value(value.source, value.stored, axes, value.order)
 
