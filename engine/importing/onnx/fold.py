@@ -13,8 +13,8 @@ from engine.errors import UserError
 from engine.importing.onnx.document import Op
 from engine.importing.onnx.reader import Reader
 
-BATCH = -1_099_511_627_791
-"""Stands for the batch in a computed shape: no sum or product of it is taken for an extent by mistake."""
+BATCH = -987_654_319
+"""Stands for the batch in a computed shape: no sum or product of it is taken for an extent by mistake; it fits into int32, too."""
 
 MOST = 1 << 24  # elements of what is computed
 DTYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}  # by ONNX's numbers
