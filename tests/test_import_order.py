@@ -50,6 +50,8 @@ BELOW: Mapping[str, str] = {
     "engine.plots": "engine.recipe engine.inspection",
     "engine.estimator": "engine.training engine.models engine.inference",
     "engine.weights": "engine.network",
+    "engine.importing": "engine.network",
+    "engine.export": "engine.inspection",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
@@ -60,6 +62,7 @@ BELOW: Mapping[str, str] = {
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
     "engine.weights.__main__": "engine.weights engine.recipe",
+    "engine.export.__main__": "engine.export engine.importing engine.recipe",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),
     "experiments.study": f"engine.recipe {LAB_GROUND}",

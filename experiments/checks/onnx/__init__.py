@@ -1,0 +1,1 @@
+"""Files of ONNX that are written and read, beside other engines and the official tests."""
