@@ -7,43 +7,35 @@ smallest normal one flushed to 0; here `flush` does so where a function can give
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from engine.export.c.text import fill
 
-
-@dataclass(frozen=True)
-class Function:
-    """The text of a static function, and the names of those that it calls."""
-
-    text: str
-    calls: tuple[str, ...] = ()
-
-
-FUNCTIONS: dict[str, Function] = {
-    "bits": Function("""
+FUNCTIONS: dict[str, str] = {
+    "word": """
 typedef union {
     float value;
     uint32_t bits;
 } ${n}_word;
-
+""",
+    "bits": """
 static uint32_t ${n}_bits(float x)
 {
     ${n}_word word;
     word.value = x;
     return word.bits;
 }
-
+""",
+    "of_bits": """
 static float ${n}_of_bits(uint32_t bits)
 {
     ${n}_word word;
     word.bits = bits;
     return word.value;
 }
-"""),
-    "flush": Function(
-        """
+""",
+    "flush": """
 /* 0 of the same sign in place of a number below the smallest normal one */
 static float ${n}_flush(float x)
 {
@@ -51,17 +43,15 @@ static float ${n}_flush(float x)
     return (bits & 0x7f800000u) == 0 ? ${n}_of_bits(bits & 0x80000000u) : x;
 }
 """,
-        ("bits",),
-    ),
-    "bounded": Function("""
+    "bounded": """
 /* x between low and high; NaN stays */
 static float ${n}_bounded(float x, float low, float high)
 {
     x = low > x ? low : x;
     return high < x ? high : x;
 }
-"""),
-    "polynomial": Function("""
+""",
+    "polynomial": """
 /* highest power first (Horner) */
 static float ${n}_polynomial(float x, const float *coefficients, int count)
 {
@@ -70,9 +60,8 @@ static float ${n}_polynomial(float x, const float *coefficients, int count)
     for (i = 1; i < count; i++) sum = sum * x + coefficients[i];
     return sum;
 }
-"""),
-    "reduce": Function(
-        """
+""",
+    "reduce": """
 /* x = n ln 2 + r with |r| <= ln 2 / 2, for |x| up to 104: r, and n in *power */
 static float ${n}_reduce(float x, int32_t *power)
 {
@@ -82,10 +71,7 @@ static float ${n}_reduce(float x, int32_t *power)
     return n * 2.12194440e-4f + (n * -0.693359375f + x);
 }
 """,
-        ("bits",),
-    ),
-    "small_expm1": Function(
-        """
+    "small_expm1": """
 /* e^r - 1 for |r| <= ln 2 / 2 */
 static float ${n}_small_expm1(float r)
 {
@@ -94,10 +80,7 @@ static float ${n}_small_expm1(float r)
     return ${n}_polynomial(r, coefficients, 6) * (r * r) + r;
 }
 """,
-        ("polynomial",),
-    ),
-    "scaled": Function(
-        """
+    "scaled": """
 /* y * 2^power, in two halves: neither overflows where the product does not */
 static float ${n}_scaled(float y, int32_t power)
 {
@@ -106,10 +89,7 @@ static float ${n}_scaled(float y, int32_t power)
     return ${n}_flush(y * ${n}_of_bits((uint32_t)(rest + 127) << 23));
 }
 """,
-        ("bits", "flush"),
-    ),
-    "exp": Function(
-        """
+    "exp": """
 /* e^x: 0 below -104, infinity above 89 */
 static float ${n}_exp(float x)
 {
@@ -118,10 +98,7 @@ static float ${n}_exp(float x)
     return ${n}_scaled(${n}_small_expm1(r) + 1.0f, power);
 }
 """,
-        ("reduce", "small_expm1", "scaled", "bounded"),
-    ),
-    "exp_times": Function(
-        """
+    "exp_times": """
 /* factor * e^(x + rest) for x <= 0 and a rest of its rounding, 0 below -104 */
 static float ${n}_exp_times(float x, float rest, float factor)
 {
@@ -130,10 +107,7 @@ static float ${n}_exp_times(float x, float rest, float factor)
     return ${n}_scaled((${n}_small_expm1(r + rest) + 1.0f) * factor, power);
 }
 """,
-        ("reduce", "small_expm1", "scaled"),
-    ),
-    "expm1": Function(
-        """
+    "expm1": """
 /* e^x - 1 for x <= 0, -1 below -18 */
 static float ${n}_expm1(float x)
 {
@@ -143,10 +117,7 @@ static float ${n}_expm1(float x)
     return scale * y + (scale - 1.0f);
 }
 """,
-        ("reduce", "small_expm1", "bits", "bounded"),
-    ),
-    "log": Function(
-        """
+    "log": """
 /* ln x for normal x > 0, infinity and NaN */
 static float ${n}_log(float x)
 {
@@ -164,24 +135,16 @@ static float ${n}_log(float x)
     return e * 0.693359375f + (f + y);
 }
 """,
-        ("bits", "polynomial"),
-    ),
-    "size": Function(
-        """
+    "size": """
 static float ${n}_size(float x) { return ${n}_of_bits(${n}_bits(x) & 0x7fffffffu); }
-
+""",
+    "negative": """
 static float ${n}_negative(float x) { return ${n}_of_bits(${n}_bits(x) ^ 0x80000000u); }
 """,
-        ("bits",),
-    ),
-    "sigmoid": Function(
-        """
+    "sigmoid": """
 static float ${n}_sigmoid(float x) { return ${n}_flush(1.0f / (1.0f + ${n}_exp(${n}_negative(x)))); }
 """,
-        ("exp", "size", "flush"),
-    ),
-    "tanh": Function(
-        """
+    "tanh": """
 /* an odd polynomial near zero, 1 - 2 / (e^2|x| + 1) elsewhere */
 static float ${n}_tanh(float x)
 {
@@ -193,10 +156,7 @@ static float ${n}_tanh(float x)
     return ${n}_of_bits(${n}_bits(large) | (${n}_bits(x) & 0x80000000u));
 }
 """,
-        ("exp", "size", "polynomial", "bits"),
-    ),
-    "softplus": Function(
-        """
+    "softplus": """
 /* ln(1 + e^x); the rounding of 1 + u is given back to first order */
 static float ${n}_softplus(float x)
 {
@@ -204,10 +164,7 @@ static float ${n}_softplus(float x)
     return (0.0f > x ? 0.0f : x) + (${n}_log(y) + (u - (y - 1.0f)) / y);
 }
 """,
-        ("exp", "size", "log"),
-    ),
-    "gelu": Function(
-        """
+    "gelu": """
 /* x * P(X <= x) for a normal X. With a = |x| the tail is e^(-a^2 / 2) times t times a polynomial of t = 1 / (1 + a / 2);
  * the rounding of the square goes in with it, from products of halves of 12 bits, which are exact. */
 static float ${n}_gelu(float x)
@@ -223,10 +180,7 @@ static float ${n}_gelu(float x)
     return x < 0.0f ? part : x - part;
 }
 """,
-        ("bounded", "bits", "size", "polynomial", "exp_times"),
-    ),
-    "gated": Function(
-        """
+    "gated": """
 /* x * sigmoid(v), where v has the sign of x; `bound` is x within the numbers beyond which sigmoid(v) is 0 or 1 */
 static float ${n}_gated(float x, float bound, float v)
 {
@@ -234,63 +188,43 @@ static float ${n}_gated(float x, float bound, float v)
     return ${n}_flush((x < 0.0f ? part : x) / (1.0f + ${n}_exp_times(below, 0.0f, 1.0f)));
 }
 """,
-        ("size", "exp_times", "flush"),
-    ),
-    "silu": Function(
-        """
+    "silu": """
 static float ${n}_silu(float x)
 {
     const float bound = ${n}_bounded(x, -128.0f, 128.0f);
     return ${n}_gated(x, bound, bound);
 }
 """,
-        ("bounded", "gated"),
-    ),
-    "gelu_tanh": Function(
-        """
+    "gelu_tanh": """
 static float ${n}_gelu_tanh(float x)
 {
     const float bound = ${n}_bounded(x, -16.0f, 16.0f), square = bound * bound;
     return ${n}_gated(x, bound, bound * (square * 0.0713548162726002527f + 1.59576912160573071f));
 }
 """,
-        ("bounded", "gated"),
-    ),
-    "hardsigmoid": Function(
-        """
+    "hardsigmoid": """
 static float ${n}_hardsigmoid(float x) { return ${n}_bounded(x + 3.0f, 0.0f, 6.0f) / 6.0f; }
 """,
-        ("bounded",),
-    ),
-    "hardswish": Function(
-        """
+    "hardswish": """
 static float ${n}_hardswish(float x) { return (-3.0f > x ? -3.0f : x) * (${n}_bounded(x + 3.0f, 0.0f, 6.0f) / 6.0f); }
 """,
-        ("bounded",),
-    ),
-    "relu": Function("""
+    "relu": """
 static float ${n}_relu(float x) { return x < 0.0f ? 0.0f : x; }
-"""),
-    "relu6": Function(
-        """
+""",
+    "relu6": """
 static float ${n}_relu6(float x) { return ${n}_bounded(x, 0.0f, 6.0f); }
 """,
-        ("bounded",),
-    ),
-    "leaky_relu": Function("""
+    "leaky_relu": """
 static float ${n}_leaky_relu(float x, float slope) { return x < 0.0f ? x * slope : x; }
-"""),
-    "elu": Function(
-        """
+""",
+    "elu": """
 static float ${n}_elu(float x, float alpha) { return x < 0.0f ? alpha * ${n}_expm1(x) : x; }
 """,
-        ("expm1",),
-    ),
-    "larger": Function("""
+    "larger": """
 /* the largest so far; the first of equals stays, NaN wins over everything before it */
 static float ${n}_larger(float best, float next) { return next > best || next != next ? next : best; }
-"""),
-    "square_root": Function("""
+""",
+    "square_root": """
 /* of a positive, normal double, rounded as IEEE 754 asks: bit by bit */
 static double ${n}_square_root(double x)
 {
@@ -320,8 +254,9 @@ static double ${n}_square_root(double x)
     word.bits = ((root + (root & 1)) >> 1) - 0x10000000000000u + ((uint64_t)(exponent / 2 + 1023) << 52);
     return word.value;
 }
-"""),
+""",
 }
+"""Name → the text of a static function, or of a type."""
 
 
 def written(names: Iterable[str], prefix: str) -> str:
@@ -330,10 +265,11 @@ def written(names: Iterable[str], prefix: str) -> str:
 
     def visit(name: str) -> None:
         if name not in order:
-            for called in FUNCTIONS[name].calls:
-                visit(called)
+            for called in re.findall(r"\$\{n\}_(\w+)", FUNCTIONS[name]):
+                if called != name:
+                    visit(called)
             order.append(name)
 
     for name in names:
         visit(name)
-    return "".join(fill(FUNCTIONS[name].text, n=prefix) for name in order)
+    return "".join(fill(FUNCTIONS[name], n=prefix) for name in order)
