@@ -52,6 +52,8 @@ BELOW: Mapping[str, str] = {
     "engine.weights": "engine.network",
     "engine.importing": "engine.network",
     "engine.export": "engine.inspection",
+    "engine.importing": "engine.network",
+    "engine.export": "engine.network",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",

@@ -36,6 +36,10 @@ class Kind:
 
 WRITERS: Mapping[str, Kind] = {
     ".onnx": Kind("engine.export.onnx.command", "an ONNX model, which most inference engines run"),
+<<<<<<< HEAD
+=======
+    ".c": Kind("engine.export.c.command", "one C99 file without dependencies"),
+>>>>>>> cfile
     ".safetensors": Kind("engine.export.checkpoint", "a checkpoint, of a network that --from reads"),
 }
 """Suffix of a file that is written → its kind."""

@@ -1,0 +1,111 @@
+"""The parts of a C file while they are written: tables, functions, and the calls of the program in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.export.c.products import Products
+from engine.export.c.program import Exported
+from engine.export.c.text import comment, fill, numbers
+from engine.program.code import Instruction
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Constants in the flash: a name, its C type, how many numbers, and their text."""
+
+    name: str
+    kind: str
+    count: int
+    text: str
+
+    @property
+    def bytes(self) -> int:
+        return self.count * (2 if self.kind == "uint16_t" else 4)
+
+
+@dataclass
+class Unit:
+    """What has been written so far. `functions` are the layers' own, in order; `helpers` name what they call."""
+
+    exported: Exported
+    prefix: str
+    simd: bool
+    tables: list[Table] = field(default_factory=list)
+    helpers: dict[str, None] = field(default_factory=dict)
+    products: dict[Products, None] = field(default_factory=dict)
+    functions: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def table_bytes(self) -> int:
+        return sum(table.bytes for table in self.tables)
+
+
+@dataclass
+class Layer:
+    """One instruction on its way into the unit. Its function is called PREFIX_layer_NUMBER."""
+
+    unit: Unit
+    number: int
+    instruction: Instruction
+
+    @property
+    def geometry(self) -> Mapping[str, int]:
+        return self.instruction.geometry
+
+    @property
+    def name(self) -> str:
+        return f"{self.unit.prefix}_layer_{self.number}"
+
+    def has(self, operand: str) -> bool:
+        return operand in self.instruction.operands
+
+    def array(self, operand: str) -> Array:
+        """Weights, as the core has them."""
+        return self.unit.exported.arrays[self.instruction.operands[operand]]
+
+    def helper(self, name: str) -> str:
+        """The C name of a function of engine.export.c.functions, which the file then has."""
+        self.unit.helpers[name] = None
+        return f"{self.unit.prefix}_{name}"
+
+    def products(self, products: Products) -> str:
+        """The C name of an inner loop, which the file then has."""
+        self.unit.products[products] = None
+        return f"{self.unit.prefix}_{products.name}"
+
+    def table(self, name: str, values: Array) -> str:
+        """The C name of a table of floats, which the file then has."""
+        full = f"{self.name}_{name}"
+        self.unit.tables.append(Table(full, "float", values.size, numbers(values)))
+        return full
+
+    def indices(self, name: str, values: Sequence[int]) -> str:
+        """The same of whole numbers from 0 to 65535."""
+        full = f"{self.name}_{name}"
+        lines = (values[start : start + 16] for start in range(0, len(values), 16))
+        text = "".join(f"    {', '.join(map(str, line))},\n" for line in lines)
+        self.unit.tables.append(Table(full, "uint16_t", len(values), text))
+        return full
+
+    def function(self, body: str, /, **fields: object) -> None:
+        """Add a function, below a comment with the layers' names. $name, $n and $N are filled in."""
+        title = comment(self.unit.exported.title(self.instruction))
+        n = self.unit.prefix
+        self.unit.functions.append(f"\n/* {title} */\n" + self.filled(body, **fields).lstrip("\n"))
+        assert n
+
+    def filled(self, body: str, /, **fields: object) -> str:
+        return fill(body, name=self.name, n=self.unit.prefix, N=self.unit.prefix.upper(), **fields)
+
+    def call(self, *operands: str) -> None:
+        """Call the function with these operands, by name."""
+        places = (self.unit.exported.place(self.instruction.operands[operand], self.unit.prefix) for operand in operands)
+        self.unit.calls.append(f"    {self.name}({', '.join(places)});\n")
