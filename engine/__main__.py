@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "engine.predict": "classify images with trained networks",
     "engine.summary": "the layers of a network, with shapes, parameters, work and memory",
     "engine.profile": "where the time of a network's training step or prediction goes",
+    "engine.export": "write a trained network as a file that other programs run",
     "engine.data": "list, fetch, verify and preview data sets",
     "engine.plots": "draw curves, confusion matrices, filters, features, mistakes and samples",
     "experiments.ablation": "a study: many trainings side by side, over several seeds",

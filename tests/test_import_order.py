@@ -48,6 +48,8 @@ BELOW: Mapping[str, str] = {
     "engine.training.metrics": GROUND,
     "engine.recipe": "engine.training engine.inference engine.models engine.data.sets",
     "engine.plots": "engine.recipe engine.inspection",
+    "engine.importing": "engine.network",
+    "engine.export": "engine.network",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
@@ -57,6 +59,7 @@ BELOW: Mapping[str, str] = {
     "engine.__main__": GROUND,
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
+    "engine.export.__main__": "engine.export engine.importing engine.recipe",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),
     "experiments.study": f"engine.recipe {LAB_GROUND}",
