@@ -50,6 +50,8 @@ BELOW: Mapping[str, str] = {
     "engine.plots": "engine.recipe engine.inspection",
     "engine.importing": "engine.network",
     "engine.export": "engine.network",
+    "engine.export.page": "engine.inference",
+    "engine.serving": "engine.inference engine.export.page",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
@@ -59,6 +61,7 @@ BELOW: Mapping[str, str] = {
     "engine.__main__": GROUND,
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
+    "engine.serve": "engine.serving engine.training",
     "engine.export.__main__": "engine.export engine.importing engine.recipe",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),

@@ -37,6 +37,7 @@ class Kind:
 WRITERS: Mapping[str, Kind] = {
     ".onnx": Kind("engine.export.onnx.command", "an ONNX model, which most inference engines run"),
     ".safetensors": Kind("engine.export.checkpoint", "a checkpoint, of a network that --from reads"),
+    ".html": Kind("engine.export.page.command", "a web page that runs the network in the browser"),
 }
 """Suffix of a file that is written → its kind."""
 
