@@ -78,22 +78,24 @@ UNSEEN = (Flatten, Dropout)  # layers that give what they get, and have no maps 
 def description(member: Member, kinds: frozenset[str], paper: str | None = None) -> tuple[dict[str, Any], bytes]:
     """What the page's script runs, but for the weights, and these: float32, little-endian.
 
-    kinds: names of the layers that the script has. paper: "black" or "white", of the sheet that is drawn on; None: white
-    where the preprocessing reverses images or takes colours, else black, as MNIST has it. UserError, which names the
-    layer, for a network that the page cannot run: one with a layer of another kind, one that takes no images, or one
-    with more than MOST_BYTES of weights.
+    kinds: names of the layers that the script has. paper: "black" or "white", of the sheet that is drawn on; None:
+    white where the preprocessing reverses images or takes colours, else black, as MNIST has it. UserError, which names
+    the layer, for a network that the page cannot run: one with a layer of another kind, one that takes no images, one
+    with NaN or infinity in it, or one with more than MOST_BYTES of weights.
     """
     net, source = member.net, member.source
     for node in net.topology.nodes:
         if layer_name(node.layer) not in kinds:
             raise UserError(f"{source}: layer {node.name!r}, {layer_name(node.layer)}, is none that a page can run")
     if len(net.input_shape) != 3:
-        raise UserError(f"{source}: the network takes {net.input_shape[0]} numbers and no image, so a page has none to show")
+        raise UserError(
+            f"{source}: the network takes {net.input_shape[0]} numbers and no image, so a page has none to show"
+        )
     arrays = {**net.parameters(), **net.buffers()}
     size = sum(array.nbytes for array in arrays.values())
     if size > MOST_BYTES:
         raise UserError(
-            f"{source}: the network has {size / 1e6:.0f} MB of weights, more than the {MOST_BYTES / 1e6:.0f} MB of a page"
+            f"{source}: the network has {size / 1e6:.0f} MB of weights, and a page holds {MOST_BYTES / 1e6:.0f} MB"
         )
     places: dict[str, dict[str, int]] = {}
     start = 0
@@ -124,9 +126,7 @@ def _node(net: Network, node: Node, places: Mapping[str, dict[str, int]]) -> dic
         "settings": settings(layer, shape) if settings else layer.arguments(),
         "inputs": list(node.inputs),
         "shape": list(node.shape),
-        "arrays": {
-            spec.name: places[f"{node.name}.{spec.name}"] for spec in (*layer.parameters(), *layer.buffers())
-        },
+        "arrays": {spec.name: places[f"{node.name}.{spec.name}"] for spec in (*layer.parameters(), *layer.buffers())},
     }
 
 

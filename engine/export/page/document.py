@@ -9,7 +9,6 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from engine.data.images import MAX_SIDE
 from engine.errors import UserError
 from engine.export.page.describe import description
 from engine.inference.ensemble import Member
@@ -21,19 +20,17 @@ LONGEST_TITLE = 200  # characters
 
 
 def document(member: Member, title: str, paper: str | None = None) -> str:
-    """The whole page. UserError as `description`, and for a title of nothing or of more than LONGEST_TITLE characters."""
+    """The whole page. UserError as `description`, and for a title of no or more than LONGEST_TITLE characters."""
     if not 0 < len(title.strip()) <= LONGEST_TITLE:
         raise UserError(f"--title: expected 1 to {LONGEST_TITLE} characters, got {len(title.strip())}")
     told, weights = description(member, kinds(), paper)
     told["weights"] = base64.b64encode(weights).decode()
     channels, height, width = member.net.input_shape
     times = max(1, SHEET // max(height, width)) if member.preprocess.size is not None else 1
-    assert max(height, width) * times <= MAX_SIDE or times == 1
-    count = member.net.num_parameters
     parts = {
         "title": html.escape(title),
         "facts": f"{len(member.class_names)} classes · pictures of {width}×{height} pixels, "
-        f"{'in colour' if channels == 3 else 'grey'} · {count:,} parameters",
+        f"{'in colour' if channels == 3 else 'grey'} · {member.net.num_parameters:,} parameters",
         "style": part("page.css"),
         "width": str(width * times),
         "height": str(height * times),
