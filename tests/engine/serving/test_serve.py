@@ -17,6 +17,7 @@ import pytest
 
 from engine.data.preprocess import Preprocess
 from engine.models.mnist import mnist_cnn
+from engine.serving.command import listening
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -127,3 +128,12 @@ def test_without_its_packages_it_says_which(network):
     )
     assert done.returncode == 2
     assert done.stderr == 'error: serving needs Starlette and uvicorn: pip install "cnn-engine[serve]"\n'
+
+
+def test_what_it_accepts_sends_at_once():
+    """An answer's body does not wait for the receipt of its head."""
+    with listening("127.0.0.1", 0) as door, socket.create_connection(door.getsockname()) as client:
+        accepted, _ = door.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert client.getpeername() == door.getsockname()
