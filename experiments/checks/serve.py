@@ -223,9 +223,8 @@ def check(options: argparse.Namespace) -> int:
         raise UserError("--connections, --requests, --rounds: at least 1 each")
     cores = cnncore.get_num_threads()
     asking = f"{options.requests} requests over {options.connections} connections"
-    print(
-        f"{options.rounds} rounds of {asking}; {cnncore.isa()}, {cores} cores with the client on them; medians, quartiles"
-    )
+    print(f"{options.rounds} rounds of {asking}; medians and quartiles")
+    print(f"{cnncore.isa()}, {cores} cores, and the client on them")
     wrong = [asked(case, cores, options) for case in chosen(options.networks)]
     print(f"\nverdict: {f'FAILED: {sum(wrong)} wrong answers' if any(wrong) else 'no wrong answer'}")
     return 1 if any(wrong) else 0
