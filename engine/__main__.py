@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, str] = {
     "engine.summary": "the layers of a network, with shapes, parameters, work and memory",
     "engine.profile": "where the time of a network's training step or prediction goes",
     "engine.export": "write a trained network as a file that other programs run",
+    "engine.serve": "answer over HTTP what images show, with a page to try it",
     "engine.data": "list, fetch, verify and preview data sets",
     "engine.plots": "draw curves, confusion matrices, filters, features, mistakes and samples",
     "engine.weights": "weights of PyTorch or Keras into a network, as a checkpoint",

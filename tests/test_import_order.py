@@ -52,8 +52,8 @@ BELOW: Mapping[str, str] = {
     "engine.weights": "engine.network",
     "engine.importing": "engine.network",
     "engine.export": "engine.inspection",
-    "engine.importing": "engine.network",
-    "engine.export": "engine.network",
+    "engine.export.page": "engine.inference",
+    "engine.serving": "engine.inference engine.export.page",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
@@ -64,6 +64,7 @@ BELOW: Mapping[str, str] = {
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
     "engine.weights.__main__": "engine.weights engine.recipe",
+    "engine.serve": "engine.serving engine.training",
     "engine.export.__main__": "engine.export engine.importing engine.recipe",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),
@@ -79,7 +80,9 @@ BELOW: Mapping[str, str] = {
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
-    "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster engine.estimator",
+    "experiments.checks": (
+        "experiments.peers.adapters experiments.report experiments.cluster engine.estimator engine.serving"
+    ),
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
     # The names of the packages themselves: nothing stands in them but the lazy public names.

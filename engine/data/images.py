@@ -36,6 +36,14 @@ class UnreadableImage(UserError):
     """An image file that is not there, empty, damaged, too large or no image: a data set may go on without it."""
 
 
+class OversizedImage(UnreadableImage):
+    """An image of more pixels, bytes or memory than one is given."""
+
+
+class NoImage(UnreadableImage):
+    """What is none of the kinds of images that are read."""
+
+
 def load_cv2() -> ModuleType:
     """Import OpenCV; where the system lacks a library that it needs, UserError says what to install.
 
@@ -75,25 +83,29 @@ def read_image(path: Path | str) -> Image:
     bytes (seen in its header, before anything is decoded), of a form that OpenCV decodes wrong, or no such image;
     UserError for one that the system does not let us read.
     """
-    cv2 = load_cv2()
     path = Path(path)
-    data = _read(path)
+    return decode_image(_read(path), path)
+
+
+def decode_image(data: bytes, path: object = "the image") -> Image:
+    """What `read_image` gives for a file of these bytes; `path` names it in errors."""
+    cv2 = load_cv2()
     if not data:
         raise UnreadableImage(f"{path}: the image file is empty")
     header = read_header(data)
     if header is None:
         kind = other_kind(data[:START])
         what = f"it is a file of the kind {kind}; " if kind else ""
-        raise UnreadableImage(f"{path}: not an image that can be decoded ({what}expected {KINDS})")
+        raise NoImage(f"{path}: not an image that can be decoded ({what}expected {KINDS})")
     if header.cut_off:
         raise UnreadableImage(f"{path}: the image file is truncated")
     if header.refused:
         raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {header.refused})")
     size = header.size
     if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise UnreadableImage(f"{path}: the image has {size[1]}x{size[0]} pixels, more than the {MAX_PIXELS} allowed")
+        raise OversizedImage(f"{path}: the image has {size[1]}x{size[0]} pixels, more than the {MAX_PIXELS} allowed")
     if size is not None and header.memory > memory_for(len(data)):
-        raise UnreadableImage(
+        raise OversizedImage(
             f"{path}: the image has {size[1]}x{size[0]} pixels in {len(data)} bytes, and would take "
             f"{header.memory // 1_000_000} MB to decode: more than an image in a file of that size is given"
         )
@@ -122,7 +134,7 @@ def _read(path: Path) -> bytes:
     except ValueError:
         raise UserError(f"{str(path)!r}: cannot be read (no file has a zero byte in its name)") from None
     if len(data) > MAX_BYTES:
-        raise UnreadableImage(f"{path}: the image file is larger than {MAX_BYTES} bytes")
+        raise OversizedImage(f"{path}: the image file is larger than {MAX_BYTES} bytes")
     return data
 
 

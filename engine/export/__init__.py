@@ -36,10 +36,8 @@ class Kind:
 
 WRITERS: Mapping[str, Kind] = {
     ".onnx": Kind("engine.export.onnx.command", "an ONNX model, which most inference engines run"),
-<<<<<<< HEAD
-=======
     ".c": Kind("engine.export.c.command", "one C99 file without dependencies"),
->>>>>>> cfile
+    ".html": Kind("engine.export.page.command", "a web page that runs the network in the browser"),
     ".safetensors": Kind("engine.export.checkpoint", "a checkpoint, of a network that --from reads"),
 }
 """Suffix of a file that is written → its kind."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.images import load_cv2, read_image
+from engine.data.images import Image, load_cv2, read_image
 from engine.errors import UserError
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities
 from engine.inference.views import View
@@ -59,12 +58,11 @@ def classify(
     UserError for one that is unreadable (with `skip_damaged` it is passed over) or does not give the input of a
     network, and where a network gives NaN or infinity.
     """
-    names = members[0].class_names
     load_cv2()  # what is wrong with OpenCV is wrong with no image
     for start in range(0, len(paths), CHUNK):
         damaged: dict[Path, str] = {}
         part: list[Path] = []
-        prepared: list[list[Any]] = [[] for _ in members]
+        prepared: list[list[Image]] = []
         for path in paths[start : start + CHUNK]:
             try:
                 raw = read_image(path)
@@ -74,24 +72,41 @@ def classify(
                 damaged[path] = str(error)
                 continue
             part.append(path)
-            for member, images in zip(members, prepared, strict=True):
-                images.append(member.preprocess.prepare(raw))
-                _check_shape(path, images[-1].shape, member)
-        said: dict[Path, Prediction] = {}
-        if part:
-            say = [str(path) for path in part].__getitem__
-            scores = ensemble_probabilities(members, [np.stack(images) for images in prepared], views, say)
-            ranked = ranked_classes(scores, top, say).tolist()
-            said = {
-                path: Prediction(path, names[best[0]], tuple(best), row)
-                for path, row, best in zip(part, scores, ranked, strict=True)
-            }
+            prepared.append(prepared_for(members, raw, path))
+        said = dict(zip(part, predictions(members, part, prepared, views, top), strict=True))
         for path in paths[start : start + CHUNK]:
             yield Damaged(path, damaged[path]) if path in damaged else said[path]
 
 
-def _check_shape(path: Path, shape: tuple[int, ...], member: Member) -> None:
-    if shape != member.net.input_shape:
-        raise UserError(
-            f"{path}: gives an input of shape {shape}, the network in {member.source} takes {member.net.input_shape}"
-        )
+def prepared_for(members: Sequence[Member], raw: Image, path: Path) -> list[Image]:
+    """For each member, the image as its preprocessing gives it, uint8 (C, H, W). UserError where that is not what its
+    network takes."""
+    images = [member.preprocess.prepare(raw) for member in members]
+    for member, image in zip(members, images, strict=True):
+        if image.shape != member.net.input_shape:
+            raise UserError(
+                f"{path}: gives an input of shape {image.shape}, the network in {member.source} takes "
+                f"{member.net.input_shape}"
+            )
+    return images
+
+
+def predictions(
+    members: Sequence[Member],
+    paths: Sequence[Path],
+    prepared: Sequence[Sequence[Image]],
+    views: Sequence[View] = (),
+    top: int = 1,
+) -> list[Prediction]:
+    """What is said of images, no more than CHUNK, as `prepared_for` gives them. UserError where a network gives NaN or
+    infinity."""
+    if not paths:
+        return []
+    names = members[0].class_names
+    say = [str(path) for path in paths].__getitem__
+    scores = ensemble_probabilities(members, [np.stack(images) for images in zip(*prepared, strict=True)], views, say)
+    ranked = ranked_classes(scores, top, say).tolist()
+    return [
+        Prediction(path, names[best[0]], tuple(best), row)
+        for path, row, best in zip(paths, scores, ranked, strict=True)
+    ]

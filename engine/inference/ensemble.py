@@ -58,15 +58,8 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     if (again := twice(paths)) is not None:
         raise UserError(f"{again}: the checkpoint is given twice")
     for path in paths:
-        net = load(path)
-        if net.preprocess is None:
-            raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
-        if len(net.output_shape) != 1:
-            raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
-        members.append(Member(str(path), net, _preprocess(path, net)))
+        members.append(member_of(str(path), load(path)))
         first, last = members[0], members[-1]
-        if (name := twice(last.class_names)) is not None:
-            raise UserError(f"{path}: two classes of the network have the name {name!r}, so a label could be either")
         if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
                 f"{first.source} and {last.source} cannot predict together: "
@@ -76,13 +69,27 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     return members
 
 
-def _preprocess(path: Path, net: Network) -> Preprocess:
+def member_of(source: str, net: Network) -> Member:
+    """A trained network as a classifier. UserError, which names the source, for one that says nothing of its
+    preprocessing or does not fit it, is no classifier, or gives two classes one name.
+    """
+    if net.preprocess is None:
+        raise UserError(f"{source}: the network was saved without its preprocessing, so images cannot be prepared")
+    if len(net.output_shape) != 1:
+        raise UserError(f"{source}: the network is no classifier, its output has shape {net.output_shape}")
+    member = Member(source, net, _preprocess(source, net))
+    if (name := twice(member.class_names)) is not None:
+        raise UserError(f"{source}: two classes of the network have the name {name!r}, so a label could be either")
+    return member
+
+
+def _preprocess(source: str, net: Network) -> Preprocess:
     """How images become inputs of the network; UserError where they cannot."""
     assert net.preprocess is not None
-    preprocess = Preprocess.from_dict(net.preprocess, path)
+    preprocess = Preprocess.from_dict(net.preprocess, source)
     if preprocess.size is not None and (made := (preprocess.channels, *preprocess.size)) != net.input_shape:
         raise UserError(
-            f"{path}: its preprocessing gives images of shape {made}, but its network takes {net.input_shape}"
+            f"{source}: its preprocessing gives images of shape {made}, but its network takes {net.input_shape}"
         )
     return preprocess
 

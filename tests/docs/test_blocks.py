@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ NOT_RUN = {
     ("install.md", "pip install -r requirements-predict.txt"),
     ("install.md", "pip wheel --no-deps --wheel-dir dist ."),
     ("install.md", "python -P -m engine.train run.yaml"),
+    ("serve.md", 'pip install ".[serve]"'),
+    ("serve.md", "import base64, json, urllib.request"),
     ("study.md", "from dask_jobqueue import SLURMCluster"),
     ("study.md", "from dask_kubernetes.operator import KubeCluster"),
     (
@@ -138,6 +141,11 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytes
         request.getfixturevalue("plain_kernels")
     if any("engine.plots" in block.text or "ablation" in block.text for block in blocks):
         pytest.importorskip("matplotlib")
+    if any("engine.serve" in block.text for block in blocks):
+        pytest.importorskip("uvicorn", reason="the server needs uvicorn")
+        pytest.importorskip("starlette", reason="the server needs starlette")
+        if shutil.which("curl") is None:
+            pytest.skip("the page asks with curl")
     monkeypatch.chdir(tmp_path)
     reader = Reader(page, tmp_path)
     for block in blocks:

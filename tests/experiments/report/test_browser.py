@@ -1,39 +1,17 @@
 """The page in a headless Chromium: no error, no request, tables that sort by click and keyboard, axe-core's rules."""
 
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 
 from experiments.report import watch
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests.browser import View, launched, violations
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright and an installed Chromium")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()
-
-
-class View:
-    """A page of the browser and whatever it complained of or asked the network for."""
-
-    def __init__(self, browser, address, scheme="light", width=1280):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.complaints = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.complaints.append(request.url))
-        self.page.goto(address)
 
 
 @pytest.fixture
@@ -62,14 +40,10 @@ def place(page, key):
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_shows_without_errors_and_passes_axe(view, scheme, width):
-    axe = pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python, which brings axe-core")
     page = (each := view(scheme, width)).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # wide things scroll in themselves
     page.click("text=Open all")
-    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
-    found = page.evaluate("axe.run()")
-    serious = [rule["id"] for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
-    assert serious == [] and len(found["passes"]) > 20
+    assert violations(page, ("serious", "critical")) == []
     assert each.complaints == []
 
 

@@ -1,0 +1,1 @@
+"""Trained networks behind HTTP: `python -m engine.serve NET…`."""
