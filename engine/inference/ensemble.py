@@ -48,22 +48,25 @@ def class_names(net: Network) -> list[str]:
     return known[:outputs] + [f"output {index}" for index in range(len(known), outputs)]
 
 
-def load_members(paths: Sequence[Path]) -> list[Member]:
-    """The networks in these checkpoints.
+def load_networks(paths: Sequence[Path]) -> list[Network]:
+    """The networks in these checkpoints; UserError for a file given twice."""
+    if (again := twice(paths)) is not None:
+        raise UserError(f"{again}: the checkpoint is given twice")
+    return [load(path) for path in paths]
+
+
+def load_members(paths: Sequence[Path], nets: Sequence[Network] | None = None) -> list[Member]:
+    """The networks in these checkpoints; `nets` are these networks, for who has loaded them.
 
     UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
     classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
-    if (again := twice(paths)) is not None:
-        raise UserError(f"{again}: the checkpoint is given twice")
-    for path in paths:
-        net = load(path)
-        if net.preprocess is None:
-            raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
+    for path, net in zip(paths, nets or load_networks(paths), strict=True):
+        preprocess = preprocess_of(path, net)
         if len(net.output_shape) != 1:
             raise UserError(f"{path}: the network is no classifier, its output has shape {net.output_shape}")
-        members.append(Member(str(path), net, _preprocess(path, net)))
+        members.append(Member(str(path), net, preprocess))
         first, last = members[0], members[-1]
         if (name := twice(last.class_names)) is not None:
             raise UserError(f"{path}: two classes of the network have the name {name!r}, so a label could be either")
@@ -76,9 +79,10 @@ def load_members(paths: Sequence[Path]) -> list[Member]:
     return members
 
 
-def _preprocess(path: Path, net: Network) -> Preprocess:
+def preprocess_of(path: Path, net: Network) -> Preprocess:
     """How images become inputs of the network; UserError where they cannot."""
-    assert net.preprocess is not None
+    if net.preprocess is None:
+        raise UserError(f"{path}: the network was saved without its preprocessing, so images cannot be prepared")
     preprocess = Preprocess.from_dict(net.preprocess, path)
     if preprocess.size is not None and (made := (preprocess.channels, *preprocess.size)) != net.input_shape:
         raise UserError(

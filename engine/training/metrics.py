@@ -115,13 +115,19 @@ def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
 
 
 def mean_iou(matrix: NDArray[np.int64]) -> float:
-    """Mean over the classes of TP / (TP + FP + FN), intersection over union (Everingham et al. 2015, section 4.2), from
-    a confusion matrix of pixels. Classes that occur neither in the truth nor in the prediction do not count; NaN where
-    there is no pixel."""
+    """Mean over the classes of intersection over union (`class_iou`), from a confusion matrix of pixels. Classes that
+    occur neither in the truth nor in the prediction do not count; NaN where there is no pixel."""
+    shares = class_iou(matrix)
+    met = ~np.isnan(shares)
+    return float(np.mean(shares[met])) if met.any() else math.nan
+
+
+def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """TP / (TP + FP + FN) of each class, intersection over union (Everingham et al. 2015, section 4.2), (classes,); NaN
+    for one that occurs neither in the truth nor in the prediction."""
     right = np.diag(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - right
-    met = union > 0
-    return float(np.mean(right[met] / union[met])) if met.any() else math.nan
+    return np.divide(right, union, out=np.full(len(matrix), math.nan), where=union > 0)
 
 
 class _Counts(NamedTuple):

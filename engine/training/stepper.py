@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.arguments import as_array, checked_seed, instance, integer, is_real, number, truth
-from engine.data.dataset import NO_DATA, Dataset, as_labels
+from engine.data.dataset import NO_DATA, Dataset
+from engine.data.labels.checks import as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, CustomLoss, LabelMaps, Loss, checked_loss
 from engine.network.finetune import frozen_layers, rate_factors
