@@ -47,6 +47,7 @@ class Compiled:
     plan: Plan
     program: cnncore.Program
     constants: Array
+    gradients: Array | None = None  # where the program puts them; None: none, or with those of the store
     scores_shape: Shape = ()  # of a sample, for a loss that NumPy computes
     version: int = -1  # of the parameters that the constants were made from
     elapsed: float = 0.0  # seconds of the last run in C
@@ -168,6 +169,7 @@ class Programs:
             "buffers": self.store.buffers,
             "constants": constants,
         }
+        own: Array | None = None
         if request.trains:
             # What other programs left in the gradients of frozen layers must not reach the norm.
             own = cnncore.aligned_zeros(self.store.count) if request.frozen else None
@@ -179,7 +181,7 @@ class Programs:
         instructions, operands = plan.program_tables()
         used = {space: array for space, array in spaces.items() if array.size}
         program = cnncore.Program(instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief)
-        return Compiled(plan, program, constants, self.topology.output_shape)
+        return Compiled(plan, program, constants, own, self.topology.output_shape)
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""

@@ -191,6 +191,7 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
         tune=config.tune,
         freeze=config.freeze,
         learning_rates=config.learning_rates,
+        freeze_after=config.freeze_after,
         average=config.average,
         accumulate=config.accumulate,
         config=config.to_dict(),
