@@ -97,7 +97,7 @@ class Execution:
         self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0, algorithm: Algorithm = "auto",
         freeze: Sequence[str | int] | None = None,
     ) -> tuple[float, dict[str, Array]]:  # fmt: skip
-        """`freeze`: layers that are taken as they are, as in engine.training.trainer.Trainer; they have no gradients."""
+        """`freeze`: layers that are taken as they are (see engine.training.trainer.Trainer) and have no gradients."""
         x = checked_input(x, self.input_shape)
         targets, kind = checked_targets(y, len(x), loss, self.output_shape)
         if not len(x):
