@@ -16,7 +16,7 @@ from engine.data import cache
 from engine.data.images import Image, ImageFiles, UnreadableImage
 from engine.data.labels.checks import as_labels, check_labels, checked_weights
 from engine.data.labels.files import LabelMapFiles
-from engine.data.labels.prepared import prepared_maps
+from engine.data.labels.prepared import check_preparable, prepared_maps
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
@@ -203,6 +203,8 @@ def prepare(
     """
     if strict and any(each.images for each in raw.unread):
         raise UserError(describe_unread(raw.name, raw.unread))
+    if raw.maps is not None:
+        check_preparable(raw.name, preprocess, raw.maps.ignore)
     warn_unread(raw.name, raw.unread)
     unread = tuple(map(str, raw.unread))
     entry: cache.Entry | None = None

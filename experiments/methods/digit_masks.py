@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -29,13 +30,14 @@ from engine.data.readers import read_dataset
 from engine.data.steps import MIN_CONTRAST, paper_of
 from engine.draws import epoch_order
 from engine.errors import UserError
-from engine.files import write_atomically
+from engine.files import naming
 
 CLASSES = ("sheet", "ink")
 IGNORE = 255
 DOUBT = 16  # grey levels round the threshold
 INK_SHARES = (0.01, 0.4)  # of an image
 PARTS = {"train": "abc", "test": "d"}  # of NumtaDB
+COUNTS = {"numtadb": (4000, 1000), "digits5k": (800, 200)}  # training and test images
 
 Sample = tuple[str, Callable[[], Image], Callable[[], bytes]]
 """The name of a sample, its image, and the bytes of its file with their ending in the name."""
@@ -81,6 +83,8 @@ def _png(image: Image) -> bytes:
 def write_part(folder: Path, samples: Iterator[Sample], count: int) -> int:
     """Write `count` images with their masks; returns how many were left out on the way. UserError where there are not
     so many."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
     written = left = 0
     for name, image, content in samples:
         if written == count:
@@ -89,11 +93,11 @@ def write_part(folder: Path, samples: Iterator[Sample], count: int) -> int:
         if numbers is None:
             left += 1
             continue
-        write_atomically(folder / "images" / name, content())
-        write_atomically(folder / "masks" / f"{Path(name).stem}.png", palette.encoded(numbers))
+        (folder / "images" / name).write_bytes(content())
+        (folder / "masks" / f"{Path(name).stem}.png").write_bytes(palette.encoded(numbers))
         written += 1
     if written < count:
-        raise UserError(f"{folder}: asked for {count} images with masks, but there are {written}")
+        raise UserError(f"{folder.name}: asked for {count} images with masks, but there are {written}")
     return left
 
 
@@ -104,8 +108,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where train/ and test/ go; it must not exist")
     parser.add_argument("--source", choices=("numtadb", "digits5k"), default="numtadb", help="default: %(default)s")
-    parser.add_argument("--train", type=int, default=4000, metavar="N", help="training images (default: %(default)s)")
-    parser.add_argument("--test", type=int, default=1000, metavar="N", help="test images (default: %(default)s)")
+    parser.add_argument("--train", type=int, metavar="N", help="training images (default: 4000, of digits5k 800)")
+    parser.add_argument("--test", type=int, metavar="N", help="test images (default: 1000, of digits5k 200)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: CNN_DATA)")
     return parser.parse_args(arguments)
@@ -113,17 +117,25 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def main() -> None:
     options = parse_arguments()
-    if options.folder.exists():
-        raise UserError(f"{options.folder}: is there already; name a folder that is not")
-    for part, count in (("train", options.train), ("test", options.test)):
+    out: Path = options.folder
+    if out.exists():
+        raise UserError(f"{out}: is there already; name a folder that is not")
+    counts = dict(zip(PARTS, COUNTS[options.source]))
+    counts |= {part: getattr(options, part) for part in PARTS if getattr(options, part) is not None}
+    for part, count in counts.items():
         if count < 1:
             raise UserError(f"--{part} must be 1 or more, got {count}")
-        if options.source == "numtadb":
-            samples = numtadb(data_root(options.data_root, None), part, options.seed)
-        else:
-            samples = packaged(part, options.seed)
-        left = write_part(options.folder / part, samples, count)
-        print(f"{options.folder / part}: {count} images with masks; {left} left out that have none to trust")
+    root = data_root(options.data_root, None)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with naming(out), tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        made = Path(folder) / out.name
+        for part, count in counts.items():
+            samples = (
+                packaged(part, options.seed) if options.source == "digits5k" else numtadb(root, part, options.seed)
+            )
+            left = write_part(made / part, samples, count)
+            print(f"{out / part}: {count} images with masks; {left} left out that have none to trust")
+        made.rename(out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data import cache
-from engine.data.images import ImageFiles, checked_header, read_file
+from engine.data.images import ImageFiles, checked_header, read_file, read_image
 from engine.data.labels.files import LabelMap, LabelMapFiles, read_label_map
 from engine.data.preprocess import Preprocess
 from engine.data.steps import ENLARGE_FACTOR, SMALL_SIDE, BoundingBox, Pad, pad_to_square, works_in_pixels
@@ -67,10 +67,9 @@ def prepared_maps(
 ) -> NDArray[np.uint8]:
     """The maps of all images, (N, H, W), on several threads; from the cache as images are.
 
-    UserError for a map that cannot be read, is not of its image's size, or has a number that is none of the classes,
-    and for a step that cannot be done with maps.
+    The steps are such as `check_preparable` lets be. UserError for a map that cannot be read, is not of its image's
+    size, or has a number that is none of the classes.
     """
-    check_preparable(name, preprocess, maps.ignore)
     folder = cache.cache_folder() if use_cache else None
     entry = None
     if folder is not None and isinstance(images, ImageFiles):
@@ -112,10 +111,14 @@ def _one(images: Any, maps: LabelMapFiles, index: int, preprocess: Preprocess) -
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file as it is read, upright; its pixels are not decoded."""
+    """(height, width) of an image file as it is read, upright. It is decoded where its header leaves turning to the
+    decoder."""
     header = checked_header(path, read_file(path))
-    height, width = header.size or (0, 0)
-    return (width, height) if (header.orientation or 1) >= 5 else (height, width)
+    if header.size is None or header.orientation is None:
+        image = read_image(path)
+        return image.shape[0], image.shape[1]
+    height, width = header.size
+    return (width, height) if header.orientation >= 5 else (height, width)
 
 
 def _check_classes(found: NDArray[np.uint8], maps: LabelMapFiles, class_names: Sequence[str]) -> None:
