@@ -1,4 +1,4 @@
-"""Image files: what their headers tell, and what is let through to the decoder, as an image and as a mask.
+"""Image files: what their headers tell, and what is let through to the decoder.
 
 An image that is decoded has the size that its header said, turned at most. Chunks of PNG get right checksums, so that
 changes pass them.
@@ -15,8 +15,6 @@ import numpy as np
 
 from engine.data.headers import Header, read_header
 from engine.data.images import load_cv2, read_image
-from engine.data.labels import palette
-from engine.data.labels.files import read_label_map
 from fuzz.promises import promised, quiet, scratch
 from fuzz.values import Plain, sprinkled
 
@@ -38,7 +36,6 @@ def _stored() -> dict[str, bytes]:
     found["alpha"] = cv2.imencode(".png", alpha)[1].tobytes()
     found["deep"] = cv2.imencode(".png", COLOUR.astype(np.uint16) * 257)[1].tobytes()
     found["grey"] = cv2.imencode(".jpg", COLOUR[:, :, 0], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    found["mask"] = palette.encoded(COLOUR[:, :, 0])
     found["plain"] = b"P2\n# numbers\n3 2\n255\n0 1 2\n3 4 255\n"
     return found
 
@@ -59,12 +56,6 @@ def run(data: bytes) -> None:
         assert header is not None and header.size is not None
         assert image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
         assert image.shape[:2] in (header.size, header.size[::-1]), (image.shape, header)
-    with promised(data), quiet():
-        numbers = read_label_map(PATH)
-        assert header is not None and numbers.dtype == np.uint8 and numbers.shape == header.size, (
-            numbers.shape,
-            header,
-        )
 
 
 def _shown(header: Header | None, data: bytes) -> None:
