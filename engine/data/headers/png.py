@@ -72,13 +72,16 @@ def numbers_of(data: bytes) -> tuple[bytes, int] | None:
     """
     parts, depth = [SIGNATURE], 0
     for name, start, end in _chunks(data):
+        if (name == b"IHDR") != (depth == 0):
+            return None  # the header comes first, and once
         if name == b"IHDR":
             header, sum_ = data[start:end], data[end : end + 4]
             if len(header) != 13 or header[9] not in (GREY, PALETTE) or zlib.crc32(name + header) != _number(sum_):
                 return None
             depth = header[8]
-            header = header[:9] + bytes([GREY]) + header[10:]
-            parts.append(chunk(name, header))
+            if depth not in DEPTHS[header[9]]:
+                return None
+            parts.append(chunk(name, header[:9] + bytes([GREY]) + header[10:]))
         elif name in (b"IDAT", b"IEND"):
             parts.append(data[start - 8 : end + 4])
     return (b"".join(parts), depth) if depth else None

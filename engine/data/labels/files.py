@@ -54,14 +54,16 @@ def read_label_map(path: Path) -> LabelMap:
         raise UserError(f"{path}: a mask is no {header.kind} ({EXPECTED})")
     if header.orientation not in (None, 1):
         raise UserError(f"{path}: the mask says that it is to be turned or mirrored; save it upright")
+    if header.size is None:
+        raise UnreadableImage(f"{path}: the mask cannot be decoded, its header is damaged")
     found = png.numbers_of(data)
     if found is None:
-        raise UserError(f"{path}: holds colours or alpha, and not numbers of classes ({EXPECTED})")
+        raise UserError(f"{path}: holds colours or alpha, not numbers of classes, or is damaged ({EXPECTED})")
     numbers, depth = found
     decoded = None
     with suppress(cv2.error):
         decoded = cv2.imdecode(np.frombuffer(numbers, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.ndim != 2:
+    if decoded is None or decoded.shape != header.size:
         raise UnreadableImage(f"{path}: the mask cannot be decoded, it is damaged")
     if depth < 8:  # widened to 0 … 255 by the decoder
         decoded = decoded // (MOST // ((1 << depth) - 1))

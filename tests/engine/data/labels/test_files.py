@@ -65,11 +65,15 @@ def test_what_is_written_is_read_again_and_has_the_colours_of_voc(tmp_path):
 
 def test_what_holds_no_numbers_is_refused_by_its_name(tmp_path):
     colours = RNG.integers(0, 256, (5, 6, 3)).astype(np.uint8)
+    plain = png(colours[..., 0])
+    start, header, rest = plain[:8], plain[8:33], plain[33:]
     for name, data, message in (
         ("rgb.png", png(colours, "RGB"), "holds colours or alpha"),
         ("alpha.png", png(colours[..., 0], "LA"), "holds colours or alpha"),
         ("photo.jpg", bytes(cv2.imencode(".jpg", colours)[1]), "a mask is no JPEG"),
         ("large.png", grey(np.full((3, 3), 256), 16), "has the number 256, but those of classes end at 255"),
+        ("twice.png", start + header + header + rest, "holds colours or alpha, not numbers of classes, or is damaged"),
+        ("late.png", start + grey(np.zeros((2, 2), int), 1)[33:47] + header + rest, "its header is damaged"),
         ("empty.png", b"", "the image file is empty"),
         ("half.png", png(colours[..., 0])[:-20], "truncated"),
     ):
