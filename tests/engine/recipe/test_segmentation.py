@@ -246,6 +246,24 @@ def test_keys_that_do_not_go_with_masks_are_refused_by_name(trained, capsys, ove
     assert message in shown and not (trained / "never").exists()
 
 
+def test_figures_of_classes_of_images_are_refused(trained, capsys, tmp_path):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    from engine.plots import __main__ as plots
+
+    out = ["--out", tmp_path / "a.png"]
+    assert call(plots, "curves", trained / "run", *out) == 0
+    (tmp_path / "a.png").unlink()
+    assert "has a label for every pixel" in refused(capsys, plots, "samples", trained / "config.yaml", *out)
+    assert "is no classifier" in refused(capsys, plots, "confusion", trained / "run", *out)
+    image = trained / "set" / "images" / "000.png"
+    assert "is no classifier" in refused(capsys, plots, "gradcam", trained / "run", image, *out)
+    assert list(tmp_path.iterdir()) == []
+    from engine.data import __main__ as data
+
+    given = ["verify", "segmentation", f"path={trained / 'set'}"]
+    assert "these have one for every pixel" in refused(capsys, data, *given)
+
+
 def test_folds_and_an_image_that_cannot_be_read(trained, tmp_path, capsys):
     """Samples are divided by chance, also where some are left out; every fold is judged by its own."""
     shutil.copytree(trained / "set", tmp_path / "set")
