@@ -315,7 +315,7 @@ def test_masks_of_the_packaged_digits(tmp_path, capsys):
     assert not names[0] & names[1]
     assert "is there already" in refused(capsys, digit_masks, *given)
     many = [tmp_path / "n", *given[1:5], "--test", 9999]
-    assert "test: asked for 9999 images with masks, but there are 1000" in refused(capsys, digit_masks, *many)
+    assert "test: asked for 9999 images with masks, but there are 9" in refused(capsys, digit_masks, *many)
     assert [each.name for each in tmp_path.iterdir()] == ["digits"]
 
 
