@@ -17,9 +17,9 @@ from engine.errors import UserError
 from engine.inference.classify import Damaged
 from engine.inference.ensemble import class_names, preprocess_of
 from engine.network.network import Network
-from engine.training.metrics import check_scores
+from engine.training.metrics import check_scores, evaluation_chunk
 
-CHUNK = 32  # images whose scores are in memory at a time
+CHUNK = 32  # images whose scores are in memory at a time; fewer where these are many
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,12 @@ def segment(network: Segmenter, paths: Sequence[Path], skip_damaged: bool = Fals
     """
     load_cv2()  # what is wrong with OpenCV is wrong with no image
     net, preprocess = network.net, network.preprocess
-    for start in range(0, len(paths), CHUNK):
+    chunk = min(CHUNK, evaluation_chunk(net.output_shape))
+    for start in range(0, len(paths), chunk):
         part: list[Path | Damaged] = []
         inputs: list[NDArray[np.uint8]] = []
         sizes: list[tuple[int, int]] = []
-        for path in paths[start : start + CHUNK]:
+        for path in paths[start : start + chunk]:
             try:
                 raw = read_image(path)
             except UserError as error:

@@ -17,6 +17,9 @@ from engine.errors import UserError
 
 Labels = NDArray[np.int64]
 
+EVALUATION_CHUNK = 1024  # samples made float32 at a time
+MAP_VALUES = 1 << 22  # of the outputs of so many samples, where they are maps
+
 
 def check_scores(scores: NDArray[Any], say: Callable[[int], str]) -> None:
     """UserError unless all scores (N, …) are finite; `say` names the first sample that has another one."""
@@ -41,6 +44,11 @@ def ranked_classes(scores: NDArray[Any], count: int, say: Callable[[int], str] =
     """
     check_scores(scores, say)
     return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64, copy=False)
+
+
+def evaluation_chunk(shape: Sequence[int]) -> int:
+    """Samples that an evaluation takes at a time, of outputs of this shape: fewer where these are large maps."""
+    return EVALUATION_CHUNK if len(shape) == 1 else max(1, min(EVALUATION_CHUNK, MAP_VALUES // math.prod(shape)))
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:

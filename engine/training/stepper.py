@@ -31,7 +31,6 @@ from engine.training.resume import plain
 from engine.training.schedules import Constant, Schedule
 from engine.training.tracking import Tracker
 
-EVALUATION_CHUNK = 1024  # samples made float32 at a time
 # Steps between two looks at weights and state, which no loss shows when they become infinite: one look reads all of
 # them, as an update does.
 LOOK_EVERY = 128
@@ -217,8 +216,9 @@ class Stepper:
         predicted = np.empty(len(dataset), np.int64)
         classes, maps = self.has_classes(dataset), self.has_pixels(dataset)
         matrix = np.zeros((self.net.output_shape[0],) * 2, np.int64) if maps else None
-        for start in range(0, len(dataset), EVALUATION_CHUNK):
-            part = slice(start, start + EVALUATION_CHUNK)
+        chunk = metrics.evaluation_chunk(self.net.output_shape)
+        for start in range(0, len(dataset), chunk):
+            part = slice(start, start + chunk)
             images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
             try:
                 loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss, algorithm=algorithm)
