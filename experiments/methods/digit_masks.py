@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine.cli import command_parser, run
 from engine.data.digits import digits_on_sheets
-from engine.data.images import Image, load_cv2, read_image
+from engine.data.images import Image, ImageFiles, load_cv2, read_image
 from engine.data.labels import palette
 from engine.data.location import data_root
 from engine.data.readers import read_dataset
@@ -40,7 +41,7 @@ PARTS = {"train": "abc", "test": "d"}  # of NumtaDB
 COUNTS = {"numtadb": (4000, 1000), "digits5k": (800, 200)}  # training and test images
 
 Sample = tuple[str, Callable[[], Image], Callable[[], bytes]]
-"""The name of a sample, its image, and the bytes of its file with their ending in the name."""
+"""The name of a sample's file, its image, and the bytes of that file."""
 
 
 def ink_map(image: Image) -> NDArray[np.uint8] | None:
@@ -60,10 +61,11 @@ def ink_map(image: Image) -> NDArray[np.uint8] | None:
 
 def numtadb(root: Path | None, part: str, seed: int) -> Iterator[Sample]:
     """The images of a part of NumtaDB in an order drawn by `seed`."""
-    paths = read_dataset("numtadb", root, {"parts": PARTS[part]}).images.paths  # type: ignore[union-attr]
-    for index in epoch_order(len(paths), seed, 0):
-        path = paths[index]
-        yield path.name, lambda path=path: read_image(path), path.read_bytes  # type: ignore[misc]
+    images = read_dataset("numtadb", root, {"parts": PARTS[part]}).images
+    assert isinstance(images, ImageFiles)
+    for index in epoch_order(len(images), seed, 0):
+        path = images.paths[index]
+        yield path.name, partial(read_image, path), path.read_bytes
 
 
 def packaged(part: str, seed: int) -> Iterator[Sample]:
@@ -72,8 +74,7 @@ def packaged(part: str, seed: int) -> Iterator[Sample]:
     order = epoch_order(len(sheets), seed, 0)
     first_of_test = 4 * len(order) // 5
     for index in order[:first_of_test] if part == "train" else order[first_of_test:]:
-        sheet = sheets[index]
-        yield f"digit{index:04}.png", lambda sheet=sheet: sheet, lambda sheet=sheet: _png(sheet)  # type: ignore[misc]
+        yield f"digit{index:04}.png", partial(np.asarray, sheets[index]), partial(_png, sheets[index])
 
 
 def _png(image: Image) -> bytes:

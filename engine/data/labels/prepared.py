@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def prepared_maps(
         mark = np.frombuffer(MARK + str(maps.ignore).encode(), np.uint8)
         key = cache.entry_key([*maps.paths, *images.paths, mark], preprocess)
         if key is not None:
-            build = lambda: _parts(images, maps, preprocess, threads)  # noqa: E731
+            build = partial(_parts, images, maps, preprocess, threads)
             entry = cache.load_or_build(f"the masks of {name}", key, folder, build)
     if entry is not None:
         found: NDArray[np.uint8] = entry.samples[:, 0]
