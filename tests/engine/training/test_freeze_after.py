@@ -7,6 +7,7 @@ import engine
 from engine.errors import UserError
 from engine.network.checkpoint import weights_hash
 from engine.recipe.config import read_config
+from engine.recipe.fit import make_trainer
 from engine.training.average import Average
 from tests.engine.small import small_dataset, small_net
 
@@ -85,6 +86,13 @@ def test_a_run_without_the_key_goes_on_as_before():
     assert trainer().settings()["freeze_after"] is None
     config = {"dataset": "mnist", "model": {"name": "mnist_cnn"}}
     assert "freeze_after" not in read_config(config).to_dict()
+
+
+def test_a_configuration_can_say_it():
+    given = {"dataset": "mnist", "model": {"name": "mnist_cnn"}, "freeze_after": {"0": 2, "*.bias": 5}}
+    made = make_trainer(read_config(given), None)
+    ends = made.settings()["freeze_after"]
+    assert ends["0.weights"] == 2 and ends["0.bias"] == 5 and made.config["freeze_after"] == given["freeze_after"]
 
 
 @pytest.mark.parametrize(
