@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.data.images import load_cv2, read_image
 from engine.data.labels.files import MOST, LabelMap
+from engine.data.labels.prepared import check_preparable
 from engine.data.preprocess import Preprocess
 from engine.data.steps import Pad
 from engine.errors import UserError
@@ -44,8 +45,10 @@ class Segmented:
 
 
 def segmenter(path: Path, net: Network) -> Segmenter:
-    """The network of a checkpoint; UserError where it knows no preprocessing or gives no class for each pixel."""
+    """The network of a checkpoint; UserError where it knows no preprocessing, or one that leaves places behind, gives no
+    class for each pixel, or holds numbers that are not finite."""
     preprocess = preprocess_of(path, net)
+    check_preparable(str(path), preprocess, MOST)  # what masks cannot follow, a map cannot be brought back from
     if len(net.output_shape) != 3 or net.output_shape[0] < 2:
         raise UserError(
             f"{path}: the network gives no class for each pixel, its output has shape {net.output_shape}, expected "
@@ -53,6 +56,8 @@ def segmenter(path: Path, net: Network) -> Segmenter:
         )
     if net.output_shape[0] > MOST + 1:
         raise UserError(f"{path}: the network has {net.output_shape[0]} classes, but a map has {MOST + 1} at most")
+    if damaged := net.store.first_nonfinite():
+        raise UserError(f"{path}: {damaged} holds NaN or infinite values, so nothing can be said of an image")
     return Segmenter(str(path), net, preprocess)
 
 

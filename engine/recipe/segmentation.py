@@ -72,9 +72,12 @@ def predict_maps(
     places = _places(out, paths)
     masks = None if truth is None else _masks(truth, paths)
     read = {path.resolve() for path in (*paths, *checkpoints, *(masks or {}).values())}
-    for place in (*places.values(), out / TABLE):
-        if place.resolve() in read:
-            raise UserError(f"{place}: is read, and --out would write over it; choose another folder")
+    written = {path.resolve(): path for path in (*places.values(), out / TABLE)}
+    for real, path in written.items():
+        if real in read:
+            raise UserError(f"{path}: is read, and --out would write over it; choose another folder")
+    if options.report is not None and options.report.resolve() in {*read, *written}:
+        raise UserError(f"{options.report}: is read, or written by --out; --report takes a file of its own")
     sheet = Sheet(network.class_names, masks is not None)
     out.parent.mkdir(parents=True, exist_ok=True)
     with naming(out), tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:

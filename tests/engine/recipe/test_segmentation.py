@@ -181,13 +181,17 @@ def refused(capsys, module, *arguments):
         (["--out", "PLACE/x", "--top", "1"], "--top is for networks"),
         (["--out", "PLACE/x", "--json"], "--json is for networks"),
         (["--out", "PLACE/x", "--report", "PLACE/r.json"], "--report needs the true masks"),
+        (
+            ["--out", "PLACE/x", "--gt", "PLACE/set/masks", "--ignore", "255", "--report", "PLACE/x/000.png"],
+            "x/000.png: is read, or written by --out",
+        ),
         (["--out", "PLACE/x", "--gt", "PLACE/config.yaml"], "is no folder; the truth of maps is a folder of masks"),
         (["--out", "PLACE/x", "--gt", "PLACE/set/masks"], "has the number 255, but the network 2 classes; --ignore"),
         (["--out", "PLACE/x", "--gt", "PLACE/run"], "holds no images|no such mask"),
         (["PLACE/other/000.bmp", "--out", "PLACE/x"], "its map would have the name 000.png"),
         (["--out", "PLACE/x", "--checkpoint", "PLACE/run/last.safetensors"], "predicts alone"),
     ],
-    ids=["out", "over", "file", "tta", "top", "json", "report", "table", "ignore", "none", "names", "two"],
+    ids=["out", "over", "file", "tta", "top", "json", "report", "same", "table", "ignore", "none", "names", "two"],
 )
 def test_what_is_not_for_maps_is_refused_and_nothing_written(trained, capsys, options, message):
     (trained / "other").mkdir(exist_ok=True)
@@ -209,6 +213,21 @@ def test_a_damaged_image_stops_all_or_is_passed_over(trained, capsys, tmp_path):
     rows = list(csv.DictReader((tmp_path / "out" / "shares.csv").open()))
     assert [bool(row["error"]) for row in rows] == [number == 20 for number in range(40)]
     assert len(list((tmp_path / "out").glob("*.png"))) == 39
+
+
+def test_networks_of_which_no_map_can_be_trusted_are_refused(trained, tmp_path, capsys):
+    net = engine.load(trained / "run" / "best.safetensors")
+    given = [trained / "set" / "images", "--checkpoint", tmp_path / "net.safetensors", "--out", tmp_path / "out"]
+    net.preprocess = Preprocess(steps=("bbox",), size=(16, 16)).to_dict()
+    net.save(tmp_path / "net.safetensors")
+    assert "the step bbox crops to what an image shows" in refused(capsys, predict, *given)
+    net.preprocess = Preprocess().to_dict()
+    name = next(iter(net.parameters()))
+    net.load_parameters({name: np.full_like(net.parameters()[name], np.inf)}, strict=False)
+    net.save(tmp_path / "net.safetensors")
+    capsys.readouterr()
+    assert call(predict, *given) == 2 and "holds NaN or infinite values" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_classifier_takes_no_number_of_pixels(capsys, tmp_path):
