@@ -45,8 +45,11 @@ class Segmented:
 
 
 def segmenter(path: Path, net: Network) -> Segmenter:
-    """The network of a checkpoint; UserError where it knows no preprocessing, or one that leaves places behind, gives no
-    class for each pixel, or holds numbers that are not finite."""
+    """The network of a checkpoint.
+
+    UserError where it knows no preprocessing, or one that leaves places behind, gives no class for each pixel, or holds
+    numbers that are not finite.
+    """
     preprocess = preprocess_of(path, net)
     check_preparable(str(path), preprocess, MOST)  # what masks cannot follow, a map cannot be brought back from
     if len(net.output_shape) != 3 or net.output_shape[0] < 2:
