@@ -15,7 +15,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "engine.predict",
         description="Classify images with a trained network: what training did to its images is done to these. "
         "Writes file, label and probability as CSV; with true labels also prints accuracy, macro-F1, mistakes and "
-        "the confusion matrix (of more than 20 classes, the worst classes and most frequent confusions).",
+        "the confusion matrix (of more than 20 classes, the worst classes and most frequent confusions). Of a network "
+        "that gives a class for each pixel, --out is a folder, which gets a map for each image and a table of shares.",
     )
     parser.add_argument(
         "images",
@@ -41,8 +42,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--config", type=Path, metavar="CONFIG.yaml", help="take the keys checkpoint_path and gt_csv from this file"
     )
-    parser.add_argument("--gt", type=Path, metavar="CSV", help="true labels: columns filename and label (or digit)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="predictions (default: standard output)")
+    parser.add_argument(
+        "--gt",
+        type=Path,
+        metavar="CSV|DIR",
+        help="true labels: columns filename and label (or digit); for maps of labels a folder of masks",
+    )
+    parser.add_argument("--ignore", type=int, metavar="N", help="of masks: the number of pixels that do not count")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE|DIR",
+        help="predictions (default: standard output); of a network that gives a class for each pixel the folder of the "
+        "maps and their table",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object on a line for each image, instead of CSV")
     parser.add_argument(
         "--top",

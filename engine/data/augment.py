@@ -77,13 +77,20 @@ def cropped(
     images: Image, places: NDArray[np.int64], augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]
 ) -> Image:
     """images[places] with a rectangle of each stretched over all of it: uint8 (n, C, H, W) of its own."""
+    moved = drawn_crops(augment, seed, epoch, samples, *images.shape[2:])
+    return cnncore.warp_images(images, places, moved, fill="nearest")
+
+
+def drawn_crops(
+    augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64], height: int, width: int
+) -> NDArray[np.int64]:
+    """Coefficients (n, 2, 3) of `cnncore.warp_images` that stretch a rectangle of each sample over all of it."""
     how = augment.resized_crop
     assert how is not None
-    height, width = images.shape[2:]
     _check_side("resized_crop", height, width)
     words = augmentation_words(seed, epoch, samples, RESIZED_CROP, WORDS)
     boxes, _ = rectangles(words, how.smallest, how.largest, how.ratio, height, width)
-    return cnncore.warp_images(images, places, crop_maps(boxes, height, width), fill="nearest")
+    return crop_maps(boxes, height, width)
 
 
 def recoloured(
@@ -106,6 +113,13 @@ def rotated_and_scaled(
     """
     how = augment.warps
     assert how is not None
+    return turned(images, places, *drawn_turns(augment, seed, epoch, samples), how.fill, how.value)
+
+
+def drawn_turns(
+    augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each sample the angle in degrees and the factor, (n,) each."""
     angles, factors = np.zeros(len(samples)), np.ones(len(samples))
     if augment.rotation:
         degrees = augment.rotation.degrees
@@ -113,7 +127,7 @@ def rotated_and_scaled(
     if augment.scaling:
         amount = augment.scaling.amount
         factors = uniform(augmentation_words(seed, epoch, samples, SCALING, 1)[:, 0], 1 - amount, 1 + amount)
-    return turned(images, places, angles, factors, how.fill, how.value)
+    return angles, factors
 
 
 def turned(

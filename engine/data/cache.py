@@ -92,9 +92,9 @@ def entry_key(images: Sequence[Any], preprocess: Preprocess) -> str | None:
 
 @cache
 def _code() -> str:
-    """SHA-256 of this package's sources and those of `headers`: whatever changes what a step does changes the key."""
+    """SHA-256 of the sources of this package, `headers` and `labels`: what changes what a step does changes the key."""
     digest, here = hashlib.sha256(), Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), *here.glob("headers/*.py")]):
+    for path in sorted([*here.glob("*.py"), *here.glob("headers/*.py"), *here.glob("labels/*.py")]):
         digest.update(str(path.relative_to(here)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -11,15 +11,17 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import as_array, as_int64, assign, refuse_masked
+from engine.arguments import as_array, assign, refuse_masked
 from engine.data import cache
 from engine.data.images import Image, ImageFiles, UnreadableImage
+from engine.data.labels.checks import as_labels, check_labels, checked_weights
+from engine.data.labels.files import LabelMapFiles
+from engine.data.labels.prepared import check_preparable, prepared_maps
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
 from engine.data.workers import in_order
-from engine.errors import SampleError, UserError, listed, twice, warn
+from engine.errors import UserError, listed, warn
 
-MOST_CLASSES = 100_000  # labels beyond are counted from something else than 0
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
 PER_TASK = 256  # images that a thread prepares at a time
 
@@ -32,6 +34,7 @@ class RawDataset:
     labels   int64 (N,), each an index into class_names
     columns  further facts for each sample (for stratified splits), by name
     unread   what lies among the images of the set and is none of them
+    maps     a map of labels for each image, in whose numbers class_names are then; labels are all 0
     """
 
     name: str
@@ -40,11 +43,14 @@ class RawDataset:
     class_names: tuple[str, ...]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
+    maps: LabelMapFiles | None = None
 
     def __post_init__(self) -> None:
         refuse_masked(f"{self.name}: the images have", self.images)
         assign(self, labels=as_labels(self.name, self.labels), columns=_as_columns(self.name, self.columns))
         check_labels(self.name, len(self.images), self.labels, self.class_names)
+        if self.maps is not None and len(self.maps.paths) != len(self):
+            raise UserError(f"{self.name}: {len(self)} images but {len(self.maps.paths)} masks")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +58,8 @@ class RawDataset:
     def with_classes(self, names: Sequence[str]) -> RawDataset:
         """The same samples with their labels as indices into `names`; UserError for a class not there."""
         numbers = _numbers_among(self, names)
+        if numbers is not None and self.maps is not None:
+            raise maps_as_they_are(self.name, names)
         return self if numbers is None else replace(self, labels=numbers[self.labels], class_names=tuple(names))
 
     def subset(self, indices: NDArray[np.int64]) -> RawDataset:
@@ -63,7 +71,8 @@ class RawDataset:
         else:
             images = [self.images[index] for index in indices]
         columns = {name: column[indices] for name, column in self.columns.items()}
-        return replace(self, images=images, labels=self.labels[indices], columns=columns)
+        maps = None if self.maps is None else self.maps.subset(indices)
+        return replace(self, images=images, labels=self.labels[indices], columns=columns, maps=maps)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class Dataset:
                 not read, each as "path: reason"
     kept        int64 (N,), where images were left out: the place of each sample in the raw set
     files       the file of each sample, or empty where they are not files of their own
+    ignore      of maps of labels: the number of pixels that do not count, which the loss has as its `ignore_index`
     """
 
     name: str
@@ -93,6 +103,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     kept: NDArray[np.int64] | None = None
     files: tuple[Path, ...] = ()
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         assign(self, images=as_array(self.name, "images", self.images), labels=as_labels(self.name, self.labels))
@@ -136,7 +147,7 @@ class Dataset:
         if numbers is None:
             return self
         if self.labels.ndim == 3:
-            raise UserError(f"{self.name}: maps of labels cannot be numbered anew as {listed(names)}; give them so")
+            raise maps_as_they_are(self.name, names)
         labels: Any
         if self.labels.ndim == 1:
             labels = numbers[self.labels.astype(np.int64, copy=False)]
@@ -159,34 +170,8 @@ class Dataset:
         return images if images.dtype == np.float32 else self.normaliser.normalise(images)
 
 
-def as_labels(name: str, values: Any) -> NDArray[Any]:
-    """Labels as an array, whole numbers (N,) as int64; in a list of rows, which has no type of its own, as float32."""
-    array = as_array(name, "labels", values)
-    if array.ndim == 1 and array.dtype.kind in "iu":
-        try:
-            return as_int64(array)
-        except SampleError as error:
-            raise error.at(error.sample, name) from None
-    if array.ndim == 2 and array.dtype.kind in "iuf" and not isinstance(values, np.ndarray):
-        return array.astype(np.float32)
-    return array
-
-
 def _as_columns(name: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {key: as_array(name, f"values of the column {key!r}", values) for key, values in columns.items()}
-
-
-def checked_weights(name: str, count: int, weights: Any) -> NDArray[np.float32]:
-    """Weights of samples as float32 (count,); UserError where one is negative or not finite, or all are 0."""
-    array = as_array(name, "sample weights", weights)
-    if array.dtype.kind not in "iufb":
-        raise UserError(f"{name}: sample weights must be numbers, got {array.dtype}")
-    array = array.astype(np.float32, copy=False)
-    if array.shape != (count,):
-        raise UserError(f"{name}: sample weights have shape {array.shape}, expected ({count},)")
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.any()):
-        raise UserError(f"{name}: sample weights must be finite numbers of at least 0, and not all 0")
-    return array
 
 
 def _numbers_among(dataset: RawDataset | Dataset, names: Sequence[str]) -> NDArray[np.int64] | None:
@@ -199,43 +184,6 @@ def _numbers_among(dataset: RawDataset | Dataset, names: Sequence[str]) -> NDArr
     if other:
         raise UserError(f"{dataset.name}: classes {listed(other)} are none of those trained on: {listed(names)}")
     return np.array([places[name] for name in own], np.int64)
-
-
-def check_labels(
-    name: str, count: int, labels: NDArray[Any], class_names: Sequence[str], *, maps: bool = False
-) -> None:
-    """UserError unless there is a label of a fitting type and range for each of the `count` samples; `maps`: or a map
-    of them, whose range is the loss's affair."""
-    if count == 0:
-        raise UserError(f"{name}: the data set is empty")
-    is_map = maps and labels.ndim == 3 and labels.dtype.kind in "iu"
-    if (
-        not is_map
-        and not (labels.ndim == 1 and labels.dtype == np.int64)
-        and not (labels.ndim == 2 and labels.dtype == np.float32)
-    ):
-        raise UserError(
-            f"{name}: labels must be whole numbers (N,) or float32 (N, classes), got {labels.dtype} {labels.shape}"
-        )
-    if len(labels) != count:
-        raise UserError(f"{name}: {count} images but {len(labels)} labels")
-    if (again := twice(class_names)) is not None:
-        raise UserError(f"{name}: the class name {again!r} stands twice among {listed(class_names)}")
-    if class_names and labels.ndim == 2 and labels.shape[1] != len(class_names):
-        raise UserError(
-            f"{name}: soft labels of {labels.shape[1]} classes, but the names of {len(class_names)}: "
-            f"{listed(class_names)}"
-        )
-    if labels.ndim == 1:
-        if labels.max() >= MOST_CLASSES:
-            raise UserError(f"{name}: labels run to {labels.max()}, expected numbers of classes below {MOST_CLASSES}")
-        if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
-            raise UserError(
-                f"{name}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}"
-            )
-    elif not is_map and not np.isfinite(labels).all():
-        sample, label = map(int, np.argwhere(~np.isfinite(labels))[0])
-        raise UserError(f"{name}: the label of sample {sample} holds {labels[sample, label]} for class {label}")
 
 
 def prepare(
@@ -255,6 +203,8 @@ def prepare(
     """
     if strict and any(each.images for each in raw.unread):
         raise UserError(describe_unread(raw.name, raw.unread))
+    if raw.maps is not None:
+        check_preparable(raw.name, preprocess, raw.maps.ignore)
     warn_unread(raw.name, raw.unread)
     unread = tuple(map(str, raw.unread))
     entry: cache.Entry | None = None
@@ -270,19 +220,33 @@ def prepare(
         entry = cache.Entry(np.concatenate([samples for samples, _ in parts if len(samples)]), left)
     files = tuple(raw.images.paths) if isinstance(raw.images, ImageFiles) else ()
     if not entry.left:
-        about: dict[str, Any] = {"skipped": unread, "files": files}
-        return Dataset(raw.name, entry.samples, raw.labels, raw.class_names, preprocess, raw.columns, **about)
+        about: dict[str, Any] = {"skipped": unread, "files": files, **_labels(raw, preprocess, threads, use_cache)}
+        return Dataset(raw.name, entry.samples, class_names=raw.class_names, preprocess=preprocess,
+                       columns=raw.columns, **about)  # fmt: skip
     reasons = tuple(each.reason for each in entry.left)
     if strict:
         raise UserError(_left_out(raw, reasons))
     _check_classes(raw, entry.left)
     warn(_left_out(raw, reasons))
     kept = np.delete(np.arange(len(raw)), [each.index for each in entry.left])
-    columns = {name: column[kept] for name, column in raw.columns.items()}
-    labels = raw.labels[kept]
-    about = {"skipped": reasons + unread, "kept": kept}
+    rest = raw.subset(kept)
+    about = {"skipped": reasons + unread, "kept": kept, **_labels(rest, preprocess, threads, use_cache)}
     about["files"] = tuple(files[index] for index in kept) if files else ()
-    return Dataset(raw.name, entry.samples, labels, raw.class_names, preprocess, columns, **about)
+    return Dataset(raw.name, entry.samples, class_names=raw.class_names, preprocess=preprocess, columns=rest.columns,
+                   **about)  # fmt: skip
+
+
+def _labels(raw: RawDataset, preprocess: Preprocess, threads: int | None, use_cache: bool) -> dict[str, Any]:
+    """What a Dataset has for labels: those of the images, or their maps, prepared."""
+    if raw.maps is None:
+        return {"labels": raw.labels}
+    options: dict[str, Any] = {"threads": threads, "use_cache": use_cache}
+    maps = prepared_maps(raw.name, raw.images, raw.maps, preprocess, raw.class_names, **options)
+    return {"labels": maps, "ignore": raw.maps.ignore}
+
+
+def maps_as_they_are(name: str, names: Sequence[str]) -> UserError:
+    return UserError(f"{name}: maps of labels cannot be numbered anew as {listed(names)}; give them so")
 
 
 class SizesDiffer(UserError):

@@ -84,12 +84,30 @@ def read_image(path: Path | str) -> Image:
     UserError for one that the system does not let us read.
     """
     path = Path(path)
-    return decode_image(_read(path), path)
+    return decode_image(read_file(path), path)
 
 
 def decode_image(data: bytes, path: object = "the image") -> Image:
     """What `read_image` gives for a file of these bytes; `path` names it in errors."""
     cv2 = load_cv2()
+    header = checked_header(path, data)
+    image = None
+    if header.size is not None:
+        with suppress(cv2.error):
+            # Unchanged keeps alpha and 16 bits, and leaves CMYK alone: only for what is put right here.
+            flags = cv2.IMREAD_UNCHANGED if header.as_stored else cv2.IMREAD_ANYCOLOR
+            if header.orientation is not None:
+                flags |= cv2.IMREAD_IGNORE_ORIENTATION
+            image = cv2.imdecode(np.frombuffer(header.shown(data), np.uint8), flags)
+    if image is None:
+        why = f"it is damaged, or of a form that OpenCV {cv2.__version__} does not decode"
+        raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {why})")
+    return _upright(_eight_bits_on_white(image, header), header.orientation or 1)
+
+
+def checked_header(path: object, data: bytes) -> Header:
+    """What the content of an image file says of itself; UnreadableImage where that alone tells that it is not to be
+    decoded."""
     if not data:
         raise UnreadableImage(f"{path}: the image file is empty")
     header = read_header(data)
@@ -109,21 +127,11 @@ def decode_image(data: bytes, path: object = "the image") -> Image:
             f"{path}: the image has {size[1]}x{size[0]} pixels in {len(data)} bytes, and would take "
             f"{header.memory // 1_000_000} MB to decode: more than an image in a file of that size is given"
         )
-    image = None
-    if size is not None:
-        with suppress(cv2.error):
-            # Unchanged keeps alpha and 16 bits, and leaves CMYK alone: only for what is put right here.
-            flags = cv2.IMREAD_UNCHANGED if header.as_stored else cv2.IMREAD_ANYCOLOR
-            if header.orientation is not None:
-                flags |= cv2.IMREAD_IGNORE_ORIENTATION
-            image = cv2.imdecode(np.frombuffer(header.shown(data), np.uint8), flags)
-    if image is None:
-        why = f"it is damaged, or of a form that OpenCV {cv2.__version__} does not decode"
-        raise UnreadableImage(f"{path}: not an image that can be decoded ({header.kind}: {why})")
-    return _upright(_eight_bits_on_white(image, header), header.orientation or 1)
+    return header
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The content of an image file; UnreadableImage where there is none, UserError where the system does not let us."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

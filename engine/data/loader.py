@@ -21,6 +21,7 @@ from engine.data.augment import changes, mixup, redrawn
 from engine.data.augment_config import AugmentConfig
 from engine.data.augmenting.cutmix import BatchCutMix
 from engine.data.dataset import NO_DATA, Dataset
+from engine.data.labels.moved import check_movable, check_numbers, moved_maps, moves_anything
 from engine.data.workers import in_order
 from engine.draws import BATCH, SAMPLE, epoch_order, generator
 from engine.errors import SampleError, UserError, shown
@@ -106,11 +107,15 @@ class Loader:
         augment = augment or AugmentConfig()
         if augment.changes_images and dataset.images.dtype != np.uint8:
             raise UserError(f"{dataset.name}: augmentation changes uint8 images, these are {dataset.images.dtype}")
-        if dataset.labels.ndim == 3 and (augment.changes_images or sample_transforms):
-            raise UserError(
-                f"{dataset.name}: augmentation changes the images alone, and would leave their maps of labels where "
-                "they were; a batch_transform gets both"
-            )
+        if dataset.labels.ndim == 3:
+            check_movable(dataset.name, augment, dataset.ignore)
+            if moves_anything(augment):
+                check_numbers(dataset.name, dataset.labels)
+            if sample_transforms:
+                raise UserError(
+                    f"{dataset.name}: sample_transforms change the images alone, and would leave their maps of labels "
+                    "as they were; a batch_transform gets both"
+                )
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = checked_seed("Loader", seed)
@@ -131,15 +136,17 @@ class Loader:
         """Batch `index` of the epoch with this order: images float32 (n, C, H, W) without gaps, and labels."""
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         labels = self.dataset.labels[chosen]
-        values = self._images(chosen, epoch)
+        values, changed = self._images(chosen, epoch)
+        if labels.ndim == 3 and moves_anything(self.augment):
+            labels = moved_maps(labels, self.augment, changed, self.dataset.ignore, self.seed, epoch, chosen)
         if self.batch_transform is not None:
             batch = self.batch_transform(values, labels, generator(self.seed, BATCH, epoch, index))
             self._check_batch(batch, values.shape)
             values, labels = batch
         return np.ascontiguousarray(values), labels
 
-    def _images(self, chosen: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
-        """The samples with these numbers, changed and normalised."""
+    def _images(self, chosen: NDArray[np.int64], epoch: int) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
+        """The samples with these numbers, changed and normalised, and how they were changed last."""
         images: NDArray[Any] = self.dataset.images
         places = chosen
         floats = images.dtype != np.uint8
@@ -148,13 +155,13 @@ class Loader:
         for place, sample in enumerate(chosen if self.sample_transforms else ()):
             images[place] = self._transformed(images[place], epoch, int(sample))
         if floats:
-            return images
+            return images, {}
         images, places = redrawn(images, places, self.augment, self.seed, epoch, chosen)
         changed = changes(images, places, self.augment, self.seed, epoch, chosen)
         normaliser = self.dataset.normaliser
         # An image's own factors are measured on it; factors for all need none of the pixels.
         measured = images[places] if normaliser.per_sample else images[:1]
-        return cnncore.gather_images(images, places, *normaliser.factors(measured), **changed)
+        return cnncore.gather_images(images, places, *normaliser.factors(measured), **changed), changed
 
     def _transformed(self, image: NDArray[Any], epoch: int, sample: int) -> NDArray[Any]:
         rng = generator(self.seed, SAMPLE, epoch, sample)

@@ -48,17 +48,22 @@ def class_names(net: Network) -> list[str]:
     return known[:outputs] + [f"output {index}" for index in range(len(known), outputs)]
 
 
-def load_members(paths: Sequence[Path]) -> list[Member]:
-    """The networks in these checkpoints.
+def load_networks(paths: Sequence[Path]) -> list[Network]:
+    """The networks in these checkpoints; UserError for a file given twice."""
+    if (again := twice(paths)) is not None:
+        raise UserError(f"{again}: the checkpoint is given twice")
+    return [load(path) for path in paths]
+
+
+def load_members(paths: Sequence[Path], nets: Sequence[Network] | None = None) -> list[Member]:
+    """The networks in these checkpoints; `nets` are these networks, for who has loaded them.
 
     UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
     classes differ (their order may), and for a file given twice.
     """
     members: list[Member] = []
-    if (again := twice(paths)) is not None:
-        raise UserError(f"{again}: the checkpoint is given twice")
-    for path in paths:
-        members.append(member_of(str(path), load(path)))
+    for path, net in zip(paths, nets or load_networks(paths), strict=True):
+        members.append(member_of(str(path), net))
         first, last = members[0], members[-1]
         if sorted(first.class_names) != sorted(last.class_names):
             raise UserError(
@@ -73,20 +78,20 @@ def member_of(source: str, net: Network) -> Member:
     """A trained network as a classifier. UserError, which names the source, for one that says nothing of its
     preprocessing or does not fit it, is no classifier, or gives two classes one name.
     """
-    if net.preprocess is None:
-        raise UserError(f"{source}: the network was saved without its preprocessing, so images cannot be prepared")
+    preprocess = preprocess_of(source, net)
     if len(net.output_shape) != 1:
         raise UserError(f"{source}: the network is no classifier, its output has shape {net.output_shape}")
-    member = Member(source, net, _preprocess(source, net))
+    member = Member(source, net, preprocess)
     if (name := twice(member.class_names)) is not None:
         raise UserError(f"{source}: two classes of the network have the name {name!r}, so a label could be either")
     return member
 
 
-def _preprocess(source: str, net: Network) -> Preprocess:
+def preprocess_of(source: object, net: Network) -> Preprocess:
     """How images become inputs of the network; UserError where they cannot."""
-    assert net.preprocess is not None
-    preprocess = Preprocess.from_dict(net.preprocess, source)
+    if net.preprocess is None:
+        raise UserError(f"{source}: the network was saved without its preprocessing, so images cannot be prepared")
+    preprocess = Preprocess.from_dict(net.preprocess, str(source))
     if preprocess.size is not None and (made := (preprocess.channels, *preprocess.size)) != net.input_shape:
         raise UserError(
             f"{source}: its preprocessing gives images of shape {made}, but its network takes {net.input_shape}"

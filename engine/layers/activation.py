@@ -142,16 +142,13 @@ class ReLU6(_Elementwise):
 
 @dataclass(frozen=True)
 class Clip(_Elementwise):
-    """min(max(x, low), high), PyTorch's Hardtanh; the gradient at a bound is 0. Clip(0, 6) is ReLU6, which is faster
-    where a convolution, a linear layer or a batch normalisation stands before it.
+    """min(max(x, low), high), PyTorch's Hardtanh; the gradient at a bound is 0. Clip(0, 6) is computed as ReLU6.
 
     low, high   finite numbers, low below high, as float32 too
     """
 
     low: float = -1.0
     high: float = 1.0
-
-    op: ClassVar[str] = "clip"
 
     def __post_init__(self) -> None:
         infinity = float("inf")
@@ -160,8 +157,17 @@ class Clip(_Elementwise):
             raise UserError(f"Clip: low must be below high as a float32, but they are {low:g} and {high:g}")
         assign(self, low=low, high=high)
 
+    @property
+    def op(self) -> str:  # type: ignore[override]
+        return "relu6" if self._is_relu6 else "clip"
+
+    @property
+    def _is_relu6(self) -> bool:
+        """The op without numbers of its own, which a convolution, a linear layer or a batch normalisation computes."""
+        return (self.low, self.high) == (0.0, 6.0)
+
     def numbers(self) -> dict[str, float]:
-        return {"low": self.low, "high": self.high}
+        return super().numbers() if self._is_relu6 else {"low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True)

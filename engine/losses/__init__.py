@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 LOSSES: Mapping[str, type[Loss]] = {
-    each.__name__: each for each in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy, Focal, Huber)
+    each.__name__: each
+    for each in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy, Focal, Huber, PixelCrossEntropy, Dice)
 }
 """By the name that a configuration uses: those whose targets its data sets have."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.losses import Loss
+from engine.network.finetune import frozen_layers
 from engine.network.inputs import capacity, checked_input, checked_targets, single_value_error, single_value_norm
 from engine.network.parameters import Array, read
 from engine.network.programs import Compiled, Programs
@@ -91,16 +93,19 @@ class Execution:
         return (total / counted if counted else 0.0), outputs
 
     def loss_and_gradients(
-        self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0, algorithm: Algorithm = "auto"
-    ) -> tuple[float, dict[str, Array]]:
+        self, x: Array, y: NDArray[Any], loss: Loss, seed: int = 0, step: int = 0, algorithm: Algorithm = "auto",
+        freeze: Sequence[str | int] | None = None,
+    ) -> tuple[float, dict[str, Array]]:  # fmt: skip
+        """`freeze`: layers that are taken as they are (see engine.training.trainer.Trainer) and have no gradients."""
         x = checked_input(x, self.input_shape)
         targets, kind = checked_targets(y, len(x), loss, self.output_shape)
         if not len(x):
             raise UserError("loss_and_gradients needs at least one sample")
-        norm = single_value_norm(self.programs.topology)
+        frozen = frozen_layers(self.programs.topology, freeze)
+        norm = single_value_norm(self.programs.topology, frozen)
         if len(x) == 1 and norm:
             raise single_value_error(norm)
-        compiled = self.programs.compile(Request(GRADIENTS, len(x), loss, kind, algorithm=algorithm))
+        compiled = self.programs.compile(Request(GRADIENTS, len(x), loss, kind, algorithm=algorithm, frozen=frozen))
         before = self.store.buffers.copy()
         try:
             value = self.programs.run(compiled, x, targets, None, 0, seed=seed, step=step)
@@ -108,4 +113,5 @@ class Execution:
             self.store.buffers[:] = before
             raise
         self.store.count_step()
-        return value, read(self.store.slots, self.store.gradients)
+        learning = {key: slot for key, slot in self.store.slots.items() if slot.layer not in frozen}
+        return value, read(learning, self.store.gradients if compiled.gradients is None else compiled.gradients)

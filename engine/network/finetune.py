@@ -1,4 +1,4 @@
-"""Which layers training leaves alone, and which learn at a rate of their own."""
+"""Which layers training leaves alone, or from some epoch on, and which learn at a rate of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.arguments import as_float32, is_real
+from engine.arguments import as_float32, integer, is_real
 from engine.errors import UserError
 from engine.layers.patterns import checked_patterns, layers_with_parameters, matching, select
 from engine.layers.topology import Topology
@@ -48,3 +48,36 @@ def rate_factors(slots: Mapping[str, Slot], rates: Mapping[Any, float] | None) -
         matched = matching("learning_rates", pattern, [*layers, *slots])
         factors |= {key: float(factor) for key, slot in slots.items() if key in matched or slot.layer in matched}
     return tuple((key, factor) for key, factor in factors.items() if factor != 1.0)
+
+
+def ends_of_learning(slots: Mapping[str, Slot], ends: Mapping[Any, int] | None) -> tuple[tuple[str, int], ...]:
+    """(key of a parameter, epochs after which it stays as it is), by pattern as `rate_factors`.
+
+    UserError for what is no whole number of epochs, and where nothing would be left to train.
+    """
+    if ends is None:
+        return ()
+    if not isinstance(ends, Mapping):
+        raise UserError(f"freeze_after: expected names or patterns of layers with numbers of epochs, got {ends!r}")
+    layers = list(dict.fromkeys(slot.layer for slot in slots.values()))
+    found: dict[str, int] = {}
+    for given, epochs in ends.items():
+        pattern = str(given)
+        epochs = integer(f"freeze_after.{pattern}", "epochs", epochs, 1)
+        matched = matching("freeze_after", pattern, [*layers, *slots])
+        found |= {key: epochs for key, slot in slots.items() if key in matched or slot.layer in matched}
+    if len(found) == len(slots):
+        raise UserError(
+            "freeze_after: every parameter is named, so that nothing would be left to train; give fewer epochs"
+        )
+    return tuple(found.items())
+
+
+def factors_at(
+    rates: Mapping[Any, float] | None, ends: tuple[tuple[str, int], ...], epoch: int
+) -> Mapping[Any, float] | None:
+    """The factors on the learning rate in an epoch, counted from 0: 0 for what has learned long enough."""
+    ended = {key: 0.0 for key, epochs in ends if epoch >= epochs}
+    if not ended:
+        return rates
+    return {**{given: factor for given, factor in (rates or {}).items() if str(given) not in ended}, **ended}

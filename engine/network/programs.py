@@ -48,6 +48,7 @@ class Compiled:
     plan: Plan
     program: cnncore.Program
     constants: Array
+    gradients: Array | None = None  # where the program puts them; None: none, or with those of the store
     scores_shape: Shape = ()  # of a sample, for a loss that NumPy computes
     version: int = -1  # of the parameters that the constants were made from
     halves: float = 0.0  # seconds in C of the last run of which NumPy computed the loss
@@ -176,6 +177,7 @@ class Programs:
             "buffers": self.store.buffers,
             "constants": constants,
         }
+        own: Array | None = None
         if request.trains:
             # What other programs left in the gradients of frozen layers must not reach the norm.
             own = cnncore.aligned_zeros(self.store.count) if request.frozen else None
@@ -193,7 +195,7 @@ class Programs:
         except (ValueError, cnncore.CoreError):
             check_sizes(plan.code, plan.batch)  # in words of the network, where a layer has got a size wrong
             raise
-        return Compiled(plan, program, constants, self.topology.output_shape)
+        return Compiled(plan, program, constants, own, self.topology.output_shape)
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""

@@ -74,6 +74,7 @@ class TrainingSession:
         self.average = average
         self.parts = integer("training_session", "parts", parts, 1)
         self.frozen = frozen_layers(programs.topology, freeze)
+        self.learning_rates = learning_rates
         self.rates = rate_factors(programs.store.slots, learning_rates)
         self._largest_factor = max([1.0, *(factor for _, factor in self.rates)]) * self.optimizer.largest_rate
         check_decides(loss, programs.topology.output_shape)

@@ -46,6 +46,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     features = add("features", "the feature maps of every layer for an image")
     features.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint or run folder")
     features.add_argument("--image", type=Path, required=True, metavar="FILE", help="PNG, JPEG or BMP")
+    gradcam = add("gradcam", "where in images a network sees a class (Selvaraju et al. 2017)")
+    gradcam.add_argument("checkpoint", type=Path, metavar="NET", help="checkpoint or run folder")
+    gradcam.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="image files, or folders of them")
+    gradcam.add_argument("--layer", metavar="NAME", help="a layer that gives a map (default: the last convolution)")
+    gradcam.add_argument("--class", dest="label", metavar="NAME", help="class (default: the one that is predicted)")
     mistakes = add("mistakes", "the most confident mistakes of a run on its test part, or else on its validation part")
     mistakes.add_argument("run", type=Path, metavar="RUN", help="run folder")
     mistakes.add_argument(

@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
-from engine.errors import UserError
+from engine.data.images import find_images
+from engine.errors import UserError, unknown
 from engine.files import write_atomically
+from engine.inference.ensemble import load_members, probabilities
 from engine.inference.judging import write_mistakes
 from engine.inference.rows import opened
+from engine.inspection import gradcam as inspection
 from engine.inspection.activations import activations
 from engine.network.load import load
 from engine.network.network import Network
-from engine.plots import confusion, curves, gather, layers, sheets
+from engine.plots import confusion, curves, gather, gradcam, layers, sheets
 from engine.plots.canvas import check_folder, check_target, encode, new_figure, save, tile
 from engine.plots.gather import Predictions
 from engine.training.folder import CONFIG, find_checkpoint
@@ -51,6 +54,26 @@ def draw_features(options: argparse.Namespace) -> Figure:
     path = find_checkpoint(options.checkpoint)
     net = load(path)
     return _features(net, gather.read_input(net, options.image, path))
+
+
+def draw_gradcam(options: argparse.Namespace) -> Figure:
+    path = find_checkpoint(options.checkpoint)
+    (member,) = load_members([path])
+    net, names = member.net, member.class_names
+    files = find_images(options.images)
+    if len(files) > gradcam.MOST_IMAGES:
+        raise UserError(f"Grad-CAM draws 1 to {gradcam.MOST_IMAGES} images at a time, got {len(files)}")
+    if options.label is not None and options.label not in names:
+        raise unknown("class", options.label, names)
+    images = np.stack([gather.read_input(net, file, path) for file in files])
+    try:
+        label = None if options.label is None else names.index(options.label)
+        heat = inspection.gradcam(net, images, options.layer, label)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    scores = probabilities(net, images, str(path), lambda index: str(files[index]))
+    titles = [f"{names[own]} ({score[own]:.1%})" for own, score in zip(heat.classes, scores)]
+    return gradcam.draw_gradcam(images, heat.maps, [file.name for file in files], titles, heat.layer)
 
 
 def draw_mistakes(options: argparse.Namespace) -> Figure:
@@ -147,6 +170,7 @@ DRAWN: dict[str, Callable[[argparse.Namespace], Figure]] = {
     "confusion": draw_confusion,
     "mistakes": draw_mistakes,
     "filters": draw_filters,
+    "gradcam": draw_gradcam,
 }
 
 

@@ -116,7 +116,9 @@ def held_out(parts: Mapping[str, Dataset], where: str) -> tuple[str, Dataset]:
 
 
 def class_labels(dataset: Dataset) -> NDArray[np.int64]:
-    """Labels (N,): of soft ones the largest; UserError for one that is NaN."""
+    """Labels (N,): of soft ones the largest; UserError for one that is NaN, and for maps of labels."""
+    if dataset.labels.ndim == 3:
+        raise UserError(f"{dataset.name}: has a label for every pixel, and this figure is of images with one each")
     if dataset.labels.ndim == 2:
         return predicted_classes(dataset.labels, lambda index: f"label of sample {index} of {dataset.name}")
     return dataset.labels.astype(np.int64, copy=False)

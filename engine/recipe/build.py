@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from engine.data.readers import WITH_MASKS
 from engine.errors import UserError, unknown
 from engine.layers import LAYERS, Layer, make_layer
 from engine.losses import LOSSES, Loss
@@ -17,7 +18,7 @@ from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
 from engine.reading.schema import parse_override, read_arguments, read_mapping
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
-from engine.training.checks import WITH_CLASSES, logged_names, watched_per_class
+from engine.training.checks import WITH_CLASSES, WITH_PIXELS, logged_names, watched_per_class
 from engine.training.folder import find_checkpoint
 from engine.training.schedules import SCHEDULES, Constant, Schedule, Warmup
 
@@ -119,9 +120,10 @@ def open_network(source: str, settings: Sequence[str]) -> Network:
 def check_metrics(config: TrainConfig) -> None:
     """UserError where the run, its early stopping or its schedule goes by a metric that its log will not have. That a
     loss has no classes shows with the labels only."""
-    train = WITH_CLASSES if config.train_metrics else ()
+    measured = WITH_PIXELS if config.dataset.name in WITH_MASKS else WITH_CLASSES
+    train = measured if config.train_metrics else ()
     further = config.evaluation_views.each_epoch if config.evaluation_views else ()
-    validation = () if config.split.kind == "none" else (*WITH_CLASSES, *further)
+    validation = () if config.split.kind == "none" else (*measured, *further)
     stop = config.early_stopping.metric if config.early_stopping else None
     schedule = build_schedule(config.schedule).metric
     watched = {"metric": config.metric, "early stopping metric": stop, "schedule metric": schedule}

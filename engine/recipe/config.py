@@ -126,6 +126,7 @@ class TrainConfig:
     loss                likewise
     freeze              names or patterns of layers that stay as they are (see engine.training.trainer.Trainer)
     learning_rates      factors on the schedule's rate, by names or patterns of layers
+    freeze_after        epochs after which they stay as they are, by names or patterns of layers or parameters
     average             averages of the weights, which are evaluated and saved; false for none
     class_weights       balanced, a list, or weights by names of classes, 1 for those that are not named: factors on the
                         training loss of a sample
@@ -176,6 +177,7 @@ class TrainConfig:
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "CrossEntropy"}, metadata=decides(Role.TRAINING))
     freeze: tuple[Any, ...] | None = field(default=None, metadata=decides(Role.TRAINING))
     learning_rates: dict[Any, float] | None = field(default=None, metadata=decides(Role.TRAINING))
+    freeze_after: dict[Any, int] | None = field(default=None, metadata=decides(Role.TRAINING, later=True))
     average: Average | None = field(default=None, metadata=decides(Role.TRAINING, false_is_none=True, later=True))
     class_weights: Any = field(default=None, metadata=decides(Role.TRAINING))
     sample_weights: str | None = field(default=None, metadata=decides(Role.TRAINING))

@@ -19,6 +19,7 @@ from engine.network.transfer import InitializeConfig, Report, initialize_as
 from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.libraries import deciders
+from engine.recipe.maps import check_maps
 from engine.recipe.pseudo import pseudo_labels_line
 from engine.recipe.roles import resumable
 from engine.recipe.samples import load_data
@@ -173,10 +174,12 @@ def final_figures(history: History) -> Record:
 
 def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
     """Network (with its first weights), optimiser, loss and schedule of the configuration, ready to fit."""
+    loss = build_loss(config.loss)
+    check_maps(config, loss)
     trainer = Trainer(
         build_network(config.model, config.seed),
         build_optimizer(config.optimizer),
-        build_loss(config.loss),
+        loss,
         with_warmup(config),
         batch_size=config.batch_size,
         seed=config.seed,
@@ -188,6 +191,7 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
         tune=config.tune,
         freeze=config.freeze,
         learning_rates=config.learning_rates,
+        freeze_after=config.freeze_after,
         average=config.average,
         accumulate=config.accumulate,
         config=config.to_dict(),

@@ -18,7 +18,7 @@ from typing import Any
 from engine.data.readers import READERS
 from engine.data.steps import STEPS
 from engine.layers import LAYERS
-from engine.losses import Loss
+from engine.losses import LOSSES
 from engine.models import MODELS, described_models
 from engine.optim import OPTIMIZERS
 from engine.reading.docstrings import entries, prose
@@ -77,7 +77,7 @@ def training() -> list[Section]:
         *sections("", TrainConfig),
         *named("optimizer", OPTIMIZERS),
         *named("schedule", SCHEDULES),
-        *named("loss", Loss.__subclasses__()),
+        *named("loss", LOSSES),
         *named("preprocess.steps", STEPS),
     ]
 

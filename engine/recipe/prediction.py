@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,21 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import on_terminal
-from engine.data.images import find_images
-from engine.data.listing import is_folder, scan
 from engine.errors import UserError
 from engine.files import json_text
 from engine.inference.classify import Damaged, Prediction, classify
-from engine.inference.ensemble import CHUNK, load_members
+from engine.inference.ensemble import CHUNK, load_members, load_networks
 from engine.inference.judging import Judgement, describe, rank_of, report, write_mistakes
+from engine.inference.places import expanded, images_of
 from engine.inference.rows import Form, opened, write_rows
 from engine.inference.truth import read_truth
 from engine.inference.views import check_shift, parse_views
 from engine.recipe.config import load_config
+from engine.recipe.segmentation import predict_maps
 from engine.training.folder import find_checkpoint
-
-STANDARD_INPUT = Path("-")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -37,9 +33,14 @@ def predict(options: argparse.Namespace) -> int:
     """
     checkpoints, truth_path = sources(options)
     checkpoints = [find_checkpoint(path) for path in checkpoints]
+    nets = load_networks(checkpoints)
+    if any(len(net.output_shape) == 3 for net in nets):
+        return predict_maps(options, checkpoints, nets, truth_path)
+    if options.ignore is not None:
+        raise UserError("--ignore is for networks that give a class for each pixel")
     check_outputs(options, checkpoints, truth_path)
     views = parse_views(options.tta) if options.tta else ()
-    members = load_members(checkpoints)
+    members = load_members(checkpoints, nets)
     if options.tta:
         for member in members:
             check_shift(options.tta, member.net.input_shape[1:])
@@ -122,39 +123,6 @@ def _write_judgement(
         details.write(json_text(content, indent=2) + "\n")
     if wrong is not None:
         write_mistakes(judgement, wrong)
-
-
-def expanded(places: Sequence[Path], stream: TextIO | None = None) -> list[Path]:
-    """The places with `-` replaced by the names on standard input: one on each line, or with a NUL behind each as
-    `find -print0` writes them. UserError for `-` given twice, or an empty list.
-    """
-    if STANDARD_INPUT not in places:
-        return list(places)
-    if places.count(STANDARD_INPUT) > 1:
-        raise UserError("-: standard input is given twice, and can be read once")
-    source = stream or sys.stdin
-    data = b"" if source is None else source.buffer.read().removeprefix(BYTE_ORDER_MARK)
-    names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    listed = [Path(os.fsdecode(name)) for name in names if name.strip()]
-    if not listed:
-        raise UserError("-: standard input names no images; expected the name of a file or folder on each line")
-    place = places.index(STANDARD_INPUT)
-    return [*places[:place], *listed, *places[place + 1 :]]
-
-
-def images_of(places: Sequence[Path], recursive: bool, absent: bool = False) -> list[Path]:
-    """The images to classify; UserError, which names --recursive where it would help, for a folder without any.
-
-    absent: a file that is not there is an image too, of which its own row says so.
-    """
-    if not recursive:
-        for place in places:
-            if is_folder(place) and (found := scan(place)).folders and not found.images:
-                raise UserError(
-                    f"{place}: the folder holds no images, but folders ({found.folders[0].name}, …); "
-                    "--recursive reads the images in them"
-                )
-    return find_images(places, recursive, absent)
 
 
 def check_outputs(options: argparse.Namespace, checkpoints: Sequence[Path], truth: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.data.choose.folds import folds_text, saved_folds
 from engine.data.choose.noise import with_label_noise
@@ -200,8 +201,9 @@ def among_read(indices: tuple[Indices, Indices], whole: Dataset, count: int) -> 
 
 
 def split_strata(raw: RawDataset | Dataset, stratify: Sequence[str]) -> Indices:
-    """A number for each combination of values in the columns `stratify` ("label" or columns of the set), by sample."""
-    columns = {"label": raw.labels, **raw.columns}
+    """A number for each combination of values in the columns `stratify` ("label" or columns of the set), by sample. Of
+    maps of labels there is one label for all."""
+    columns = {"label": _labels(raw), **raw.columns}
     for name in stratify:
         if name not in columns:
             raise unknown("column in split.stratify:", name, columns)
@@ -210,8 +212,8 @@ def split_strata(raw: RawDataset | Dataset, stratify: Sequence[str]) -> Indices:
 
 def strata_names(raw: RawDataset | Dataset, strata: Indices, stratify: Sequence[str]) -> list[str]:
     """What each stratum of `split_strata` is: its class's name and its values of the columns, in their order."""
-    columns = {"label": raw.labels, **raw.columns}
-    named = raw.class_names and raw.labels.ndim == 1
+    columns = {"label": _labels(raw), **raw.columns}
+    named = raw.class_names and raw.labels.ndim == 1 and getattr(raw, "maps", None) is None
     return [
         ", ".join(
             raw.class_names[int(raw.labels[first])] if name == "label" and named else str(columns[name][first])
@@ -219,3 +221,7 @@ def strata_names(raw: RawDataset | Dataset, strata: Indices, stratify: Sequence[
         )
         for first in np.unique(strata, return_index=True)[1]
     ]
+
+
+def _labels(raw: RawDataset | Dataset) -> NDArray[Any]:
+    return np.zeros(len(raw), np.int64) if raw.labels.ndim == 3 else raw.labels

@@ -35,7 +35,8 @@ Floats = NDArray[np.float64]
 class WhitenConfig:
     """Filters of a convolution that reads the images: eigenvectors of their patches' second moments, each divided by
     the square root of its eigenvalue, the largest first, then the same negated. The bias is 0. To keep them, set
-    `learning_rates: {NAME.weights: 0}` (the bias learns) or `freeze: [NAME]`.
+    `learning_rates: {NAME.weights: 0}` (the bias learns; with `freeze_after: {NAME.bias: 3}` for three epochs) or
+    `freeze: [NAME]`.
 
     layer    name of the convolution; its filters are at most twice as many as a patch has values
     samples  training images that are measured, drawn with the run's seed; all of them where there are fewer

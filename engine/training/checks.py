@@ -42,7 +42,7 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
     warning where they can, and for outputs that get no class.
     """
     names, net = tuple(dataset.class_names), stepper.net
-    if not names or len(net.output_shape) != 1:
+    if not names or (len(net.output_shape) != 1 and dataset.labels.ndim != 3):
         return
     outputs, before = net.output_shape[0], tuple(net.class_names)
     if outputs < len(names):
@@ -81,6 +81,11 @@ def check_fits(stepper: Stepper, dataset: Dataset) -> None:
         raise UserError(f"{dataset.name}: the images hold NaN or infinity, first in sample {first}")
     try:
         if isinstance(loss, LabelMaps) and len(net.output_shape) == 3:
+            if dataset.ignore is not None and dataset.ignore != loss.ignored:
+                raise UserError(
+                    f"{dataset.name}: its pixels with the label {dataset.ignore} do not count, but those of the loss "
+                    f"are told by ignore_index = {loss.ignored}; give both the same"
+                )
             _check_maps(dataset.name, labels, loss, net.output_shape)
             return
         checked_targets(labels, len(dataset), loss, net.output_shape)

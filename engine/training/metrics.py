@@ -17,6 +17,9 @@ from engine.errors import UserError
 
 Labels = NDArray[np.int64]
 
+EVALUATION_CHUNK = 1024  # samples made float32 at a time
+MAP_VALUES = 1 << 22  # of the outputs of so many samples, where they are maps
+
 
 def check_scores(scores: NDArray[Any], say: Callable[[int], str]) -> None:
     """UserError unless all scores (N, …) are finite; `say` names the first sample that has another one."""
@@ -41,6 +44,11 @@ def ranked_classes(scores: NDArray[Any], count: int, say: Callable[[int], str] =
     """
     check_scores(scores, say)
     return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64, copy=False)
+
+
+def evaluation_chunk(shape: Sequence[int]) -> int:
+    """Samples that an evaluation takes at a time, of outputs of this shape: fewer where these are large maps."""
+    return EVALUATION_CHUNK if len(shape) == 1 else max(1, min(EVALUATION_CHUNK, MAP_VALUES // math.prod(shape)))
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
@@ -115,13 +123,19 @@ def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
 
 
 def mean_iou(matrix: NDArray[np.int64]) -> float:
-    """Mean over the classes of TP / (TP + FP + FN), intersection over union (Everingham et al. 2015, section 4.2), from
-    a confusion matrix of pixels. Classes that occur neither in the truth nor in the prediction do not count; NaN where
-    there is no pixel."""
+    """Mean over the classes of intersection over union (`class_iou`), from a confusion matrix of pixels. Classes that
+    occur neither in the truth nor in the prediction do not count; NaN where there is no pixel."""
+    shares = class_iou(matrix)
+    met = ~np.isnan(shares)
+    return float(np.mean(shares[met])) if met.any() else math.nan
+
+
+def class_iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """TP / (TP + FP + FN) of each class, intersection over union (Everingham et al. 2015, section 4.2), (classes,); NaN
+    for one that occurs neither in the truth nor in the prediction."""
     right = np.diag(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - right
-    met = union > 0
-    return float(np.mean(right[met] / union[met])) if met.any() else math.nan
+    return np.divide(right, union, out=np.full(len(matrix), math.nan), where=union > 0)
 
 
 class _Counts(NamedTuple):

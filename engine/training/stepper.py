@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.arguments import as_array, checked_seed, instance, integer, is_real, number, truth
-from engine.data.dataset import NO_DATA, Dataset, as_labels
+from engine.data.dataset import NO_DATA, Dataset
+from engine.data.labels.checks import as_labels
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, CustomLoss, LabelMaps, Loss, checked_loss
-from engine.network.finetune import frozen_layers, rate_factors
+from engine.network.finetune import ends_of_learning, factors_at, frozen_layers, rate_factors
 from engine.network.inputs import check_probabilities, warn_of_nameless
 from engine.network.network import Network
 from engine.network.session import TrainingSession
@@ -30,7 +31,6 @@ from engine.training.resume import plain
 from engine.training.schedules import Constant, Schedule
 from engine.training.tracking import Tracker
 
-EVALUATION_CHUNK = 1024  # samples made float32 at a time
 # Steps between two looks at weights and state, which no loss shows when they become infinite: one look reads all of
 # them, as an update does.
 LOOK_EVERY = 128
@@ -74,6 +74,7 @@ class Stepper:
         tune: bool = False,
         freeze: Sequence[str | int] | None = None,
         learning_rates: Mapping[Any, float] | None = None,
+        freeze_after: Mapping[Any, int] | None = None,
         average: Average | None = None,
         accumulate: int = 1,
         progress: Mode = "auto",
@@ -113,6 +114,7 @@ class Stepper:
         self.accumulate = integer("Trainer", "accumulate", accumulate, 1)
         self.frozen = frozen_layers(net.topology, freeze)
         rate_factors(net.store.slots, learning_rates)  # a mistake in it shows here
+        self.ends = ends_of_learning(net.store.slots, freeze_after)
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = _checked_config(config)
@@ -146,8 +148,9 @@ class Stepper:
         `evaluate`, when the weights or the optimiser's state are not (then they are lost).
         """
         session = self.session
-        if session is None or len(x) > self._capacity:
-            session = self.open_session(len(x))
+        rates = factors_at(self.learning_rates, self.ends, self.epoch)
+        if session is None or len(x) > self._capacity or session.learning_rates != rates:
+            session = self.open_session(max(len(x), self._capacity))
         rate = self.schedule.rate(self.optimizer.lr, self.steps, self.epoch)
         self.last_rate = float(rate) if is_real(rate) else rate  # the session refuses what is no number
         decay = RESTS if self.average is None else self.average.at(self.steps, self._total)
@@ -164,8 +167,9 @@ class Stepper:
             part = -(-batch // self.accumulate)
             algorithm = self.net.tuned_choices(self.loss, self.optimizer, part, self.freeze)
         session = self.net.training_session(
-            self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze, self.learning_rates,
-            self.average.kind if self.average else None, self.accumulate,
+            self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze,
+            factors_at(self.learning_rates, self.ends, self.epoch), self.average.kind if self.average else None,
+            self.accumulate,
         )  # fmt: skip
         if self.session is not None:
             session.take_over(self.session)
@@ -212,8 +216,9 @@ class Stepper:
         predicted = np.empty(len(dataset), np.int64)
         classes, maps = self.has_classes(dataset), self.has_pixels(dataset)
         matrix = np.zeros((self.net.output_shape[0],) * 2, np.int64) if maps else None
-        for start in range(0, len(dataset), EVALUATION_CHUNK):
-            part = slice(start, start + EVALUATION_CHUNK)
+        chunk = metrics.evaluation_chunk(self.net.output_shape)
+        for start in range(0, len(dataset), chunk):
+            part = slice(start, start + chunk)
             images = np.ascontiguousarray(dataset.normalise(dataset.images[part]))
             try:
                 loss, outputs = self.net.evaluate(images, dataset.labels[part], self.loss, algorithm=algorithm)
@@ -300,6 +305,7 @@ class Stepper:
                 "max_norm": self.max_norm,
                 "freeze": list(self.frozen) or None,
                 "learning_rates": dict(rate_factors(self.net.store.slots, self.learning_rates)) or None,
+                "freeze_after": dict(self.ends) or None,
                 "average": describe(self.average) if self.average else None,
                 "accumulate": self.accumulate if self.accumulate > 1 else None,
                 "algorithm": "tuned" if self.tune else self.algorithm,

@@ -35,6 +35,9 @@ class Trainer(Stepper):
                 its running statistics and keeps them; dropout goes on
     learning_rates   factors on the schedule's rate by name or pattern of layers or parameters, such as
                 {"head": 10, "*.bias": 2}; of several that match, the last counts; weight decay (AdamW) follows the rate
+    freeze_after   epochs after which parameters stay as they are, by name or pattern of layers or parameters, such as
+                {"whiten.bias": 3}; the last that matches counts. From then on their factor on the learning rate is 0;
+                running statistics go on
     average     averages of the weights over the steps, which are then evaluated, saved and left in the network
                 (engine.training.average.Average; None: none)
     accumulate  passes in a step, of `batch_size` samples each: the gradients are added up, so that a step learns from

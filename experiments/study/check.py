@@ -16,7 +16,7 @@ from typing import Any
 from engine.data.readers import READERS
 from engine.errors import UserError, unknown
 from engine.layers.patterns import checked_patterns, layers_with_parameters, select
-from engine.network.finetune import rate_factors
+from engine.network.finetune import ends_of_learning, rate_factors
 from engine.program.slots import Slot
 from engine.reading.schema import read_arguments
 from engine.recipe.build import build_network
@@ -90,6 +90,7 @@ def check_config(config: TrainConfig, built: Built) -> None:
     check_preprocess(config.preprocess, built.input_shape)
     check_reader(config)
     rate_factors(built.slots, config.learning_rates)
+    ends_of_learning(built.slots, config.freeze_after)
     patterns: dict[str, Any] = {"freeze": config.freeze}
     if config.initialize_from is not None:
         patterns |= {"layers": config.initialize_from.layers, "exclude": config.initialize_from.exclude}

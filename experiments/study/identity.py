@@ -58,6 +58,8 @@ def settings(config: TrainConfig) -> dict[str, Any]:
             content["dataset"] = {**content["dataset"], part: _or_as_written(read, options)}
     content["freeze"] = [str(name) for name in config.freeze or ()] or None
     content["learning_rates"] = {str(name): rate for name, rate in (config.learning_rates or {}).items()} or None
+    if ends := content.pop("freeze_after", None):
+        content["freeze_after"] = {str(name): epochs for name, epochs in ends.items()}
     content["class_weights"] = _plain(config.class_weights)
     if transfer := content["initialize_from"]:
         names = {key: [str(name) for name in transfer[key]] for key in ("layers", "exclude")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 from engine.data.headers.exif import orientation
@@ -62,6 +63,37 @@ def read(data: bytes) -> Header:
         memory=pixels((height, width)) * 2 * values * (2 if as_stored and depth == 16 else 1),
         hidden=tuple(hidden),
     )
+
+
+def numbers_of(data: bytes) -> tuple[bytes, int] | None:
+    """For a PNG of one value a pixel (grey, or of a palette): a grey PNG that has these values for its pixels, and how
+    many bits each has. Palette, transparency and all that viewers heed is left out. None for a PNG of colours or alpha,
+    or one whose header is damaged.
+    """
+    parts, depth = [SIGNATURE], 0
+    for name, start, end in _chunks(data):
+        if (name == b"IHDR") != (depth == 0):
+            return None  # the header comes first, and once
+        if name == b"IHDR":
+            header, sum_ = data[start:end], data[end : end + 4]
+            if len(header) != 13 or header[9] not in (GREY, PALETTE) or zlib.crc32(name + header) != _number(sum_):
+                return None
+            depth = header[8]
+            if depth not in DEPTHS[header[9]]:
+                return None
+            parts.append(chunk(name, header[:9] + bytes([GREY]) + header[10:]))
+        elif name in (b"IDAT", b"IEND"):
+            parts.append(data[start - 8 : end + 4])
+    return (b"".join(parts), depth) if depth else None
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk as it stands in a file: length, name, content, checksum."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -18,12 +18,13 @@ from engine.data.readers.chars74k import read_chars74k
 from engine.data.readers.cifar10 import read_cifar10
 from engine.data.readers.folders import read_cmaterdb, read_folder, read_scenes
 from engine.data.readers.idx import read_emnist, read_mnist
+from engine.data.readers.masks import read_segmentation
 from engine.data.readers.numtadb import read_numtadb
 from engine.data.readers.tables import read_csv
 from engine.errors import UserError, unknown
 from engine.reading.schema import read_arguments
 
-__all__ = ["READERS", "read_csv", "read_dataset"]
+__all__ = ["READERS", "WITH_MASKS", "read_csv", "read_dataset"]
 
 READERS: Mapping[str, Callable[..., RawDataset]] = MappingProxyType(
     {
@@ -37,12 +38,15 @@ READERS: Mapping[str, Callable[..., RawDataset]] = MappingProxyType(
         "digits5k": read_digits5k,
         "folder": read_folder,
         "npz": read_npz,
+        "segmentation": read_segmentation,
     }
 )
 
 
 # Sets of grey images, and of others, that no library decodes or resizes. Of every other one OpenCV decides the pixels.
 GREY_AS_STORED, AS_STORED = frozenset({"mnist", "emnist"}), frozenset({"mnist", "emnist", "cifar10", "npz"})
+
+WITH_MASKS = frozenset({"segmentation"})  # sets that have a label for every pixel
 
 
 def read_dataset(name: str, root: Path | None, options: Mapping[str, Any]) -> RawDataset:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data import digits
-from engine.data.dataset import MOST_CLASSES, RawDataset
+from engine.data.dataset import RawDataset
+from engine.data.labels.checks import MOST_CLASSES
 from engine.data.readers.files import existing_file
 from engine.errors import UserError, unknown
 from engine.reading.memory import memory_for

@@ -246,6 +246,19 @@ def _npz() -> Record:
     )
 
 
+def _segmentation() -> Record:
+    return Record(
+        name="segmentation",
+        title="your own images with a mask each: folders images and masks",
+        classes=(),
+        images=f"{KINDS} of any size up to 2^26 pixels; masks are PNGs of class numbers",
+        licence="yours",
+        page="",
+        obtain="give path=FOLDER, with the masks in FOLDER/masks under the names of the images in FOLDER/images",
+        in_root=False,
+    )
+
+
 RECORDS: Mapping[str, Record] = MappingProxyType(
     {
         each.name: each
@@ -260,6 +273,7 @@ RECORDS: Mapping[str, Record] = MappingProxyType(
             _digits5k(),
             _folder(),
             _npz(),
+            _segmentation(),
         )
     }
 )

@@ -130,6 +130,11 @@ def verify(record: Record, root: Path | None, options: Mapping[str, Any] | None 
         raise UserError(f"{folder}: holds no part of the data set {record.name!r}: {record.obtain}")
     files = check_files(folder, record, present) if folder is not None else ()
     sets = {split.name: read_dataset(record.name, root, split.options) for split in present}
+    if any(raw.maps is not None for raw in sets.values()):
+        raise UserError(
+            f"{record.name}: verify counts the images of each class, but these have one for every pixel; their masks "
+            "are checked when a training prepares them"
+        )
     seen = {name: read_digests(raw.images, forgiven=UserError) for name, raw in sets.items()}
     groups = duplicate_places({name: values for name, (values, _) in seen.items()})
     checks = tuple(_check_split(split, sets[split.name], seen[split.name][1]) for split in present)

@@ -158,7 +158,9 @@ def convolution(layer: Layer) -> None:
     layer.call("src", ROWS_OF_A_POOL, "dst")
 
 
-def _inside(start: str, kernel: int, dilation: int, extent: int, pad: int, outputs: int, stride: int) -> tuple[str, str]:
+def _inside(
+    start: str, kernel: int, dilation: int, extent: int, pad: int, outputs: int, stride: int
+) -> tuple[str, str]:
     """The first row or column of the kernel inside the image, and that behind the last, as expressions of where the
     kernel begins."""
     first, end = "0", f"{kernel}"

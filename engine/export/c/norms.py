@@ -222,5 +222,3 @@ def group_norm(layer: Layer) -> None:
         **sizes,
     )
     layer.call("src", "dst")
-
-

@@ -67,8 +67,7 @@ class Sizes:
 
 
 def unit_of(network: Network, prefix: str = "net", simd: bool = False) -> Unit:
-    """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not finite.
-    """
+    """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not finite."""
     unit = Unit(exported(network), prefix, simd)
     for number_, instruction in enumerate(unit.exported.code.instructions):
         if instruction.op == CHECK:
@@ -229,7 +228,9 @@ def _memory(exported_: Exported, n: str) -> str:
     total = f"sizeof {n}_arena" if exported_.arena_bytes else "0"
     total += f" + sizeof {n}_moments" if exported_.doubles else ""
     if not exported_.arena_bytes:
-        return fill(_MEMORY.replace("static float ${n}_arena[$floats];\n", ""), n=n, N=n.upper(), moments=moments, sum=total)
+        return fill(
+            _MEMORY.replace("static float ${n}_arena[$floats];\n", ""), n=n, N=n.upper(), moments=moments, sum=total
+        )
     return fill(_MEMORY, n=n, N=n.upper(), floats=floats, moments=moments, sum=total)
 
 

@@ -107,5 +107,7 @@ class Layer:
 
     def call(self, *operands: str) -> None:
         """Call the function with these operands, by name."""
-        places = (self.unit.exported.place(self.instruction.operands[operand], self.unit.prefix) for operand in operands)
+        places = (
+            self.unit.exported.place(self.instruction.operands[operand], self.unit.prefix) for operand in operands
+        )
         self.unit.calls.append(f"    {self.name}({', '.join(places)});\n")

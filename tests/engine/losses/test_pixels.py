@@ -5,7 +5,7 @@ import pytest
 
 import engine
 from engine import CrossEntropy, PixelCrossEntropy, Trainer
-from engine.data.augment_config import AugmentConfig
+from engine.data.augment_config import AugmentConfig, Cutout
 from engine.data.dataset import Dataset, RawDataset
 from engine.data.loader import Loader, Mixup
 from engine.errors import UserError
@@ -174,9 +174,9 @@ def test_maps_of_labels_are_refused_where_images_have_one_each():
     flat = engine.Sequential([engine.Flatten(), engine.Linear(30, 3)], input_shape=(1, 6, 5))
     with pytest.raises(UserError, match=r"targets have shape"):
         Trainer(flat, engine.SGD(lr=0.1), progress="none").fit(data, epochs=1)
-    with pytest.raises(UserError, match="augmentation changes the images alone"):
-        Loader(data, 4, augment=AugmentConfig(flip=0.5))
-    with pytest.raises(UserError, match="augmentation changes the images alone"):
+    with pytest.raises(UserError, match="augment.cutout changes what an image shows"):
+        Loader(data, 4, augment=AugmentConfig(cutout=Cutout()))
+    with pytest.raises(UserError, match="sample_transforms change the images alone"):
         Loader(data, 4, sample_transforms=[lambda image, rng: image[..., ::-1]])
     with pytest.raises(UserError, match="mixup mixes labels of images"):
         next(Loader(data, 4, batch_transform=Mixup(0.2, 3), prefetch=0).epoch(0))

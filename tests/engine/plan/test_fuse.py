@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 import engine.plan
-from engine.layers import Add, BatchNorm, Conv2D, Dropout, Flatten, GlobalAvgPool2D, Layer, Linear, MaxPool2D, ReLU
+from engine.layers import (
+    Add,
+    BatchNorm,
+    Clip,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    ReLU6,
+)
 from engine.losses import CrossEntropy
 from engine.network.graph import Graph, Network, Sequential
 from engine.plan.fuse import fuse_unpool
@@ -178,6 +191,19 @@ def test_batch_normalisation_takes_relu_and_pool_behind_it() -> None:
         "conv2d_backward_weights",
         "check_gradients",
     ]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_clip_from_0_to_6_is_a_relu6(training: bool) -> None:
+    """The same op, which fuses, and the same bits; another clip keeps an op of its own."""
+    images = 8 * np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    nets = [chain(Conv2D(3, 5, 3), each, Flatten(), Linear(180, 3)) for each in (Clip(0, 6), ReLU6(), Clip(0, 7))]
+    ops = [[each.op for each in net.plan(4, training, algorithm="direct").instructions] for net in nets]
+    assert ops[0] == ops[1] and "relu6_forward" not in ops[0] and "clip_forward" in ops[2]
+    assert np.array_equal(nets[0].predict(images), nets[1].predict(images))
+    gradients = [net.loss_and_gradients(images, np.arange(4) % 3, CrossEntropy())[1] for net in nets]
+    assert all(np.array_equal(gradients[0][key], each) for key, each in gradients[1].items())
+    assert not np.array_equal(gradients[0]["0.weights"], gradients[2]["0.weights"])
 
 
 def test_in_evaluation_too() -> None:

@@ -77,7 +77,7 @@ def test_all_figures_of_a_run_in_a_folder_or_on_a_sheet(trained, capsys, tmp_pat
 
 
 def test_every_figure_has_its_command():
-    assert tuple(command.DRAWN) == door.FIGURES
+    assert tuple(command.DRAWN) == (*door.FIGURES, "gradcam")  # of images that are named, and so not among all of a run
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -363,3 +363,23 @@ def test_a_folder_without_a_run_is_no_checkpoint(from_python, capsys, tmp_path):
         UserError, match=r"own: no such checkpoint file, but a folder; give a file in it, such as .*best\.safetensors"
     ):
         engine.load(from_python / "own")
+
+
+def test_gradcam_of_images(trained, capsys, tmp_path):
+    out = tmp_path / "heat.png"
+    status, shown, _ = call(capsys, "gradcam", trained / "run", trained / "one.png", "--out", out)
+    assert status == 0 and str(out) in shown
+    first = out.read_bytes()
+    assert cv2.imread(str(out)).shape[1] > 500
+    given = ["gradcam", trained / "run", trained / "one.png", "--out", out]
+    assert call(capsys, *given, "--class", "2", "--layer", "2")[0] == 0 and out.read_bytes() != first
+    for options, message in (
+        (["--class", "seven"], "unknown class 'seven'"),
+        (["--layer", "9"], "unknown layer '9'"),
+        (["--layer", "6"], "whose output is a map"),
+        ([trained / "small.yaml"], "small.yaml"),
+    ):
+        before = out.read_bytes()
+        status, _, error = call(capsys, *given, *options)
+        assert status == 2 and message in error and error.count("\n") == 1, error
+        assert out.read_bytes() == before

@@ -15,8 +15,11 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "experiments" / "configs").glob("
 BASE = {"dataset": "mnist", "model": {"name": "mnist_cnn"}}
 
 
-def test_there_is_an_example_for_each_report_and_one_without_a_download():
-    assert [path.stem for path in EXAMPLES] == ["cifar10", "digits5k", "midas", "mnist", "numtadb", "scenes"]
+def test_there_is_an_example_for_each_report_one_for_each_network_of_today_and_one_without_a_download():
+    reports = {"cifar10", "midas", "mnist", "numtadb", "scenes"}
+    networks = {"airbench94", "mobilenet_v2", "resnet18", "resnet20", "resnet56", "unet"}
+    assert {path.stem for path in EXAMPLES} == reports | networks | {"digits5k"}
+    assert all(load_config(path).model.name == path.stem for path in EXAMPLES if path.stem in networks)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -41,7 +44,7 @@ def test_defaults_and_short_forms():
 
 
 def test_a_configuration_survives_yaml():
-    config = load_config(EXAMPLES[0])
+    config = load_config(EXAMPLES[0].with_name("cifar10.yaml"))
     assert read_config(yaml.safe_load(yaml.safe_dump(config.to_dict() | {"preprocess": {"colour": True}}))) == config
 
 

@@ -13,6 +13,7 @@ from engine.training.metrics import (
     accuracy,
     confusion_matrix,
     direction,
+    evaluation_chunk,
     format_confusion,
     is_better,
     macro_f1,
@@ -154,3 +155,8 @@ def test_what_are_no_labels_is_refused(metric, truth, predicted):
 
 def test_a_list_and_a_column_have_the_accuracy_that_they_have():
     assert accuracy([1, 2, 1], [1, 2, 2]) == pytest.approx(2 / 3)
+
+
+def test_an_evaluation_takes_fewer_samples_of_large_maps_at_a_time():
+    chunks = [evaluation_chunk(each) for each in [(10,), (2, 64, 64), (21, 512, 512), (2, 4096, 4096)]]
+    assert chunks == [1024, 512, 1, 1]

@@ -79,6 +79,8 @@ SAME = [
     ("freeze: [0]", "freeze: ['0']"),
     ("learning_rates: {}", "{}"),
     ("learning_rates: {0: 2, head: 1}", "learning_rates: {head: 1.0, '0': 2.0}"),
+    ("freeze_after: {}", "{}"),
+    ("freeze_after: {0: 2, head: 1}", "freeze_after: {head: 1, '0': 2}"),
     ("class_weights: [1, 2]", "class_weights: [1.0, 2.0]"),
     ("class_weights: {7: 1}", "class_weights: {'7': 1.0}"),
     ("metric: val_loss", "{}"),

@@ -10,7 +10,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from engine.data.dataset import MOST_CLASSES, Dataset
+from engine.data.dataset import Dataset
+from engine.data.labels.checks import MOST_CLASSES
 from engine.data.readers import read_dataset
 from engine.data.readers.safe_pickle import MOST_TUPLES, load_plain
 from engine.errors import UserError

@@ -63,7 +63,9 @@ def main() -> None:
         np.savez(FOLDER / f"torch_{name}.npz", x=x.numpy(), y=model.eval()(x).detach().numpy())
         torch.save(model.state_dict(), FOLDER / f"torch_{name}.pt")
         save_file(model.state_dict(), FOLDER / f"torch_{name}.safetensors")
-    half = {key: value.half() if value.dtype.is_floating_point else value for key, value in lenet().state_dict().items()}
+    half = {
+        key: value.half() if value.dtype.is_floating_point else value for key, value in lenet().state_dict().items()
+    }
     torch.save({"epoch": 3, "model": half, "optimizer": {"state": {}, "lr": 0.1}}, FOLDER / "torch_lenet_half.pt")
     brain = {key: value.bfloat16() if value.dtype.is_floating_point else value for key, value in half.items()}
     torch.save(nn.ParameterDict(brain).state_dict() and brain, FOLDER / "torch_lenet_bfloat16.pt")
