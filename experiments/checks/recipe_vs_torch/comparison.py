@@ -45,7 +45,7 @@ def off(losses: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 def allowed(errors: Mapping[str, Sequence[float]]) -> list[float]:
     """How far ours may be off in each step: by TOLERANCE, or ROOM times what a peer has been off until then.
 
-    Training amplifies what is rounded, whoever rounds, until two trainings have no more in common than two seeds.
+    Rounding that decides the winner of a max-pool or the side of a kink parts two trainings, whoever rounds.
     """
     peers = np.array([errors[side] for side in PEERS]).max(axis=0)
     limits: list[float] = np.maximum(TOLERANCE, ROOM * np.maximum.accumulate(peers)).tolist()
