@@ -232,6 +232,8 @@ def prepare(job: Job, side: str) -> Prepared:
     if job.recipe is not None:
         return Prepared(recipe_step(job, job.recipe, network, dict(keyed(job, network)), side))
     x = torch.from_numpy(job.arrays["x"])
+    if side == EXACT:
+        x = x.double()
     if side == "torch-cl":
         x = x.to(memory_format=torch.channels_last)
     if job.trains:
