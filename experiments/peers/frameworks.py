@@ -14,7 +14,7 @@ from pathlib import Path
 import experiments
 from experiments.measuring.serving import Answer
 from experiments.measuring.sides import Side, SideEnded
-from experiments.peers.job import INFERENCE, TRAINING
+from experiments.peers.job import EXACT, INFERENCE, TRAINING
 
 OURS = "ours"
 
@@ -34,11 +34,12 @@ FRAMEWORKS: dict[str, Framework] = {
     "torch": Framework("torch", (TRAINING, INFERENCE)),
     "torch-cl": Framework("torch", (TRAINING, INFERENCE)),
     "torch-compile": Framework("torch", (TRAINING,)),
+    EXACT: Framework("torch", (), ()),
     "jax": Framework("jax", (TRAINING,)),
     "keras": Framework("keras", (TRAINING,)),
     "onnxruntime": Framework("onnxruntime", (INFERENCE,), tasks=(INFERENCE,), exports=True),
 }
-PEERS = tuple(name for name in FRAMEWORKS if name != OURS)
+PEERS = tuple(name for name, each in FRAMEWORKS.items() if name != OURS and each.tasks)
 
 
 def environment(folder: Path, threads: int, foreign: bool) -> dict[str, str]:

@@ -17,7 +17,7 @@ from experiments.peers.adapters import ours as our_adapter
 from experiments.peers.adapters import torch as torch_adapter
 from experiments.peers.cases import Case, network_of, write_job
 from experiments.peers.frameworks import Failed, asked, launch
-from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING
+from experiments.peers.job import ADAM, EXACT, INFERENCE, SGD, TRAINING
 from experiments.peers.protocol import agrees, difference
 
 STEPS = 3
@@ -31,9 +31,11 @@ def test_both_take_the_same_steps(network: str, optimizer: str, tmp_path: Path) 
 
     case = Case(network, TRAINING, optimizer, 8, 1)
     job = write_job(case, network_of(case), tmp_path, dropout=False)
-    steps = {"ours": our_adapter.prepare(job, "ours").call, "torch-cl": torch_adapter.prepare(job, "torch-cl").call}
+    # In float64: of a deep network a few of whose maps are tiny, PyTorch's own steps in float32 differ by 2 %.
+    theirs = EXACT if network in LATER_NETWORKS else "torch-cl"
+    steps = {"ours": our_adapter.prepare(job, "ours").call, "torch": torch_adapter.prepare(job, theirs).call}
     losses = {side: np.array([step() for _ in range(STEPS)]) for side, step in steps.items()}
-    assert agrees(case, difference(case, losses["ours"], losses["torch-cl"])), losses
+    assert agrees(case, difference(case, losses["ours"], losses["torch"])), losses
 
 
 @pytest.mark.parametrize("network", SMALL)

@@ -140,7 +140,11 @@ def forward(nodes: list[Node], parameters: Tree, statistics: Tree, x: Any, key: 
                 x = x.mean((1, 2))
             case "Flatten":
                 x = x.reshape(len(x), -1)
+            case "Scale" if node.arguments["factor"] is not None:
+                x = x * node.arguments["factor"]
             case _:
+                if node.kind not in SIMPLE:
+                    raise NotImplementedError(f"a layer {node.kind}")
                 x = SIMPLE[node.kind](x)
     return x, statistics
 

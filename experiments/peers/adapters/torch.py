@@ -14,7 +14,7 @@ from torch import nn
 
 from experiments.peers import job as jobs
 from experiments.peers.adapters.torch_recipe import recipe_step
-from experiments.peers.job import Job, Node, Prepared
+from experiments.peers.job import EXACT, Job, Node, Prepared
 
 NAMES = {"weight": "weights", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
 
@@ -227,9 +227,13 @@ def prepare(job: Job, side: str) -> Prepared:
     network = network_of(job)
     if side == "torch-cl":
         network = network.to(memory_format=torch.channels_last)
+    if side == EXACT:
+        network = network.double()
     if job.recipe is not None:
         return Prepared(recipe_step(job, job.recipe, network, dict(keyed(job, network)), side))
     x = torch.from_numpy(job.arrays["x"])
+    if side == EXACT:
+        x = x.double()
     if side == "torch-cl":
         x = x.to(memory_format=torch.channels_last)
     if job.trains:

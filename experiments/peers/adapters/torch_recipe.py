@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.peers.job import Job, Recipe
+from experiments.peers.job import EXACT, Job, Recipe
 
 
 def recipe_step(job: Job, recipe: Recipe, network: Any, tensors: dict[str, Any], side: str) -> Callable[[], float]:
@@ -52,6 +52,8 @@ def _batches(job: Job) -> Any:
 
 
 def _laid_out(x: Any, side: str) -> Any:
+    if side == EXACT:
+        return x.double()
     return x.to(memory_format=torch.channels_last) if side == "torch-cl" else x
 
 

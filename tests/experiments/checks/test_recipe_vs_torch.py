@@ -10,7 +10,7 @@ import pytest
 from engine.errors import UserError
 from engine.recipe.config import TrainConfig, read_config
 from experiments.checks.recipe_vs_torch.__main__ import main
-from experiments.checks.recipe_vs_torch.comparison import differences, loss_table, time_table
+from experiments.checks.recipe_vs_torch.comparison import agreed, allowed, loss_table, off, time_table
 from experiments.checks.recipe_vs_torch.jobs import configuration, make_job, training_set
 from experiments.peers.job import load
 
@@ -90,11 +90,30 @@ def test_a_command_line_that_says_nothing_to_compare_is_refused() -> None:
         main(["--steps", "0"])
 
 
-def test_losses_are_compared_step_by_step() -> None:
-    losses = {"ours": [2.0, 4.0], "torch": [2.002, 4.0], "torch-cl": [2.0, 3.0]}
-    assert differences(losses) == pytest.approx([0.001, 0.25])
-    assert loss_table(losses)[2].split() == ["2", "4.000000", "4.000000", "3.000000", "2.5e-01"]
-    assert differences({"ours": [2.0], "torch": [float("nan")]}) == [float("inf")]
+def test_losses_are_held_against_float64() -> None:
+    losses = {
+        "ours": [2.0, 4.02, 3.0],
+        "torch": [2.0, 4.0, 3.009],
+        "torch-cl": [2.0, 4.002, 3.0],
+        "torch-64": [2.0, 4.0, 3.0],
+    }
+    errors = off(losses)
+    assert errors["ours"] == pytest.approx([0.0, 0.005, 0.0]) and errors["torch-cl"] == pytest.approx(
+        [0.0, 0.0005, 0.0]
+    )
+    assert allowed(errors) == pytest.approx([0.001, 0.005, 0.03])
+    assert loss_table(losses)[2].split()[-3:] == ["5.0e-03", "5.0e-04", "5.0e-03"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "same"),
+    [([2.001, 4.0], True), ([2.01, 4.0], False), ([2.0, 4.03], True), ([2.0, float("nan")], False)],
+    ids=["near", "far before the peers are", "no further than rounding", "nan"],
+)
+def test_ours_may_be_off_by_what_rounding_explains(ours: list[float], same: bool) -> None:
+    peers = {"torch": [2.0, 4.0], "torch-cl": [2.0, 4.004], "torch-64": [2.0, 4.0]}
+    assert agreed({"ours": ours, **peers}) is same
+    assert not agreed({"ours": [2.0, 4.0], **peers, "torch": [2.0, float("nan")]})
 
 
 def test_times_are_told_by_ratios_of_the_same_round() -> None:
