@@ -128,7 +128,7 @@ def train_run(
             )
     last_counts = run.score_epoch == "last" or validation is None
     result = finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
-    return dataclasses.replace(result, origin=origin_here(checkpoint_of(result, run)))
+    return dataclasses.replace(result, origin=origin_here(checkpoint_of(result, run), run.data))
 
 
 def finished(result: Result, history: History, measured: EpochRecord, epoch: int) -> Result:
