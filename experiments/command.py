@@ -27,7 +27,6 @@ from experiments.report.render import csv_text, latex, markdown, terminal
 from experiments.report.search import search_table
 from experiments.report.summary import StudySummary, summarize
 from experiments.report.table import Table, study_table
-from experiments.report.undecided import with_next_seeds
 from experiments.report.watch import LivePage, remember, served
 from experiments.report.write import write_report
 from experiments.running.estimate import Estimator, estimate_lines, summary
@@ -42,6 +41,7 @@ from experiments.study.read import load_study
 from experiments.study.study import Study, seeds_of
 from experiments.tasks.graph import Graph
 from experiments.tasks.keys import Run
+from experiments.undecided import with_next_seeds
 
 
 def ablate(options: argparse.Namespace) -> int:

@@ -233,9 +233,9 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:
         return None
     exponent = _exponent([*first, *second])
     first, second = _divided(first, exponent), _divided(second, exponent)
+    scale = max(map(abs, [*first, *second]), default=0.0)
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    found = estimate(differences)
-    if found is None or found.std is None or _alike(differences, max(map(abs, [*first, *second]))):
+    if (found := estimate(differences)) is None or found.std is None or _alike(differences, scale):
         return None
     t = found.mean / (found.std / math.sqrt(found.count))
     return float(2 * _special().stdtr(found.count - 1, -abs(t)))

@@ -67,7 +67,8 @@ BELOW: Mapping[str, str] = {
     "experiments.report": "experiments.running experiments.sequential engine.plots",
     "experiments.cluster": "experiments.running",
     "experiments.choosing": "experiments.cluster",
-    "experiments.command": "experiments.report experiments.choosing",
+    "experiments.undecided": "experiments.report",
+    "experiments.command": "experiments.undecided experiments.choosing",
     "experiments.methods": "experiments.report experiments.cluster",
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
@@ -75,6 +76,7 @@ BELOW: Mapping[str, str] = {
     "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster",
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
+    "experiments.summary": "experiments.report",
     # The names of the packages themselves: nothing stands in them but the lazy public names.
     "engine": "",
     "experiments": "",
