@@ -143,8 +143,7 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
     mean ± t(n - 1; (1 + confidence) / 2) s sqrt(1 + 1/n): G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991),
     section 4.7 (prediction of a single future observation).
     """
-    found = estimate(values)
-    if found is None or found.std is None:
+    if (found := estimate(values)) is None or found.std is None:
         return None
     quantile = float(_special().stdtrit(found.count - 1, (1 + confidence) / 2))
     half_width = quantile * found.std * math.sqrt(1 + 1 / found.count)

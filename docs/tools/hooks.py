@@ -1,7 +1,7 @@
 """What the site's build does beside MkDocs: fills in what is read from the code, and sees that nothing else is loaded.
 
-- `{{ keys: … }}` becomes tables (key_tables.py), `{{ api }}` the list of public names for mkdocstrings, `{{ reproduced }}` all
-  published rows beside ours, from the ledgers;
+- `{{ keys: … }}` becomes tables (key_tables.py), `{{ api }}` the list of public names for mkdocstrings,
+  `{{ reproduced }}` all published rows beside ours, from the ledgers;
 - links to files outside docs/, which the repository's pages have, become plain paths: the site stands alone;
 - a page that would load a script, style, font or picture from the network is a warning, and so an error under --strict.
 """
