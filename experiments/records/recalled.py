@@ -12,8 +12,8 @@ from engine.recipe.config import TrainConfig
 from experiments.records.ledger import ASKED, Entry, entry_of
 from experiments.records.result import KEY_CHARACTERS
 from experiments.records.standing import Standing
-from experiments.study.comparability import other_training
 from experiments.study.study import Row, Study
+from experiments.tasks.comparability import other_training
 from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import Graph, study_graph
 from experiments.tasks.keys import Run

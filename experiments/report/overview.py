@@ -94,8 +94,8 @@ def markdown(reports: Sequence[ReportOverview], level: int = 1) -> str:
         f"{_counted((each.verdict for each in lines), WORDS)}. Of {len(claims)} claims: "
         f"{_counted((each.word for each in claims), CLAIM_WORDS)}.",
         f"Ours is the mean at full length with its {100 * CONFIDENCE:g} % t interval and the number of seeds; "
-        f"a verdict needs {MIN_VERDICT} of them. Claims are tested paired by seed, with Holm's correction for all pairs "
-        "of a report.",
+        f"a verdict needs {MIN_VERDICT} of them. Claims are tested paired by seed, with Holm's correction "
+        "for all pairs of a report.",
     ]
     for report in reports:
         parts += [f"{head}# {report.study.title}", _rows(report.lines)]
