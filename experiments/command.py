@@ -188,7 +188,7 @@ def verify(options: argparse.Namespace) -> int:
             results = {run.key: result for run in graph.runs if (result := store.result(run)) is not None}
     found = checks(graph, results, asked, entries)
     print("\n".join([*map(str, found), outcome(found)]))
-    return int(any(each.word in BAD for each in found))
+    return int(not found or any(each.word in BAD for each in found))
 
 
 def tell_stale(graph: Graph, store: Store) -> None:
@@ -298,4 +298,6 @@ def extend_ledger(path: Path, study: Study, runs: Sequence[Standing]) -> str:
     new = entries_of(study, runs)
     entries = merged(old, new, [each.name for each in study.trainings])
     write_ledger(path, entries)
-    return f"{len(entries)} lines, {len(entries) - len(old)} more than before; {len(runs)} runs are asked for"
+    told = f"{len(entries)} lines, {len(entries) - len(old)} more than before; {len(runs)} runs are asked for"
+    ended = sum(each.state in ("finished", "diverged") for each in runs)
+    return told if len(new) == ended else f"{told}, {ended - len(new)} of {ended} that have ended have no line"

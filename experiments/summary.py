@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from experiments.report.overview import REPORTS, markdown, overview
 
     folder = options.ledgers or FOLDER
-    if options.ledgers is not None and not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of ledgers")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of ledgers; --ledgers DIR names one")
     text = markdown(overview(folder, options.studies or REPORTS))
     if options.out is None:
         print(text, end="")

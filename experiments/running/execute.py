@@ -123,8 +123,10 @@ def train_run(
         except DivergedError as error:
             epochs, damage = epochs_so_far(folder)
             seconds = trained_seconds(epochs)
+            origin = origin_here(None, run.data)
+            error_text = f"{error}{damage}"
             return dataclasses.replace(
-                result, status="diverged", epochs=len(epochs), seconds=seconds, error=f"{error}{damage}"
+                result, status="diverged", epochs=len(epochs), seconds=seconds, error=error_text, origin=origin
             )
     last_counts = run.score_epoch == "last" or validation is None
     result = finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
