@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from engine.errors import UserError
-from experiments.cluster.scheduler import Scheduler, parse_scheduler, require_distributed
+from experiments.choosing import chosen_rows, chosen_scheduler, chosen_study, executor_of, jobs_of, store_of
 from experiments.options import parse_seeds
 from experiments.records.export import LEDGER, check_format, export
 from experiments.records.ledger import FOLDER, Entry, merged, read_ledger, write_ledger
@@ -27,22 +27,21 @@ from experiments.report.render import csv_text, latex, markdown, terminal
 from experiments.report.search import search_table
 from experiments.report.summary import StudySummary, summarize
 from experiments.report.table import Table, study_table
-from experiments.report.undecided import with_next_seeds
 from experiments.report.watch import LivePage, remember, served
 from experiments.report.write import write_report
 from experiments.running.estimate import Estimator, estimate_lines, summary
-from experiments.running.executors import Executor, InProcess, Processes, threads_each
+from experiments.running.executors import threads_each
 from experiments.running.progress import progress_for
 from experiments.running.runner import run_graph
 from experiments.running.search import Trial, run_search
 from experiments.running.verify import BAD, checks, drawn, outcome, part, reduced
 from experiments.study.check import check_studies, describe
 from experiments.study.packaged import study_names
-from experiments.study.read import load_study, select
+from experiments.study.read import load_study
 from experiments.study.study import Study, seeds_of
-from experiments.tasks.fingerprint import Fingerprints
 from experiments.tasks.graph import Graph
 from experiments.tasks.keys import Run
+from experiments.undecided import with_next_seeds
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -78,17 +77,6 @@ def list_studies() -> None:
                 group = row.group
                 print(f"  {group}:")
             print(f"  {'  ' if group else ''}{row.name}{f' (the runs of {row.same_as})' if row.same_as else ''}")
-
-
-def chosen_rows(options: argparse.Namespace) -> list[str]:
-    """The names after --rows; none for all."""
-    return [name.strip() for name in options.rows.split(",")] if options.rows else []
-
-
-def chosen_study(options: argparse.Namespace) -> Study:
-    """The study that the options describe."""
-    whole = load_study(options.study or "quickstart", options.overrides, options.budget)
-    return select(whole, chosen_rows(options), parse_seeds(options.seeds))
 
 
 def chosen_entries(options: argparse.Namespace, entries: Sequence[Entry]) -> list[Entry]:
@@ -200,42 +188,7 @@ def verify(options: argparse.Namespace) -> int:
             results = {run.key: result for run in graph.runs if (result := store.result(run)) is not None}
     found = checks(graph, results, asked, entries)
     print("\n".join([*map(str, found), outcome(found)]))
-    return int(any(each.word in BAD for each in found))
-
-
-def chosen_scheduler(options: argparse.Namespace) -> Scheduler | None:
-    """What --scheduler says, if it is given; UserError beside another option that it contradicts."""
-    if options.scheduler is None:
-        return None
-
-    scheduler = parse_scheduler(options.scheduler)
-    if options.jobs is not None:
-        raise UserError(
-            f"-j {options.jobs} and --scheduler {options.scheduler} both say how many runs are trained at a time: "
-            "drop -j (a scheduler has one run for each of its workers; local:N starts N of them)"
-        )
-    if options.search:
-        raise UserError("--search trains one trial after the other, in this process: drop --scheduler")
-    return scheduler
-
-
-def jobs_of(options: argparse.Namespace) -> int:
-    """How many runs are trained at a time on this machine."""
-    scheduler = chosen_scheduler(options)
-    if scheduler is not None:
-        return scheduler.workers
-    return 1 if options.jobs is None else options.jobs
-
-
-def executor_of(options: argparse.Namespace, scheduler: Scheduler | None, store: Store) -> Executor:
-    """What trains: this process, several ones, or workers of a cluster."""
-    if scheduler is not None:
-        require_distributed()
-        from experiments.cluster.cluster import Cluster  # only now: an optional package, and slow to load
-
-        return Cluster(scheduler, store.root, Fingerprints(store.notes("data")))
-    jobs = jobs_of(options)
-    return InProcess() if jobs == 1 else Processes(jobs)
+    return int(not found or any(each.word in BAD for each in found))
 
 
 def tell_stale(graph: Graph, store: Store) -> None:
@@ -345,8 +298,6 @@ def extend_ledger(path: Path, study: Study, runs: Sequence[Standing]) -> str:
     new = entries_of(study, runs)
     entries = merged(old, new, [each.name for each in study.trainings])
     write_ledger(path, entries)
-    return f"{len(entries)} lines, {len(entries) - len(old)} more than before; {len(runs)} runs are asked for"
-
-
-def store_of(options: argparse.Namespace, study: Study) -> Store:
-    return Store(options.out or Path("runs") / study.name)
+    told = f"{len(entries)} lines, {len(entries) - len(old)} more than before; {len(runs)} runs are asked for"
+    ended = sum(each.state in ("finished", "diverged") for each in runs)
+    return told if len(new) == ended else f"{told}, {ended - len(new)} of {ended} that have ended have no line"

@@ -143,8 +143,7 @@ def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE)
     mean ± t(n - 1; (1 + confidence) / 2) s sqrt(1 + 1/n): G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991),
     section 4.7 (prediction of a single future observation).
     """
-    found = estimate(values)
-    if found is None or found.std is None:
+    if (found := estimate(values)) is None or found.std is None:
         return None
     quantile = float(_special().stdtrit(found.count - 1, (1 + confidence) / 2))
     half_width = quantile * found.std * math.sqrt(1 + 1 / found.count)
@@ -233,9 +232,9 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float | None:
         return None
     exponent = _exponent([*first, *second])
     first, second = _divided(first, exponent), _divided(second, exponent)
+    scale = max(map(abs, [*first, *second]), default=0.0)
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    found = estimate(differences)
-    if found is None or found.std is None or _alike(differences, max(map(abs, [*first, *second]))):
+    if (found := estimate(differences)) is None or found.std is None or _alike(differences, scale):
         return None
     t = found.mean / (found.std / math.sqrt(found.count))
     return float(2 * _special().stdtr(found.count - 1, -abs(t)))

@@ -75,7 +75,9 @@ BELOW: Mapping[str, str] = {
     "experiments.sequential": "experiments.stats",
     "experiments.report": "experiments.running experiments.sequential engine.plots",
     "experiments.cluster": "experiments.running",
-    "experiments.command": "experiments.report experiments.cluster",
+    "experiments.choosing": "experiments.cluster",
+    "experiments.undecided": "experiments.report",
+    "experiments.command": "experiments.undecided experiments.choosing",
     "experiments.methods": "experiments.report experiments.cluster",
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
@@ -85,6 +87,7 @@ BELOW: Mapping[str, str] = {
     ),
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
+    "experiments.summary": "experiments.report",
     # The names of the packages themselves: nothing stands in them but the lazy public names.
     "engine": "",
     "experiments": "",

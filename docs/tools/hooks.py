@@ -1,6 +1,7 @@
 """What the site's build does beside MkDocs: fills in what is read from the code, and sees that nothing else is loaded.
 
-- `{{ keys: … }}` becomes tables (key_tables.py), `{{ api }}` the list of public names for mkdocstrings;
+- `{{ keys: … }}` becomes tables (key_tables.py), `{{ api }}` the list of public names for mkdocstrings,
+  `{{ reproduced }}` all published rows beside ours, from the ledgers;
 - links to files outside docs/, which the repository's pages have, become plain paths: the site stands alone;
 - a page that would load a script, style, font or picture from the network is a warning, and so an error under --strict.
 """
@@ -17,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "docs" / "tools"), str(ROOT)]  # the engine of the checkout, not an installed copy
 
 from key_tables import fill  # noqa: E402
+
+from experiments.records.ledger import FOLDER  # noqa: E402
+from experiments.report import overview  # noqa: E402
 
 log = logging.getLogger("mkdocs.hooks.docs")
 
@@ -65,6 +69,11 @@ def api() -> str:
     return "\n".join(parts)
 
 
+def reproduced(folder: Path) -> str:
+    """All published rows beside the ledgers in a folder."""
+    return overview.markdown(overview.overview(folder), level=2)
+
+
 def inside(markdown: str) -> str:
     """The page without links to files outside docs/."""
     return OUTSIDE.sub(
@@ -73,6 +82,8 @@ def inside(markdown: str) -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
+    if "{{ reproduced }}" in markdown:
+        markdown = markdown.replace("{{ reproduced }}", reproduced(FOLDER))
     return inside(fill(markdown).replace("{{ api }}", api()))
 
 

@@ -51,8 +51,8 @@ def build_hash() -> str:
     return digest.hexdigest()[:SHORT]
 
 
-def origin_here(checkpoint: Path) -> Origin:
-    """The origin of a run that has just ended in this process; its data are the store's to say."""
-    weights = stored_hash(read(checkpoint))
+def origin_here(checkpoint: Path | None, data: str) -> Origin:
+    """The origin of a run that has just ended in this process; `data` as in `Origin`. No checkpoint: it diverged."""
+    weights = "" if checkpoint is None else stored_hash(read(checkpoint))
     here = commit(Path(__file__).parent)
-    return Origin(weights, "", cnncore.isa(), build_hash(), code_hash(), here, machine())
+    return Origin(weights, data, cnncore.isa(), build_hash(), code_hash(), here, machine())

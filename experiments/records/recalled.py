@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cnncore
+
+from engine.network.checkpoint import read, stored_hash
 from engine.recipe.config import TrainConfig
 from experiments.records.ledger import ASKED, Entry, entry_of
-from experiments.records.result import KEY_CHARACTERS
+from experiments.records.origin import Origin
+from experiments.records.result import KEY_CHARACTERS, Result, checkpoint_of
 from experiments.records.standing import Standing
-from experiments.study.comparability import other_training
 from experiments.study.study import Row, Study
-from experiments.tasks.fingerprint import Fingerprints
+from experiments.tasks.comparability import other_training
+from experiments.tasks.fingerprint import Fingerprints, code_hash
 from experiments.tasks.graph import Graph, study_graph
 from experiments.tasks.keys import Run
 
@@ -121,7 +125,21 @@ def entries_of(study: Study, standings: Sequence[Standing]) -> list[Entry]:
         run = asked.get((each.row, each.seed))
         if each.result is None or run is None or short[each.row]:
             continue
-        entry = entry_of(run, each.result)
+        entry = entry_of(run, _with_origin(each))
         if entry is not None:
             found.append(entry)
     return found
+
+
+def _with_origin(standing: Standing) -> Result:
+    """The result with its origin. Of one that was recorded before there were origins, this is what its key tells, and
+    the weights where their checkpoint is still there."""
+    result, run = standing.result, standing.run
+    assert result is not None
+    if result.origin is not None or result.status != "finished" or result.key != run.key:
+        return result
+    path = checkpoint_of(result, run)
+    if not path.is_file():
+        return result
+    weights = stored_hash(read(path))
+    return dataclasses.replace(result, origin=Origin(weights, run.data, cnncore.isa(), "", code_hash(), "", ""))

@@ -74,9 +74,7 @@ class Store:
     def finish(self, run: Run, result: Result) -> None:
         """Record the result: first in the run's folder, then in the database."""
         folder = self.folder(run)
-        origin = result.origin and dataclasses.replace(result.origin, data=run.data)
-        result = dataclasses.replace(result, folder=folder, origin=origin)
-        record = Record(result, run.identity, code_hash(), time.time())
+        record = Record(dataclasses.replace(result, folder=folder), run.identity, code_hash(), time.time())
         write_atomically(folder / RECORD, f"{record.to_json()}\n".encode())
         self._insert(record)
 

@@ -22,9 +22,9 @@ from experiments.stats import (
     prediction_interval,
     verdict,
 )
-from experiments.study.comparability import incomparable
 from experiments.study.schema import FIGURES, PublishedValue
 from experiments.study.study import Budget, Row, Study, base_of, headline, margin_of, seeds_of
+from experiments.tasks.comparability import incomparable
 
 PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside published ones, never judged
 

@@ -123,12 +123,14 @@ def train_run(
         except DivergedError as error:
             epochs, damage = epochs_so_far(folder)
             seconds = trained_seconds(epochs)
+            origin = origin_here(None, run.data)
+            error_text = f"{error}{damage}"
             return dataclasses.replace(
-                result, status="diverged", epochs=len(epochs), seconds=seconds, error=f"{error}{damage}"
+                result, status="diverged", epochs=len(epochs), seconds=seconds, error=error_text, origin=origin
             )
     last_counts = run.score_epoch == "last" or validation is None
     result = finished(result, history, measured, len(history.epochs) if last_counts else history.best_epoch or 1)
-    return dataclasses.replace(result, origin=origin_here(checkpoint_of(result, run)))
+    return dataclasses.replace(result, origin=origin_here(checkpoint_of(result, run), run.data))
 
 
 def finished(result: Result, history: History, measured: EpochRecord, epoch: int) -> Result:

@@ -51,12 +51,14 @@ class Check:
 
 
 def drawn(study: Study, entries: Sequence[Entry], count: int, seed: int | None) -> list[Entry]:
-    """Which lines of the study's rows are trained anew: so many, drawn by `seed`, or the cheapest first (None), what
-    they need counted in. UserError where there are fewer."""
+    """Which lines of the study's rows are trained anew, under the names that the study has for them: so many, drawn by
+    `seed`, or the cheapest first (None), what they need counted in. UserError where there are fewer."""
     graph = asked_graph(with_seeds(study, [(each.row, each.seed) for each in entries]))
     found = matching(graph, entries)
+    rows = {task.run.asked[:ASKED]: task.run.row for task in reversed(graph.rows)}  # rows may share runs
     asked = dict.fromkeys(task.run.asked[:ASKED] for task in graph.rows)
-    known = [found[each] for each in asked if each in found and found[each].status == "finished"]
+    there = [found[each] for each in asked if each in found and found[each].status == "finished"]
+    known = [dataclasses.replace(each, row=rows[each.asked]) for each in there]
     if count > len(known):
         raise UserError(f"--verify {count}: the ledger has {len(known)} finished runs of these rows and settings")
     if seed is not None:

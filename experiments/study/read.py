@@ -21,6 +21,7 @@ from engine.recipe.build import build_loss, build_optimizer, build_schedule, che
 from engine.recipe.config import TrainConfig, read_config
 from experiments.study.budget import scaling
 from experiments.study.cited import with_cited
+from experiments.study.claims import check_claims
 from experiments.study.factors import crossed_rows
 from experiments.study.identity import difference, same_text
 from experiments.study.needs import checked_order, references, with_all_needed
@@ -98,6 +99,7 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
         budgets=budgets,
         search=given.search,
         margin=given.margin,
+        claims=given.claims,
     )
 
 
@@ -115,6 +117,10 @@ def _check_study(given: StudyFile, rows: Sequence[RowFile], where: str) -> None:
         check_metric(name, where)
     if FULL in given.budgets:
         raise UserError(f"{where}: budgets.{FULL} is the study as it stands and cannot be given")
+    check_claims(given.claims, [row.name for row in rows], where)
+    for claim in given.claims:
+        if claim.metric is not None:
+            check_metric(claim.metric, f"{where}: claims")
     bases = [row.group for row in rows if row.base]
     for group in bases:
         if bases.count(group) > 1:
@@ -255,9 +261,11 @@ def select(study: Study, rows: Sequence[str] = (), seeds: Sequence[int] = ()) ->
     seeds, budget = tuple(seeds) or study.seeds, study.budget
     if seeds != study.seeds:
         budget = dataclasses.replace(budget, how=f"{budget.how}; but --seeds {','.join(map(str, seeds))}")
+    claims = [each for each in study.claims if all({pair.row, pair.than} <= set(names) for pair in each.pairs)]
     return dataclasses.replace(
         study,
         budget=budget,
+        claims=tuple(claims),
         rows=tuple(row if row.same_as in names else dataclasses.replace(row, same_as=None) for row in chosen),
         stages=(
             *(stage for stage in study.stages if stage.name in needed),

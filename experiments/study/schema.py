@@ -9,6 +9,7 @@ from typing import Any, Literal
 from engine.errors import UserError, unknown
 from engine.reading.schema import read_mapping
 from engine.training.folder import PARTS
+from experiments.study.claims import Claim
 from experiments.study.search import Search
 
 FIGURES = ("parameters", "seconds_per_epoch")  # published figures that are no metric of a part
@@ -163,6 +164,7 @@ class StudyFile:
     footnotes       what is odd about the report, by name; those that no row names concern all of it
     budgets         smaller versions of the study, by name
     search          settings of a row that Optuna varies, on demand (see experiments.study.search)
+    claims          what the report says of its rows, as comparisons (see experiments.study.claims)
     """
 
     name: str
@@ -182,6 +184,7 @@ class StudyFile:
     footnotes: dict[str, str] = field(default_factory=dict)
     budgets: dict[str, BudgetFile] = field(default_factory=dict)
     search: Search | None = None
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         name = self.name

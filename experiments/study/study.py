@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engine.recipe.build import build_optimizer
 from engine.recipe.config import TrainConfig
 from experiments.stats import DEFAULT_MARGIN
+from experiments.study.claims import Claim
 from experiments.study.schema import FULL, PublishedSource, PublishedValue, ScoreEpoch
 from experiments.study.search import Search
 
@@ -90,6 +91,7 @@ class Study:
     overrides       were laid over all rows and stages, whatever the file says
     budget          what the study was scaled to; budgets: all that there are
     search          settings of a row that Optuna varies, on demand
+    claims          what the report says of its rows
     """
 
     name: str
@@ -110,6 +112,7 @@ class Study:
     search: Search | None = None
     margin: float | None = None
     sequential: bool = False
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.metrics:

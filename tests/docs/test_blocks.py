@@ -45,6 +45,16 @@ NOT_RUN = {
         "training.md",
         "python -m engine.data fetch cifar10         # where its publisher allows; goes on after a break",
     ),
+    ("study.md", "claims:"),
+    (
+        "reproduced.md",
+        "python -m experiments.ablation --study mnist --verify 2             # the two cheapest",
+    ),
+    (
+        "reproduced.md",
+        "python -m experiments.ablation --study mnist --ledger experiments/results/ledger/mnist.jsonl",
+    ),
+    ("promises.md", "python -m experiments.ablation --verify 3"),
     ("adding.md", "make -C csrc test asan ubsan"),
     ("adding.md", "make -C csrc test asan"),
     ("promises.md", "python -m experiments.checks.determinism_cost"),

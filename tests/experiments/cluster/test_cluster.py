@@ -15,11 +15,11 @@ pytest.importorskip("distributed", reason="needs the extra [cluster]")
 from engine.errors import UserError
 from experiments.ablation import parse_arguments
 from experiments.checks.kill_study import workers
+from experiments.choosing import chosen_scheduler, executor_of
 from experiments.cluster import cluster, local_workers, members, scheduler, worker
 from experiments.cluster.cluster import DEATHS, Cluster
 from experiments.cluster.local_workers import LocalWorkers
 from experiments.cluster.scheduler import Scheduler, parse_scheduler
-from experiments.command import chosen_scheduler, executor_of
 from experiments.records.planned import planned_graph
 from experiments.records.store import Store
 from experiments.running import runner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,40 @@ def test_runs_of_a_smaller_budget_are_no_lines(place: Path, capsys: pytest.Captu
     assert ablate("--out", "short", "epochs=1", "--rows", "raw", "--export", "short.jsonl") == 0
     assert read_ledger(place / "short.jsonl") == []
     assert "0 lines" in capsys.readouterr().out
+
+
+def test_a_run_that_diverged_is_a_line_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_quickstart(place, optimizer={"name": "SGD", "lr": 3e38, "momentum": 0.9})
+    content = yaml.safe_load((place / "quickstart.yaml").read_text("utf-8"))
+    content["rows"] = [{"name": "too fast", "changes": {}}]
+    (place / "quickstart.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    ablate("--no-report")
+    assert ablate("--export", "diverged.jsonl") == 0
+    first, second = read_ledger(place / "diverged.jsonl")
+    assert first.status == second.status == "diverged" and first.weights == "" and first.metrics == {} and first.isa
+    capsys.readouterr()
+    assert ablate("--ledger", "diverged.jsonl", "--no-report") == 0
+    assert "0/2, 2 diverged" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--verify 1: the ledger has 0 finished runs"):
+        ablate("--ledger", "diverged.jsonl", "--verify", "1")
+
+
+def test_results_from_before_there_were_origins_have_lines_while_their_networks_are_there(
+    place: Path, trained: Path
+) -> None:
+    shutil.copytree(trained / "runs", place / "runs")
+    folder = place / "runs" / "quickstart"
+    (folder / "study.sqlite").unlink()
+    for record in folder.glob("runs/*/record.json"):
+        content = json.loads(record.read_text("utf-8"))
+        del content["origin"]
+        record.write_text(json.dumps(content), "utf-8")
+    next(folder.glob("runs/raw-seed0-*/best.safetensors")).unlink()
+    assert ablate("--export", "old.jsonl") == 0
+    known = {each.place: each for each in read_ledger(place / "quickstart.jsonl")}
+    old = read_ledger(place / "old.jsonl")
+    assert [each.label for each in old] == ["raw, seed 1", "Reverse, seed 0", "Reverse, seed 1"]
+    assert all(each.weights == known[each.place].weights and each.data == known[each.place].data for each in old)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from engine.errors import UserError
 from experiments.records.ledger import Entry, read_ledger, write_ledger
@@ -137,3 +138,31 @@ def test_a_killed_and_resumed_study_gives_the_same_ledger(place: Path) -> None: 
 
 def _timeless(entry: Entry) -> Entry:
     return dataclasses.replace(entry, seconds=0.0)
+
+
+def test_a_row_under_another_name_is_verified_by_the_line_of_its_runs(
+    place: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = yaml.safe_load((place / "quickstart.yaml").read_text("utf-8"))
+    content["rows"].append({"name": "final", "same_as": "Reverse"})
+    (place / "quickstart.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    assert ablate("--ledger", "quickstart.jsonl", "--verify", "1", "--rows", "final") == 0
+    assert capsys.readouterr().out.endswith(": verified\n1 of 1 verified bit for bit\n")
+
+
+def test_what_a_run_needs_is_trained_and_compared_too(
+    place: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = yaml.safe_load((place / "quickstart.yaml").read_text("utf-8"))
+    content["stages"] = [{"name": "first", "changes": {"preprocess": {"steps": ["reverse"]}}, "seed_offset": 7}]
+    content["rows"] = [{"name": "later", "changes": {"initialize_from": {"checkpoint": "run:first"}}}]
+    (place / "quickstart.yaml").write_text(yaml.safe_dump({**content, "seeds": [0]}), "utf-8")
+    assert ablate("--no-report", "--out", "all") == 0
+    assert ablate("--out", "all", "--export", "stages.jsonl") == 0
+    assert [each.label for each in read_ledger(place / "stages.jsonl")] == ["later, seed 0", "first, seed 7"]
+    capsys.readouterr()
+    assert ablate("--ledger", "stages.jsonl", "--verify", "1") == 0
+    said = capsys.readouterr().out
+    assert "later, seed 0: verified" in said and "first, seed 7: verified" in said and "2 of 2 verified" in said

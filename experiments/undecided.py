@@ -52,11 +52,7 @@ def _next(study: Study, row: Row, most: int) -> int:
 
 
 def _further(study: Study, row: Row, count: int) -> tuple[int, ...]:
-    """The row's seeds beyond the study's where it has `count` in all: the smallest numbers that are free."""
-    more = list(row.more_seeds)
-    number = 0
-    while len(study.seeds) + len(more) < count:
-        if number not in study.seeds and number not in more:
-            more.append(number)
-        number += 1
-    return tuple(more)
+    """The row's seeds beyond the study's where it has `count` in all: the numbers that follow the largest one."""
+    following = max((*study.seeds, *row.more_seeds)) + 1
+    missing = max(0, count - len(study.seeds) - len(row.more_seeds))
+    return (*row.more_seeds, *range(following, following + missing))

@@ -11,10 +11,10 @@ from engine.recipe.config import DatasetConfig, ModelConfig, TrainConfig
 from experiments.records.result import Result
 from experiments.report.summary import summarize
 from experiments.report.table import study_table
-from experiments.report.undecided import with_next_seeds
 from experiments.sequential import MOST
 from experiments.study.schema import PublishedValue
 from experiments.study.study import Row, Study, seeds_of
+from experiments.undecided import with_next_seeds
 
 CONFIG = TrainConfig(DatasetConfig("digits5k"), ModelConfig("lenet"), optimizer={"name": "SGD", "lr": 0.01})
 
