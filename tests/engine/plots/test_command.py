@@ -377,9 +377,10 @@ def test_gradcam_of_images(trained, capsys, tmp_path):
         (["--class", "seven"], "unknown class 'seven'"),
         (["--layer", "9"], "unknown layer '9'"),
         (["--layer", "6"], "whose output is a map"),
-        ([trained / "small.yaml"], "small.yaml"),
     ):
         before = out.read_bytes()
         status, _, error = call(capsys, *given, *options)
         assert status == 2 and message in error and error.count("\n") == 1, error
         assert out.read_bytes() == before
+    status, _, error = call(capsys, "gradcam", trained / "run", trained / "small.yaml", "--out", out)
+    assert status == 2 and "small.yaml: not an image" in error and out.read_bytes() == before
