@@ -20,6 +20,7 @@ from engine.weights.keras_layout import KerasLayout
 from engine.weights.source import Source
 
 MOST_DESCRIPTION = 1 << 22  # bytes of config.json; that of a network of 300 layers has 300,000
+EPSILON = 1e-3
 CONTAINERS = ("Functional", "Sequential", "Model")
 ZIP = b"PK\x03\x04"
 
@@ -77,7 +78,7 @@ def _source(path: Path, file: Any, description: Any, topology: Topology) -> Sour
         modules, ignored, ordered = numbered_modules(file, layers) if legacy is None else legacy_modules(legacy, layers)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return Source(str(path), modules, KerasLayout(topology, layers), ordered, ignored)
+    return Source(str(path), modules, KerasLayout(topology, layers), ordered, EPSILON, ignored)
 
 
 def _parsed(path: Path, text: Any) -> Any:

@@ -69,6 +69,7 @@ class Source:
     """An open file.
 
     ordered   whether the modules stand in the order in which the model has them
+    epsilon   that a normalisation has in this framework where nobody sets it
     ignored   arrays that no network of ours needs, such as counters
     """
 
@@ -76,6 +77,7 @@ class Source:
     modules: tuple[Module, ...]
     fit: Fit
     ordered: bool
+    epsilon: float
     ignored: tuple[str, ...] = ()
 
 
