@@ -28,8 +28,7 @@ from engine.layers import (
 from engine.layers.topology import INPUT, Node, Topology
 from engine.program.shapes import elements, spatial
 from engine.program.slots import ParameterSpec
-from engine.weights.h5 import Described
-from engine.weights.source import Array, Module, Placement, join
+from engine.weights.source import Array, Described, Module, Placement, join
 
 Order = NDArray[np.intp] | None
 """Which place in Keras's vector each element of ours has; None: the same."""

@@ -58,6 +58,14 @@ class Placement:
     convert: Callable[[Array], Array] = np.asarray
 
 
+@dataclass(frozen=True)
+class Described:
+    """A layer of Keras in a model's description: class and arguments."""
+
+    kind: str
+    arguments: Mapping[str, Any]
+
+
 class Fit(Protocol):
     """How the arrays of a module become those of a layer, or why they cannot."""
 
