@@ -18,8 +18,10 @@ import pytest
 
 import engine
 from engine.errors import UserError
-from engine.layers import BatchNorm, Conv2D, Flatten, Linear
+from engine.layers import BatchNorm, Conv2D, Flatten, Layer, Linear
+from engine.weights.keras_layout import KerasLayout
 from engine.weights.report import Report
+from engine.weights.source import Module, Stored
 from tests.engine.weights.networks import NETWORKS, depthwise, lenet, residual
 
 FILES = Path(__file__).parent / "files"
@@ -185,6 +187,62 @@ def test_another_epsilon_is_refused(files: Path) -> None:
     assert "its epsilon is 0.001, but the layer has eps = 1e-05" in message
     report = engine.load_weights(net, files / "keras" / "lenet.weights.h5")  # which does not tell it
     assert any("does not hold the eps" in note and "norm (1e-05)" in note for note in report.notes)
+
+
+def described(kind: str, arrays: int, width: int, **settings: object) -> Module:
+    """A module of Keras as a file would tell of it."""
+    stored = Stored((width,), "float32", lambda: np.zeros(width, np.float32))
+    return Module("m", {str(place): stored for place in range(arrays)}, kind, settings)
+
+
+MAP, VECTOR = (4, 3, 3), (4,)
+FITS = {
+    "groups": (engine.GroupNorm(2, 4), MAP, described("GroupNormalization", 2, 4, groups=2), None),
+    "other groups": (engine.GroupNorm(2, 4), MAP, described("GroupNormalization", 2, 4, groups=4), "its groups are 4"),
+    "one group": (engine.LayerNorm(4), MAP, described("GroupNormalization", 2, 4, groups=1), None),
+    "each channel": (engine.InstanceNorm(4), MAP, described("GroupNormalization", 2, 4, groups=-1), None),
+    "pixel": (engine.LayerNorm(4), MAP, described("LayerNormalization", 2, 4, axis=-1), "channels of a pixel"),
+    "vector": (engine.LayerNorm(4), VECTOR, described("LayerNormalization", 2, 4, axis=-1), None),
+    "axis": (BatchNorm(4), MAP, described("BatchNormalization", 4, 4, axis=1), "its axis is 1"),
+    "center": (
+        BatchNorm(4, shift=False),
+        MAP,
+        described("BatchNormalization", 3, 4, scale=False, center=True),
+        "scale",
+    ),
+    "untold": (BatchNorm(4, shift=False), MAP, described("BatchNormalization", 3, 4), "save the model as .keras"),
+    "kind": (BatchNorm(4), MAP, described("Dense", 4, 4), "it is a Dense, expected BatchNormalization"),
+    "count": (BatchNorm(4), MAP, described("BatchNormalization", 3, 4), "it has 3 arrays"),
+    "shape": (BatchNorm(4), MAP, described("BatchNormalization", 4, 5), "has shape (5,)"),
+}
+
+
+@pytest.mark.parametrize("case", FITS.values(), ids=FITS)
+def test_a_normalisation_of_keras_goes_over_what_ours_does(
+    case: tuple[Layer, tuple[int, ...], Module, str | None],
+) -> None:
+    layer, shape, module, words = case
+    net = engine.Sequential({"norm": layer}, shape)
+    found = KerasLayout(net.topology, None)(module, net.topology.node("norm"))
+    assert isinstance(found, list) if words is None else words in str(found)
+
+
+def test_groups_of_a_flattened_map_are_refused() -> None:
+    net = engine.Sequential({"flat": Flatten(), "norm": engine.GroupNorm(2, 36), "head": Linear(36, 2)}, MAP)
+    layout = KerasLayout(net.topology, None)
+    with pytest.raises(UserError, match="the groups of layer 'norm' are others in Keras's order"):
+        layout(described("GroupNormalization", 2, 36, groups=2), net.topology.node("norm"))
+
+
+def test_a_depthwise_kernel_is_none_of_a_plain_convolution() -> None:
+    """(3, 3, 4, 1) is a kernel of four channels into one, or of four channels each by itself."""
+    net = engine.Sequential({"conv": Conv2D(4, 1, 3, bias=False)}, (4, 5, 5))
+    stored = Stored((3, 3, 4, 1), "float32", lambda: np.zeros((3, 3, 4, 1), np.float32))
+    layout = KerasLayout(net.topology, None)
+    assert isinstance(layout(Module("m", {"0": stored}, "Conv2D"), net.topology.node("conv")), list)
+    assert "which does not give" in str(
+        layout(Module("m", {"0": stored}, "DepthwiseConv2D"), net.topology.node("conv"))
+    )
 
 
 def command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
