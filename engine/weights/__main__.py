@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.cli import command_parser, run
+from engine.errors import UserError
+from engine.reading.yaml_text import parse_yaml
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,9 +42,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     options = parse_arguments()
     # Only now: --help answers at once.
-    import json
-
-    from engine.errors import UserError
     from engine.recipe.build import open_network
     from engine.weights.load import load_weights
 
@@ -56,9 +56,6 @@ def main() -> None:
 
 def _read_names(path: Path) -> dict[str, str]:
     """The mapping in a YAML file."""
-    from engine.errors import UserError
-    from engine.reading.yaml_text import parse_yaml
-
     given = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected a mapping of layers to modules")

@@ -1,17 +1,17 @@
-"""Finds the arrays in an open HDF5 file of Keras, in both of its forms."""
+"""Finds the arrays in an HDF5 file of Keras, in both of its forms. It needs h5py, which comes with an extra."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import h5py
 import numpy as np
 
 from engine.errors import UserError, shown
-from engine.weights.source import Array, Module, Stored
+from engine.weights.source import Array, Described, Module, Stored
 
 MOST_OBJECTS = 100_000  # groups and arrays that are walked through
 DEEPEST = 32
@@ -19,16 +19,13 @@ OTHERS = ("optimizer", "_optimizer", "metrics", "_metrics", "loss_tracker", "com
 SEEDS = "seed_generator"  # a counter of layers that draw
 
 
-@dataclass(frozen=True)
-class Described:
-    """A layer in a model's description."""
-
-    kind: str
-    arguments: Mapping[str, Any]
-
-
 Found = tuple[tuple[Module, ...], tuple[str, ...], bool]
 """Modules, names of what is ignored, and whether the modules are in the order of the model."""
+
+
+def opened(content: Any) -> Any:
+    """An HDF5 file, by its path or its bytes, to be read."""
+    return h5py.File(content, "r")
 
 
 def numbered_modules(file: Any, layers: Mapping[str, Described] | None) -> Found:
@@ -86,8 +83,6 @@ def _ordered(found: Mapping[str, Module], order: list[str] | None) -> tuple[Modu
 def _datasets(group: Any) -> Iterator[tuple[str, Stored]]:
     """Path and array of every dataset below a group. UserError for whatever is not simply in the file: links into
     others, numbers kept elsewhere, and compressed ones, of which a few bytes unpack to any amount."""
-    import h5py
-
     pending = [("", group)]
     walked = 0
     while pending:

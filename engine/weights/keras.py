@@ -10,16 +10,17 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from engine.errors import UserError, shown
 from engine.layers.topology import Topology
 from engine.reading.strict_json import parse_json
-from engine.weights.h5 import Described, legacy_modules, numbered_modules
 from engine.weights.keras_layout import KerasLayout
-from engine.weights.source import Source
+from engine.weights.source import Described, Source
 
 MOST_DESCRIPTION = 1 << 22  # bytes of config.json; that of a network of 300 layers has 300,000
+EPSILON = 1e-3
 CONTAINERS = ("Functional", "Sequential", "Model")
 ZIP = b"PK\x03\x04"
 
@@ -28,7 +29,7 @@ ZIP = b"PK\x03\x04"
 def keras_source(path: Path, topology: Topology) -> Iterator[Source]:
     """The layers of a Keras model that have weights. UserError for a file that is none, or holds a Lambda layer."""
     try:
-        import h5py  # an extra
+        from engine.weights import h5  # only now: h5py is an extra
     except ImportError:
         raise UserError('Keras keeps its weights as HDF5: pip install "cnn-engine[keras]"') from None
     with path.open("rb") as file:
@@ -38,8 +39,8 @@ def keras_source(path: Path, topology: Topology) -> Iterator[Source]:
     if is_zip:
         description, content = _unpacked(path)
     try:
-        with h5py.File(content, "r") as file:
-            yield _source(path, file, description, topology)
+        with h5.opened(content) as file:
+            yield _source(path, file, description, topology, h5)
     except (OSError, RuntimeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a whole HDF5 file ({error}); truncated, or not written by Keras") from None
 
@@ -65,8 +66,8 @@ def _unpacked(path: Path) -> tuple[Any, io.BytesIO]:
         raise UserError(f"{path}: not a whole .keras file ({error}); truncated or damaged") from None
 
 
-def _source(path: Path, file: Any, description: Any, topology: Topology) -> Source:
-    """The modules in an open HDF5 file, in the order of the description where there is one."""
+def _source(path: Path, file: Any, description: Any, topology: Topology, h5: ModuleType) -> Source:
+    """The modules in an open HDF5 file, in the order of the description where there is one; `h5` is the reader."""
     legacy = file.get("model_weights", None) if "model_weights" in file else None
     if legacy is None and "layer_names" in file.attrs:
         legacy = file
@@ -74,10 +75,12 @@ def _source(path: Path, file: Any, description: Any, topology: Topology) -> Sour
         description = _parsed(path, file.attrs["model_config"])
     layers = None if description is None else _layers(path, description)
     try:
-        modules, ignored, ordered = numbered_modules(file, layers) if legacy is None else legacy_modules(legacy, layers)
+        modules, ignored, ordered = (
+            h5.numbered_modules(file, layers) if legacy is None else h5.legacy_modules(legacy, layers)
+        )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return Source(str(path), modules, KerasLayout(topology, layers), ordered, ignored)
+    return Source(str(path), modules, KerasLayout(topology, layers), ordered, EPSILON, ignored)
 
 
 def _parsed(path: Path, text: Any) -> Any:

@@ -28,8 +28,7 @@ from engine.layers import (
 from engine.layers.topology import INPUT, Node, Topology
 from engine.program.shapes import elements, spatial
 from engine.program.slots import ParameterSpec
-from engine.weights.h5 import Described
-from engine.weights.source import Array, Module, Placement, join
+from engine.weights.source import Array, Described, Module, Placement, join
 
 Order = NDArray[np.intp] | None
 """Which place in Keras's vector each element of ours has; None: the same."""
@@ -63,8 +62,8 @@ class KerasLayout:
     """
 
     def __init__(self, topology: Topology, layers: Mapping[str, Described] | None):
-        first = any(each.arguments.get("data_format") == "channels_first" for each in (layers or {}).values())
-        self._orders = flatten_orders(topology, channels_first=first)
+        self._first = any(each.arguments.get("data_format") == "channels_first" for each in (layers or {}).values())
+        self._orders = flatten_orders(topology, channels_first=self._first)
         self._shapes = {node.name: topology.shape_of(node.inputs[0]) for node in topology.nodes}
 
     def __call__(self, module: Module, node: Node) -> list[Placement] | str:
@@ -75,7 +74,9 @@ class KerasLayout:
         if module.kind is not None and module.kind not in classes:
             return f"it is a {module.kind}, expected {' or '.join(classes)}"
         specs = [(_role(layer, spec), spec) for spec in (*layer.parameters(), *layer.buffers())]
-        if reason := _arguments_differ(module, layer) or _count_differs(module, specs):
+        is_map = spatial(self._shapes[node.name]) > 1
+        differ = _arguments_differ(module, layer) or _axes_differ(module, layer, is_map, self._first)
+        if reason := differ or _count_differs(module, specs):
             return reason
         placements = []
         for place, (role, spec) in enumerate(specs):
@@ -117,6 +118,8 @@ def flatten_orders(topology: Topology, channels_first: bool = False) -> dict[str
     for node in topology.nodes:
         given = [orders[name] for name in node.inputs]
         shapes = [topology.shape_of(name) for name in node.inputs]
+        if isinstance(node.layer, GroupNorm) and node.layer.groups > 1 and given[0] is not None:
+            given[0] = f"the groups of layer {node.name!r} are others in Keras's order of the flattened map"
         read[node.name] = given[0]
         orders[node.name] = _order_behind(node, given, shapes, channels_first)
     return read
@@ -194,10 +197,28 @@ def _arguments_differ(module: Module, layer: Layer) -> str | None:
     eps, epsilon = getattr(layer, "eps", None), module.settings.get("epsilon")
     if eps is not None and isinstance(epsilon, (int, float)) and not math.isclose(eps, epsilon, rel_tol=1e-6):
         return f"its epsilon is {epsilon:g}, but the layer has eps = {eps:g}"
+    groups = module.settings.get("groups")
+    if module.kind == "GroupNormalization" and isinstance(groups, int):
+        ours = getattr(layer, "groups", 1 if isinstance(layer, LayerNorm) else getattr(layer, "channels", 0))
+        if (getattr(layer, "channels", 0) if groups == -1 else groups) != ours:
+            return f"its groups are {groups}, but the layer has {ours}"
     if module.kind not in ("BatchNormalization", "Dense", "Conv2D"):
         return None
     for name, theirs in (("scale", "scale"), ("shift", "center"), ("bias", "use_bias"), ("groups", "groups")):
         ours, given = getattr(layer, name, None), module.settings.get(theirs)
         if isinstance(given, int) and isinstance(ours, int) and given != ours:
             return f"its {theirs} is {given}, but the layer has {name} = {ours}"
+    return None
+
+
+def _axes_differ(module: Module, layer: Layer, is_map: bool, channels_first: bool) -> str | None:
+    """Over what a normalisation of a map goes, where Keras's goes elsewhere or the file does not tell."""
+    if not is_map:
+        return None
+    if isinstance(layer, LayerNorm) and module.kind != "GroupNormalization":
+        return "Keras's LayerNormalization goes over the channels of a pixel, ours over the whole map"
+    axis = module.settings.get("axis")
+    wanted = (1, -3) if channels_first else (3, -1)
+    if module.kind in ("BatchNormalization", "GroupNormalization") and isinstance(axis, int) and axis not in wanted:
+        return f"its axis is {axis}, expected that of the channels, {wanted[1]}"
     return None

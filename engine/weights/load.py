@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +56,7 @@ def load_weights(
         raise unknown("source", kind, SOURCES)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with _opened(kind, path, net.topology) as file:
+    with SOURCES[kind](path, net.topology) as file:
         found = match(net.topology, file, names, strict)
         arrays: dict[str, Array] = {}
         rows = []
@@ -65,14 +65,7 @@ def load_weights(
                 values = each.convert(each.stored.read())
                 arrays[each.key] = as_numbers(each.key, values)
                 rows.append(Row(each.key, each.theirs, values.shape, each.change, how))
-        told = notes(net.topology, {name: pair[0] for name, pair in found.pairs.items()})
+        told = notes(net.topology, {name: pair[0] for name, pair in found.pairs.items()}, file.epsilon)
     net.load_parameters({key: array for key, array in arrays.items() if key in net.store.slots}, strict=False)
     net.load_buffers({key: array for key, array in arrays.items() if key in net.store.buffer_slots}, strict=False)
     return Report(str(path), tuple(rows), found.kept, found.unused, file.ignored, told)
-
-
-@contextmanager
-def _opened(kind: str, path: Path, topology: Topology) -> Iterator[Source]:
-    """The open file; what is wrong with it names it."""
-    with SOURCES[kind](path, topology) as file:
-        yield file

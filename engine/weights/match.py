@@ -41,7 +41,7 @@ def match(topology: Topology, source: Source, names: Mapping[str, str] | str | N
         _by_shape(found, source, nodes, modules)
     left = {name: _candidates(source, node, modules) for name, node in nodes.items()}
     found.kept |= {name: _why(candidates) for name, candidates in left.items()}
-    found.unused |= {name: f"no layer for its {module.shapes()}" for name, module in modules.items()}
+    found.unused |= {name: f"it has {module.shapes()}" for name, module in modules.items()}
     if strict and (found.kept or found.unused):
         raise UserError(f"{source.path}: {_leftover(found, source.ordered)}")
     if not found.pairs:

@@ -5,31 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from engine.errors import listed
 from engine.layers import BatchNorm
 from engine.layers.topology import Topology
 from engine.weights.source import Module
 
 
-def notes(topology: Topology, modules: Mapping[str, Module]) -> tuple[str, ...]:
-    """About the normalisations among the layers that were loaded, each with the module that it is from."""
-    found = []
+def notes(topology: Topology, modules: Mapping[str, Module], usual: float) -> tuple[str, ...]:
+    """About the normalisations among the layers that were loaded, each with the module that it is from; `usual` is the
+    epsilon that the framework takes where nobody sets another one."""
+    untold: list[str] = []
+    momenta: list[str] = []
     for name, module in modules.items():
         layer = topology.node(name).layer
         eps = getattr(layer, "eps", None)
-        if eps is None:
-            continue
-        if "epsilon" not in module.settings:
-            usual = "PyTorch's is 1e-05 where nobody sets it, Keras's 0.001"
-            found.append(
-                f"layer {name!r} has eps {eps:g}; the file does not hold the one that it was trained with ({usual})"
-            )
+        if eps is not None and "epsilon" not in module.settings and not math.isclose(eps, usual, rel_tol=1e-6):
+            untold.append(f"{name} ({eps:g})")
         momentum = module.settings.get("momentum")
         if not isinstance(layer, BatchNorm) or not isinstance(momentum, float):
             continue
-        ours = 1.0 - momentum
-        if not math.isclose(ours, layer.momentum, rel_tol=1e-4):
-            found.append(
-                f"layer {name!r} has momentum {layer.momentum:g}, Keras's {momentum:g} would be {ours:g}; it matters in "
-                "training alone"
-            )
+        if not math.isclose(1.0 - momentum, layer.momentum, rel_tol=1e-4):
+            momenta.append(f"{name} ({layer.momentum:g}, there {1.0 - momentum:g})")
+    found = []
+    if untold:
+        found.append(
+            f"the file does not hold the eps that these were trained with, which is {usual:g} where nobody sets it: "
+            f"{listed(untold)}"
+        )
+    if momenta:
+        found.append(f"these have another momentum, which matters in training alone: {listed(momenta)}")
     return tuple(found)

@@ -88,7 +88,7 @@ def _run(data: bytes) -> Any:
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if argument is None else argument] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
+            stack.append(memo[_whole(argument)])
         elif name == "GLOBAL":
             stack.append(_named(*str(argument).split(" ", 1)))
         elif name == "STACK_GLOBAL":
@@ -197,9 +197,14 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
     if type(storage) is not Storage or len(extents) != len(steps) or len(extents) > MOST_EXTENTS:
         raise UserError(f"damaged pickle (a tensor of shape {shown(shape)} and strides {shown(strides)})")
     last = _whole(offset) + sum((extent - 1) * step for extent, step in zip(extents, steps, strict=True))
-    if math.prod(extents) > storage.count or (math.prod(extents) and last >= storage.count):
+    count = _product(extents)
+    if count > storage.count or (count and last >= storage.count):
         raise UserError(f"a tensor of shape {extents} does not lie within its storage of {storage.count} numbers")
     return Tensor(storage, offset, extents, steps)
+
+
+def _product(extents: tuple[int, ...]) -> int:
+    return math.prod(extents)
 
 
 def _parameter(tensor: Any, *rest: Any) -> Tensor:

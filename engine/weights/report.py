@@ -45,7 +45,8 @@ class Report:
 
     def __str__(self) -> str:
         rows = [(each.key, each.theirs, str(each.shape), each.change, each.matched) for each in self.rows]
-        lines = [f"{len(rows)} arrays from {self.file}", *table([("array", "from", "shape", "change", "by"), *rows])]
+        head = "array", "from", "shape", "change", "by"
+        lines = [f"{len(rows)} arrays from {self.file}", *table([head, *rows], numeric=())]
         lines += [f"layer {name!r} keeps its weights: {reason}" for name, reason in self.kept.items()]
         lines += [f"{name!r} of the file is not used: {reason}" for name, reason in self.unused.items()]
         lines += [f"not needed: {', '.join(self.ignored)}"] if self.ignored else []

@@ -58,6 +58,14 @@ class Placement:
     convert: Callable[[Array], Array] = np.asarray
 
 
+@dataclass(frozen=True)
+class Described:
+    """A layer of Keras in a model's description: class and arguments."""
+
+    kind: str
+    arguments: Mapping[str, Any]
+
+
 class Fit(Protocol):
     """How the arrays of a module become those of a layer, or why they cannot."""
 
@@ -69,6 +77,7 @@ class Source:
     """An open file.
 
     ordered   whether the modules stand in the order in which the model has them
+    epsilon   that a normalisation has in this framework where nobody sets it
     ignored   arrays that no network of ours needs, such as counters
     """
 
@@ -76,6 +85,7 @@ class Source:
     modules: tuple[Module, ...]
     fit: Fit
     ordered: bool
+    epsilon: float
     ignored: tuple[str, ...] = ()
 
 

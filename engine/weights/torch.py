@@ -16,6 +16,7 @@ from engine.weights.torch_zip import opened_zip
 
 THEIRS = {"weights": "weight", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
 COUNTER = "num_batches_tracked"
+EPSILON = 1e-5
 WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
 
 
@@ -62,7 +63,7 @@ def _source(path: Path, stored: Mapping[str, Stored], ordered: bool) -> Source:
         else:
             modules.setdefault(owner, {})[role] = array
     found = tuple(Module(owner, arrays) for owner, arrays in modules.items())
-    return Source(str(path), found, fit, ordered, tuple(ignored))
+    return Source(str(path), found, fit, ordered, EPSILON, tuple(ignored))
 
 
 def _safetensors(path: Path) -> dict[str, Stored]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from engine.errors import UserError, listed, shown
 from engine.weights.pickled import STORAGES, Tensor, read_pickle
 from engine.weights.source import Array, Stored
 
+Order = Literal["<", ">"]
 MAGIC = b"PK\x03\x04"
 MOST_PICKLE = 1 << 21  # bytes; the state of 300 tensors takes 45,000
 
@@ -68,7 +69,7 @@ def _checked_folder(path: Path, archive: zipfile.ZipFile) -> str:
     return pickles[0].filename.removesuffix("data.pkl")
 
 
-def _byte_order(archive: zipfile.ZipFile, folder: str) -> str:
+def _byte_order(archive: zipfile.ZipFile, folder: str) -> Order:
     """NumPy's sign; files from before PyTorch 2.1 do not tell, and are little-endian."""
     name = f"{folder}byteorder"
     if name not in archive.namelist():
@@ -96,7 +97,7 @@ def _has_tensors(value: Mapping[Any, Any]) -> bool:
     return any(isinstance(each, Tensor) for each in value.values())
 
 
-def _read(path: Path, archive: zipfile.ZipFile, folder: str, order: str, name: str, tensor: Tensor) -> Array:
+def _read(path: Path, archive: zipfile.ZipFile, folder: str, order: Order, name: str, tensor: Tensor) -> Array:
     """The numbers of a tensor, float16 and bfloat16 as float32."""
     storage = tensor.storage
     code, size = STORAGES[storage.kind].code, STORAGES[storage.kind].size

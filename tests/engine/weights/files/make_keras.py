@@ -1,4 +1,4 @@
-"""Writes the files of Keras 3 beside this one: models as .keras and .h5, weights alone, and answers to an input.
+"""Writes keras.zip beside this file: models as .keras and .h5, weights alone, and what they answer to an input.
 
 Run it where Keras and a backend (KERAS_BACKEND) are installed; it needs nothing of this project. NAME.npz has x and y,
 x in the order N, C, H, W.
@@ -6,13 +6,15 @@ x in the order N, C, H, W.
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
-FOLDER = Path(__file__).parent
+ARCHIVE = Path(__file__).with_name("keras.zip")
 
 
 def lenet() -> keras.Model:
@@ -59,7 +61,7 @@ def depthwise() -> keras.Model:
     )
 
 
-def main() -> None:
+def write(folder: Path) -> None:
     for name, make in {"lenet": lenet, "residual": residual, "depthwise": depthwise}.items():
         keras.utils.set_random_seed(0)
         keras.backend.clear_session()
@@ -69,14 +71,21 @@ def main() -> None:
             layer.set_weights([v + rng.random(v.shape) if v.ndim == 1 else v for v in layer.get_weights()])
         x = rng.random((3, *model.input_shape[1:]), np.float32)
         y = np.asarray(model.predict_on_batch(x))
-        np.savez(FOLDER / f"keras_{name}.npz", x=x.transpose(0, 3, 1, 2), y=y)
-        model.save(FOLDER / f"keras_{name}.keras")
+        np.savez(folder / f"{name}.npz", x=x.transpose(0, 3, 1, 2), y=y)
+        model.save(folder / f"{name}.keras")
         if name == "lenet":
-            model.save(FOLDER / "keras_lenet.h5")
-            model.save_weights(FOLDER / "keras_lenet.weights.h5")
+            model.save(folder / "lenet.h5")
+            model.save_weights(folder / "lenet.weights.h5")
     inputs = keras.Input((4,))
     function = keras.Sequential([inputs, layers.Dense(3), layers.Lambda(lambda x: x * 2)])
-    function.save(FOLDER / "keras_lambda.keras")
+    function.save(folder / "lambda.keras")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
+        write(Path(folder))
+        for path in sorted(Path(folder).iterdir()):
+            archive.write(path, path.name)
 
 
 if __name__ == "__main__":

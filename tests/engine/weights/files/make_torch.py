@@ -1,10 +1,12 @@
-"""Writes the files of PyTorch beside this one: weights as .pt and .safetensors, and what they answer to an input.
+"""Writes torch.zip beside this file: weights as .pt and .safetensors, and what the models answer to an input.
 
 Run it where PyTorch and safetensors are installed; it needs nothing of this project. NAME.npz has x and y.
 """
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-FOLDER = Path(__file__).parent
+ARCHIVE = Path(__file__).with_name("torch.zip")
 
 
 class Residual(nn.Module):
@@ -36,7 +38,7 @@ class Residual(nn.Module):
 def lenet() -> nn.Module:
     layers = [
         ("conv1", nn.Conv2d(2, 3, 3)), ("relu1", nn.ReLU()), ("pool1", nn.MaxPool2d(2)), ("conv2", nn.Conv2d(3, 4, 2)),
-        ("act2", nn.PReLU(4)), ("flat", nn.Flatten()), ("norm", nn.BatchNorm1d(48, eps=1e-3)), ("fc1", nn.Linear(48, 7)),
+        ("act2", nn.PReLU(4)), ("flat", nn.Flatten()), ("norm", nn.BatchNorm1d(48, 1e-3)), ("fc1", nn.Linear(48, 7)),
         ("relu3", nn.ReLU()), ("fc2", nn.Linear(7, 5)), ("softmax", nn.Softmax(1)),
     ]  # fmt: skip
     return nn.Sequential(OrderedDict(layers))
@@ -50,25 +52,33 @@ def depthwise() -> nn.Module:
     )  # fmt: skip
 
 
-def main() -> None:
+def write(folder: Path) -> None:
     shapes = {"lenet": (2, 12, 10), "residual": (2, 8, 8), "depthwise": (3, 6, 8)}
     for name, make in {"lenet": lenet, "residual": Residual, "depthwise": depthwise}.items():
         torch.manual_seed(0)
         model = make()
         with torch.no_grad():
             for key, value in model.state_dict().items():
-                if "running" in key or value.dim() == 1 and value.dtype.is_floating_point:
+                if "running" in key or (value.dim() == 1 and value.dtype.is_floating_point):
                     value.copy_(torch.rand(value.shape) + 0.5)
+        state = model.state_dict()
         x = torch.rand(3, *shapes[name])
-        np.savez(FOLDER / f"torch_{name}.npz", x=x.numpy(), y=model.eval()(x).detach().numpy())
-        torch.save(model.state_dict(), FOLDER / f"torch_{name}.pt")
-        save_file(model.state_dict(), FOLDER / f"torch_{name}.safetensors")
-    half = {
-        key: value.half() if value.dtype.is_floating_point else value for key, value in lenet().state_dict().items()
-    }
-    torch.save({"epoch": 3, "model": half, "optimizer": {"state": {}, "lr": 0.1}}, FOLDER / "torch_lenet_half.pt")
-    brain = {key: value.bfloat16() if value.dtype.is_floating_point else value for key, value in half.items()}
-    torch.save(nn.ParameterDict(brain).state_dict() and brain, FOLDER / "torch_lenet_bfloat16.pt")
+        np.savez(folder / f"{name}.npz", x=x.numpy(), y=model.eval()(x).detach().numpy())
+        torch.save(state, folder / f"{name}.pt")
+        save_file(state, folder / f"{name}.safetensors")
+        if name == "lenet":
+            half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+            torch.save({"epoch": 3, "model": half, "optimizer": {"state": {}, "lr": 0.1}}, folder / "half.pt")
+            brain = {f"module.{key}": value.bfloat16() for key, value in half.items() if value.is_floating_point()}
+            torch.save(brain, folder / "bfloat16.pt")
+            torch.save(model, folder / "whole_model.pt")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
+        write(Path(folder))
+        for path in sorted(Path(folder).iterdir()):
+            archive.write(path, path.name)
 
 
 if __name__ == "__main__":
