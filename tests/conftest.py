@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -36,12 +37,15 @@ def data_root() -> Path:
     if not script.is_file():
         pytest.skip("the real data sets are not at hand: set CNN_DATA to the folder that holds them")
     folder = Path(tempfile.gettempdir()) / f"cnn-engine-data-{_content_hash(PACKED)}"
-    if not (folder / ".complete").exists():
-        # Sets that are whole already are kept, so an unpacking that was cut off goes on.
-        done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"the packed data sets could not be unpacked: {done.stderr.strip().splitlines()[-1:]}")
-        (folder / ".complete").touch()
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes of one test run, one unpacks
+        if not (folder / ".complete").exists():
+            # Sets that are whole already are kept, so an unpacking that was cut off goes on.
+            done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"the packed data sets could not be unpacked: {done.stderr.strip().splitlines()[-1:]}")
+            (folder / ".complete").touch()
     return folder
 
 
