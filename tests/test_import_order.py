@@ -73,7 +73,8 @@ BELOW: Mapping[str, str] = {
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
-    "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster",
+    "experiments.checks": "experiments.checks.onnx experiments.peers.adapters experiments.report experiments.cluster",
+    "experiments.checks.onnx": "engine.export engine.importing engine.recipe",
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
     # The names of the packages themselves: nothing stands in them but the lazy public names.

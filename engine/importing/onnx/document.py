@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,10 @@ class Document:
 
 def parsed(onnx: Any, data: bytes) -> Any:
     """The onnx.ModelProto of these bytes; UserError where they are none."""
-    from google.protobuf.message import DecodeError
-
+    broken = import_module("google.protobuf.message").DecodeError  # onnx stands on it
     try:
         model = onnx.ModelProto.FromString(data)
-    except (DecodeError, RecursionError, ValueError):
+    except (broken, RecursionError, ValueError):
         raise UserError("is no ONNX model, or a damaged one") from None
     if not model.HasField("graph") or not model.graph.node:
         raise UserError("is no ONNX model: it has no graph with nodes")

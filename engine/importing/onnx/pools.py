@@ -9,7 +9,7 @@ from engine.importing.onnx.convolutions import pads, two, window
 from engine.importing.onnx.document import Op
 from engine.importing.onnx.reader import Reader
 from engine.importing.onnx.values import Value
-from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D, whole_by_counted
 from engine.layers.resampling import Pad2D
 
 FLATTENING = ("Flatten", "Reshape", "Squeeze")
@@ -44,7 +44,7 @@ def average_pool(reader: Reader, op: Op) -> Value:
     top, bottom, left, right = around
     pool = None
     if not any(around):
-        pool = _unpadded_behind(value, kernel, stride, around, ceil, AvgPool2D, count_include_pad=False)
+        pool = _unpadded_behind(value, kernel, stride, around, ceil, AvgPool2D, count_include_pad=bool(include))
     elif include and (top, left) == (bottom, right) and 2 * top <= kernel[0] and 2 * left <= kernel[1]:
         pool = AvgPool2D(kernel, stride, (top, left), ceil, count_include_pad=True)
     elif include and not ceil:
@@ -75,24 +75,11 @@ def overhanging_average(reader: Reader, op: Op) -> Value:
                 shape = pool.output_shape(value.stored)
             except UserError:
                 break
-            if factors.shape == (1, 1, *shape[1:]) and np.allclose(factors, _factors(pool, value), 1e-5):
+            if factors.shape == (1, 1, *shape[1:]) and np.allclose(
+                factors[0, 0], whole_by_counted(pool, *value.stored[1:]), 1e-5
+            ):
                 return value.like(reader.add(op, pool, [value]), shape)
     raise op.refused("multiplies a mean by factors that differ from place to place")
-
-
-def _factors(pool: AvgPool2D, value: Value) -> np.ndarray:
-    """Elements of a window by those that count."""
-    ones = np.ones((1, 1, *value.stored[1:]))
-    shape = pool.output_shape((1, *value.stored[1:]))
-    result = np.ones((1, *shape))
-    assert not isinstance(pool.kernel, int) and isinstance(pool.stride, tuple) and isinstance(pool.padding, tuple)
-    for axis in (0, 1):
-        kernel, stride, pad, length = pool.kernel[axis], pool.stride[axis], pool.padding[axis], ones.shape[2 + axis]
-        start = np.arange(shape[1 + axis]) * stride - pad
-        low, high = (-pad, length + pad) if pool.count_include_pad else (0, length)
-        factor = kernel / (np.minimum(start + kernel, high) - np.maximum(start, low))
-        result = result * (factor[:, None] if axis == 0 else factor[None, :])
-    return result
 
 
 def global_average(reader: Reader, op: Op) -> Value:

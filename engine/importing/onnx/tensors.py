@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from engine.errors import UserError, shown
 from engine.program.limits import MOST_ELEMENTS
 
-DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64, "FLOAT16": np.float16, "INT64": np.int64, "INT32": np.int32}
+DTYPES: dict[str, Any] = {
+    "FLOAT": np.float32,
+    "DOUBLE": np.float64,
+    "FLOAT16": np.float16,
+    "INT64": np.int64,
+    "INT32": np.int32,
+}
 DTYPES |= {"BOOL": np.bool_, "UINT8": np.uint8, "INT8": np.int8}
 DATA = {"FLOAT": "float_data", "DOUBLE": "double_data", "INT64": "int64_data"}  # the others lie in int32_data
 
