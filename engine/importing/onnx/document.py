@@ -152,6 +152,8 @@ def document(
     ops = _ops(onnx, graph.node, {inputs[0].name, *constants})
     if len(ops) > MOST_NODES:
         raise UserError(f"has {len(ops)} nodes, of {MOST_NODES} at most")
+    if begin is not None and not any(begin in op.outputs for op in ops):
+        raise UserError(f"says that it scales images itself, but no node gives {begin!r}")
     if begin is not None:
         ops = tuple(op for op in ops if begin not in op.outputs)
     first = inputs[0].name if begin is None else begin

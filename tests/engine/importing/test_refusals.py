@@ -158,6 +158,10 @@ LIES: dict[str, tuple[Any, str]] = {
         lambda made: made.metadata_props.add(key="preprocess", value="{"),
         "metadata preprocess: is no JSON",
     ),
+    "no scaling": (
+        lambda made: made.metadata_props.add(key="preprocess_in_graph", value="true"),
+        "says that it scales images itself, but no node gives 'normalised'",
+    ),
     "steps": (lambda made: made.metadata_props.add(key="preprocess", value='{"a": 1}'), "preprocess"),
     "classes": (lambda made: made.metadata_props.add(key="class_names", value="3"), "class"),
     "no input": (lambda made: made.graph.ClearField("input"), "expected one input"),
