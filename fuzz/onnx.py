@@ -1,6 +1,6 @@
 """ONNX models: `engine.from_onnx`, and a prediction, of files that a parser of ONNX accepts.
 
-What is accepted predicts, and says the same when it is written as ONNX and read again.
+What is accepted predicts, and says the same, but for rounding, when it is written as ONNX and read again.
 """
 
 from __future__ import annotations
@@ -122,7 +122,15 @@ def run(data: bytes) -> None:
         assert said.shape == (1, *net.output_shape)
         engine.to_onnx(net, AGAIN)
         again = engine.from_onnx(AGAIN)
-        assert np.array_equal(again.predict(values.reshape(1, *again.input_shape)).reshape(said.shape), said, True)
+        repeated = again.predict(values.reshape(1, *again.input_shape)).reshape(said.shape)
+        # What stood there in several operations may have become one layer by now, which rounds otherwise.
+        np.testing.assert_allclose(repeated, said, rtol=1e-4, atol=1e-4 * _largest(said))
+
+
+def _largest(values: Any) -> float:
+    """The largest finite number, or 1 where that is below it."""
+    finite = np.abs(values[np.isfinite(values)])
+    return max(1.0, float(finite.max(initial=0)))
 
 
 def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:

@@ -5,6 +5,7 @@ A file is looked at as it is: nothing in it is trusted, and nothing in it is run
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from engine.importing.onnx.tensors import Constants
 
 OLDEST, NEWEST = 6, 28  # opsets
 OURS = ("", "ai.onnx")  # names of the domain of ONNX's own operators
-MOST_NODES = 20_000
+MOST_NODES = 5_000
 SETTINGS = {"FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "FLOATS": "floats", "INTS": "ints"}
 """Kinds of attributes that are read → the field that holds the value."""
 
@@ -62,7 +63,11 @@ class Op:
         value = self.get(name, default)
         if isinstance(value, (str, bytes, tuple, np.ndarray)):
             raise self.refused(f"attribute {name} must be a number, not {shown(value)}")
-        return float(str(np.float32(value)))
+        with np.errstate(over="ignore"):
+            result = float(str(np.float32(value)))
+        if not math.isfinite(result):
+            raise self.refused(f"attribute {name} must be a finite float32, not {shown(value)}")
+        return result
 
     def text(self, name: str, default: str) -> str:
         value = self.get(name, default)
@@ -149,9 +154,10 @@ def document(
         names = listed([shown(each.name) for each in inputs]) or "none"
         raise UserError(f"expected one input that is no constant, but the model has {len(inputs)}: {names}")
     stated = _stated_shape(onnx, inputs[0], begin is not None)
-    ops = _ops(onnx, graph.node, {inputs[0].name, *constants})
-    if len(ops) > MOST_NODES:
-        raise UserError(f"has {len(ops)} nodes, of {MOST_NODES} at most")
+    if len(graph.node) > MOST_NODES:
+        raise UserError(f"has {len(graph.node)} nodes, of {MOST_NODES} at most")
+    opset = _opset(model)
+    ops = _ops(onnx, graph.node, {inputs[0].name, *constants}, opset)
     if begin is not None and not any(begin in op.outputs for op in ops):
         raise UserError(f"says that it scales images itself, but no node gives {begin!r}")
     if begin is not None:
@@ -159,7 +165,7 @@ def document(
     first = inputs[0].name if begin is None else begin
     batch, sample = _sample_shape(inputs[0].name, stated, shape)
     metadata = {each.key: each.value for each in model.metadata_props}
-    whole = Document(ops, constants, _opset(model), first, sample, batch, _output(onnx, graph, output), metadata)
+    whole = Document(ops, constants, opset, first, sample, batch, _output(onnx, graph, output), metadata)
     return whole.living()
 
 
@@ -172,7 +178,7 @@ def _opset(model: Any) -> int:
     return int(versions[0])
 
 
-def _ops(onnx: Any, nodes: Iterable[Any], known: set[str]) -> tuple[Op, ...]:
+def _ops(onnx: Any, nodes: Iterable[Any], known: set[str], opset: int) -> tuple[Op, ...]:
     """All nodes; UserError unless each stands behind what it reads, and gives what nobody else gives."""
     found = []
     for node in nodes:
@@ -187,9 +193,22 @@ def _ops(onnx: Any, nodes: Iterable[Any], known: set[str]) -> tuple[Op, ...]:
             if name and name in known:
                 raise op.refused(f"gives {shown(name)}, as something before it does")
         known.update(name for name in op.outputs if name)
+        if node.domain in OURS:
+            _check_inputs(onnx, op, opset)
         op.attributes = {each.name: _setting(onnx, op, each) for each in node.attribute}
         found.append(op)
     return tuple(found)
+
+
+def _check_inputs(onnx: Any, op: Op, opset: int) -> None:
+    """UserError where the operator has other numbers of inputs; one that this opset lacks is refused later."""
+    try:
+        schema = onnx.defs.get_schema(op.kind, opset)
+    except onnx.defs.SchemaError:
+        return
+    if not schema.min_input <= len(op.inputs) <= schema.max_input:
+        wanted = " to ".join(map(str, sorted({schema.min_input, schema.max_input})))
+        raise op.refused(f"has {len(op.inputs)} inputs, expected {wanted}")
 
 
 def _setting(onnx: Any, op: Op, attribute: Any) -> Any:
