@@ -142,13 +142,15 @@ def document(
     graph = model.graph
     constants = Constants(onnx, folder)
     for tensor in graph.initializer:
-        constants.add_tensor(tensor.name, tensor)
+        constants.add_tensor(utf8(tensor.name), tensor)
     for what, found in (
         ("functions of its own", model.functions),
         ("sparse initialisers", graph.sparse_initializer),
     ):
         if len(found):
             raise UserError(f"has {what}, which the engine does not read")
+    for entry in (*graph.input, *graph.output):
+        utf8(entry.name)
     inputs = [each for each in graph.input if each.name not in constants]
     if len(inputs) != 1:
         names = listed([shown(each.name) for each in inputs]) or "none"
@@ -164,7 +166,7 @@ def document(
         ops = tuple(op for op in ops if begin not in op.outputs)
     first = inputs[0].name if begin is None else begin
     batch, sample = _sample_shape(inputs[0].name, stated, shape)
-    metadata = {each.key: each.value for each in model.metadata_props}
+    metadata = {utf8(each.key): utf8(each.value) for each in model.metadata_props}
     whole = Document(ops, constants, opset, first, sample, batch, _output(onnx, graph, output), metadata)
     return whole.living()
 
@@ -182,6 +184,8 @@ def _ops(onnx: Any, nodes: Iterable[Any], known: set[str], opset: int) -> tuple[
     """All nodes; UserError unless each stands behind what it reads, and gives what nobody else gives."""
     found = []
     for node in nodes:
+        for text in (node.op_type, node.domain, node.name, *node.input, *node.output):
+            utf8(text)
         kind = node.op_type if node.domain in OURS else f"{node.domain}.{node.op_type}"
         if not any(node.output):
             raise UserError(f"node {shown(node.name)} ({shortened(kind)}) gives nothing")
@@ -195,7 +199,7 @@ def _ops(onnx: Any, nodes: Iterable[Any], known: set[str], opset: int) -> tuple[
         known.update(name for name in op.outputs if name)
         if node.domain in OURS:
             _check_inputs(onnx, op, opset)
-        op.attributes = {each.name: _setting(onnx, op, each) for each in node.attribute}
+        op.attributes = {utf8(each.name): _setting(onnx, op, each) for each in node.attribute}
         found.append(op)
     return tuple(found)
 
@@ -284,6 +288,13 @@ def _output(onnx: Any, graph: Any, wanted: str | None) -> str:
         outputs = listed([shown(name) for name in names]) or "none"
         raise UserError(f"expected one output of float32, but the model's outputs are {outputs}; say which (output)")
     return str(chosen[0])
+
+
+def utf8(text: Any) -> str:
+    """A text of the file; the parser gives bytes for what is none."""
+    if not isinstance(text, str):
+        raise UserError(f"has a name that is no UTF-8: {shown(text)}")
+    return text
 
 
 def word(name: str) -> str:

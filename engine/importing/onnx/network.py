@@ -125,8 +125,8 @@ def imported(
     output: str | None = None,
 ) -> Imported:
     """The network in an onnx.ModelProto whose further files lie in `folder`; the rest as in `from_onnx`."""
-    stated = {each.key: each.value for each in model.metadata_props}
-    begin = NORMALISED if stated.get(IN_GRAPH) == "true" else None
+    scales = any(each.key == IN_GRAPH and each.value == "true" for each in model.metadata_props)
+    begin = NORMALISED if scales else None
     whole = document(onnx, model, folder, input_shape, output, begin)
     reader = Reader(joined(whole), memory_for(model.ByteSize() + whole.constants.beside))
     for op in reader.document.ops:

@@ -195,7 +195,8 @@ def _factors(reader: Reader, op: Op, value: Value, old: bool) -> tuple[int, int]
     stated = op.get("scales") if old else None  # before opset 9
     scales = np.asarray(stated, np.float32) if stated is not None else reader.optional(op, index, "scales")
     if scales is not None and scales.size:
-        factors = [float(each) for each in np.asarray(scales, np.float64).reshape(-1)]
+        with np.errstate(invalid="ignore"):
+            factors = [float(each) for each in np.asarray(scales, np.float64).reshape(-1)]
     elif op.has(3):
         sizes = reader.wholes(op, 3, "sizes")
         if len(sizes) != places:

@@ -85,6 +85,8 @@ class Constants:
     def _beside(self, tensor: Any, where: str) -> bytes:
         """The bytes of a constant that lies in another file: only one in the model's own folder is opened."""
         entries = {each.key: each.value for each in tensor.external_data}
+        if not all(isinstance(text, str) for pair in entries.items() for text in pair):
+            raise UserError(f"{where} lies in a file whose name is no UTF-8")
         location = entries.get("location", "")
         parts = PurePosixPath(location).parts
         if self._folder is None or not location or "\0" in location:

@@ -29,7 +29,7 @@ from engine.models import MODELS, make_model
 from engine.network.network import Network
 from engine.reading.packages import optional
 
-SAMPLES = 2
+SAMPLES = 1  # for each network: the reference evaluator takes seconds for one image of the large ones
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,17 @@ def measured(name: str, folder: Path) -> Row:
     return Row(name, net.num_parameters, path.stat().st_size, same, compare(net, path, OnnxOptions(), values))
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    names = list(rows[0].errors)
-    lines = [
-        f"| network | parameters | bytes | same bits back | {' | '.join(names)} |",
-        f"|---|---:|---:|---|{'---:|' * len(names)}",
-    ]
-    for row in rows:
-        cells = [each if isinstance(each, str) else f"{each:.1e}" for each in row.errors.values()]
-        lines.append(
-            f"| {row.name} | {row.parameters:,} | {row.size:,} | {'yes' if row.same else 'no'} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
+def head(engines: Sequence[str]) -> str:
+    """The first lines of the table."""
+    columns = "---:|" * len(engines)
+    return f"| network | parameters | bytes | same bits back | {' | '.join(engines)} |\n|---|---:|---:|---|{columns}"
+
+
+def line(row: Row) -> str:
+    """A row of the table."""
+    cells = [each if isinstance(each, str) else f"{each:.1e}" for each in row.errors.values()]
+    same = "yes" if row.same else "no"
+    return f"| {row.name} | {row.parameters:,} | {row.size:,} | {same} | {' | '.join(cells)} |"
 
 
 def foreign(path: Path) -> tuple[str, float]:
@@ -105,11 +103,14 @@ def main() -> int:
     missing = set(ENGINES) - {name for name, *_ in installed()}
     if missing:
         print(f"not installed: {', '.join(sorted(missing))}", file=sys.stderr)
+    names, good = [name.strip() for name in options.networks.split(",") if name], True
+    if names:
+        print(head([name for name, *_ in installed()]))
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measured(name.strip(), Path(folder)) for name in options.networks.split(",") if name]
-    if rows:
-        print(table(rows))
-    good = all(row.good for row in rows)
+        for name in names:
+            row = measured(name, Path(folder))
+            good &= row.good
+            print(line(row), flush=True)
     if options.foreign:
         files = sorted(options.foreign.glob("*.onnx"))
         if not files:

@@ -136,6 +136,12 @@ def elsewhere(location: str, **entries: str) -> Any:
     return change
 
 
+def broken_name(made: Any) -> None:
+    """Bytes that are no UTF-8 in the name of an operator: a field of the format takes them as they are."""
+    node = onnx.NodeProto.FromString(made.graph.node[0].SerializeToString().replace(b"Conv", b"C\xffnv"))
+    made.graph.node[0].CopyFrom(node)
+
+
 LIES: dict[str, tuple[Any, str]] = {
     "another shape": (dims(3, 2, 3, 4), r"has shape \(3, 2, 3, 4\), but 54 numbers"),
     "huge": (dims(2**40, 2**40), "which no array has"),
@@ -151,6 +157,7 @@ LIES: dict[str, tuple[Any, str]] = {
     "another length": (elsewhere("short.bin"), "but 8 bytes"),
     "no place": (elsewhere("short.bin", offset="ten"), "is no number"),
     "no name": (elsewhere(""), "cannot be read"),
+    "no text": (lambda made: broken_name(made), "has a name that is no UTF-8"),
     "functions": (lambda made: made.functions.add(name="f"), "functions of its own"),
     "no version": (lambda made: made.ClearField("opset_import"), "does not state the version"),
     "old": (lambda made: setattr(made.opset_import[0], "version", 5), "is of opset 5"),
@@ -209,7 +216,7 @@ def test_small_files_that_ask_for_much_are_refused_soon(tmp_path: Path) -> None:
             tmp_path / "beyond.onnx", [("Relu", "x", {})], shape=("N", 2**40, 2**40)
         ): "must be a whole number of at most",
         written(
-            tmp_path / "pads.onnx", [("Pad", "x p", {})], {"p": [0, 0, 9000, 9000] * 2}
+            tmp_path / "pads.onnx", [("Pad", "x p", {})], {"p": [0, 0, 4000, 4000] * 2}
         ): "of memory for one sample",
         written(
             tmp_path / "filled.onnx", [("ConstantOfShape", "s", {}), ("Add", "x 0", {})], {"s": [2**40]}
