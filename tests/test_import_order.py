@@ -48,7 +48,7 @@ BELOW: Mapping[str, str] = {
     "engine.training.metrics": GROUND,
     "engine.recipe": "engine.training engine.inference engine.models engine.data.sets",
     "engine.plots": "engine.recipe engine.inspection",
-    "engine.importing": "engine.network",
+    "engine.importing": "engine.export",
     "engine.export": "engine.inspection",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
@@ -59,7 +59,7 @@ BELOW: Mapping[str, str] = {
     "engine.__main__": GROUND,
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
-    "engine.export.__main__": "engine.export engine.importing engine.recipe",
+    "engine.export.__main__": "engine.importing engine.recipe",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),
     "experiments.study": f"engine.recipe {LAB_GROUND}",
@@ -74,7 +74,7 @@ BELOW: Mapping[str, str] = {
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
     "experiments.checks": "experiments.checks.onnx experiments.peers.adapters experiments.report experiments.cluster",
-    "experiments.checks.onnx": "engine.export engine.importing engine.recipe",
+    "experiments.checks.onnx": "engine.importing engine.recipe",
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
     # The names of the packages themselves: nothing stands in them but the lazy public names.

@@ -11,6 +11,8 @@ from typing import Any
 from engine import layers
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.export.onnx.model import CLASS_NAMES, IN_GRAPH, PREPROCESS
+from engine.export.onnx.preprocess import NORMALISED
 from engine.importing.onnx import arithmetic, convolutions, norms, pointwise, pools, reshapes
 from engine.importing.onnx.document import Document, Op, document, parsed
 from engine.importing.onnx.fold import folded
@@ -25,9 +27,6 @@ from engine.plan.table import byte_size
 from engine.program.slots import total_floats
 from engine.reading.memory import memory_for
 from engine.reading.packages import optional
-
-PREPROCESS, CLASS_NAMES, IN_GRAPH = "preprocess", "class_names", "preprocess_in_graph"  # keys of our own metadata
-NORMALISED = "normalised"  # what our own files call the value behind the scaling of images
 
 HANDLERS: Mapping[str, Handler] = {
     "Conv": convolutions.conv,
