@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.errors import UserError
-from engine.importing.onnx.convolutions import pads, two, window
+from engine.importing.onnx.convolutions import pads, stated_pads, two, window
 from engine.importing.onnx.document import Op
 from engine.importing.onnx.reader import Reader
 from engine.importing.onnx.values import Value
@@ -63,21 +63,25 @@ def overhanging_average(reader: Reader, op: Op) -> Value:
     value = reader.image(op)
     numbers, factors = reader.wholes(op, 1, "pads"), reader.floats(op, 2, "factors")
     kernel, stride = (two(op, value, op.wholes(name, ()), 1, name) for name in ("kernel_shape", "strides"))
-    for name in ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "pads"):
-        op.get(name)
-    top, left, bottom, right = [*numbers[2:4], *numbers[6:8]] if len(numbers) == 8 else (0, 0, 0, 0)
-    if len(numbers) == 8 and min(numbers) >= 0:
-        for include in (True, False):
-            if 2 * top > kernel[0] or 2 * left > kernel[1]:
-                break
+    op.get("count_include_pad")  # of pads that there are none of
+    plain = not any(stated_pads(op, value)) and not _ceil(op) and not op.text("auto_pad", "NOTSET").startswith("SAME")
+    if (
+        len(numbers) == 8
+        and plain
+        and min(*kernel, *stride) > 0
+        and two(op, value, op.wholes("dilations", ()), 1, "dilations") == (1, 1)
+    ):
+        top, left, bottom, right = *numbers[2:4], *numbers[6:8]
+        height, width = value.stored[1:]
+        wanted = (
+            _places(height, kernel[0], stride[0], top, bottom, ceil=False),
+            _places(width, kernel[1], stride[1], left, right, ceil=False),
+        )
+        fits = min(numbers) >= 0 and not any(numbers[:2] + numbers[4:6]) and factors.shape == (1, 1, *wanted)
+        for include in (True, False) if fits and 2 * top <= kernel[0] and 2 * left <= kernel[1] else ():
             pool = AvgPool2D(kernel, stride, (top, left), True, include)
-            try:
-                shape = pool.output_shape(value.stored)
-            except UserError:
-                break
-            if factors.shape == (1, 1, *shape[1:]) and np.allclose(
-                factors[0, 0], whole_by_counted(pool, *value.stored[1:]), 1e-5
-            ):
+            shape = pool.output_shape(value.stored)
+            if shape[1:] == wanted and np.allclose(factors[0, 0], whole_by_counted(pool, height, width), 1e-5):
                 return value.like(reader.add(op, pool, [value]), shape)
     raise op.refused("multiplies a mean by factors that differ from place to place")
 

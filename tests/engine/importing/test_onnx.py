@@ -87,6 +87,11 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
         {},
         {},
     ),
+    "padded mean and a factor": (
+        [("Pad", "x p z", {}), ("AveragePool", "0", {"kernel_shape": (2, 2)}), ("Mul", "1 c", {})],
+        {"p": [0, 0, 1, 1, 0, 0, 1, 1], "z": np.float32(0), "c": np.float32(0.5)},
+        {},
+    ),
     "global maximum": ([("GlobalMaxPool", "x", {})], {}, {}),
     "mean of places": ([("ReduceMean", "x", {"axes": (-1, 2), "keepdims": 0})], {}, {}),
     "mean kept": (

@@ -78,6 +78,11 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {"n": np.zeros(0, np.float32), "s": np.float32([1, 1, 2, 2])},
         "mode cubic",
     ),
+    "factors of places": (
+        [("Pad", "x p z", {}), ("AveragePool", "0", {"kernel_shape": (2, 2)}), ("Mul", "1 c", {})],
+        {"p": [0, 0, 1, 1, 0, 0, 1, 1], "z": np.float32(0), "c": weights(1, 1, 7, 7)},
+        "by factors that differ from place to place",
+    ),
     "padded with ones": ([("Pad", "x p o", {})], {"p": [0] * 7 + [1], "o": np.float32(1)}, "pads with 1"),
     "no data": ([("Constant", "", {"value_float": 1.0})], {}, "does not depend on its input"),
     "unknown value": ([("Relu", "z", {})], {}, "reads 'z', which is neither a constant nor"),
