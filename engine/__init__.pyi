@@ -9,6 +9,9 @@ from engine.data.loader import Loader as Loader
 from engine.errors import DivergedError as DivergedError
 from engine.errors import EngineWarning as EngineWarning
 from engine.errors import UserError as UserError
+from engine.export.onnx.model import OnnxOptions as OnnxOptions
+from engine.export.onnx.model import to_onnx as to_onnx
+from engine.importing.onnx.network import from_onnx as from_onnx
 from engine.inference.calibrate import calibrate as calibrate
 from engine.layers import ELU as ELU
 from engine.layers import GELU as GELU

@@ -54,10 +54,10 @@ BELOW: Mapping[str, str] = {
     "engine.plots": "engine.recipe engine.inspection",
     "engine.estimator": "engine.training engine.models engine.inference",
     "engine.weights": "engine.network",
-    "engine.importing": "engine.network",
     "engine.export": "engine.inspection",
-    "engine.export.page": "engine.inference",
-    "engine.serving": "engine.inference engine.export.page",
+    "engine.export.page": "engine.inference engine.training",
+    "engine.importing": "engine.export",
+    "engine.serving": "engine.export.page",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
@@ -68,8 +68,8 @@ BELOW: Mapping[str, str] = {
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
     "engine.weights.__main__": "engine.weights engine.recipe",
-    "engine.serve": "engine.serving engine.training",
     "engine.export.__main__": "engine.export engine.importing engine.recipe",
+    "engine.serve": "engine.serving",
     # The lab.
     **dict.fromkeys(LAB_GROUND.split(), GROUND),
     "experiments.study": f"engine.recipe {LAB_GROUND}",
@@ -87,8 +87,10 @@ BELOW: Mapping[str, str] = {
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
     "experiments.checks": (
-        "experiments.peers.adapters experiments.report experiments.cluster engine.estimator engine.serving"
+        "experiments.checks.onnx experiments.peers.adapters experiments.report experiments.cluster engine.estimator "
+        "engine.serving"
     ),
+    "experiments.checks.onnx": "engine.importing engine.recipe",
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
     "experiments.summary": "experiments.report",

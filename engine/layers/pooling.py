@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from cnncore import MAX_POOL_AREA
+from numpy.typing import NDArray
 
 from engine.arguments import assign, pair, truth
 from engine.errors import UserError
@@ -102,6 +104,18 @@ class GlobalAvgPool2D(Layer):
         output = builder.tensor(self.output_shape(source.shape))
         builder.emit(pool.op, _geometry(pool, source.shape), dst=output, src=source)
         return output
+
+
+def whole_by_counted(pool: AvgPool2D, height: int, width: int) -> NDArray[np.float64]:
+    """Elements of a window by those of them that count in its mean, for every place of the output: (OH, OW)."""
+    geometry = _geometry(pool, (1, height, width))
+    factors = []
+    for length, side, pad in ((height, "h", "pad_top"), (width, "w", "pad_left")):
+        kernel, padding = geometry[f"k{side}"], geometry[pad]
+        start = np.arange(geometry[f"o{side}"]) * geometry[f"stride_{side}"] - padding
+        low, high = (-padding, length + padding) if pool.count_include_pad else (0, length)
+        factors.append(kernel / (np.minimum(start + kernel, high) - np.maximum(start, low)))
+    return np.outer(*factors)
 
 
 _Pool = MaxPool2D | AvgPool2D

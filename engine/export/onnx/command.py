@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.onnx.engines import installed
-from engine.export.onnx.model import ANSWERS, IRS, OPSETS, OnnxOptions, load_onnx, random_input, to_onnx
+from engine.export.onnx.model import ANSWERS, IRS, OPSETS, OnnxOptions, random_input, to_onnx
+from engine.inspection.activations import activations
+from engine.layers import Softmax
+from engine.layers.topology import INPUT
 from engine.network.network import Network
 
 TOLERANCE = 1e-5  # of the largest output, that engines may differ by in float32
@@ -76,13 +80,12 @@ def _check(network: Network, path: Path, options: OnnxOptions) -> int:
 def compare(network: Network, path: Path, options: OnnxOptions, values: np.ndarray) -> dict[str, float | str]:
     """Name of every engine that is installed → its largest difference from the network's own output, as a share of the
     largest output where that is above 1; or its refusal in words. UserError where none is installed."""
-    load_onnx("the comparison with other engines")
     expected = expected_output(network, options, values)
     scale = max(1.0, float(np.abs(expected).max()))
     errors: dict[str, float | str] = {}
-    for name, run in installed():
+    for name, engine, run in installed():
         try:
-            said = run(path, values)
+            said = run(engine, path, values)
         except Exception as error:  # whatever an engine of others raises is its answer
             errors[name] = f"refuses the file: {' '.join(str(error).split())[:200]}"
             continue
@@ -97,11 +100,6 @@ def compare(network: Network, path: Path, options: OnnxOptions, values: np.ndarr
 
 def expected_output(network: Network, options: OnnxOptions, values: np.ndarray) -> np.ndarray:
     """What the model must give, by the engine itself."""
-    from engine.data.preprocess import Preprocess
-    from engine.inspection.activations import activations
-    from engine.layers import Softmax
-    from engine.layers.topology import INPUT
-
     if options.preprocess:
         assert network.preprocess is not None
         values = Preprocess.from_dict(network.preprocess).normalise(values)

@@ -21,8 +21,10 @@ BATCH = 0  # what a Reshape writes for the batch: as the input has it
 
 @dataclass
 class Emitter:
-    """The graph while it is written. `arrays` are the network's parameters and running statistics by name."""
+    """The graph while it is written. `onnx` is that package, `arrays` are the network's parameters and running
+    statistics by name."""
 
+    onnx: Any
     opset: int
     arrays: Mapping[str, NDArray[np.float32]]
     nodes: list[Any] = field(default_factory=list)
@@ -46,8 +48,7 @@ class Emitter:
 
     def node(self, operator: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Write a node; the name of what it gives, which is the node's own."""
-        from onnx import helper
-
+        helper = self.onnx.helper
         output = self.unique(name)
         made = helper.make_node(operator, list(inputs), [output], name=output)
         made.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))

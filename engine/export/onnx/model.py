@@ -19,6 +19,7 @@ from engine.files import write_atomically
 from engine.layers import Layer, layer_name
 from engine.layers.topology import INPUT
 from engine.network.network import Network
+from engine.reading.packages import optional
 
 PRODUCER = "cnn-engine"
 OUTPUT = "output"
@@ -103,14 +104,14 @@ def to_onnx(network: Network, path: Path | str, options: OnnxOptions | None = No
 
 def to_model(network: Network, options: OnnxOptions) -> Any:
     """The same as an onnx.ModelProto."""
-    onnx = load_onnx("writing ONNX")
+    onnx = optional("onnx", "onnx", "writing ONNX")
     topology = network.topology
     for node in topology.nodes:
         if type(node.layer) not in WRITES:
             raise UserError(
                 f"layer {node.name!r}: {layer_name(node.layer)} cannot be written as ONNX: it is none of ours"
             )
-    out = Emitter(options.opset, {**network.parameters(), **network.buffers()}, taken={INPUT})
+    out = Emitter(onnx, options.opset, {**network.parameters(), **network.buffers()}, taken={INPUT})
     values = {
         INPUT: emit_preprocess(out, network.preprocess, INPUT, topology.input_shape) if options.preprocess else INPUT
     }
@@ -126,15 +127,6 @@ def to_model(network: Network, options: OnnxOptions) -> Any:
         output = out.node("Softmax", "softmax", [output], axis=1)
     _name_output(out, output)
     return _model(onnx, out, network, options)
-
-
-def load_onnx(purpose: str) -> Any:
-    """The package onnx; UserError where it is not installed."""
-    try:
-        import onnx
-    except ImportError:
-        raise UserError(f'{purpose} needs the package onnx: pip install "cnn-engine[onnx]"') from None
-    return onnx
 
 
 def _name_output(out: Emitter, value: str) -> None:

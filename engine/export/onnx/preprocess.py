@@ -18,8 +18,6 @@ NORMALISED = "normalised"  # the value that the first layer reads
 
 def emit_preprocess(out: Emitter, description: Mapping[str, Any] | None, source: str, shape: Shape) -> str:
     """Nodes that do what `Preprocess.normalise` does to uint8 (N, C, H, W); the name of what they give."""
-    from onnx import TensorProto
-
     if description is None:
         raise UserError(
             "the network does not say what is done to images (preprocess): nothing can be put into the model"
@@ -28,7 +26,7 @@ def emit_preprocess(out: Emitter, description: Mapping[str, Any] | None, source:
         raise UserError(f"preprocess is of images, but the network takes inputs of shape {shape}")
     preprocess = Preprocess.from_dict(description)
     later = {"saturate": 1} if out.opset >= 19 else {}
-    values = out.node("Cast", "values", [source], to=TensorProto.FLOAT, **later)
+    values = out.node("Cast", "values", [source], to=out.onnx.TensorProto.FLOAT, **later)
     if preprocess.standardise == "image":
         values = _standardised(out, values, shape)
     elif preprocess.per_image:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from engine.arguments import pair
 from engine.export.onnx.emitter import Place
 from engine.export.onnx.moves import padded
 from engine.layers.convolution import Conv2D, ConvTranspose2D
-from engine.layers.pooling import AvgPool2D, MaxPool2D
+from engine.layers.pooling import AvgPool2D, MaxPool2D, whole_by_counted
 from engine.program.shapes import Shape
 
 NO_PADS = (0, 0, 0, 0)
@@ -88,7 +86,8 @@ def average_pool(place: Place) -> str:
     top, left, *_ = pads
     source = padded(place, "padded", place.source, (top, over[0], left, over[1]), "zeros")
     whole = place.step("AveragePool", "whole", source, **_averaging(place, layer, NO_PADS, include=1))
-    return place.main("Mul", whole, place.constant("correction", correction(layer, place.shape, place.node.shape)))
+    _, height, width = place.shape
+    return place.main("Mul", whole, place.constant("correction", whole_by_counted(layer, height, width)[None, None]))
 
 
 def global_average(place: Place) -> str:
@@ -110,17 +109,6 @@ def overhang(pool: MaxPool2D | AvgPool2D, shape: Shape, result: Shape) -> tuple[
         return 0, 0
     bottom, right = (max(behind, 0) for behind, _ in reach)
     return bottom, right
-
-
-def correction(pool: AvgPool2D, shape: Shape, result: Shape) -> np.ndarray:
-    """Elements of a window by those that count, for every place of the output: (1, 1, OH, OW)."""
-    factors = []
-    extents = zip(shape[1:], result[1:], pair(pool.kernel), _strides(pool), pair(pool.padding), strict=True)
-    for length, count, kernel, stride, pad in extents:
-        start = np.arange(count) * stride - pad
-        low, high = (-pad, length + pad) if pool.count_include_pad else (0, length)
-        factors.append(kernel / (np.minimum(start + kernel, high) - np.maximum(start, low)))
-    return np.asarray(np.outer(*factors), np.float32)[None, None]
 
 
 def _averaging(place: Place, layer: AvgPool2D, pads: tuple[int, ...], include: int) -> dict[str, object]:

@@ -84,7 +84,7 @@ def div(reader: Reader, op: Op) -> Value:
         raise op.refused("divides a constant by what is computed, which the engine does not have")
     if np.any(np.equal(number, 0)):
         raise op.refused("divides by 0")
-    return scaled(reader, op, place, np.float32(1) / np.float32(number) if isinstance(number, float) else 1 / number)
+    return scaled(reader, op, place, 1 / number if isinstance(number, float) else np.float32(1) / number)
 
 
 def neg(reader: Reader, op: Op) -> Value:
@@ -137,9 +137,8 @@ def shifted(reader: Reader, op: Op, place: int, constant: Constant, value: Value
     if len(value.stored) != 3:
         raise op.refused("adds a constant to a vector that no Linear gives, which the engine does not have")
     channels = value.stored[0]
-    layer = Conv2D(channels, channels, 1, groups=channels)
     arrays = {"weights": np.ones((channels, 1, 1, 1), np.float32), "bias": vector}
-    return value.like(reader.add(op, layer, [value], arrays))
+    return value.like(reader.add(op, Conv2D(channels, channels, 1, groups=channels), [value], arrays))
 
 
 def _split(reader: Reader, op: Op) -> tuple[int, Constant] | None:

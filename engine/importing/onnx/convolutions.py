@@ -21,6 +21,7 @@ def conv(reader: Reader, op: Op) -> Value:
     groups = op.whole("group", 1)
     if groups < 1 or weights.shape[1] * groups != value.stored[0]:
         raise op.refused(f"has weights for {weights.shape[1] * groups} channels, but its input has {value.stored[0]}")
+    _check_bias(op, bias, len(weights))
     layer = Conv2D(
         value.stored[0],
         weights.shape[0],
@@ -55,6 +56,7 @@ def conv_transpose(reader: Reader, op: Op) -> Value:
         around = top, bottom, left, right
         if any((k - 1) * d + 1 + o < s for k, s, d, o in zip(kernel, stride, dilation, more, strict=True)):
             raise op.refused(f"auto_pad {auto} with a stride beyond the kernel, which engines read differently")
+    _check_bias(op, bias, weights.shape[1] * groups)
     layer = ConvTranspose2D(
         value.stored[0], weights.shape[1] * groups, kernel, stride, around, more, groups, bias is not None, dilation
     )
@@ -179,6 +181,11 @@ def _weights(reader: Reader, op: Op, value: Value) -> tuple[NDArray[np.float32],
     if places == 1:
         weights = weights[:, :, None, :]
     return weights, bias
+
+
+def _check_bias(op: Op, bias: NDArray[np.float32] | None, channels: int) -> None:
+    if bias is not None and bias.shape != (channels,):
+        raise op.refused(f"its bias has shape {bias.shape}, expected ({channels},)")
 
 
 def _arrays(weights: NDArray[np.float32], bias: NDArray[np.float32] | None) -> dict[str, NDArray[np.float32]]:

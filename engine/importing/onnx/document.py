@@ -5,9 +5,11 @@ A file is looked at as it is: nothing in it is trusted, and nothing in it is run
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from engine.importing.onnx.tensors import Constants
 
 OLDEST, NEWEST = 6, 28  # opsets
 OURS = ("", "ai.onnx")  # names of the domain of ONNX's own operators
-MOST_NODES = 20_000
+MOST_NODES = 5_000
 SETTINGS = {"FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "FLOATS": "floats", "INTS": "ints"}
 """Kinds of attributes that are read → the field that holds the value."""
 
@@ -61,7 +63,11 @@ class Op:
         value = self.get(name, default)
         if isinstance(value, (str, bytes, tuple, np.ndarray)):
             raise self.refused(f"attribute {name} must be a number, not {shown(value)}")
-        return float(str(np.float32(value)))
+        with np.errstate(over="ignore"):
+            result = float(str(np.float32(value)))
+        if not math.isfinite(result):
+            raise self.refused(f"attribute {name} must be a finite float32, not {shown(value)}")
+        return result
 
     def text(self, name: str, default: str) -> str:
         value = self.get(name, default)
@@ -108,11 +114,10 @@ class Document:
 
 def parsed(onnx: Any, data: bytes) -> Any:
     """The onnx.ModelProto of these bytes; UserError where they are none."""
-    from google.protobuf.message import DecodeError
-
+    broken = import_module("google.protobuf.message").DecodeError  # onnx stands on it
     try:
         model = onnx.ModelProto.FromString(data)
-    except (DecodeError, RecursionError, ValueError):
+    except (broken, RecursionError, ValueError):
         raise UserError("is no ONNX model, or a damaged one") from None
     if not model.HasField("graph") or not model.graph.node:
         raise UserError("is no ONNX model: it has no graph with nodes")
@@ -137,27 +142,32 @@ def document(
     graph = model.graph
     constants = Constants(onnx, folder)
     for tensor in graph.initializer:
-        constants.add_tensor(tensor.name, tensor)
+        constants.add_tensor(utf8(tensor.name), tensor)
     for what, found in (
         ("functions of its own", model.functions),
         ("sparse initialisers", graph.sparse_initializer),
     ):
         if len(found):
             raise UserError(f"has {what}, which the engine does not read")
+    for entry in (*graph.input, *graph.output):
+        utf8(entry.name)
     inputs = [each for each in graph.input if each.name not in constants]
     if len(inputs) != 1:
         names = listed([shown(each.name) for each in inputs]) or "none"
         raise UserError(f"expected one input that is no constant, but the model has {len(inputs)}: {names}")
     stated = _stated_shape(onnx, inputs[0], begin is not None)
-    ops = _ops(onnx, graph.node, {inputs[0].name, *constants})
-    if len(ops) > MOST_NODES:
-        raise UserError(f"has {len(ops)} nodes, of {MOST_NODES} at most")
+    if len(graph.node) > MOST_NODES:
+        raise UserError(f"has {len(graph.node)} nodes, of {MOST_NODES} at most")
+    opset = _opset(model)
+    ops = _ops(onnx, graph.node, {inputs[0].name, *constants}, opset)
+    if begin is not None and not any(begin in op.outputs for op in ops):
+        raise UserError(f"says that it scales images itself, but no node gives {begin!r}")
     if begin is not None:
         ops = tuple(op for op in ops if begin not in op.outputs)
     first = inputs[0].name if begin is None else begin
     batch, sample = _sample_shape(inputs[0].name, stated, shape)
-    metadata = {each.key: each.value for each in model.metadata_props}
-    whole = Document(ops, constants, _opset(model), first, sample, batch, _output(onnx, graph, output), metadata)
+    metadata = {utf8(each.key): utf8(each.value) for each in model.metadata_props}
+    whole = Document(ops, constants, opset, first, sample, batch, _output(onnx, graph, output), metadata)
     return whole.living()
 
 
@@ -170,10 +180,12 @@ def _opset(model: Any) -> int:
     return int(versions[0])
 
 
-def _ops(onnx: Any, nodes: Iterable[Any], known: set[str]) -> tuple[Op, ...]:
+def _ops(onnx: Any, nodes: Iterable[Any], known: set[str], opset: int) -> tuple[Op, ...]:
     """All nodes; UserError unless each stands behind what it reads, and gives what nobody else gives."""
     found = []
     for node in nodes:
+        for text in (node.op_type, node.domain, node.name, *node.input, *node.output):
+            utf8(text)
         kind = node.op_type if node.domain in OURS else f"{node.domain}.{node.op_type}"
         if not any(node.output):
             raise UserError(f"node {shown(node.name)} ({shortened(kind)}) gives nothing")
@@ -185,9 +197,22 @@ def _ops(onnx: Any, nodes: Iterable[Any], known: set[str]) -> tuple[Op, ...]:
             if name and name in known:
                 raise op.refused(f"gives {shown(name)}, as something before it does")
         known.update(name for name in op.outputs if name)
-        op.attributes = {each.name: _setting(onnx, op, each) for each in node.attribute}
+        if node.domain in OURS:
+            _check_inputs(onnx, op, opset)
+        op.attributes = {utf8(each.name): _setting(onnx, op, each) for each in node.attribute}
         found.append(op)
     return tuple(found)
+
+
+def _check_inputs(onnx: Any, op: Op, opset: int) -> None:
+    """UserError where the operator has other numbers of inputs; one that this opset lacks is refused later."""
+    try:
+        schema = onnx.defs.get_schema(op.kind, opset)
+    except onnx.defs.SchemaError:
+        return
+    if not schema.min_input <= len(op.inputs) <= schema.max_input:
+        wanted = " to ".join(map(str, sorted({schema.min_input, schema.max_input})))
+        raise op.refused(f"has {len(op.inputs)} inputs, expected {wanted}")
 
 
 def _setting(onnx: Any, op: Op, attribute: Any) -> Any:
@@ -263,6 +288,13 @@ def _output(onnx: Any, graph: Any, wanted: str | None) -> str:
         outputs = listed([shown(name) for name in names]) or "none"
         raise UserError(f"expected one output of float32, but the model's outputs are {outputs}; say which (output)")
     return str(chosen[0])
+
+
+def utf8(text: Any) -> str:
+    """A text of the file; the parser gives bytes for what is none."""
+    if not isinstance(text, str):
+        raise UserError(f"has a name that is no UTF-8: {shown(text)}")
+    return text
 
 
 def word(name: str) -> str:

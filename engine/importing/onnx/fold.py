@@ -14,7 +14,7 @@ from engine.importing.onnx.document import Op
 from engine.importing.onnx.reader import Reader
 
 BATCH = -987_654_319
-"""Stands for the batch in a computed shape: no sum or product of it is taken for an extent by mistake; it fits into int32, too."""
+"""Stands for the batch in a computed shape: no sum or product of it is taken for an extent by mistake. An int32 too."""
 
 MOST = 1 << 24  # elements of what is computed
 DTYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}  # by ONNX's numbers
@@ -95,8 +95,8 @@ def _squeeze(op: Op, arrays: Arrays) -> NDArray[Any]:
 
 def _slice(op: Op, arrays: Arrays) -> NDArray[Any]:
     if len(arrays) == 1:
-        starts, ends = op.wholes("starts", ()), op.wholes("ends", ())
-        axes, steps = op.wholes("axes", range(len(starts))), (1,) * len(starts)
+        starts, ends = list(op.wholes("starts", ())), list(op.wholes("ends", ()))
+        axes, steps = list(op.wholes("axes", range(len(starts)))), [1] * len(starts)
     else:
         starts, ends = arrays[1].tolist(), arrays[2].tolist()
         axes = arrays[3].tolist() if len(arrays) > 3 else list(range(len(starts)))

@@ -11,19 +11,22 @@ from typing import Any
 from engine import layers
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.export.onnx.model import CLASS_NAMES, IN_GRAPH, PREPROCESS
+from engine.export.onnx.preprocess import NORMALISED
 from engine.importing.onnx import arithmetic, convolutions, norms, pointwise, pools, reshapes
 from engine.importing.onnx.document import Document, Op, document, parsed
 from engine.importing.onnx.fold import folded
 from engine.importing.onnx.patterns import joined
 from engine.importing.onnx.pointwise import unary
 from engine.importing.onnx.reader import Handler, Reader
-from engine.layers.topology import INPUT, checked_topology
+from engine.layers.topology import INPUT, Topology, checked_topology
 from engine.network.inputs import checked_class_names, warn_of_nameless
 from engine.network.network import Network
+from engine.plan.layout import assign_slots
+from engine.plan.table import byte_size
+from engine.program.slots import total_floats
 from engine.reading.memory import memory_for
-
-PREPROCESS, CLASS_NAMES, IN_GRAPH = "preprocess", "class_names", "preprocess_in_graph"  # keys of our own metadata
-NORMALISED = "normalised"  # what our own files call the value behind the scaling of images
+from engine.reading.packages import optional
 
 HANDLERS: Mapping[str, Handler] = {
     "Conv": convolutions.conv,
@@ -94,10 +97,7 @@ def from_onnx(path: Path | str, input_shape: Sequence[int] | None = None, output
     nothing is built then. Constants in another file are read from the model's own folder only.
     """
     path = Path(path)
-    try:
-        import onnx
-    except ImportError:
-        raise UserError('reading ONNX needs the package onnx: pip install "cnn-engine[onnx]"') from None
+    onnx = optional("onnx", "onnx", "reading ONNX")
     data = path.read_bytes()
     try:
         network = imported(onnx, parsed(onnx, data), path.parent, input_shape, output).network
@@ -124,8 +124,8 @@ def imported(
     output: str | None = None,
 ) -> Imported:
     """The network in an onnx.ModelProto whose further files lie in `folder`; the rest as in `from_onnx`."""
-    stated = {each.key: each.value for each in model.metadata_props}
-    begin = NORMALISED if stated.get(IN_GRAPH) == "true" else None
+    scales = any(each.key == IN_GRAPH and each.value == "true" for each in model.metadata_props)
+    begin = NORMALISED if scales else None
     whole = document(onnx, model, folder, input_shape, output, begin)
     reader = Reader(joined(whole), memory_for(model.ByteSize() + whole.constants.beside))
     for op in reader.document.ops:
@@ -136,12 +136,23 @@ def imported(
     if preprocess is not None:
         preprocess = Preprocess.from_dict(preprocess, f"metadata {PREPROCESS}").to_dict()
     topology = checked_topology(reader.input_shape, list(reader.nodes.values()), result)
+    _check_weights(topology, reader.most)
     kept = {f"{node.name}.{spec.name}" for node in topology.nodes for spec in node.layer.buffers()}
     parameters = {key: array for key, array in reader.arrays.items() if key not in kept}
     network = Network(topology, arrays=(parameters, {key: reader.arrays[key] for key in kept}))
     network.preprocess = preprocess
     network.name_classes(names)
     return Imported(network, reader.turned)
+
+
+def _check_weights(topology: Topology, most: int) -> None:
+    """UserError where the packed weights take far more memory than a file of this size has reason to."""
+    need = 4 * sum(total_floats(slots.values()) for slots in assign_slots(topology))
+    if need > most:
+        raise UserError(
+            f"its weights take {byte_size(need)} of memory, but {byte_size(most)} are allowed to a network from a file "
+            "of this size"
+        )
 
 
 def _read(reader: Reader, op: Op) -> None:

@@ -106,8 +106,9 @@ def layer_norm(reader: Reader, op: Op) -> Value:
         if array.shape not in (value.shape, (1,), ()):
             raise op.refused(f"has factors of shape {array.shape}, expected {value.shape}")
         full = np.broadcast_to(array, value.shape)
-        per_channel = full if full.ndim == 1 else full[(slice(None), *(0,) * (full.ndim - 1))]
-        if (full.reshape(len(full), -1) != per_channel.reshape(-1, 1)).any() or value.axes[0] != 0:
+        rows = full.reshape(len(full), -1)
+        per_channel = rows[:, 0]
+        if (rows != per_channel[:, None]).any() or value.axes[0] != 0:
             raise op.refused("has factors that differ within a channel, which the engine does not have")
         arrays[name] = value.by_channel(per_channel)
     layer = LayerNorm(value.stored[0], eps, True, bias is not None)

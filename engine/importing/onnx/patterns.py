@@ -14,7 +14,7 @@ Pattern = Any
 """A text: any value, the same wherever the text stands. A number: a constant of that one value. A tuple: an operation
 of that kind, with the patterns of its inputs; a mapping among them has attributes that it must have."""
 
-DEFAULTS = {"HardSigmoid": {"alpha": 0.2, "beta": 0.5}}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {"HardSigmoid": {"alpha": 0.2, "beta": 0.5}, "Pad": {"mode": "constant"}}
 COMMUTATIVE = ("Add", "Mul")
 X = "x"
 
@@ -67,7 +67,7 @@ RULES = (
         settings="InstanceNormalization",
     ),
     Rule(
-        ("Mul", ("AveragePool", ("Pad", X, "pads", 0.0)), "factors"),
+        ("Mul", ("AveragePool", ("Pad", {"mode": "constant"}, X, "pads", 0.0)), "factors"),
         "OverhangingAverage",
         (X, "pads", "factors"),
         settings="AveragePool",
@@ -98,7 +98,7 @@ def _first(document: Document, givers: Mapping[str, Op], op: Op, rules: Any) -> 
     """The operation that stands for `op` and others, and the values that lie between them."""
     for rule in rules:
         for names, inner in _matches(document, givers, rule.pattern, op.outputs[0], {}, frozenset()):
-            if rule.kind == "OverhangingAverage" and names["factors"] not in document.constants:
+            if rule.kind == "OverhangingAverage" and not _differs_by_place(document, names["factors"]):
                 continue
             attributes = dict(rule.attributes or {})
             if rule.settings:
@@ -171,9 +171,20 @@ def _number(document: Document, givers: Mapping[str, Op], value: str, number: fl
     )
 
 
-def _has(op: Op, wanted: Mapping[str, float]) -> bool:
+def _differs_by_place(document: Document, name: str) -> bool:
+    """Whether a constant has a number for each place of a map, the same for all channels."""
+    if name not in document.constants:
+        return False
+    shape = document.constants[name].shape
+    return len(shape) == 4 and shape[:2] == (1, 1) and math.prod(shape) > 1
+
+
+def _has(op: Op, wanted: Mapping[str, Any]) -> bool:
     given = {**DEFAULTS.get(op.kind, {}), **op.attributes}
-    return all(
-        isinstance(given.get(name), float) and math.isclose(given[name], value, rel_tol=1e-5)
-        for name, value in wanted.items()
-    )
+    for name, value in wanted.items():
+        if isinstance(value, float):
+            if not isinstance(given.get(name), float) or not math.isclose(given[name], value, rel_tol=1e-5):
+                return False
+        elif given.get(name) != value:
+            return False
+    return True

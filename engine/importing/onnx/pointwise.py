@@ -143,8 +143,8 @@ def bound(reader: Reader, op: Op) -> Value:
     if number.size != 1 or number.ndim > len(reader.data(op, 1 - place).axes) + 1:
         raise op.refused(f"its bound has shape {number.shape}, expected one number")
     op.inputs = (op.inputs[1 - place],)
-    number = float(number.reshape(-1)[0])
-    return clipped(reader, op, *((number, MOST) if op.kind == "Max" else (-MOST, number)))
+    edge = float(number.reshape(-1)[0])
+    return clipped(reader, op, *((edge, MOST) if op.kind == "Max" else (-MOST, edge)))
 
 
 def softmax(reader: Reader, op: Op) -> Value:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from engine.errors import UserError
-from engine.importing.onnx.convolutions import pads, two, window
+from engine.importing.onnx.convolutions import pads, stated_pads, two, window
 from engine.importing.onnx.document import Op
 from engine.importing.onnx.reader import Reader
 from engine.importing.onnx.values import Value
-from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from engine.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D, whole_by_counted
 from engine.layers.resampling import Pad2D
 
 FLATTENING = ("Flatten", "Reshape", "Squeeze")
@@ -44,7 +44,7 @@ def average_pool(reader: Reader, op: Op) -> Value:
     top, bottom, left, right = around
     pool = None
     if not any(around):
-        pool = _unpadded_behind(value, kernel, stride, around, ceil, AvgPool2D, count_include_pad=False)
+        pool = _unpadded_behind(value, kernel, stride, around, ceil, AvgPool2D, count_include_pad=bool(include))
     elif include and (top, left) == (bottom, right) and 2 * top <= kernel[0] and 2 * left <= kernel[1]:
         pool = AvgPool2D(kernel, stride, (top, left), ceil, count_include_pad=True)
     elif include and not ceil:
@@ -63,36 +63,27 @@ def overhanging_average(reader: Reader, op: Op) -> Value:
     value = reader.image(op)
     numbers, factors = reader.wholes(op, 1, "pads"), reader.floats(op, 2, "factors")
     kernel, stride = (two(op, value, op.wholes(name, ()), 1, name) for name in ("kernel_shape", "strides"))
-    for name in ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "pads"):
-        op.get(name)
-    top, left, bottom, right = [*numbers[2:4], *numbers[6:8]] if len(numbers) == 8 else (0, 0, 0, 0)
-    if len(numbers) == 8 and min(numbers) >= 0:
-        for include in (True, False):
-            if 2 * top > kernel[0] or 2 * left > kernel[1]:
-                break
+    op.get("count_include_pad")  # of pads that there are none of
+    plain = not any(stated_pads(op, value)) and not _ceil(op) and not op.text("auto_pad", "NOTSET").startswith("SAME")
+    if (
+        len(numbers) == 8
+        and plain
+        and min(*kernel, *stride) > 0
+        and two(op, value, op.wholes("dilations", ()), 1, "dilations") == (1, 1)
+    ):
+        top, left, bottom, right = *numbers[2:4], *numbers[6:8]
+        height, width = value.stored[1:]
+        wanted = (
+            _places(height, kernel[0], stride[0], top, bottom, ceil=False),
+            _places(width, kernel[1], stride[1], left, right, ceil=False),
+        )
+        fits = min(numbers) >= 0 and not any(numbers[:2] + numbers[4:6]) and factors.shape == (1, 1, *wanted)
+        for include in (True, False) if fits and 2 * top <= kernel[0] and 2 * left <= kernel[1] else ():
             pool = AvgPool2D(kernel, stride, (top, left), True, include)
-            try:
-                shape = pool.output_shape(value.stored)
-            except UserError:
-                break
-            if factors.shape == (1, 1, *shape[1:]) and np.allclose(factors, _factors(pool, value), 1e-5):
+            shape = pool.output_shape(value.stored)
+            if shape[1:] == wanted and np.allclose(factors[0, 0], whole_by_counted(pool, height, width), 1e-5):
                 return value.like(reader.add(op, pool, [value]), shape)
     raise op.refused("multiplies a mean by factors that differ from place to place")
-
-
-def _factors(pool: AvgPool2D, value: Value) -> np.ndarray:
-    """Elements of a window by those that count."""
-    ones = np.ones((1, 1, *value.stored[1:]))
-    shape = pool.output_shape((1, *value.stored[1:]))
-    result = np.ones((1, *shape))
-    assert not isinstance(pool.kernel, int) and isinstance(pool.stride, tuple) and isinstance(pool.padding, tuple)
-    for axis in (0, 1):
-        kernel, stride, pad, length = pool.kernel[axis], pool.stride[axis], pool.padding[axis], ones.shape[2 + axis]
-        start = np.arange(shape[1 + axis]) * stride - pad
-        low, high = (-pad, length + pad) if pool.count_include_pad else (0, length)
-        factor = kernel / (np.minimum(start + kernel, high) - np.maximum(start, low))
-        result = result * (factor[:, None] if axis == 0 else factor[None, :])
-    return result
 
 
 def global_average(reader: Reader, op: Op) -> Value:

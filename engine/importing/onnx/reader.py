@@ -96,7 +96,9 @@ class Reader:
         if name in self.document.constants:
             raise op.refused(f"its input {shown(name)} is a constant, expected one that is computed")
         if name not in self.values:
-            raise op.refused(f"its input {shown(name)} is a further output of a node, which the engine does not have")
+            raise op.refused(
+                f"its input {shown(name)} is a further output of a node, or stands before the network's input"
+            )
         return self.values[name]
 
     def image(self, op: Op, index: int = 0) -> Value:

@@ -37,12 +37,12 @@ def _sample(reader: Reader, op: Op, value: Value, target: list[int]) -> tuple[in
     refusal = op.refused(
         f"makes shape {tuple('N' if each == BATCH else each for each in target)} of {('N', *value.shape)}"
     )
-    whole = ["N", *value.shape]
+    whole = (BATCH, *value.shape)
     for place, extent in enumerate(target):
         if extent == 0:
             if place >= len(whole):
                 raise refusal
-            target[place] = BATCH if place == 0 else int(whole[place])
+            target[place] = whole[place]
         elif extent != BATCH and extent < -1:
             raise refusal
     if not target or BATCH in target[1:] or target.count(-1) > 1:
@@ -195,11 +195,14 @@ def _factors(reader: Reader, op: Op, value: Value, old: bool) -> tuple[int, int]
     stated = op.get("scales") if old else None  # before opset 9
     scales = np.asarray(stated, np.float32) if stated is not None else reader.optional(op, index, "scales")
     if scales is not None and scales.size:
-        factors = [float(each) for each in np.asarray(scales, np.float64).reshape(-1)]
+        with np.errstate(invalid="ignore"):
+            factors = [float(each) for each in np.asarray(scales, np.float64).reshape(-1)]
     elif op.has(3):
         sizes = reader.wholes(op, 3, "sizes")
         if len(sizes) != places:
             raise op.refused(f"has {len(sizes)} sizes, expected {places}")
+        if sizes[0] not in (BATCH, reader.document.batch):
+            raise op.refused(f"makes {sizes[0]} samples, whatever the batch")
         factors = [1.0, *(size / extent for size, extent in zip(sizes[1:], shape[1:], strict=True))]
     else:
         raise op.refused("has neither scales nor sizes")

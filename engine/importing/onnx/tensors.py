@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from engine.errors import UserError, shown
 from engine.program.limits import MOST_ELEMENTS
 
-DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64, "FLOAT16": np.float16, "INT64": np.int64, "INT32": np.int32}
+DTYPES: dict[str, Any] = {
+    "FLOAT": np.float32,
+    "DOUBLE": np.float64,
+    "FLOAT16": np.float16,
+    "INT64": np.int64,
+    "INT32": np.int32,
+}
 DTYPES |= {"BOOL": np.bool_, "UINT8": np.uint8, "INT8": np.int8}
 DATA = {"FLOAT": "float_data", "DOUBLE": "double_data", "INT64": "int64_data"}  # the others lie in int32_data
 
@@ -79,6 +85,8 @@ class Constants:
     def _beside(self, tensor: Any, where: str) -> bytes:
         """The bytes of a constant that lies in another file: only one in the model's own folder is opened."""
         entries = {each.key: each.value for each in tensor.external_data}
+        if not all(isinstance(text, str) for pair in entries.items() for text in pair):
+            raise UserError(f"{where} lies in a file whose name is no UTF-8")
         location = entries.get("location", "")
         parts = PurePosixPath(location).parts
         if self._folder is None or not location or "\0" in location:

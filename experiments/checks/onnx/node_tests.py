@@ -15,6 +15,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from engine.cli import command_parser, run
 from engine.errors import UserError
 from engine.importing.onnx.network import HANDLERS, Imported, imported
 from engine.network.network import Network
+from engine.reading.packages import optional
 
 KINDS = ("node", "pytorch-converted", "pytorch-operator", "simple")
 PASSED, REFUSED, FAILED = "passed", "refused", "failed"
@@ -42,18 +44,15 @@ class Outcome:
 
 def outcomes(kind: str) -> list[Outcome]:
     """Of every test of a kind."""
-    from onnx.backend.test.loader import load_model_tests
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the cases' own arithmetic
-        cases = load_model_tests(kind=kind)
+        cases = optional("onnx.backend.test.loader", "onnx", "the check").load_model_tests(kind=kind)
         return [outcome(kind, case) for case in cases]
 
 
 def outcome(kind: str, case: Any) -> Outcome:
     """Read the model of a case, run it on the case's data, compare."""
-    import onnx
-
+    onnx = optional("onnx", "onnx", "the check")
     model = case.model if case.model is not None else onnx.load(f"{case.model_dir}/model.onnx")
     about = model.graph.node[0].op_type if len(model.graph.node) == 1 else "several"
     try:
@@ -73,9 +72,7 @@ def data_sets(case: Any, model: Any) -> Iterable[tuple[list[Any], list[Any]]]:
     if case.data_sets is not None:
         yield from case.data_sets
         return
-    from pathlib import Path
-
-    import onnx
+    onnx = optional("onnx", "onnx", "the check")
 
     def read(folder: Path, what: str) -> list[Any]:
         found = []
@@ -89,10 +86,9 @@ def data_sets(case: Any, model: Any) -> Iterable[tuple[list[Any], list[Any]]]:
 
 def check(model: Any, inputs: Sequence[Any], outputs: Sequence[Any], rtol: float, atol: float) -> None:
     """AssertionError where the network gives anything but the outputs; UserError where there is no such network."""
-    import onnx
-
     if len(outputs) != 1:
         raise UserError(f"has {len(outputs)} outputs, but a network has one")
+    onnx = optional("onnx", "onnx", "the check")
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     names = [each.name for each in model.graph.input if each.name not in {t.name for t in model.graph.initializer}]
