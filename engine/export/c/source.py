@@ -67,8 +67,8 @@ class Sizes:
 
 
 def unit_of(network: Network, prefix: str = "net", simd: bool = False) -> Unit:
-    """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not finite.
-    """
+    """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not
+    finite."""
     unit = Unit(exported(network), prefix, simd)
     for number_, instruction in enumerate(unit.exported.code.instructions):
         if instruction.op == CHECK:
@@ -122,10 +122,12 @@ ${N}_ASSERT(double_is_64_bits, sizeof(double) == 8 && DBL_MANT_DIG == 53);
 ${N}_ASSERT(int_is_32_bits, sizeof(int) >= 4);
 """
 
-_MEMORY = """
-/* Where layers leave what the next ones read: places are used again as soon as nobody reads them. */
+_ARENA = """/* Where layers leave what the next ones read: places are used again as soon as nobody reads them. */
 static float ${n}_arena[$floats];
-$moments${N}_ASSERT(ram, $sum == ${N}_RAM_BYTES);
+"""
+
+_MEMORY = """
+$arena$moments${N}_ASSERT(ram, $sum == ${N}_RAM_BYTES);
 """
 
 _MOMENTS = """static double ${n}_moments[$doubles]; /* means and squares of normalisations */
@@ -153,7 +155,8 @@ _DECLARATIONS = """
  * image: ${N}_INPUTS floats, $order. $prepared
  * outputs: ${N}_OUTPUTS floats, $meaning.
  *
- * Returns 0, or 1 where the image holds NaN or infinity: the outputs are then as they were. Not for two threads at once.
+ * Returns 0, or 1 where the image holds NaN or infinity: the outputs are then as they were. Not for two threads at
+ * once.
  */
 int ${n}_predict(const float *image, float *outputs);
 """
@@ -168,7 +171,7 @@ void ${n}_prepare(const unsigned char *pixels, float *image)
 {
     static const float scale[$channels] = {$scales}, offset[$channels] = {$offsets};
     for (int c = 0; c < $channels; c++)
-        for (int i = 0; i < $pixels; i++) image[c * $pixels + i] = (float)pixels[c * $pixels + i] * scale[c] + offset[c];
+        for (int i = c * $pixels; i < (c + 1) * $pixels; i++) image[i] = (float)pixels[i] * scale[c] + offset[c];
 }
 """
 
@@ -228,9 +231,8 @@ def _memory(exported_: Exported, n: str) -> str:
     moments = fill(_MOMENTS, n=n, doubles=exported_.doubles) if exported_.doubles else ""
     total = f"sizeof {n}_arena" if exported_.arena_bytes else "0"
     total += f" + sizeof {n}_moments" if exported_.doubles else ""
-    if not exported_.arena_bytes:
-        return fill(_MEMORY.replace("static float ${n}_arena[$floats];\n", ""), n=n, N=n.upper(), moments=moments, sum=total)
-    return fill(_MEMORY, n=n, N=n.upper(), floats=floats, moments=moments, sum=total)
+    arena = fill(_ARENA, n=n, floats=floats) if exported_.arena_bytes else ""
+    return fill(_MEMORY, n=n, N=n.upper(), arena=arena, moments=moments, sum=total)
 
 
 def _table(table: Table, linkage: str) -> str:
@@ -248,7 +250,8 @@ def _declarations(network: Network, unit: Unit, options: Options) -> str:
     order = "channels, then rows, then columns" if len(network.input_shape) == 3 else "in their order"
     names = ""
     if network.class_names:
-        names = f"\n/* The names of the outputs, UTF-8 */\nextern const char *const {n}_class_names[{len(network.class_names)}];\n"
+        names = "\n/* The names of the outputs, UTF-8 */\n"
+        names += f"extern const char *const {n}_class_names[{len(network.class_names)}];\n"
     return (
         fill(
             _DECLARATIONS,

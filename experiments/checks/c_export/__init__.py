@@ -1,4 +1,4 @@
-"""Networks as C files: whether every compiler gives the engine's bits, what they take of a device, and how fast they are.
+"""Networks as C files: whether every compiler gives the engine's bits, what they take of a device, and their speed.
 
 `python -m experiments.checks.c_export [--emx COMMAND] [--networks NAMES] [--rounds 9]`
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEVELS = ("-O0", "-O1", "-O2", "-O3")
-STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror")
+STRICT = ("-std=gnu99", "-pedantic", "-Wall", "-Wextra", "-Werror")
+"""The GNU dialect of C99, in which GCC joins products and sums unless a file forbids it."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,15 @@ class Compiler:
         found = re.search(r"\d+\.\d+\.\d+", subprocess.check_output([self.command, "--version"], text=True))
         return found.group() if found else "?"
 
-    def build(self, sources: Sequence[Path], program: Path, *flags: str) -> None:
-        """Compile and link; RuntimeError, with what the compiler said, where it fails or warns."""
-        command = [self.command, *STRICT, *self.flags, *flags, *map(str, sources), "-o", str(program)]
+    def compile(self, source: Path, compiled: Path, *flags: str) -> None:
+        """An object file; RuntimeError, with what the compiler said, where it fails or warns."""
+        self._call([*STRICT, *flags, "-c", str(source), "-o", str(compiled)])
+
+    def link(self, compiled: Sequence[Path], program: Path) -> None:
+        self._call([*map(str, compiled), "-o", str(program)])
+
+    def _call(self, arguments: Sequence[str]) -> None:
+        command = [self.command, *self.flags, *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}:\n{done.stderr[:2000]}")
@@ -45,8 +52,9 @@ class Compiler:
 
 
 _ARM64, _ARM32 = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"), ("qemu-arm", "-L", "/usr/arm-linux-gnueabihf")
-_ROOT64 = ("--target=aarch64-linux-gnu", "--gcc-toolchain=/usr")
-_ROOT32 = ("--target=arm-linux-gnueabihf", "--gcc-toolchain=/usr", "-mfpu=neon-vfpv4", "-march=armv7-a")
+_ROOT64 = ("--target=aarch64-linux-gnu", "-isystem", "/usr/aarch64-linux-gnu/include")
+_V7 = ("-march=armv7-a", "-mfpu=neon-vfpv4")
+_ROOT32 = ("--target=arm-linux-gnueabihf", *_V7, "-isystem", "/usr/arm-linux-gnueabihf/include")
 
 COMPILERS = (
     Compiler("x86-64", "gcc", "gcc"),
@@ -55,7 +63,7 @@ COMPILERS = (
     Compiler("x86-64", "clang, this machine's set", "clang-14", ("-march=native",)),
     Compiler("aarch64", "gcc", "aarch64-linux-gnu-gcc", (), _ARM64),
     Compiler("aarch64", "clang", "clang-14", _ROOT64, _ARM64),
-    Compiler("32-bit ARM", "gcc", "arm-linux-gnueabihf-gcc", ("-mfpu=neon-vfpv4", "-march=armv7-a+simd"), _ARM32),
+    Compiler("32-bit ARM", "gcc", "arm-linux-gnueabihf-gcc", _V7, _ARM32),
     Compiler("32-bit ARM", "clang", "clang-14", _ROOT32, _ARM32),
 )
 
@@ -69,10 +77,8 @@ class Section:
     zeros: int
 
 
-def sections(compiler: Compiler, source: Path, *flags: str) -> Section:
-    """What `size -A` says of the compiled file."""
-    compiled = source.with_suffix(".o")
-    subprocess.run([compiler.command, *STRICT, *compiler.flags, *flags, "-c", str(source), "-o", str(compiled)], check=True)
+def sections(compiled: Path) -> Section:
+    """What `size -A` says of an object file."""
     found: dict[str, int] = {}
     for line in subprocess.check_output(["size", "-A", str(compiled)], text=True).splitlines():
         name, *numbers = line.split() or [""]
@@ -80,5 +86,5 @@ def sections(compiler: Compiler, source: Path, *flags: str) -> Section:
             if name == kind or name.startswith(f"{kind}."):
                 found[kind] = found.get(kind, 0) + int(numbers[0])
     if found.get(".data"):
-        raise RuntimeError(f"{source}: {found['.data']} bytes are neither constant nor begin as 0")
+        raise RuntimeError(f"{compiled}: {found['.data']} bytes are neither constant nor begin as 0")
     return Section(found.get(".text", 0), found.get(".rodata", 0), found.get(".bss", 0))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import subprocess
-from dataclasses import dataclass
+from argparse import ArgumentParser
 from pathlib import Path
 
 from engine.errors import UserError
@@ -46,24 +49,17 @@ int main(void)
 """
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Seconds of an image by program, the median of the rounds, for one set of flags."""
-
-    flags: tuple[str, ...]
-    seconds: dict[str, float]
-
-
 def peer_source(emx: str, network: Network, folder: Path) -> Path:
     """The other generator's file of the same network, weights inside and nothing allocated."""
-    from argparse import Namespace
-
     model, source = folder / "model.onnx", folder / "peer.c"
     try:
         writer = writer_of(model)
     except ImportError as error:
         raise UserError(f"--emx needs the export to ONNX: {error}") from None
-    writer.write(network, model, Namespace(opset=17, batch=None, check=False, verify=False, optimize=False))
+    parser = ArgumentParser()
+    writer.add_arguments(parser)
+    with contextlib.redirect_stdout(io.StringIO()):
+        writer.write(network, model, parser.parse_args([]))
     command = [emx, "compile", "--input-dim", "batch=1", "--large-weight-threshold", "0", "--large-temp-threshold", "0",
                "--model-name", "peer", str(model), str(source)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
@@ -74,7 +70,7 @@ def peer_source(emx: str, network: Network, folder: Path) -> Path:
 
 def timer(network: Network, folder: Path, peer: bool) -> Path:
     """The program that calls one of them."""
-    inputs, outputs = (int(__import__("math").prod(shape)) for shape in (network.input_shape, network.output_shape))
+    inputs, outputs = (math.prod(shape) for shape in (network.input_shape, network.output_shape))
     declared = "void peer(const float *, float *);" if peer else "int net_predict(const float *, float *);"
     call = "peer(image, outputs)" if peer else "(void)net_predict(image, outputs)"
     text = _MAIN.replace("$declared", declared).replace("$inputs", str(inputs))
