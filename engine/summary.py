@@ -1,4 +1,4 @@
-"""What a network consists of: `python -m engine.summary MODEL|CONFIG|CHECKPOINT|RUN [key=value …] [--device] [--json]`."""
+"""What a network consists of: `python -m engine.summary MODEL|CONFIG|CHECKPOINT|RUN [key=value …] [--json]`."""
 
 from __future__ import annotations
 
@@ -56,14 +56,12 @@ def main() -> None:
         print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))
         return
     from engine.export.c.source import sizes
-    from engine.plan.table import exact
 
     device = sizes(network)
     if options.json:
         print(json.dumps({**asdict(summary), "device": asdict(device)}, indent=2))
         return
-    told = f"as C: {exact(device.weights)} of flash beside the code, {exact(device.ram)} of RAM"
-    print(f"{render(summary)}\n{told}")
+    print(f"{render(summary)}\nas C: {device}")
 
 
 def command() -> int:

@@ -73,7 +73,7 @@ BELOW: Mapping[str, str] = {
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
     "experiments.peers": f"experiments.measuring {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
-    "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster",
+    "experiments.checks": "experiments.peers.adapters experiments.report experiments.cluster engine.export",
     "experiments.ablation": "experiments.command",
     "experiments.record": LAB_GROUND,
     # The names of the packages themselves: nothing stands in them but the lazy public names.

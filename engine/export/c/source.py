@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.c import activations, convolution, moving, norms, pooling
@@ -17,6 +19,7 @@ from engine.export.c.text import comment, fill, number, string
 from engine.export.c.unit import Layer, Table, Unit
 from engine.layers import Softmax
 from engine.network.network import Network
+from engine.plan.table import exact
 from engine.program.code import ELEMENTWISE, Instruction
 
 OPS: Mapping[str, Callable[[Layer], None]] = {
@@ -64,6 +67,9 @@ class Sizes:
 
     weights: int
     ram: int
+
+    def __str__(self) -> str:
+        return f"{exact(self.weights)} of flash beside the code, {exact(self.ram)} of RAM"
 
 
 def unit_of(network: Network, prefix: str = "net", simd: bool = False) -> Unit:
@@ -300,8 +306,6 @@ def _expected(network: Network) -> str:
 
 def _factors(network: Network) -> tuple[list[float], list[float]] | None:
     """(scale, offset) of each channel, where they are the same for all images."""
-    import numpy as np
-
     how = _preprocess(network)
     shape = network.input_shape
     if how is None or how.per_sample or how.standardise == "set" or len(shape) != 3 or how.channels != shape[0]:
