@@ -45,6 +45,6 @@ def write(network: Network, path: Path, options: Namespace) -> None:
     texts = [c_file(network, unit, how)]
     texts += [weights_file(unit, how)] if how.separate else []
     texts += [header_file(network, unit, how)] if options.header else []
-    for file, text in zip(files, texts, strict=True):
+    for file, text in reversed(list(zip(files, texts, strict=True))):  # the file that needs the others last
         write_atomically(file, text.encode())
     print(f"{path}: {prefix}_predict takes {Sizes(unit.table_bytes, unit.exported.ram_bytes)}")

@@ -103,7 +103,7 @@ _TOP = """/* $title
  * direct convolutions (as long as no intermediate value lies below the smallest normal float). Do not compile with
  * -ffast-math or its parts; on 32-bit x86 add -msse2 -mfpmath=sse. What keeps products and sums apart stands below.
  *
- * Flash: $weights bytes of tables and the code. RAM: $ram bytes, and a few hundred of stack.
+ * Flash: $weights bytes of tables and the code. RAM: $ram bytes, and less than a thousand of stack.
  */
 """
 
