@@ -132,7 +132,7 @@ def test_bad_options(
 def test_numbers_are_read_exactly() -> None:
     random = np.random.default_rng(0)
     values = random.integers(0, 1 << 32, 2000, dtype=np.uint32).view(np.float32)
-    values = np.append(values[np.isfinite(values)], np.float32([0.0, -1.0, 1e30, 1.17549435e-38, 16777216.0]))
+    values = np.append(values[np.isfinite(values)], np.array([0.0, -1.0, 1e30, 1.17549435e-38, 16777216.0], np.float32))
     for value in values.tolist():
         text = number(value).removesuffix("f")
         assert (float.fromhex(text) if "0x" in text else float(text)) == value
