@@ -108,14 +108,15 @@ _TOP = """/* $title
 """
 
 _GUARDS = """
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
-#error "compile without -ffast-math: it changes the results"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "compile without -ffast-math and its parts: they change the results"
 #endif
 #include <float.h>
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "float is computed in another precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
 #endif
-/* No product and sum may become one rounding. clang heeds the first, GCC the second. */
+/* No product and sum may become one rounding: clang heeds the first, GCC the second. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
