@@ -83,7 +83,9 @@ def test_a_test_vector_that_does_not_fit_shows(change: str, tmp_path: Path) -> N
 
 
 @needs_gcc
-@pytest.mark.parametrize("flag", ["-ffast-math", "-ffinite-math-only", "-funsafe-math-optimizations", "-freciprocal-math"])
+@pytest.mark.parametrize(
+    "flag", ["-ffast-math", "-ffinite-math-only", "-funsafe-math-optimizations", "-freciprocal-math"]
+)
 def test_flags_that_change_results_are_refused(flag: str, tmp_path: Path) -> None:
     (tmp_path / "net.c").write_text(source(small(), "net"))
     done = subprocess.run(["gcc", flag, "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "net.o")],
