@@ -25,6 +25,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "settings", nargs="*", default=[], metavar="KEY=VALUE", help="arguments of the model, such as filters=256"
     )
     parser.add_argument("--batch", type=int, default=64, help="batch for which memory is stated (default: 64)")
+    parser.add_argument(
+        "--device",
+        action="store_true",
+        help="also what the network takes of a device as C (python -m engine.export NET OUT.c), trained or not",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_intermixed_args(arguments)
 
@@ -45,8 +50,18 @@ def main() -> None:
         lines = "\n".join(f"{name:<{width}}  {text}" for name, text in models.items())
         print(json.dumps(models, indent=2) if options.json else lines)
         return
-    summary = open_network(options.source, options.settings).summarize(options.batch)
-    print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))
+    network = open_network(options.source, options.settings)
+    summary = network.summarize(options.batch)
+    if not options.device:
+        print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))
+        return
+    from engine.export.c.source import sizes
+
+    device = sizes(network)
+    if options.json:
+        print(json.dumps({**asdict(summary), "device": asdict(device)}, indent=2))
+        return
+    print(f"{render(summary)}\nas C: {device}")
 
 
 def command() -> int:

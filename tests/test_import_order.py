@@ -62,7 +62,7 @@ BELOW: Mapping[str, str] = {
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",
     "engine.predict": "engine.recipe",
-    "engine.summary": "engine.recipe",
+    "engine.summary": "engine.recipe engine.export",
     "engine.profile": "engine engine.recipe engine.inspection engine.plots",
     "engine.__main__": GROUND,
     "engine.data.__main__": "engine.data.sets",

@@ -6,12 +6,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.export.c.source import Options, c_file, header_file, unit_of, weights_file
+from engine.export.c.source import Options, Sizes, c_file, header_file, unit_of, weights_file
 from engine.export.c.testbench import test_vector
 from engine.export.c.text import identifier, identifier_of
 from engine.files import write_atomically
 from engine.network.network import Network
-from engine.plan.table import exact
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,7 +45,6 @@ def write(network: Network, path: Path, options: Namespace) -> None:
     texts = [c_file(network, unit, how)]
     texts += [weights_file(unit, how)] if how.separate else []
     texts += [header_file(network, unit, how)] if options.header else []
-    for file, text in zip(files, texts, strict=True):
+    for file, text in reversed(list(zip(files, texts, strict=True))):  # the file that needs the others last
         write_atomically(file, text.encode())
-    print(f"{path}: {prefix}_predict takes {exact(unit.table_bytes)} of flash beside its code, "
-          f"{exact(unit.exported.ram_bytes)} of RAM")  # fmt: skip
+    print(f"{path}: {prefix}_predict takes {Sizes(unit.table_bytes, unit.exported.ram_bytes)}")

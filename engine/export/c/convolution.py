@@ -13,11 +13,10 @@ import numpy as np
 
 from engine.export.c.activations import activated
 from engine.export.c.pooling import pool_of_two_rows
-from engine.export.c.products import PLACES, Block, Products, blocks_of, terms_of
+from engine.export.c.products import PLACES, Products, blocks_of, columns_of, floats_of, in_blocks, terms_of
 from engine.export.c.program import ROWS_OF_A_POOL
 from engine.export.c.unit import Array, Layer
 from engine.program.code import ACTIVATION_NAMES
-from engine.program.slots import PANEL
 
 _ROW = """
 static void $row_name(const float *restrict src, float *restrict dst, int y)
@@ -112,29 +111,6 @@ static void $name(const float *restrict src, float *restrict rows, float *restri
     }
 }
 """
-
-
-def columns_of(panels: Array, groups: int, columns: int, rows: int) -> Array:
-    """Weights of the core's panels as (groups, rows, columns): rows are what a sum runs over, columns outputs."""
-    split = panels.reshape(groups, -(-columns // PANEL), rows, PANEL)
-    return split.transpose(0, 2, 1, 3).reshape(groups, rows, -1)[:, :, :columns]
-
-
-def in_blocks(weights: Array, blocks: tuple[Block, ...]) -> Array:
-    """(groups, rows, columns) → flat, [groups][blocks][rows][width], with zeros where a block has fewer outputs."""
-    parts = []
-    for group in weights:
-        for block in blocks:
-            for number in range(block.count):
-                first = block.first + number * block.width
-                part = np.zeros((len(group), block.width), np.float32)
-                part[:, : block.used] = group[:, first : first + block.used]
-                parts.append(part.reshape(-1))
-    return np.concatenate(parts)
-
-
-def floats_of(blocks: tuple[Block, ...], rows: int) -> int:
-    return sum(block.count * block.width * rows for block in blocks)
 
 
 def convolution(layer: Layer) -> None:

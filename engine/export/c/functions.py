@@ -165,8 +165,9 @@ static float ${n}_softplus(float x)
 }
 """,
     "gelu": """
-/* x * P(X <= x) for a normal X. With a = |x| the tail is e^(-a^2 / 2) times t times a polynomial of t = 1 / (1 + a / 2);
- * the rounding of the square goes in with it, from products of halves of 12 bits, which are exact. */
+/* x * P(X <= x) for a normal X. With a = |x| the tail is e^(-a^2 / 2) times t, times a polynomial of
+ * t = 1 / (1 + a / 2); the rounding of the square goes in with it, from products of halves of 12
+ * bits, which are exact. */
 static float ${n}_gelu(float x)
 {
     static const float coefficients[] = {-3.750677407e-2f, 1.785192341e-1f,  -2.890323400e-1f, 5.581317842e-2f,

@@ -65,8 +65,8 @@ def batch_norm(layer: Layer) -> None:
     layer.call("src", "dst")
 
 
-# Statistics are summed as the core sums them (csrc/src/ops/norm.h): $side rows side by side, in float over 64 at a time,
-# in double over these; deviations from the mean of a few rows, and again from their own where that lay far off.
+# Statistics are summed as the core sums them (csrc/src/ops/norm.h): $side rows side by side, in float over 64 at a
+# time, in double over these; deviations from the mean of a few rows, and again from their own where that lay far off.
 _GROUP = """
 /* Mean of a channel over a few rows, evenly spaced */
 static float ${name}_guess(const float *src, int rows)
@@ -182,7 +182,10 @@ _SUMS = """            ${name}_moments(src + row * $c + c, ${name}_rows_of(part)
 """
 
 # One row is its own mean.
-_SUMS_OF_ONE = """            for (int i = 0; i < channels; i++) means[at + i] = (double)src[c + i], squares[at + i] = 0.0;
+_SUMS_OF_ONE = """            for (int i = 0; i < channels; i++) {
+                means[at + i] = (double)src[c + i];
+                squares[at + i] = 0.0;
+            }
 """
 
 _SLICE = 1024

@@ -1,15 +1,21 @@
 """The inner loops of convolutions and linear layers as C text: sums of products for neighbouring outputs side by side.
 
-A sum takes its terms in one order whatever the loops look like: terms go to it one after the other, and what stands side
-by side are sums of different outputs. So a compiler may vectorise the loops over outputs, and every form has the same
-bits.
+A sum takes its terms in one order whatever the loops look like: terms go to it one after the other, and what stands
+side by side are sums of different outputs. So a compiler may vectorise the loops over outputs, and every form has the
+same bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.export.c.text import fill
+from engine.program.slots import PANEL
+
+Array = NDArray[np.float32]
 
 PLACES = 4
 """Places of a row that a convolution computes together, so that each weight that is loaded serves them all."""
@@ -33,6 +39,29 @@ def blocks_of(outputs: int, alone: bool = False) -> tuple[Block, ...]:
     whole, left = divmod(outputs, width)
     blocks = (Block(0, whole, width, width),) if whole else ()
     return blocks + ((Block(whole * width, 1, -(-left // 4) * 4, left),) if left else ())
+
+
+def columns_of(panels: Array, groups: int, columns: int, rows: int) -> Array:
+    """Weights of the core's panels as (groups, rows, columns): rows are what a sum runs over, columns outputs."""
+    split = panels.reshape(groups, -(-columns // PANEL), rows, PANEL)
+    return split.transpose(0, 2, 1, 3).reshape(groups, rows, -1)[:, :, :columns]
+
+
+def in_blocks(weights: Array, blocks: tuple[Block, ...]) -> Array:
+    """(groups, rows, columns) → flat, [groups][blocks][rows][width], with zeros where a block has fewer outputs."""
+    parts = []
+    for group in weights:
+        for block in blocks:
+            for number in range(block.count):
+                first = block.first + number * block.width
+                part = np.zeros((len(group), block.width), np.float32)
+                part[:, : block.used] = group[:, first : first + block.used]
+                parts.append(part.reshape(-1))
+    return np.concatenate(parts)
+
+
+def floats_of(blocks: tuple[Block, ...], rows: int) -> int:
+    return sum(block.count * block.width * rows for block in blocks)
 
 
 def terms_of(count: int) -> int:
@@ -79,9 +108,10 @@ static void ${n}_$name($sums, const float *restrict x, int step, const float *re
 
 _PLAIN = (
     _HEAD
-    + """    int k = 0;
+    + """    const int whole = count / $terms * $terms;
+    int k = 0;
     (void)step;
-    for (; k + $terms <= count; k += $terms, w += $all) {
+    for (; k < whole; k += $terms, w += $all) {
 $loads        ${N}_KEEP_LOOP
         for (int j = 0; j < $width; j++) {
 $many        }

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.c import activations, convolution, moving, norms, pooling
@@ -17,6 +19,7 @@ from engine.export.c.text import comment, fill, number, string
 from engine.export.c.unit import Layer, Table, Unit
 from engine.layers import Softmax
 from engine.network.network import Network
+from engine.plan.table import exact
 from engine.program.code import ELEMENTWISE, Instruction
 
 OPS: Mapping[str, Callable[[Layer], None]] = {
@@ -65,9 +68,13 @@ class Sizes:
     weights: int
     ram: int
 
+    def __str__(self) -> str:
+        return f"{exact(self.weights)} of flash beside the code, {exact(self.ram)} of RAM"
+
 
 def unit_of(network: Network, prefix: str = "net", simd: bool = False) -> Unit:
-    """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not finite."""
+    """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not
+    finite."""
     unit = Unit(exported(network), prefix, simd)
     for number_, instruction in enumerate(unit.exported.code.instructions):
         if instruction.op == CHECK:
@@ -96,19 +103,20 @@ _TOP = """/* $title
  * direct convolutions (as long as no intermediate value lies below the smallest normal float). Do not compile with
  * -ffast-math or its parts; on 32-bit x86 add -msse2 -mfpmath=sse. What keeps products and sums apart stands below.
  *
- * Flash: $weights bytes of tables and the code. RAM: $ram bytes, and a few hundred of stack.
+ * Flash: $weights bytes of tables and the code. RAM: $ram bytes, and less than a thousand of stack.
  */
 """
 
 _GUARDS = """
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
-#error "compile without -ffast-math: it changes the results"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "compile without -ffast-math and its parts: they change the results"
 #endif
 #include <float.h>
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "float is computed in another precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
 #endif
-/* No product and sum may become one rounding. clang heeds the first, GCC the second. */
+/* No product and sum may become one rounding: clang heeds the first, GCC the second. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
@@ -121,10 +129,12 @@ ${N}_ASSERT(double_is_64_bits, sizeof(double) == 8 && DBL_MANT_DIG == 53);
 ${N}_ASSERT(int_is_32_bits, sizeof(int) >= 4);
 """
 
-_MEMORY = """
-/* Where layers leave what the next ones read: places are used again as soon as nobody reads them. */
+_ARENA = """/* Where layers leave what the next ones read: places are used again as soon as nobody reads them. */
 static float ${n}_arena[$floats];
-$moments${N}_ASSERT(ram, $sum == ${N}_RAM_BYTES);
+"""
+
+_MEMORY = """
+$arena$moments${N}_ASSERT(ram, $sum == ${N}_RAM_BYTES);
 """
 
 _MOMENTS = """static double ${n}_moments[$doubles]; /* means and squares of normalisations */
@@ -152,7 +162,8 @@ _DECLARATIONS = """
  * image: ${N}_INPUTS floats, $order. $prepared
  * outputs: ${N}_OUTPUTS floats, $meaning.
  *
- * Returns 0, or 1 where the image holds NaN or infinity: the outputs are then as they were. Not for two threads at once.
+ * Returns 0, or 1 where the image holds NaN or infinity: the outputs are then as they were. Not for two threads at
+ * once.
  */
 int ${n}_predict(const float *image, float *outputs);
 """
@@ -167,7 +178,7 @@ void ${n}_prepare(const unsigned char *pixels, float *image)
 {
     static const float scale[$channels] = {$scales}, offset[$channels] = {$offsets};
     for (int c = 0; c < $channels; c++)
-        for (int i = 0; i < $pixels; i++) image[c * $pixels + i] = (float)pixels[c * $pixels + i] * scale[c] + offset[c];
+        for (int i = c * $pixels; i < (c + 1) * $pixels; i++) image[i] = (float)pixels[i] * scale[c] + offset[c];
 }
 """
 
@@ -227,11 +238,8 @@ def _memory(exported_: Exported, n: str) -> str:
     moments = fill(_MOMENTS, n=n, doubles=exported_.doubles) if exported_.doubles else ""
     total = f"sizeof {n}_arena" if exported_.arena_bytes else "0"
     total += f" + sizeof {n}_moments" if exported_.doubles else ""
-    if not exported_.arena_bytes:
-        return fill(
-            _MEMORY.replace("static float ${n}_arena[$floats];\n", ""), n=n, N=n.upper(), moments=moments, sum=total
-        )
-    return fill(_MEMORY, n=n, N=n.upper(), floats=floats, moments=moments, sum=total)
+    arena = fill(_ARENA, n=n, floats=floats) if exported_.arena_bytes else ""
+    return fill(_MEMORY, n=n, N=n.upper(), arena=arena, moments=moments, sum=total)
 
 
 def _table(table: Table, linkage: str) -> str:
@@ -249,7 +257,8 @@ def _declarations(network: Network, unit: Unit, options: Options) -> str:
     order = "channels, then rows, then columns" if len(network.input_shape) == 3 else "in their order"
     names = ""
     if network.class_names:
-        names = f"\n/* The names of the outputs, UTF-8 */\nextern const char *const {n}_class_names[{len(network.class_names)}];\n"
+        names = "\n/* The names of the outputs, UTF-8 */\n"
+        names += f"extern const char *const {n}_class_names[{len(network.class_names)}];\n"
     return (
         fill(
             _DECLARATIONS,
@@ -298,8 +307,6 @@ def _expected(network: Network) -> str:
 
 def _factors(network: Network) -> tuple[list[float], list[float]] | None:
     """(scale, offset) of each channel, where they are the same for all images."""
-    import numpy as np
-
     how = _preprocess(network)
     shape = network.input_shape
     if how is None or how.per_sample or how.standardise == "set" or len(shape) != 3 or how.channels != shape[0]:

@@ -13,12 +13,12 @@ from engine.errors import UserError, shown
 _ON_A_LINE = 8
 
 # Keywords of C and C++, which no name of ours can be: the functions are called from both.
-_KEYWORDS = frozenset(
-    "alignas alignof and asm auto bool break case catch char class const continue default delete do double else enum "
-    "explicit export extern false float for friend goto if inline int long mutable namespace new not nullptr operator "
-    "or private protected public register restrict return short signed sizeof static struct switch template this throw "
-    "true try typedef typename union unsigned using virtual void volatile while xor main".split()
-)
+_KEYWORDS = """
+    alignas alignof and asm auto bool break case catch char class const continue default delete do double else enum
+    explicit export extern false float for friend goto if inline int long mutable namespace new not nullptr operator
+    or private protected public register restrict return short signed sizeof static struct switch template this throw
+    true try typedef typename union unsigned using virtual void volatile while xor main
+"""
 
 
 def fill(template: str, /, **fields: object) -> str:
@@ -27,7 +27,7 @@ def fill(template: str, /, **fields: object) -> str:
 
 
 def number(value: float) -> str:
-    """A finite float32 as a C99 literal that every compiler reads exactly: whole numbers plainly, others in hexadecimal."""
+    """A finite float32 as a C99 literal that every compiler reads exactly: others than whole numbers in hexadecimal."""
     single = float(np.float32(value))
     if single == int(single) and abs(single) < 1e6:
         return f"{single:.1f}f"
@@ -57,7 +57,7 @@ def comment(text: str) -> str:
 
 def identifier(name: object) -> str:
     """A checked prefix of C names; UserError for what is none."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in _KEYWORDS:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in _KEYWORDS.split():
         raise UserError(
             f"the names in the C file cannot begin with {shown(name)}: expected a C identifier of up to 41 letters, "
             "digits and _ that begins with a letter; --name gives another"

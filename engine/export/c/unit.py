@@ -98,16 +98,13 @@ class Layer:
     def function(self, body: str, /, **fields: object) -> None:
         """Add a function, below a comment with the layers' names. $name, $n and $N are filled in."""
         title = comment(self.unit.exported.title(self.instruction))
-        n = self.unit.prefix
         self.unit.functions.append(f"\n/* {title} */\n" + self.filled(body, **fields).lstrip("\n"))
-        assert n
 
     def filled(self, body: str, /, **fields: object) -> str:
         return fill(body, name=self.name, n=self.unit.prefix, N=self.unit.prefix.upper(), **fields)
 
     def call(self, *operands: str) -> None:
         """Call the function with these operands, by name."""
-        places = (
-            self.unit.exported.place(self.instruction.operands[operand], self.unit.prefix) for operand in operands
-        )
+        values = (self.instruction.operands[operand] for operand in operands)
+        places = (self.unit.exported.place(value, self.unit.prefix) for value in values)
         self.unit.calls.append(f"    {self.name}({', '.join(places)});\n")
