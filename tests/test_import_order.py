@@ -50,8 +50,8 @@ BELOW: Mapping[str, str] = {
     "engine.plots": "engine.recipe engine.inspection",
     "engine.importing": "engine.network",
     "engine.export": "engine.network",
-    "engine.export.page": "engine.inference",
-    "engine.serving": "engine.export.page engine.training",
+    "engine.export.page": "engine.inference engine.training",
+    "engine.serving": "engine.export.page",
     # Doors: they parse, call and print, and nothing imports them.
     "engine.train": "engine.recipe engine.plots",
     "engine.crossval": "engine.recipe",

@@ -11,7 +11,7 @@ from types import ModuleType
 import cnncore
 
 from engine.errors import UserError
-from engine.export.page.document import document
+from engine.export.page.document import document, title_of
 from engine.inference.ensemble import Member
 from engine.serving.limits import Limits
 from engine.serving.pool import Pool
@@ -71,7 +71,7 @@ def page_of(members: Sequence[Member]) -> str | UserError:
     if len(members) > 1:
         return UserError(f"a page holds one network, and {len(members)} answer together")
     try:
-        return document(members[0], Path(members[0].source).stem)
+        return document(members[0], title_of(Path(members[0].source)))
     except UserError as error:
         return error
 

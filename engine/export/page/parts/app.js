@@ -54,6 +54,7 @@ let number = 0, busy = false, waiting = null, timer = 0;
 
 function ask(settled) {
   element("start").hidden = !pad.empty;
+  element("invert").hidden = !pad.image;
   clearTimeout(timer);
   if (pad.empty) return forget();
   if (busy) {
@@ -356,6 +357,7 @@ element("shoot").addEventListener("click", shoot);
 element("close").addEventListener("click", () => element("camera").close());
 element("camera").addEventListener("close", closeCamera);
 element("save").addEventListener("click", save);
+element("invert").addEventListener("click", async () => pad.show(await negative(pad.image)));
 addEventListener("dragover", (event) => { event.preventDefault(); element("sheet").classList.add("over"); });
 addEventListener("dragleave", () => element("sheet").classList.remove("over"));
 addEventListener("drop", (event) => {

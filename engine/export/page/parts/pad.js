@@ -173,6 +173,13 @@ function pixelsOf(image) {
   return { rgba: context.getImageData(0, 0, width, height).data, width, height };
 }
 
+/** The same picture with dark and light exchanged. */
+function negative(image) {
+  const { rgba, width, height } = pixelsOf(image);
+  for (let n = 0; n < rgba.length; n++) if (n % 4 !== 3) rgba[n] = 255 - rgba[n];
+  return createImageBitmap(new ImageData(rgba, width, height));
+}
+
 /** The picture in a file: upright, and without its colour profile, as `engine.predict` takes it. */
 async function decoded(file) {
   let image;

@@ -180,6 +180,20 @@ def test_a_photo_is_taken(view):
     assert each.complaints == []
 
 
+def test_dark_and_light_of_a_picture_are_swapped(view, digits):
+    page = view().page
+    draw(page, SEVEN)
+    assert page.is_hidden("#invert")
+    upload(page, ("digit.png", "image/png", png(255 - digits.images[0])))
+    answer(page)
+    page.click("#invert")
+    page.locator("#importance-text", has_text=" %").wait_for()
+    answer(page)
+    assert page.evaluate("Array.from(latest.seen.data)") == digits.images[0].ravel().tolist()
+    page.click("#clear")
+    assert page.is_hidden("#invert")
+
+
 def test_what_is_no_picture_is_told(view, digits):
     page = (each := view()).page
     upload(page, ("notes.png", "image/png", b"no picture"))
