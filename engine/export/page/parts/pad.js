@@ -184,7 +184,7 @@ function negative(image) {
 async function decoded(file) {
   let image;
   try {
-    image = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+    image = await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
     throw new Error(`${file.name || "the file"}: this browser reads no picture in it`);
   }

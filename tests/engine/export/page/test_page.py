@@ -1,12 +1,15 @@
 """The page in a headless Chromium, as its user meets it: pen, keys, files, camera; it answers as `engine.predict`."""
 
 import base64
+import io
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import engine
+from engine.data.images import decode_image
 from engine.data.preprocess import Preprocess
 from engine.export.page.document import document
 from engine.inference.classify import classify
@@ -114,6 +117,39 @@ def test_a_chosen_file_is_answered_as_predict_answers_it(view, digits, tmp_path,
     # Decoders of JPEG and WebP may differ by a level in a pixel.
     assert np.abs(scores - said.scores).max() <= (1e-5 if kind == "png" else 0.02)
     assert each.complaints == []
+
+
+def seen_of(page, data, kind):
+    """The bytes that the network gets of a picture."""
+    upload(page, ("picture", f"image/{kind}", data))
+    answer(page)
+    return np.array(page.evaluate("Array.from(latest.seen.data)"), np.uint8)
+
+
+def test_turned_transparent_and_deep_pictures_are_seen_as_predict_sees_them(view, digits):
+    """An Exif turn, an alpha channel and a palette with a transparent colour; 16 bits and half-transparent within a
+    level."""
+    image = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
+    turned, palette = io.BytesIO(), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth = cv2.resize(cv2.resize(image, (4, 3)), (84, 56), interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(smooth).save(turned, "JPEG", exif=exif, quality=100, subsampling=0)
+    Image.fromarray(image).quantize(16).save(palette, "PNG", transparency=3)
+    clear = np.dstack([image, np.where(image[..., :1] > 99, 255, 0).astype(np.uint8)])
+    half = np.dstack([image, image[..., 1]])
+    page = view().page
+    for data, kind, most in (
+        (turned.getvalue(), "jpeg", 1),
+        (palette.getvalue(), "png", 0),
+        (png(clear), "png", 0),
+        (png(half), "png", 1),
+        (png(image.astype(np.uint16) * 257), "png", 0),
+        (png(image.astype(np.uint16) * 250 + 77), "png", 1),
+    ):
+        wanted = Preprocess(size=(28, 28)).prepare(decode_image(data)).ravel().astype(int)
+        page.click("#clear")
+        assert np.abs(seen_of(page, data, kind) - wanted).max() <= most
 
 
 def test_a_dropped_file_is_taken(view, digits):
