@@ -48,20 +48,20 @@ class Pad {
     const places = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     for (const each of places.length ? places : [event]) this.strokes.at(-1).points.push(this.place(each));
     this.draw();
-    this.changed(false);
+    this.changed();
   }
 
   end() {
     if (this.pointer === undefined) return;
     this.pointer = undefined;
-    this.changed(true);
+    this.changed();
   }
 
   stroke(place) {
     this.image = null;
     this.strokes.push({ width: this.width, points: [place] });
     this.draw();
-    this.changed(false);
+    this.changed();
   }
 
   key(event) {
@@ -78,7 +78,7 @@ class Pad {
     if (this.down) {
       this.strokes.at(-1).points.push(this.at);
       this.draw();
-      this.changed(false);
+      this.changed();
     }
     this.showCursor(true);
   }
@@ -93,7 +93,7 @@ class Pad {
     const was = this.down;
     this.down = false;
     this.showCursor(document.activeElement === this.canvas && was);
-    if (was) this.changed(true);
+    if (was) this.changed();
   }
 
   showCursor(shown) {
@@ -107,7 +107,7 @@ class Pad {
     this.strokes.pop();
     this.down = false;
     this.draw();
-    this.changed(true);
+    this.changed();
   }
 
   clear() {
@@ -115,20 +115,20 @@ class Pad {
     this.image = null;
     this.down = false;
     this.draw();
-    this.changed(true);
+    this.changed();
   }
 
   show(image) {
     this.strokes = [];
     this.image = image;
     this.draw();
-    this.changed(true);
+    this.changed();
   }
 
   setPaper(paper) {
     this.paper = paper;
     this.draw();
-    if (!this.image) this.changed(true);
+    if (!this.image) this.changed();
   }
 
   draw() {
