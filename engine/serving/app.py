@@ -7,7 +7,6 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,14 @@ from starlette.routing import Route
 
 from engine.errors import UserError, shortened, unknown
 from engine.files import json_text
-from engine.inference.ensemble import CHUNK
 from engine.inference.rows import Form, record
+from engine.serving.limits import Limits
 from engine.serving.pool import CANNOT, OTHER_KIND, TOO_LARGE, Pool, Refusal
 
 WRONG, MISSING, TOO_SLOW, BUSY = 400, 404, 408, 503
 DRAINED = 4  # of a body that is too large, so many times what is allowed is read, so that its sender hears the answer
 JSON_KIND, FORM_KIND = "application/json", "multipart/form-data"
 SWITCH: Mapping[str, bool] = {"1": True, "true": True, "0": False, "false": False}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """body      bytes of a request
-    images    in a list
-    requests  that are read or answered at a time; one more is told to come back
-    seconds   in which a body has to arrive
-    """
-
-    body: int = 16 << 20
-    images: int = CHUNK
-    requests: int = 128
-    seconds: float = 60.0
 
 
 class Service:
@@ -95,7 +80,7 @@ class Service:
             raise Refusal(WRONG, "the connection ended before the body did") from None
 
 
-def application(pool: Pool, page: str | UserError, limits: Limits = Limits()) -> Starlette:
+def application(pool: Pool, page: str | UserError, limits: Limits) -> Starlette:
     """The ASGI application that answers with the networks of `pool`."""
     service = Service(pool, page, limits)
     return Starlette(

@@ -6,12 +6,14 @@ import socket
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import cnncore
 
 from engine.errors import UserError
-from engine.export.page.document import document
+from engine.export.page.document import document, title_of
 from engine.inference.ensemble import Member
+from engine.serving.limits import Limits
 from engine.serving.pool import Pool
 from engine.training.folder import find_checkpoint
 
@@ -22,14 +24,7 @@ MEGABYTE = 1_000_000
 
 def serve(options: Namespace) -> None:
     """Answer on the address that the options name, until a signal ends it. UserError for what cannot be."""
-    try:
-        import uvicorn
-
-        from engine.serving.app import Limits, application
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in ("uvicorn", "starlette"):
-            raise
-        raise UserError(MISSING) from None
+    libraries()
     threads = cnncore.get_num_threads()
     workers = threads if options.workers is None else options.workers
     if not 1 <= workers <= MOST_WORKERS:
@@ -38,17 +33,37 @@ def serve(options: Namespace) -> None:
         raise UserError(f"--port: expected 0 to 65535, got {options.port}")
     if not 0 < options.most_megabytes <= 1000:
         raise UserError(f"--most-megabytes: expected a number above 0, up to 1000, got {options.most_megabytes:g}")
-    limits = Limits(body=int(options.most_megabytes * MEGABYTE))
     pool = Pool([find_checkpoint(path) for path in options.networks], workers)
     cnncore.set_num_threads(max(1, threads // workers))
     with listening(options.host, options.port) as door:
-        app = application(pool, page_of(pool.members), limits)
-        config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, server_header=False)
         print(f"{address(door)} answers; Ctrl-C ends it", flush=True)
-        try:
-            uvicorn.Server(config).run(sockets=[door])
-        finally:
-            pool.close()
+        answer(door, pool, page_of(pool.members), Limits(body=int(options.most_megabytes * MEGABYTE)))
+
+
+def libraries() -> tuple[ModuleType, ModuleType]:
+    """uvicorn, and our application, which is made of Starlette's classes; UserError with pip's command where a package
+    is missing."""
+    try:
+        import uvicorn
+
+        from engine.serving import app
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("uvicorn", "starlette"):
+            raise
+        raise UserError(MISSING) from None
+    return uvicorn, app
+
+
+def answer(door: socket.socket, pool: Pool, page: str | UserError, limits: Limits) -> None:
+    """Answer whoever comes in at the door, until a signal ends it."""
+    uvicorn, app = libraries()
+    config = uvicorn.Config(
+        app.application(pool, page, limits), lifespan="off", log_level="warning", access_log=False, server_header=False
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[door])
+    finally:
+        pool.close()
 
 
 def page_of(members: Sequence[Member]) -> str | UserError:
@@ -56,7 +71,7 @@ def page_of(members: Sequence[Member]) -> str | UserError:
     if len(members) > 1:
         return UserError(f"a page holds one network, and {len(members)} answer together")
     try:
-        return document(members[0], Path(members[0].source).stem)
+        return document(members[0], title_of(Path(members[0].source)))
     except UserError as error:
         return error
 

@@ -34,7 +34,8 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.inference.classify import Prediction, classify
 from engine.inference.ensemble import Member, load_members
-from engine.serving.command import address, listening
+from engine.serving import command
+from engine.serving.limits import Limits
 from engine.serving.pool import Pool
 from experiments.measuring.networks import Measured, chosen
 from experiments.options import names
@@ -143,12 +144,8 @@ class PeerPool(Pool):
             self._free.put([replace(each, net=Peer(each.net, file, threads)) for each in copy])  # type: ignore[arg-type]
 
 
-def answer(options: argparse.Namespace) -> None:
+def be_server(options: argparse.Namespace) -> None:
     """Be one of the servers, until a signal comes."""
-    import uvicorn
-
-    from engine.serving.app import application
-
     threads = max(1, cnncore.get_num_threads() // options.workers)
     cnncore.set_num_threads(threads)
     paths = [options.network]
@@ -157,12 +154,9 @@ def answer(options: argparse.Namespace) -> None:
         if options.answer == OURS
         else PeerPool(paths, options.workers, options.network.parent / "model.onnx", threads)
     )
-    with listening("127.0.0.1", 0) as door:
-        print(address(door), flush=True)
-        config = uvicorn.Config(
-            application(pool, UserError("")), lifespan="off", log_level="warning", access_log=False, server_header=False
-        )
-        uvicorn.Server(config).run(sockets=[door])
+    with command.listening("127.0.0.1", 0) as door:
+        print(command.address(door), flush=True)
+        command.answer(door, pool, UserError("this is a measurement"), Limits())
 
 
 @contextmanager
@@ -187,7 +181,7 @@ def server(side: str, workers: int, network: Path) -> Iterator[int]:
 def digits() -> Sequence[NDArray[np.uint8]]:
     """Some of each class, 28x28."""
     images, _ = digits5k()
-    return images[:: len(images) // DIGITS]
+    return list(images[:: len(images) // DIGITS])
 
 
 def photos() -> Iterator[NDArray[np.uint8]]:
@@ -286,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.answer:
-        answer(options)
+        be_server(options)
         return 0
     return check(options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from engine.export.page.document import document
+from engine.export.page.document import document, title_of
 from engine.files import write_atomically
 from engine.inference.ensemble import member_of
 from engine.network.network import Network
@@ -25,5 +25,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def write(network: Network, path: Path, options: Namespace) -> None:
     """One file with the network in it. UserError, before anything is written, for a network that a page cannot run."""
     source = Path(str(options.source or options.foreign))
-    page = document(member_of(str(source), network), options.title or source.stem, options.paper)
-    write_atomically(path, page.encode())
+    page = document(member_of(str(source), network), options.title or title_of(source), options.paper).encode()
+    write_atomically(path, page)
+    print(f"written: {path} ({len(page) / 1e6:.1f} MB)")

@@ -8,10 +8,12 @@ import json
 import re
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from engine.errors import UserError
 from engine.export.page.describe import description
 from engine.inference.ensemble import Member
+from engine.training.folder import BEST, LAST, PREVIOUS
 
 CORE = ("layers.js", "network.js", "picture.js", "worker.js")  # also run in the worker
 OWN = ("pad.js", "app.js")
@@ -40,6 +42,11 @@ def document(member: Member, title: str, paper: str | None = None) -> str:
     }
     # In one pass: what is put in is not looked through again.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], part("page.html"))
+
+
+def title_of(source: Path) -> str:
+    """What a network is called: by its file, or by its run where the file has a run's name for it."""
+    return source.parent.name if source.name in (BEST, LAST, PREVIOUS) and source.parent.name else source.stem
 
 
 def embedded(value: object) -> str:

@@ -19,11 +19,12 @@ from engine.inference.classify import classify
 from engine.inference.ensemble import load_members
 from engine.inference.rows import Form, record
 from engine.models.mnist import mnist_cnn
+from engine.serving.limits import Limits
 from engine.serving.pool import Pool
 
 pytest.importorskip("starlette", reason="the server needs starlette")
 
-from engine.serving.app import DRAINED, Limits, Service, application  # noqa: E402
+from engine.serving.app import DRAINED, Service, application  # noqa: E402
 
 LIMITS = Limits(body=200_000, images=3, seconds=0.5)
 
@@ -299,7 +300,7 @@ def test_an_image_that_does_not_fit_and_a_network_that_gives_no_number(tmp_path,
     net.save(path)
     pool = Pool([path], 1)
     try:
-        client = Client(application(pool, ""))
+        client = Client(application(pool, "", Limits()))
         said = error_of(client("POST", "/predict", [files["digit.png"].read_bytes()]), 422)
         assert said.startswith("image: gives an input of shape (1, 28, 28), the network in ")
         data = cv2.imencode(".png", np.full((3, 4), 200, np.uint8))[1].tobytes()

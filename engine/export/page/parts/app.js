@@ -39,6 +39,7 @@ const receive = worker((message) => postMessage(message)); onmessage = ({ data }
   try {
     const other = new Worker(URL.createObjectURL(new Blob([sources], { type: "text/javascript" })));
     other.onmessage = ({ data }) => receive(data);
+    other.onerror = ({ message }) => receive({ kind: "error", id: number, text: `the network stopped (${message})` });
     send = (message) => other.postMessage(message);
   } catch {
     const here = worker((message) => receive(message));
@@ -50,18 +51,16 @@ const receive = worker((message) => postMessage(message)); onmessage = ({ data }
 
 // ---- a picture at a time: what changed meanwhile is sent when the answer is there ----
 
-let number = 0, busy = false, waiting = null, timer = 0;
+let number = 0, busy = false, waiting = false, timer = 0;
 
-function ask(settled) {
+function ask() {
   element("start").hidden = !pad.empty;
+  element("invert").hidden = !pad.image;
   clearTimeout(timer);
   if (pad.empty) return forget();
-  if (busy) {
-    waiting = { settled: settled || Boolean(waiting && waiting.settled) };
-    return;
-  }
+  waiting = busy;
+  if (busy) return;
   busy = true;
-  waiting = null;
   tell("");
   try {
     send({ kind: "classify", id: ++number, ...pad.pixels() });
@@ -74,7 +73,8 @@ function ask(settled) {
 function forget() {
   number++;
   busy = false;
-  waiting = latest = null;
+  waiting = false;
+  latest = null;
   tell("");
   element("label").textContent = "–";
   element("sure").textContent = "";
@@ -97,7 +97,7 @@ function receive(message) {
   latest = message;
   latest.map = null;
   showAnswer();
-  if (waiting) return ask(waiting.settled);
+  if (waiting) return ask();
   timer = setTimeout(() => send({ kind: "explain", id: number }), PAUSE);
 }
 
@@ -356,6 +356,7 @@ element("shoot").addEventListener("click", shoot);
 element("close").addEventListener("click", () => element("camera").close());
 element("camera").addEventListener("close", closeCamera);
 element("save").addEventListener("click", save);
+element("invert").addEventListener("click", async () => pad.show(await negative(pad.image)));
 addEventListener("dragover", (event) => { event.preventDefault(); element("sheet").classList.add("over"); });
 addEventListener("dragleave", () => element("sheet").classList.remove("over"));
 addEventListener("drop", (event) => {

@@ -83,18 +83,24 @@ function patchSide({ height, width }, runs) {
   return longer;
 }
 
+const EXPLAIN_SECONDS = 5; // about, and no more runs than MOST_RUNS
+const LEAST_RUNS = 9;
+const MOST_RUNS = 200;
+
 /**
  * For every pixel, by how much the margin of the class falls where the pixel is covered: the mean over the patches that
  * cover it. Yields the share that is done, and the map with it at last.
  */
-function* importance(network, seen, index, runs) {
+function* importance(network, seen, index) {
   const { channels, height, width } = seen, paper = paperOf(seen);
   const run = (image) => {
     const outputs = layerOutputs(network, { shape: network.input, data: normalised(image, network.preprocess) });
     return margin(network, probabilities(network, outputs), index);
   };
-  const whole = run(seen), sums = new Float64Array(height * width), counts = new Float64Array(height * width);
-  const side = patchSide(seen, runs), rows = starts(height, side), columns = starts(width, side);
+  const began = performance.now(), whole = run(seen);
+  const affordable = Math.floor(1000 * EXPLAIN_SECONDS / Math.max(performance.now() - began, 1));
+  const sums = new Float64Array(height * width), counts = new Float64Array(height * width);
+  const side = patchSide(seen, Math.min(Math.max(affordable, LEAST_RUNS), MOST_RUNS)), rows = starts(height, side), columns = starts(width, side);
   let done = 0;
   for (const top of rows) {
     for (const left of columns) {

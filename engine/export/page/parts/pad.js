@@ -48,20 +48,20 @@ class Pad {
     const places = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     for (const each of places.length ? places : [event]) this.strokes.at(-1).points.push(this.place(each));
     this.draw();
-    this.changed(false);
+    this.changed();
   }
 
   end() {
     if (this.pointer === undefined) return;
     this.pointer = undefined;
-    this.changed(true);
+    this.changed();
   }
 
   stroke(place) {
     this.image = null;
     this.strokes.push({ width: this.width, points: [place] });
     this.draw();
-    this.changed(false);
+    this.changed();
   }
 
   key(event) {
@@ -78,7 +78,7 @@ class Pad {
     if (this.down) {
       this.strokes.at(-1).points.push(this.at);
       this.draw();
-      this.changed(false);
+      this.changed();
     }
     this.showCursor(true);
   }
@@ -93,7 +93,7 @@ class Pad {
     const was = this.down;
     this.down = false;
     this.showCursor(document.activeElement === this.canvas && was);
-    if (was) this.changed(true);
+    if (was) this.changed();
   }
 
   showCursor(shown) {
@@ -107,7 +107,7 @@ class Pad {
     this.strokes.pop();
     this.down = false;
     this.draw();
-    this.changed(true);
+    this.changed();
   }
 
   clear() {
@@ -115,20 +115,20 @@ class Pad {
     this.image = null;
     this.down = false;
     this.draw();
-    this.changed(true);
+    this.changed();
   }
 
   show(image) {
     this.strokes = [];
     this.image = image;
     this.draw();
-    this.changed(true);
+    this.changed();
   }
 
   setPaper(paper) {
     this.paper = paper;
     this.draw();
-    if (!this.image) this.changed(true);
+    if (!this.image) this.changed();
   }
 
   draw() {
@@ -173,11 +173,18 @@ function pixelsOf(image) {
   return { rgba: context.getImageData(0, 0, width, height).data, width, height };
 }
 
+/** The same picture with dark and light exchanged. */
+function negative(image) {
+  const { rgba, width, height } = pixelsOf(image);
+  for (let n = 0; n < rgba.length; n++) if (n % 4 !== 3) rgba[n] = 255 - rgba[n];
+  return createImageBitmap(new ImageData(rgba, width, height));
+}
+
 /** The picture in a file: upright, and without its colour profile, as `engine.predict` takes it. */
 async function decoded(file) {
   let image;
   try {
-    image = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+    image = await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
     throw new Error(`${file.name || "the file"}: this browser reads no picture in it`);
   }

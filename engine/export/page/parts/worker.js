@@ -6,25 +6,21 @@
 //   { kind: "explain", id }                              which pixels of the last picture count: { kind: "importance" }
 // A later picture ends an explanation that is not done.
 
-const EXPLAIN_SECONDS = 5;
-const MOST_RUNS = 200;
 const SLICE = 100; // milliseconds after which a message may come in between
 
 function worker(post) {
   let network = null, last = null;
 
   function answer({ id, rgba, width, height }) {
-    const began = performance.now();
     const { seen, outputs, scores } = classify(network, fromRGBA(rgba, width, height));
-    last = { id, seen, index: likeliest(scores), milliseconds: performance.now() - began };
+    last = { id, seen, index: likeliest(scores) };
     const layers = network.nodes.map(({ name }) => ({ name, data: outputs[name].data }));
-    post({ kind: "answer", id, seen, layers, scores, index: last.index, milliseconds: last.milliseconds });
+    post({ kind: "answer", id, seen, layers, scores, index: last.index });
   }
 
   function explain(id) {
     if (!last || last.id !== id) return;
-    const affordable = Math.floor(1000 * EXPLAIN_SECONDS / Math.max(last.milliseconds, 0.1));
-    const steps = importance(network, last.seen, last.index, Math.min(MOST_RUNS, Math.max(affordable, 9)));
+    const steps = importance(network, last.seen, last.index);
     const goOn = () => {
       if (last.id !== id) return;
       const end = performance.now() + SLICE;

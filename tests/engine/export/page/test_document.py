@@ -14,7 +14,7 @@ import engine
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.page.command import write
-from engine.export.page.document import LONGEST_TITLE, document, embedded, part
+from engine.export.page.document import LONGEST_TITLE, document, embedded, part, title_of
 from engine.inference.ensemble import member_of
 from engine.layers import Flatten, Layer, Linear
 
@@ -158,6 +158,20 @@ def test_a_title_is_a_line(title):
         document(member_of("net", small()), title)
 
 
+@pytest.mark.parametrize(
+    "source, title",
+    [
+        ("runs/birds", "birds"),
+        ("runs/birds/best.safetensors", "birds"),
+        ("best.safetensors", "best"),
+        ("a.b.onnx", "a.b"),
+    ],
+    ids=str,
+)
+def test_a_network_is_called_by_its_file_or_run(source, title):
+    assert title_of(Path(source)) == title
+
+
 def command(*words):
     return subprocess.run(
         [sys.executable, "-m", "engine.export", *map(str, words)], capture_output=True, text=True, cwd=ROOT, check=False
@@ -167,7 +181,8 @@ def command(*words):
 def test_the_command_writes_a_page(digits, tmp_path):
     path = tmp_path / "page.html"
     done = command(digits.path, path, "--title", "Which digit?", "--paper", "white")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"written: {path} (0.6 MB)\n"
     page = path.read_text("utf-8")
     assert "<h1>Which digit?</h1>" in page and network_in(page)["paper"] == "white"
 

@@ -1,12 +1,15 @@
 """The page in a headless Chromium, as its user meets it: pen, keys, files, camera; it answers as `engine.predict`."""
 
 import base64
+import io
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import engine
+from engine.data.images import decode_image
 from engine.data.preprocess import Preprocess
 from engine.export.page.document import document
 from engine.inference.classify import classify
@@ -47,8 +50,17 @@ def draw(page, places):
     page.mouse.up()
 
 
-def answer(page):
-    """The label, once all is said about the picture."""
+def answer(page, after=0):
+    """The label, once there is one of the picture as it is; `after`: the number of an answer to a picture before."""
+    for _ in range(1500):
+        if page.evaluate("after => Boolean(latest && latest.id > after && !busy && !waiting)", after):
+            return page.inner_text("#label")
+        page.wait_for_timeout(20)
+    raise AssertionError(f"no answer: {page.inner_text('#error')}")
+
+
+def explained(page):
+    """The label, once it is known which pixels count for it."""
     page.locator("#importance-text", has_text="count for").wait_for(timeout=30_000)
     return page.inner_text("#label")
 
@@ -67,7 +79,7 @@ def test_a_drawn_seven_is_a_seven_and_axe_has_nothing_to_say(view, scheme, width
     page = (each := view(scheme, width)).page
     assert violations(page) == []
     draw(page, SEVEN)
-    assert answer(page) == "7"
+    assert explained(page) == "7"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#layers canvas").count() == 12 and page.locator("#bars li").count() == 10
     assert violations(page) == []
@@ -114,6 +126,39 @@ def test_a_chosen_file_is_answered_as_predict_answers_it(view, digits, tmp_path,
     # Decoders of JPEG and WebP may differ by a level in a pixel.
     assert np.abs(scores - said.scores).max() <= (1e-5 if kind == "png" else 0.02)
     assert each.complaints == []
+
+
+def seen_of(page, data, kind):
+    """The bytes that the network gets of a picture."""
+    upload(page, ("picture", f"image/{kind}", data))
+    answer(page)
+    return np.array(page.evaluate("Array.from(latest.seen.data)"), np.uint8)
+
+
+def test_turned_transparent_and_deep_pictures_are_seen_as_predict_sees_them(view, digits):
+    """An Exif turn, an alpha channel and a palette with a transparent colour; 16 bits and half-transparent within a
+    level."""
+    image = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
+    turned, palette = io.BytesIO(), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth = cv2.resize(cv2.resize(image, (4, 3)), (84, 56), interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(smooth).save(turned, "JPEG", exif=exif, quality=100, subsampling=0)
+    Image.fromarray(image).quantize(16).save(palette, "PNG", transparency=3)
+    clear = np.dstack([image, np.where(image[..., :1] > 99, 255, 0).astype(np.uint8)])
+    half = np.dstack([image, image[..., 1]])
+    page = view().page
+    for data, kind, most in (
+        (turned.getvalue(), "jpeg", 1),
+        (palette.getvalue(), "png", 0),
+        (png(clear), "png", 0),
+        (png(half), "png", 1),
+        (png(image.astype(np.uint16) * 257), "png", 0),
+        (png(image.astype(np.uint16) * 250 + 77), "png", 1),
+    ):
+        wanted = Preprocess(size=(28, 28)).prepare(decode_image(data)).ravel().astype(int)
+        page.click("#clear")
+        assert np.abs(seen_of(page, data, kind) - wanted).max() <= most
 
 
 def test_a_dropped_file_is_taken(view, digits):
@@ -180,6 +225,21 @@ def test_a_photo_is_taken(view):
     assert each.complaints == []
 
 
+def test_dark_and_light_of_a_picture_are_swapped(view, digits):
+    page = view().page
+    draw(page, SEVEN)
+    assert page.is_hidden("#invert")
+    upload(page, ("digit.png", "image/png", png(255 - digits.images[0])))
+    page.wait_for_selector("#invert:visible")
+    answer(page)
+    before = page.evaluate("latest.id")
+    page.click("#invert")
+    answer(page, before)
+    assert page.evaluate("Array.from(latest.seen.data)") == digits.images[0].ravel().tolist()
+    page.click("#clear")
+    assert page.is_hidden("#invert")
+
+
 def test_what_is_no_picture_is_told(view, digits):
     page = (each := view()).page
     upload(page, ("notes.png", "image/png", b"no picture"))
@@ -235,7 +295,7 @@ def test_which_pixels_count_are_where_the_weights_are(view, tmp_path):
     image = np.zeros((8, 8), np.uint8)
     image[:3, :3] = image[5:7, 5:7] = 255
     upload(page, ("corner.png", "image/png", png(image)))
-    assert answer(page) == "0"
+    assert explained(page) == "0"
     counts = np.array(page.evaluate("Array.from(latest.map)")).reshape(8, 8)
     assert (counts[:2, :2] > 1).all() and np.abs(counts[3:, 3:]).max() < 1e-5
 
@@ -246,5 +306,5 @@ def test_without_workers_the_page_does_the_work(chromium, address):
     page = context.new_page()
     page.goto(address)
     draw(page, SEVEN)
-    assert answer(page) == "7"
+    assert explained(page) == "7"
     context.close()
