@@ -20,7 +20,7 @@ MOST_LINES = 350  # of a file
 MOST_FILES = 14  # of a room
 MOST_LAZY = 70  # imports inside functions, for the time of a start; those of optional packages stand nowhere else
 INSTALLED = frozenset(
-    "cnncore cv2 numpy pandas platformdirs pooch safetensors scipy tqdm yaml".split()
+    ["cnncore", "cv2", "numpy", "pandas", "platformdirs", "pooch", "safetensors", "scipy", "tqdm", "yaml"]
 )  # with the engine
 MOST_OF_NETWORK = 200  # lines of the class Network
 
