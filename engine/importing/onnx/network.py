@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine import layers
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
@@ -164,7 +166,8 @@ def _read(reader: Reader, op: Op) -> None:
         if op.kind not in HANDLERS:
             raise op.refused("the engine has no such operation")
         try:
-            reader.values[op.outputs[0]] = HANDLERS[op.kind](reader, op)
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused with its layer
+                reader.values[op.outputs[0]] = HANDLERS[op.kind](reader, op)
         except UserError as error:
             raise error if str(error).startswith(str(op)) else op.refused(error) from None
     op.check_all_used()

@@ -147,6 +147,8 @@ class Reader:
 
     def set_arrays(self, name: str, arrays: Arrays) -> None:
         for parameter, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise UserError(f"its {parameter} would have numbers beyond float32")
             self.arrays[f"{name}.{parameter}"] = np.ascontiguousarray(array, np.float32)
 
     def replace(self, name: str, layer: Layer, arrays: Arrays) -> None:

@@ -50,6 +50,11 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         "negative running variance",
     ),
     "NaN": ([("Mul", "x c", {})], {"c": np.float32(np.nan)}, "has NaN, infinity"),
+    "overflow": (
+        [FLAT, ("Gemm", "0 w", {"alpha": 3e38})],
+        {"w": np.full((72, 2), 10, np.float32)},
+        "its weights would have numbers beyond float32",
+    ),
     "halves": ([("Cast", "x", {"to": 10})], {}, "changes the type of numbers"),
     "batch flattened": ([("Flatten", "x", {"axis": 0})], {}, "from axis 0 on"),
     "batch moved": ([("Transpose", "x", {"perm": (1, 0, 2, 3)})], {}, "which moves the batch"),
