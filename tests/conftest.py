@@ -14,6 +14,12 @@ import pytest
 PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test has the same name in every process: those that share a run are told by it what to do."""
+    if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"the names of tests hold addresses; give them ids: {addresses[0]}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def sample_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the tests' own for prepared images, for the commands that they start too."""

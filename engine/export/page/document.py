@@ -16,7 +16,7 @@ from engine.inference.ensemble import Member
 from engine.training.folder import BEST, LAST, PREVIOUS
 
 CORE = ("layers.js", "network.js", "picture.js", "worker.js")  # also run in the worker
-OWN = ("pad.js", "app.js")
+OWN = ("pad.js", "maps.js", "app.js")
 SHEET = 280  # pixels of the drawing's longer side, about
 LONGEST_TITLE = 200  # characters
 

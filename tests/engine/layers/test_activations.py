@@ -87,7 +87,7 @@ FORMULAS: list[tuple[Layer, Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ]
 
 
-@pytest.mark.parametrize(("layer", "formula"), FORMULAS, ids=str)
+@pytest.mark.parametrize(("layer", "formula"), FORMULAS, ids=[str(layer) for layer, _ in FORMULAS])
 def test_it_is_the_function_of_the_paper(layer: Layer, formula: Callable[..., Any]) -> None:
     x = np.linspace(-8, 8, 240, dtype=np.float32).reshape(1, 3, 10, 8)
     given = Sequential([layer], input_shape=(3, 10, 8)).predict(x)

@@ -100,14 +100,18 @@ function* importance(network, seen, index) {
   const began = performance.now(), whole = run(seen);
   const affordable = Math.floor(1000 * EXPLAIN_SECONDS / Math.max(performance.now() - began, 1));
   const sums = new Float64Array(height * width), counts = new Float64Array(height * width);
-  const side = patchSide(seen, Math.min(Math.max(affordable, LEAST_RUNS), MOST_RUNS)), rows = starts(height, side), columns = starts(width, side);
+  const side = patchSide(seen, Math.min(Math.max(affordable, LEAST_RUNS), MOST_RUNS));
+  const rows = starts(height, side), columns = starts(width, side);
   let done = 0;
   for (const top of rows) {
     for (const left of columns) {
       const data = seen.data.slice();
       const bottom = Math.min(top + side, height), right = Math.min(left + side, width);
       for (let c = 0; c < channels; c++) {
-        for (let y = top; y < bottom; y++) data.fill(paper[c], (c * height + y) * width + left, (c * height + y) * width + right);
+        for (let y = top; y < bottom; y++) {
+          const row = (c * height + y) * width;
+          data.fill(paper[c], row + left, row + right);
+        }
       }
       const fall = whole - run({ ...seen, data });
       for (let y = top; y < bottom; y++) {

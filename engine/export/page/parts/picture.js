@@ -3,7 +3,9 @@
 // What is done to a picture before the network sees it, to the same bytes as OpenCV does it for `engine.predict`.
 // A picture is { channels, height, width, data }: bytes, one channel after the other.
 
-const picture = (channels, height, width) => ({ channels, height, width, data: new Uint8Array(channels * height * width) });
+function picture(channels, height, width) {
+  return { channels, height, width, data: new Uint8Array(channels * height * width) };
+}
 
 /** A number of float32 to the nearest whole one, halves to the even one, within a byte. */
 function byte(value) {
@@ -126,7 +128,8 @@ function resizedLinear(image, height, width) {
   const rows = neighbours(image.height, height).map(({ first, share }) =>
     [held(first, image.height), held(first + 1, image.height), unit(1 - share), unit(share)]);
   return eachChannel(image, height, width, (source, target) => {
-    const mix = (row, [a, b, left, right]) => source[row * image.width + a] * left + source[row * image.width + b] * right;
+    const pixel = (row, column) => source[row * image.width + column];
+    const mix = (row, [a, b, left, right]) => pixel(row, a) * left + pixel(row, b) * right;
     for (let y = 0, at = 0; y < height; y++) {
       const [upper, lower, above, below] = rows[y];
       for (let x = 0; x < width; x++, at++) {
