@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test has the same name in every process: those that share a run are told by it what to do."""
     if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"the names of tests hold addresses; give them ids: {addresses[0]}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    """What a test has printed is sent from process to process as UTF-8: signs that are none are spelled."""
+    made = yield
+    report = made.get_result()
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
 
 
 @pytest.fixture(scope="session", autouse=True)
