@@ -27,6 +27,7 @@ log = logging.getLogger("mkdocs.hooks.docs")
 STUB = ROOT / "engine" / "__init__.pyi"
 HEADINGS = {
     "cnncore": "Threads",
+    "engine.program.core": "Threads",
     "engine.layers": "Layers",
     "engine.network.graph": "Networks",
     "engine.network.network": "Networks",
@@ -36,6 +37,9 @@ HEADINGS = {
     "engine.training.schedules": "Learning rates and stopping",
     "engine.training.schedules.finder": "Learning rates and stopping",
     "engine.inference.calibrate": "After training",
+    "engine.export.onnx.model": "From and to other frameworks",
+    "engine.importing.onnx.network": "From and to other frameworks",
+    "engine.weights.load": "From and to other frameworks",
     "engine.losses": "Losses",
     "engine.optim": "Optimisers",
     "engine.data.dataset": "Data",

@@ -32,6 +32,7 @@ from engine.cli import command_parser, run
 from engine.data.digits import digits5k
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.export.onnx.model import to_onnx
 from engine.inference.classify import Prediction, classify
 from engine.inference.ensemble import Member, load_members
 from engine.serving import command
@@ -39,8 +40,6 @@ from engine.serving.limits import Limits
 from engine.serving.pool import Pool
 from experiments.measuring.networks import Measured, chosen
 from experiments.options import names
-from experiments.peers.cases import Case, write_job
-from experiments.peers.job import INFERENCE
 from experiments.stats import Spread, spread
 
 NETWORKS_ASKED = ("mnist_cnn", "vgg3")
@@ -201,9 +200,7 @@ def prepare(case: Measured, folder: Path, peer: bool) -> tuple[Path, list[Expect
     path = folder / "network.safetensors"
     net.save(path)
     if peer:
-        from experiments.peers.adapters.onnxruntime import export
-
-        export(write_job(Case(case.name, INFERENCE, None, batch=1, threads=1), net, folder))
+        to_onnx(net, folder / "model.onnx")
     files = []
     for number, image in enumerate(photos() if channels == 3 else digits()):
         files.append(folder / f"{number}.{'jpg' if channels == 3 else 'png'}")

@@ -28,6 +28,7 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_reference_has_every_public_name_once(hooks: Any) -> None:
     listed = [name for names in hooks.public_names().values() for name, _ in names]
     assert sorted(listed) == sorted(engine.__all__)
+    assert not [heading for heading in hooks.public_names() if heading.startswith("engine.")]
     page = hooks.on_page_markdown("{{ api }}")
     assert all(page.count(f".{name}\n") == 1 for name in listed)
 

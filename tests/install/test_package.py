@@ -38,10 +38,10 @@ def test_every_folder_of_modules_is_a_package():
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
-def test_every_yaml_file_is_package_data():
+def test_every_study_configuration_and_ledger_is_package_data():
     patterns = declared_project()["tool"]["setuptools"]["package-data"]["experiments"]
     declared = {path for pattern in patterns for path in (ROOT / "experiments").glob(pattern)}
-    assert declared == set((ROOT / "experiments").rglob("*.yaml"))
+    assert declared == {path for kind in ("yaml", "jsonl") for path in (ROOT / "experiments").rglob(f"*.{kind}")}
 
 
 def test_studies_and_configurations_are_readable_as_resources():
