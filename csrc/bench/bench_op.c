@@ -184,6 +184,7 @@ static const char *variant_name(cnn_variant variant)
     case CNN_VARIANT_SPARSE: return "sparse";
     case CNN_VARIANT_PICK: return "pick";
     case CNN_VARIANT_FEW_ROWS: return "few rows";
+    case CNN_VARIANT_DEPTHWISE: return "depthwise";
     }
     return "";
 }

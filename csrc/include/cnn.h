@@ -806,10 +806,11 @@ cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands
 /* The way that an op takes, where it has several. */
 typedef enum cnn_variant {
     CNN_VARIANT_USUAL = 0,
-    CNN_VARIANT_LANES,   /* conv2d_forward, to few channels: neighbouring pixels lie in the lanes of a vector */
-    CNN_VARIANT_SPARSE,  /* conv2d_backward_*, of a fused pool: only where its gradient is not zero */
-    CNN_VARIANT_PICK,    /* conv2d_backward_weights, of a fused pool and few channels: each lane picks its pixel */
-    CNN_VARIANT_FEW_ROWS /* linear_forward, of one or two samples: one pass over the weights */
+    CNN_VARIANT_LANES,    /* conv2d_forward, to few channels: neighbouring pixels lie in the lanes of a vector */
+    CNN_VARIANT_SPARSE,   /* conv2d_backward_*, of a fused pool: only where its gradient is not zero */
+    CNN_VARIANT_PICK,     /* conv2d_backward_weights, of a fused pool and few channels: each lane picks its pixel */
+    CNN_VARIANT_FEW_ROWS, /* linear_forward, of one or two samples: one pass over the weights */
+    CNN_VARIANT_DEPTHWISE /* conv2d_*, with one filter for each channel: channels lie in the lanes */
 } cnn_variant;
 
 /*

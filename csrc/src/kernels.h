@@ -92,6 +92,32 @@ typedef struct cnn_lanes {
     cnn_activation activation;
 } cnn_lanes;
 
+/* A row of a convolution whose every channel has one filter of its own: for p < pixels and c < channels
+ *   dst[p*dst_pixel + c] = bias[c] + sum over t < taps of src[p*src_pixel + src_offset[t] + c] *
+ *                                                         weights[weights_offset[t] + c]
+ * activated, or 0 where the mask is 0 or below. Taps come in runs of 1 or 3, of which each lies src_pixel elements
+ * behind the one before. Sums run over t in order. */
+typedef struct cnn_depthwise {
+    float *dst;
+    const float *src, *weights;
+    const float *bias, *mask;                     /* NULL, or [channels]; NULL, or laid out as dst */
+    const ptrdiff_t *src_offset, *weights_offset; /* [taps] */
+    ptrdiff_t taps, run, pixels, channels, src_pixel, dst_pixel;
+    cnn_activation activation;
+} cnn_depthwise;
+
+/* The gradient by its weights, from `rows` rows of `pixels` pixels:
+ *   sums[t*channels + c] (+)= sum over r, p of src[src_row[r] + p*src_pixel + src_offset[t] + c] *
+ *                                              diff[diff_row[r] + p*diff_pixel + c]
+ * in the order of r, then p, before it is added to what is there. */
+typedef struct cnn_depthwise_sums {
+    float *sums;
+    const float *src, *diff;
+    const ptrdiff_t *src_row, *diff_row, *src_offset; /* [rows], [rows], [taps] */
+    ptrdiff_t taps, rows, pixels, channels, src_pixel, diff_pixel;
+    bool accumulate;
+} cnn_depthwise_sums;
+
 /* dst[i*n + j] = bias + sum over k of src[i*k + ...] * weights, for one or two rows and the panels first ... last-1 */
 typedef struct cnn_few_rows {
     float *dst;
@@ -162,6 +188,8 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(winograd_filter, (const cnn_winograd_filters *filters))                                                            \
     X(winograd_gradient, (const cnn_winograd_filters *filters))                                                          \
     X(lanes, (const cnn_lanes *rows))                                                                                    \
+    X(depthwise, (const cnn_depthwise *row))                                                                             \
+    X(depthwise_sums, (const cnn_depthwise_sums *rows))                                                                  \
     X(gather, (const cnn_gather *gather))                                                                                \
     X(spread, (const cnn_spread *spread))                                                                                \
     X(pick, (const cnn_pick *pick))                                                                                      \

@@ -15,11 +15,11 @@ static const char *const SHAPES = "bench/shapes/*.txt"; /* from csrc, where make
 static const struct {
     int op;
     cnn_variant variant;
-} variants[] = {{CNN_OP_conv2d_forward, CNN_VARIANT_LANES},
-                {CNN_OP_conv2d_backward_data, CNN_VARIANT_SPARSE},
-                {CNN_OP_conv2d_backward_weights, CNN_VARIANT_SPARSE},
-                {CNN_OP_conv2d_backward_weights, CNN_VARIANT_PICK},
-                {CNN_OP_linear_forward, CNN_VARIANT_FEW_ROWS}};
+} variants[] = {
+    {CNN_OP_conv2d_forward, CNN_VARIANT_LANES},           {CNN_OP_conv2d_forward, CNN_VARIANT_DEPTHWISE},
+    {CNN_OP_conv2d_backward_data, CNN_VARIANT_DEPTHWISE}, {CNN_OP_conv2d_backward_weights, CNN_VARIANT_DEPTHWISE},
+    {CNN_OP_conv2d_backward_data, CNN_VARIANT_SPARSE},    {CNN_OP_conv2d_backward_weights, CNN_VARIANT_SPARSE},
+    {CNN_OP_conv2d_backward_weights, CNN_VARIANT_PICK},   {CNN_OP_linear_forward, CNN_VARIANT_FEW_ROWS}};
 enum { VARIANTS = sizeof variants / sizeof variants[0] };
 
 static bool is_op(const bench_row *row) { return row->kind == &bench_op_kind; }

@@ -128,6 +128,7 @@ cdef extern from "cnn.h" nogil:
         CNN_VARIANT_SPARSE
         CNN_VARIANT_PICK
         CNN_VARIANT_FEW_ROWS
+        CNN_VARIANT_DEPTHWISE
 
     ctypedef struct cnn_blocking:
         cnn_variant variant

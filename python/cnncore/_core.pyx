@@ -67,6 +67,7 @@ VARIANTS = {
     CNN_VARIANT_SPARSE: "sparse",
     CNN_VARIANT_PICK: "pick",
     CNN_VARIANT_FEW_ROWS: "few_rows",
+    CNN_VARIANT_DEPTHWISE: "depthwise",
 }
 
 FILLS = {

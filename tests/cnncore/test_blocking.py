@@ -35,6 +35,11 @@ STRIDED = {"stride_h": 2, "stride_w": 2, "oh": 12, "ow": 12}
         ("backward_weights", convolution(3, 32, pool=2, **STRIDED), "sparse"),
         ("backward_weights", convolution(32, 32, pool=2), "sparse"),
         ("backward_weights", convolution(32, 32, pool=2, groups=2), "usual"),
+        ("forward", convolution(8, 8, groups=8, pool=2), "depthwise"),
+        ("backward_data", convolution(8, 8, groups=8, **STRIDED), "depthwise"),
+        ("backward_weights", convolution(8, 8, groups=8, pool=2), "depthwise"),
+        ("forward", convolution(8, 16, groups=8), "usual"),  # two filters for each channel
+        ("backward_weights", convolution(1, 1), "usual"),
     ],
 )
 def test_the_variant_of_a_convolution(direction: str, geometry: dict[str, int], variant: str) -> None:

@@ -5,6 +5,7 @@
 
 #include "bodies/activation.h"
 #include "bodies/burst.h"
+#include "bodies/depthwise.h"
 #include "bodies/dropout.h"
 #include "bodies/factors.h"
 #include "bodies/few_rows.h"

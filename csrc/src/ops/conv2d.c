@@ -4,9 +4,11 @@
  * into the worker's scratch (skipped without padding); with fused pooling two rows of outputs stay in scratch.
  *
  * Few output channels leave most of a panel empty. Then pixels take the lanes of the vectors instead (see cnn_lanes), and
- * the rows of the source are copied to planes, one for each channel.
+ * the rows of the source are copied to planes, one for each channel. Where every channel has one filter of its own, all
+ * channels of a pixel are computed together (see cnn_depthwise).
  */
 #include "blocking.h"
+#include "ops/depthwise.h"
 #include "ops/pixels.h"
 
 static ptrdiff_t source_rows(const cnn_conv2d_geometry *g, ptrdiff_t output_rows)
@@ -34,6 +36,7 @@ static bool pixels_in_lanes(const cnn_conv2d_geometry *g)
 cnn_blocking cnn_conv2d_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     (void)batch;
+    if (cnn_is_depthwise(&geometry->conv2d)) return (cnn_blocking){.variant = CNN_VARIANT_DEPTHWISE};
     if (!pixels_in_lanes(&geometry->conv2d)) return (cnn_blocking){.variant = CNN_VARIANT_USUAL};
     return (cnn_blocking){
         .variant = CNN_VARIANT_LANES, .lane_channels = CNN_LANES_CHANNELS, .lane_vectors = CNN_LANES_VECTORS};
@@ -61,7 +64,8 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
 cnn_workspace cnn_conv2d_forward_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     /* fewer samples mean smaller blocks, so the largest batch needs the most */
-    return (cnn_workspace){0, carve(&geometry->conv2d, batch, NULL).bytes};
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    return (cnn_workspace){cnn_is_depthwise(g) ? cnn_depthwise_bytes(g) : 0, carve(g, batch, NULL).bytes};
 }
 
 /* What all tasks of a call share. `columns` is the width of a row of what is read: the copy, or the source itself. */
@@ -76,13 +80,12 @@ typedef struct plan {
 
 static cnn_taps make_taps(const cnn_conv2d_geometry *g, ptrdiff_t columns, ptrdiff_t *offsets)
 {
-    const ptrdiff_t group_ic = g->ic / g->groups;
+    const ptrdiff_t group_ic = g->ic / g->groups, width = cnn_is_depthwise(g) ? g->oc : group_ic * CNN_PANEL;
     cnn_taps taps = {0, group_ic, offsets, offsets + g->kh * g->kw};
     for (ptrdiff_t y = 0; y < g->kh; y++)
         for (ptrdiff_t x = 0; x < g->kw; x++)
-            cnn_taps_add(&taps, (y * g->dilation_h * columns + x * g->dilation_w) * g->ic,
-                         (y * g->kw + x) * group_ic * CNN_PANEL);
-    cnn_taps_merge(&taps, g->kw);
+            cnn_taps_add(&taps, (y * g->dilation_h * columns + x * g->dilation_w) * g->ic, (y * g->kw + x) * width);
+    if (!cnn_is_depthwise(g)) cnn_taps_merge(&taps, g->kw);
     return taps;
 }
 
@@ -128,6 +131,28 @@ static void output_rows_in_lanes(const plan *p, const float *src, float *dst, pt
     kernels->lanes(&lanes);
 }
 
+/* The same rows where every channel has one filter of its own. */
+static void output_rows_depthwise(const plan *p, const float *src, float *dst, ptrdiff_t rows,
+                                  const cnn_kernels *kernels)
+{
+    const cnn_conv2d_geometry *g = p->g;
+    cnn_depthwise row = {.dst = dst,
+                         .src = src,
+                         .weights = p->weights,
+                         .bias = p->bias,
+                         .src_offset = p->taps.a_offset,
+                         .weights_offset = p->taps.b_offset,
+                         .taps = g->kh * g->kw,
+                         .run = cnn_depthwise_run(p->taps.a_offset, g->kh * g->kw, g->stride_w * g->ic),
+                         .pixels = g->ow,
+                         .channels = g->oc,
+                         .src_pixel = g->stride_w * g->ic,
+                         .dst_pixel = g->oc,
+                         .activation = (cnn_activation)g->activation};
+    for (ptrdiff_t y = 0; y < rows; y++, row.src += g->stride_h * p->columns * g->ic, row.dst += g->ow * g->oc)
+        kernels->depthwise(&row);
+}
+
 /* Copy a window of the source to a plane for each channel, and set where each weight's elements lie in them. */
 static void copy_planes(const plan *p, const float *image, const cnn_window *window, const cnn_kernels *kernels)
 {
@@ -163,7 +188,7 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     const float *src = call->operands[CNN_conv2d_forward_src];
     assert(cnn_geometry_fits(cnn_op_find(CNN_OP_conv2d_forward), call->geometry));
 
-    const bool lanes = pixels_in_lanes(g);
+    const bool lanes = pixels_in_lanes(g), depthwise = cnn_is_depthwise(g);
     plan p = {.g = g,
               .weights = call->operands[CNN_conv2d_forward_weights],
               .bias = call->operands[CNN_conv2d_forward_bias],
@@ -172,6 +197,10 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     /* without padding the rows are as wide as the source, which itself is read unless it is copied to planes */
     p.columns = p.padded ? source_columns(g) : g->w;
     if (!lanes) p.taps = make_taps(g, p.columns, p.memory.offsets);
+    if (depthwise) {
+        cnn_depthwise_gather(g, p.weights, worker->shared, false, worker);
+        p.weights = worker->shared;
+    }
     const ptrdiff_t rows = used_rows(g), block = cnn_rows_per_task(rows, call->batch, g->pool ? 2 : 1);
     const ptrdiff_t blocks = cnn_ceil_div(rows, block);
     cnn_window window = {0, -g->pad_left, 0, p.columns};
@@ -194,7 +223,7 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
         for (ptrdiff_t y = top; y < bottom; y += step) {
             const float *at = source + (y - top) * source_step;
             float *to = g->pool ? p.memory.rows : dst + (n * g->oh + y) * g->ow * g->oc;
-            (lanes ? output_rows_in_lanes : output_rows)(&p, at, to, step, kernels);
+            (lanes ? output_rows_in_lanes : depthwise ? output_rows_depthwise : output_rows)(&p, at, to, step, kernels);
             if (!g->pool) continue;
             const ptrdiff_t pooled = (n * (g->oh / 2) + y / 2) * (g->ow / 2) * g->oc;
             kernels->pool_2x2(dst + pooled, argmax ? argmax + pooled : NULL, to, to + g->ow * g->oc, g->ow / 2, g->oc,

@@ -7,6 +7,7 @@
  */
 #include "blocking.h"
 #include "ops/conv2d_sparse.h"
+#include "ops/depthwise.h"
 #include "ops/pixels.h"
 
 /* The outputs that one axis reads: from the first pixel's last tap to the last pixel's first. */
@@ -34,6 +35,7 @@ static ptrdiff_t transposed_panel(const cnn_conv2d_geometry *g)
 
 static size_t transposed_bytes(const cnn_conv2d_geometry *g)
 {
+    if (cnn_is_depthwise(g)) return cnn_depthwise_bytes(g);
     return cnn_align((size_t)(g->groups * cnn_panels(g->ic / g->groups) * transposed_panel(g)) * sizeof(float));
 }
 
@@ -68,7 +70,9 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
 cnn_blocking cnn_conv2d_backward_data_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     (void)batch;
-    return (cnn_blocking){.variant = cnn_sparse_data_fits(&geometry->conv2d) ? CNN_VARIANT_SPARSE : CNN_VARIANT_USUAL};
+    const cnn_conv2d_geometry *g = &geometry->conv2d;
+    if (cnn_is_depthwise(g)) return (cnn_blocking){.variant = CNN_VARIANT_DEPTHWISE};
+    return (cnn_blocking){.variant = cnn_sparse_data_fits(g) ? CNN_VARIANT_SPARSE : CNN_VARIANT_USUAL};
 }
 
 cnn_workspace cnn_conv2d_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
@@ -104,7 +108,7 @@ static void transpose_weights(const cnn_conv2d_geometry *g, const float *restric
 static cnn_taps phase_taps(const cnn_conv2d_geometry *g, ptrdiff_t phase_h, ptrdiff_t phase_w, reach rows,
                            reach columns, ptrdiff_t *offsets)
 {
-    const ptrdiff_t group_oc = g->oc / g->groups;
+    const ptrdiff_t group_oc = g->oc / g->groups, width = cnn_is_depthwise(g) ? g->oc : group_oc * CNN_PANEL;
     cnn_taps taps = {0, group_oc, offsets, offsets + g->kh * g->kw};
     for (ptrdiff_t y = g->kh - 1; y >= 0; y--) {
         const ptrdiff_t at_h = phase_h + g->pad_top - y * g->dilation_h;
@@ -115,10 +119,10 @@ static cnn_taps phase_taps(const cnn_conv2d_geometry *g, ptrdiff_t phase_h, ptrd
             const ptrdiff_t row = cnn_floor_div(at_h, g->stride_h) - rows.low;
             const ptrdiff_t column = cnn_floor_div(at_w, g->stride_w) - columns.low;
             const ptrdiff_t position = (g->kh - 1 - y) * g->kw + (g->kw - 1 - x);
-            cnn_taps_add(&taps, (row * columns.count + column) * g->oc, position * group_oc * CNN_PANEL);
+            cnn_taps_add(&taps, (row * columns.count + column) * g->oc, position * width);
         }
     }
-    if (g->stride_w == 1) cnn_taps_merge(&taps, g->kw);
+    if (g->stride_w == 1 && !cnn_is_depthwise(g)) cnn_taps_merge(&taps, g->kw);
     return taps;
 }
 
@@ -134,6 +138,33 @@ static void unpool_window(const cnn_conv2d_geometry *g, float *dst, const float 
         cnn_unpool_rows(g, dst + (2 * row - window->top) * step + left, step, diff, argmax, row, kernels);
 }
 
+/* The rows from `first` on of one phase, where every channel has one filter of its own. */
+static void depthwise_phase(const cnn_call *call, const cnn_taps *taps, const float *weights, const scratch *memory,
+                            const reach *columns, ptrdiff_t n, ptrdiff_t top, ptrdiff_t first, ptrdiff_t bottom,
+                            ptrdiff_t phase_w, const cnn_kernels *kernels)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    float *diff_src = call->operands[CNN_conv2d_backward_data_diff_src];
+    const float *mask = call->operands[CNN_conv2d_backward_data_mask];
+    for (ptrdiff_t y = first; y < bottom; y += g->stride_h) {
+        const ptrdiff_t at = ((n * g->h + y) * g->w + phase_w) * g->ic;
+        kernels->depthwise(&(cnn_depthwise){
+            .dst = diff_src + at,
+            .mask = mask ? mask + at : NULL,
+            .src = memory->source + (y - top) / g->stride_h * columns->count * g->oc,
+            .weights = weights,
+            .src_offset = taps->a_offset,
+            .weights_offset = taps->b_offset,
+            .taps = taps->count,
+            .run = cnn_depthwise_run(taps->a_offset, taps->count, g->oc),
+            .pixels = cnn_ceil_div(g->w - phase_w, g->stride_w),
+            .channels = g->oc,
+            .src_pixel = g->oc,
+            .dst_pixel = g->stride_w * g->ic,
+        });
+    }
+}
+
 void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -147,8 +178,13 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
         cnn_sparse_data(call, worker);
         return;
     }
-    transpose_weights(g, call->operands[CNN_conv2d_backward_data_weights], transposed, worker);
-    cnn_barrier(worker);
+    const bool depthwise = cnn_is_depthwise(g);
+    if (depthwise) {
+        cnn_depthwise_gather(g, call->operands[CNN_conv2d_backward_data_weights], transposed, true, worker);
+    } else {
+        transpose_weights(g, call->operands[CNN_conv2d_backward_data_weights], transposed, worker);
+        cnn_barrier(worker);
+    }
 
     const scratch memory = carve(g, call->batch, worker->scratch);
     const ptrdiff_t group_ic = g->ic / g->groups, group_oc = g->oc / g->groups;
@@ -170,6 +206,11 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
                 const cnn_taps taps =
                     phase_taps(g, phase_h, phase_w, reach_of(0, 0, g->pad_top, g->kh, g->dilation_h, g->stride_h),
                                columns, memory.offsets);
+                if (depthwise) {
+                    depthwise_phase(call, &taps, transposed, &memory, &columns, n, top, top + phase_h, bottom, phase_w,
+                                    worker->kernels);
+                    continue;
+                }
                 for (ptrdiff_t y = top + phase_h; y < bottom; y += g->stride_h)
                     for (ptrdiff_t group = 0; group < g->groups; group++) {
                         const ptrdiff_t at = ((n * g->h + y) * g->w + phase_w) * g->ic + group * group_ic;

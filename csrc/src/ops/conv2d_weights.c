@@ -7,6 +7,7 @@
  */
 #include "blocking.h"
 #include "ops/conv2d_sparse.h"
+#include "ops/depthwise.h"
 #include "ops/parts.h"
 #include "ops/pixels.h"
 
@@ -28,7 +29,8 @@ typedef struct cut {
     ptrdiff_t parts, slices; /* parts of the batch, slices of the panels */
     ptrdiff_t panels;        /* per group */
     ptrdiff_t k;             /* KH * KW * IC/groups */
-    ptrdiff_t weights;       /* elements of one copy of the gradient */
+    ptrdiff_t weights;       /* elements of the gradient */
+    ptrdiff_t sums;          /* ... and of one copy of it: those that are not always zero */
     ptrdiff_t samples;       /* joined */
 } cut;
 
@@ -44,6 +46,7 @@ static bool is_padded(const cnn_conv2d_geometry *g)
 static bool copies_panels(const cnn_conv2d_geometry *g)
 {
     enum { FAR_APART = 64 };
+    if (cnn_is_depthwise(g)) return false;
     return g->groups > 1 || padded_oc(g) != g->oc || g->oc >= FAR_APART;
 }
 
@@ -58,7 +61,7 @@ static ptrdiff_t source_columns(const cnn_conv2d_geometry *g)
 }
 
 typedef struct scratch {
-    ptrdiff_t *offsets;                  /* 2 * samples * OH */
+    ptrdiff_t *offsets;                  /* 2 * samples * OH, and where every channel has a filter of its own KH * KW */
     float *source, *diff, *whole, *bias; /* whole: diff_dst before its pooling */
     size_t bytes;
 } scratch;
@@ -81,6 +84,7 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
 {
     cut c = {.panels = cnn_panels(g->oc / g->groups), .k = g->kh * g->kw * (g->ic / g->groups)};
     c.weights = g->groups * c.panels * c.k * CNN_PANEL;
+    c.sums = cnn_is_depthwise(g) ? g->oc * c.k : c.weights;
     const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
     c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
     const ptrdiff_t fitting = JOINED_BYTES / (source_elements(g) * (ptrdiff_t)sizeof(float));
@@ -94,7 +98,8 @@ static ptrdiff_t diff_elements(const cnn_conv2d_geometry *g) { return g->groups 
 
 static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memory)
 {
-    const size_t offsets = cnn_align((size_t)(2 * samples * g->oh) * sizeof(ptrdiff_t));
+    const ptrdiff_t taps = cnn_is_depthwise(g) ? g->kh * g->kw : 0;
+    const size_t offsets = cnn_align((size_t)(2 * samples * g->oh + taps) * sizeof(ptrdiff_t));
     const size_t source = is_padded(g) ? cnn_align((size_t)(samples * source_elements(g)) * sizeof(float)) : 0;
     const size_t diff = copies_panels(g) ? cnn_align((size_t)(samples * diff_elements(g)) * sizeof(float)) : 0;
     const size_t whole = g->pool ? cnn_align((size_t)(samples * g->oh * g->ow * g->oc) * sizeof(float)) : 0;
@@ -108,6 +113,7 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memo
 
 static cnn_variant variant_of(const cnn_conv2d_geometry *g)
 {
+    if (cnn_is_depthwise(g)) return CNN_VARIANT_DEPTHWISE;
     if (cnn_pick_fits(g)) return CNN_VARIANT_PICK;
     return cnn_sparse_weights_fits(g) ? CNN_VARIANT_SPARSE : CNN_VARIANT_USUAL;
 }
@@ -126,7 +132,7 @@ cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry
     if (variant == CNN_VARIANT_SPARSE) return cnn_sparse_weights_workspace(g, batch);
     /* a smaller batch has fewer parts, never more */
     const cut c = cut_of(g, batch);
-    const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
+    const size_t weights = cnn_align((size_t)(c.parts * c.sums) * sizeof(float));
     const size_t bias = cnn_align((size_t)(c.parts * g->oc) * sizeof(double));
     return (cnn_workspace){weights + bias, carve(g, c.samples, NULL).bytes};
 }
@@ -175,6 +181,13 @@ static const float *panels_of_diff(const cnn_conv2d_geometry *g, const float *di
     return out;
 }
 
+/* Rows of the gradient that are summed up before they are added to memory. */
+static ptrdiff_t chain_rows(const cnn_conv2d_geometry *g)
+{
+    const ptrdiff_t pixels = cnn_min(CHAIN, CHAIN_BYTES / (padded_oc(g) * (ptrdiff_t)sizeof(float)));
+    return cnn_max(1, pixels / g->ow);
+}
+
 /* Add the products of `samples` joined samples to the panels [first, last) of one group. */
 static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, ptrdiff_t samples,
                         const float *source, const float *diff, float *sums, ptrdiff_t group, ptrdiff_t first,
@@ -201,8 +214,7 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
                      .c_group = c->k * CNN_PANEL,
                      .k = g->ow,
                      .rows = length};
-    const ptrdiff_t pixels = cnn_min(CHAIN, CHAIN_BYTES / (padded * (ptrdiff_t)sizeof(float)));
-    const ptrdiff_t chain = cnn_max(1, pixels / g->ow);
+    const ptrdiff_t chain = chain_rows(g);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
         tile.b = diff + group * map * padded + panel * diff_panel;
         tile.columns = (int)cnn_min(kernels->tile_groups, last - panel) * CNN_PANEL;
@@ -220,6 +232,54 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
             }
         }
     }
+}
+
+/* The same for all channels at once, where each has one filter of its own; sums are [KH*KW][C]. */
+static void add_samples_depthwise(const cnn_conv2d_geometry *g, const scratch *memory, ptrdiff_t samples,
+                                  const float *source, const float *diff, float *sums, bool accumulate,
+                                  const cnn_kernels *kernels)
+{
+    const ptrdiff_t columns = is_padded(g) ? source_columns(g) : g->w, rows = samples * g->oh, pixel = source_pixel(g);
+    ptrdiff_t *const src_row = memory->offsets, *const diff_row = src_row + rows, *const taps = diff_row + rows;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        src_row[row] = row / g->oh * source_elements(g) + row % g->oh * g->stride_h * columns * pixel;
+        diff_row[row] = row * g->ow * g->oc;
+    }
+    for (ptrdiff_t y = 0; y < g->kh; y++)
+        for (ptrdiff_t x = 0; x < g->kw; x++)
+            taps[y * g->kw + x] = (y * g->dilation_h * columns + x * g->dilation_w) * pixel;
+    const ptrdiff_t chain = chain_rows(g);
+    for (ptrdiff_t top = 0; top < rows; top += chain)
+        kernels->depthwise_sums(&(cnn_depthwise_sums){.sums = sums,
+                                                      .src = source,
+                                                      .diff = diff,
+                                                      .src_row = src_row + top,
+                                                      .diff_row = diff_row + top,
+                                                      .src_offset = taps,
+                                                      .taps = g->kh * g->kw,
+                                                      .rows = cnn_min(chain, rows - top),
+                                                      .pixels = g->ow,
+                                                      .channels = g->oc,
+                                                      .src_pixel = g->stride_w * pixel,
+                                                      .diff_pixel = g->oc,
+                                                      .accumulate = accumulate || top > 0});
+}
+
+/* The sum of all parts, from [KH*KW][C] to panels of one column in use. */
+static void spread_depthwise(const cnn_conv2d_geometry *g, const cut *c, const float *sums,
+                             float *restrict diff_weights, const cnn_worker *worker)
+{
+    ptrdiff_t first, last;
+    cnn_share(worker, g->oc, &first, &last);
+    if (first < last)
+        memset(diff_weights + first * c->k * CNN_PANEL, 0, (size_t)((last - first) * c->k * CNN_PANEL) * sizeof(float));
+    for (ptrdiff_t t = 0; t < c->k; t++)
+        for (ptrdiff_t channel = first; channel < last; channel++) {
+            const float *at = sums + t * g->oc + channel;
+            float sum = at[0];
+            for (ptrdiff_t part = 1; part < c->parts; part++) sum += at[part * c->sums];
+            diff_weights[(channel * c->k + t) * CNN_PANEL] = sum;
+        }
 }
 
 static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const float *diff, double *sums,
@@ -251,8 +311,8 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     const cut c = cut_of(g, call->batch);
     const scratch memory = carve(g, c.samples, worker->scratch);
     float *weights = worker->shared;
-    double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
-    const bool padded = is_padded(g);
+    double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.sums) * sizeof(float)));
+    const bool padded = is_padded(g), depthwise = variant == CNN_VARIANT_DEPTHWISE;
 
     ptrdiff_t first, last;
     cnn_share(worker, c.parts * c.slices, &first, &last);
@@ -265,7 +325,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         const ptrdiff_t panel = 2 * cnn_part(pairs, c.slices, slice);
         const ptrdiff_t panel_end = cnn_min(c.panels, 2 * cnn_part(pairs, c.slices, slice + slices));
         const ptrdiff_t begin = cnn_part(call->batch, c.parts, part), end = cnn_part(call->batch, c.parts, part + 1);
-        float *sums = weights + part * c.weights;
+        float *sums = weights + part * c.sums;
         double *bias_sums = bias + part * g->oc;
         if (slice == 0) memset(bias_sums, 0, (size_t)g->oc * sizeof *bias_sums);
         for (ptrdiff_t n = begin; n < end; n += c.samples) {
@@ -282,13 +342,18 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
                 if (slice == 0 && call->operands[CNN_conv2d_backward_weights_diff_bias])
                     add_bias(g, &memory, diff, bias_sums, worker->kernels);
             }
+            if (depthwise) {
+                add_samples_depthwise(g, &memory, samples, source, panels, sums, n > begin, worker->kernels);
+                continue;
+            }
             for (ptrdiff_t group = 0; group < g->groups; group++)
                 add_samples(g, &c, &memory, samples, source, panels, sums, group, panel, panel_end, n > begin,
                             worker->kernels);
         }
     }
     cnn_barrier(worker);
-    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias},
-                  call->operands[CNN_conv2d_backward_weights_diff_weights],
+    float *diff_weights = call->operands[CNN_conv2d_backward_weights_diff_weights];
+    if (depthwise) spread_depthwise(g, &c, weights, diff_weights, worker);
+    cnn_parts_add(&(cnn_parts){c.parts, depthwise ? 0 : c.weights, g->oc, weights, bias}, diff_weights,
                   call->operands[CNN_conv2d_backward_weights_diff_bias], g->oc, worker);
 }

@@ -120,6 +120,8 @@ def _direct(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Fea
     inputs, outputs = g["ic"] // g["groups"], g["oc"] // g["groups"]
     taps = g["kh"] * g["kw"]
     blocking = cnncore.op_blocking(f"conv2d_{direction}", dict(g), batch)
+    if blocking.variant == "depthwise":
+        return f"depthwise.{direction}", _depthwise(g, batch)
     if blocking.variant == "pick":
         return "pick.backward_weights", _pick(g, batch)
     if blocking.variant == "sparse":
@@ -166,6 +168,13 @@ def _sparse(g: Geometry, batch: int) -> Features:
         max(0, weights - CACHE_BYTES),
         1,
     )
+
+
+def _depthwise(g: Geometry, batch: int) -> Features:
+    """Products of vectors of channels, bytes of maps, of the weights (each fills a panel), and the call."""
+    products = batch * g["oh"] * g["ow"] * g["kh"] * g["kw"] * math.ceil(g["oc"] / PANEL)
+    maps = 4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"])
+    return products, maps, 4 * g["kh"] * g["kw"] * g["oc"] * PANEL, 1
 
 
 def _pick(g: Geometry, batch: int) -> Features:

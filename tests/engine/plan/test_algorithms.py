@@ -62,6 +62,7 @@ def test_every_network_has_plans_with_estimates(name: str, isa: str) -> None:
 def test_the_model_prices_the_variant_that_the_core_runs() -> None:
     layers = [Conv2D(3, 8, 3, padding=1), ReLU(), MaxPool2D(2, 2), Conv2D(8, 32, 3, stride=2), ReLU(), MaxPool2D(2, 2)]
     layers += [Conv2D(32, 32, 3, padding=1), ReLU(), MaxPool2D(2, 2), Conv2D(32, 4, 3, padding=1, groups=2), ReLU()]
+    layers += [Conv2D(4, 4, 3, padding=1, groups=4)]
     net = Sequential([*layers, MaxPool2D(2, 2), Flatten(), Linear(4, 3)], (3, 40, 40))
     plan = net.plan(8, True, algorithm="direct")
     found = set()
@@ -71,9 +72,10 @@ def test_the_model_prices_the_variant_that_the_core_runs() -> None:
         assert kind == {
             "pick": f"pick.{direction}",
             "sparse": f"direct.{direction}.pooled",
+            "depthwise": f"depthwise.{direction}",
         }.get(variant, f"direct.{direction}")
         found.add(variant)
-    assert found == {"usual", "lanes", "pick", "sparse"}
+    assert found == {"usual", "lanes", "pick", "sparse", "depthwise"}
 
 
 @pytest.mark.parametrize("isa", ISAS)
