@@ -35,14 +35,20 @@ def network(tmp_path_factory):
     return path
 
 
+def heeding_interrupts():
+    """What a shell runs in the background ignores them, and so would the processes that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def served(*words):
     """A server on a free port; its address, and its process."""
     pytest.importorskip("starlette", reason="the server needs starlette")
     pytest.importorskip("uvicorn", reason="the server needs uvicorn")
     with subprocess.Popen(
-        command(*words, "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
+        command(*words, "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=heeding_interrupts,
+    ) as process:  # fmt: skip
         try:
             line = process.stdout.readline()
             assert line.endswith(" answers; Ctrl-C ends it\n"), process.stderr.read()
