@@ -79,7 +79,7 @@ def test_a_recipe_that_the_sides_lack_is_refused(changes: dict[str, Any], words:
 
 def test_the_row_and_the_seed_are_the_studys() -> None:
     chosen = configuration("cifar10_fast", "90 %", 7, ["batch_size=512"])
-    assert (chosen.epochs, chosen.seed, chosen.batch_size) == (3, 7, 512)
+    assert (chosen.epochs, chosen.seed, chosen.batch_size) == (4, 7, 512)
     assert configuration("cifar10_fast", None, 0, []).epochs == 10
     with pytest.raises(UserError, match="95 %"):
         configuration("cifar10_fast", "95 %", 0, [])
