@@ -97,8 +97,13 @@ static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_
         memcpy(packed + k * rows, from + k * p->lda, (size_t)rows * sizeof *packed);
 }
 
-/* Whether rows of A are read from a copy, in which they lie a line further apart. */
-static bool is_copied(const product *p) { return !p->transpose_a && p->lda * (ptrdiff_t)sizeof *p->a % WAY_BYTES == 0; }
+/* Whether rows of A lie whole ways apart, but for less than a line: they are read from a copy, where it is a line
+ * more. */
+static bool is_copied(const product *p)
+{
+    const ptrdiff_t line = CNN_ALIGNMENT, off = (p->lda * (ptrdiff_t)sizeof *p->a + line) % WAY_BYTES;
+    return !p->transpose_a && off > 0 && off < 2 * line;
+}
 
 static void copy_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *restrict copy)
 {
