@@ -83,6 +83,9 @@ def read_stages(text: str) -> Stages:
         elif name in sections:
             given = entry[name] if isinstance(entry, Mapping) else None
             random[name] = NUMBERS.get(name, {}) if given is None else given
+        elif (known := name.partition("=")[0].strip()) in (*STEPS, *sections):
+            value = name.partition("=")[2].strip()
+            raise UserError(f"--augment: unknown stage {shortened(name)!r}; is {{{known}: {shortened(value)}}} meant?")
         else:
             raise unknown("stage", name, [*STEPS, *sections])
     stages = Stages(tuple(steps), tuple(random.items()))

@@ -40,6 +40,7 @@ def test_stages_are_names_or_names_with_parameters():
     ("text", "message"),
     [
         ("dilate", "did you mean 'dilation'"),
+        ("flip=0.5", "unknown stage 'flip=0.5'; is .flip: 0.5. meant"),
         ("shift,reverse", "reverse is a step and comes before"),
         ("{bbox: {margin: -1}}", "margin"),
         ("{shift: 7}", "shift fraction"),
