@@ -66,10 +66,10 @@ def no_run(folder: Path, lacking: str) -> UserError:
     of a cross-validation the one that was trained on all samples."""
     places = sorted(folder.glob(f"{FINAL}*")) or sorted({*folder.glob("*"), *folder.glob("runs/*")})
     runs = [place for place in places if has_run(place)]
-    if not runs and (folder / LOG).is_file() and not (folder / LOG).stat().st_size:
+    if not runs and (folder / LOG).is_file() and not _has_epochs(folder / LOG):
+        again = "remove the folder, or train into another (--out)" if has_run(folder) else "train into the folder again"
         return UserError(
-            f"{folder}: the run in it has {lacking}: it is in its first epoch, or ended there; where it has ended, the "
-            "command that began it begins it again"
+            f"{folder}: the run in it has {lacking}: it is in its first epoch, or ended there; if it ended, {again}"
         )
     if not runs:
         return UserError(f"{folder}: holds no run, it has {lacking}")
@@ -78,6 +78,14 @@ def no_run(folder: Path, lacking: str) -> UserError:
     more = f" or another of {len(runs)}" if len(runs) > 1 else ""
     why = ", which was trained on all samples" if final else more
     return UserError(f"{folder}: holds no run but {what}; give {runs[0]}{why}")
+
+
+def _has_epochs(log: Path) -> bool:
+    """Whether the log tells of an epoch; True too where it is damaged."""
+    try:
+        return bool(read_epochs(log))
+    except UserError:
+        return True
 
 
 def nearest_run(place: Path) -> str:

@@ -120,10 +120,10 @@ def run(command: str, place: Path, environment: Mapping[str, str]) -> Done:
     return Done(command, time.perf_counter() - start, done.returncode, tuple(done.stdout.splitlines()))
 
 
-def shortened_lines(lines: Sequence[str]) -> list[str]:
-    """The last SHOWN lines, and how many came before them."""
-    before = len(lines) - SHOWN
-    return [f"… ({before} lines before)"] * (before > 0) + list(lines[-SHOWN:])
+def shortened_lines(lines: Sequence[str], count: int = SHOWN) -> list[str]:
+    """The last `count` lines, and how many came before them."""
+    before = len(lines) - count
+    return [f"… ({before} lines before)"] * (before > 0) + list(lines[-count:])
 
 
 def report(found: Sequence[Done]) -> str:
@@ -133,5 +133,6 @@ def report(found: Sequence[Done]) -> str:
     lines += [f"{each.command:{width}}  {each.seconds:7.1f}  {each.status:6}" for each in found]
     lines.append(f"{'all':{width}}  {sum(each.seconds for each in found):7.1f}")
     for each in found:
-        lines += ["", f"$ {each.command}", *shortened_lines(each.lines)]
+        count = 1 if each.command in INSTALL else SHOWN  # pip tells of folders and servers of this machine
+        lines += ["", f"$ {each.command}", *shortened_lines(each.lines, count)]
     return "\n".join(lines)

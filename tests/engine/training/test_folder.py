@@ -66,7 +66,10 @@ def test_a_folder_around_runs_names_one_of_them(tmp_path):
 
 def test_a_run_that_has_no_epoch_yet_is_told_from_a_folder_without_a_run(tmp_path):
     (tmp_path / LOG).write_text("")
-    with pytest.raises(UserError, match="it is in its first epoch, or ended there"):
+    with pytest.raises(UserError, match="it is in its first epoch, or ended there; if it ended, train into the folder"):
+        find_checkpoint(tmp_path)
+    (tmp_path / LOG).write_text('{"event": "diverged", "epoch": 1}\n')  # which no command writes over
+    with pytest.raises(UserError, match="if it ended, remove the folder, or train into another"):
         find_checkpoint(tmp_path)
     (tmp_path / LOG).write_text(FIRST)  # its checkpoints were taken away
     with pytest.raises(UserError, match="holds no run, it has neither"):
