@@ -52,7 +52,9 @@ def run(options: argparse.Namespace) -> None:
     print(f"{options.out}: {len(images)} images of {options.name}, stages: {', '.join(titles)}")
 
 
-def readable(images: Sequence[Image], order: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], list[Image]]:
+def readable(
+    images: Sequence[Image] | NDArray[np.uint8], order: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], list[Image]]:
     """The first `count` samples (n,) in `order` whose images can be read, and these; the others are warned of, as a
     training leaves them out. UserError where none can be read."""
     found: dict[int, Image] = {}
