@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.export.c.activations import activated
 from engine.export.c.pooling import pool_of_two_rows
-from engine.export.c.products import PLACES, Products, blocks_of, columns_of, floats_of, in_blocks, terms_of
+from engine.export.c.products import PLACES, Products, blocks_of, columns_of, filters_of, floats_of, in_blocks, terms_of
 from engine.export.c.program import ROWS_OF_A_POOL
 from engine.export.c.unit import Array, Layer
 from engine.program.code import ACTIVATION_NAMES
@@ -117,7 +117,7 @@ def convolution(layer: Layer) -> None:
     g = layer.geometry
     group_ic, group_oc = g["ic"] // g["groups"], g["oc"] // g["groups"]
     rows = g["kh"] * g["kw"] * group_ic
-    weights = columns_of(layer.array("weights"), g["groups"], group_oc, rows)
+    weights = filters_of(layer.array("weights"), g, group_oc, rows)
     loop = _depthwise(layer, weights) if group_ic == 1 and g["groups"] > 1 else _places(layer, weights)
     ky_first, ky_end = _inside("top", g["kh"], g["dilation_h"], g["h"], g["pad_top"], g["oh"], g["stride_h"])
     text = layer.filled(
@@ -317,7 +317,7 @@ def transposed(layer: Layer) -> None:
     """A convolution's gradient by its input: its outputs, `oc`, are what comes in here, and `ic` what goes out."""
     g = layer.geometry
     inputs, outputs, taps = g["oc"] // g["groups"], g["ic"] // g["groups"], g["kh"] * g["kw"]
-    forward = columns_of(layer.array("weights"), g["groups"], inputs, taps * outputs)
+    forward = filters_of(layer.array("weights"), g, inputs, taps * outputs)
     turned = forward.reshape(g["groups"], taps, outputs, inputs).transpose(0, 1, 3, 2)
     blocks = blocks_of(outputs)
     table = layer.table("weights", in_blocks(turned.reshape(g["groups"], taps * inputs, outputs), blocks))

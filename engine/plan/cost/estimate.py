@@ -173,10 +173,10 @@ def _sparse(g: Geometry, batch: int) -> Features:
 
 
 def _depthwise(g: Geometry, batch: int) -> Features:
-    """Products of vectors of channels, bytes of maps, of the weights (each fills a panel), and the call."""
+    """Products of vectors of channels, bytes of maps, of the weights, and the call."""
     products = batch * g["oh"] * g["ow"] * g["kh"] * g["kw"] * math.ceil(g["oc"] / PANEL)
     maps = 4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"])
-    return products, maps, 4 * g["kh"] * g["kw"] * g["oc"] * PANEL, 1
+    return products, maps, 4 * g["kh"] * g["kw"] * _whole(g["oc"]), 1
 
 
 def _pick(g: Geometry, batch: int) -> Features:

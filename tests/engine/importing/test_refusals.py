@@ -218,8 +218,9 @@ read = engine.from_onnx
 
 def test_small_files_that_ask_for_much_are_refused_soon(tmp_path: Path) -> None:
     one = {"c": np.float32(1)}
+    sums = [("Add", f"{source} c", {}) for source in ("x", 0, 1, 2)]  # each becomes a filter for every channel
     files = {
-        written(tmp_path / "channels.onnx", [("Add", "x c", {})], one, shape=("N", 2**24, 1, 1)): "weights take",
+        written(tmp_path / "channels.onnx", sums, one, shape=("N", 2**24, 1, 1)): "weights take",
         written(tmp_path / "map.onnx", [("Relu", "x", {})], shape=("N", 4, 4000, 4000)): "of memory for one sample",
         written(tmp_path / "vector.onnx", [("Relu", "x", {})], shape=("N", 2**30)): "of memory for one sample",
         written(
