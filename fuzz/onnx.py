@@ -142,8 +142,11 @@ def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:
         return sprinkled(data, rng, plain, most)
     if not model.graph.node or rng.randrange(16) == 0:
         return sprinkled(data, rng, plain, most)
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        rng.choice(CHANGES)(model, rng)
+    try:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            rng.choice(CHANGES)(model, rng)
+    except UnicodeDecodeError:  # the parser takes bytes for a text, and finds out when it is read
+        return sprinkled(data, rng, plain, most)
     return bytes(model.SerializeToString(deterministic=True))
 
 
