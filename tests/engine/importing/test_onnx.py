@@ -117,6 +117,23 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
         {"first": np.int64(0), "axis": [0], "rest": [-1], "w": weights(72, 3), "b": weights(3)},
         {},
     ),
+    "slice without axes but with steps": (
+        [
+            onnx.helper.make_node("Slice", ["numbers", "from", "to", "", "step"], ["column"]),
+            ("Squeeze", "column one", {}),
+            ("Reshape", "x 1", {}),
+            ("MatMul", "2 w", {}),
+        ],
+        {
+            "numbers": [[-1, 7], [5, 7], [72, 7]],
+            "from": [0, 0],
+            "to": [3, 1],
+            "step": [2, 1],
+            "one": [1],
+            "w": weights(72, 3),
+        },
+        {},
+    ),
     "channels last inside": (
         [
             ("Transpose", "x", {"perm": (0, 2, 3, 1)}),

@@ -115,6 +115,13 @@ def test_what_is_refused_is_named(name: str, tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_a_grey_image_under_a_shape_of_one_number_is_refused(tmp_path: Path) -> None:
+    """Whether the channels stand last is told by the shape that comes first."""
+    path = written(tmp_path / "net.onnx", [("Reshape", "x s", {})], {"s": np.int64(-1)}, shape=("N", 5, 5, 1))
+    with pytest.raises(UserError, match=r"makes shape \(-1,\)"):
+        engine.from_onnx(path)
+
+
 def damaged(tmp_path: Path, change: Any, **settings: Any) -> Path:
     """A model of one convolution, after a change."""
     made = model([("Conv", "x w", {})], W, **settings)
@@ -181,6 +188,7 @@ LIES: dict[str, tuple[Any, str]] = {
     ),
     "steps": (lambda made: made.metadata_props.add(key="preprocess", value='{"a": 1}'), "preprocess"),
     "classes": (lambda made: made.metadata_props.add(key="class_names", value="3"), "class"),
+    "nothing computed": (lambda made: setattr(made.graph.output[0], "name", "x"), "its output 'x' is its input"),
     "no input": (lambda made: made.graph.ClearField("input"), "expected one input"),
 }
 
