@@ -286,7 +286,7 @@ def _wiring(model: Any, rng: random.Random) -> None:
     else:
         copied = onnx.NodeProto()
         copied.CopyFrom(other)
-        copied.output[0] = f"{copied.output[0]}/again"
+        copied.output[:] = [f"{name}/again" for name in copied.output]
         nodes.insert(place, copied)
 
 
