@@ -88,7 +88,7 @@ def _constant(op: Op) -> NDArray[Any]:
 
 def _reshape(op: Op, arrays: Arrays) -> NDArray[Any]:
     target = arrays[1].tolist()
-    if op.whole("allowzero", 0) == 0:
+    if not op.flag("allowzero", 0):
         target = [arrays[0].shape[place] if extent == 0 else extent for place, extent in enumerate(target)]
     return arrays[0].reshape(target)
 

@@ -94,6 +94,7 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
     ),
     "global maximum": ([("GlobalMaxPool", "x", {})], {}, {}),
     "mean of places": ([("ReduceMean", "x", {"axes": (-1, 2), "keepdims": 0})], {}, {}),
+    "mean of one axis": ([("ReduceMean", "x", {"axes": (-1,), "keepdims": 0})], {}, {"shape": ("N", 3, 1, 5)}),
     "mean kept": (
         [("ReduceMean", "x axes", {}), ("Conv", "0 w", {})],
         {"axes": [2, 3], "w": weights(3, 2, 1, 1)},
