@@ -98,8 +98,8 @@ class CNNClassifier(ClassifierMixin, CNN):
             weights = by_class if weights is None else weights * by_class
             if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
                 raise UserError(
-                    f"class_weight {shown(self.class_weight)}: expected finite numbers of at least 0 that leave samples "
-                    "with a weight above 0"
+                    f"class_weight {shown(self.class_weight)}: expected finite numbers of at least 0 that leave "
+                    "samples with a weight above 0"
                 )
         scaled = None if weights is None else (weights * (len(weights) / weights.sum())).astype(np.float32)
         self._train(rows, labels.astype(np.int64), len(self.classes_), CrossEntropy(), True, scaled)
