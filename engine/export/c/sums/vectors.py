@@ -18,8 +18,9 @@ PLACES = (6, 5, 4)
 _LANES = (16, 8, 4)
 
 TYPES = """
-/* Vectors of GCC's and clang's extension, as wide as the instruction set has them. */
-#if defined(__AVX512F__)
+/* Vectors of GCC's and clang's extension, as wide as the instruction set has them unless the compiler is told. */
+#if defined(${N}_LANES)
+#elif defined(__AVX512F__)
 #define ${N}_LANES 16
 #elif defined(__AVX__)
 #define ${N}_LANES 8
