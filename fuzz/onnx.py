@@ -22,6 +22,26 @@ FOLDER = scratch()
 PATH, AGAIN = FOLDER / "a.onnx", FOLDER / "again.onnx"
 SIDE = 6
 MOST_ELEMENTS = 1 << 20  # of an input that is predicted
+KNOWN = {
+    schema.name: set(schema.attributes) for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""
+}
+"""Operator → the names of its attributes, in any version."""
+USUAL: dict[str, tuple[Any, ...]] = {
+    "": (0, 1, -1, 2, 3, 0.5, [1, 1], [2, 2], [0, 1, 1, 0], "linear"),
+    "auto_pad": ("SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"),
+    "mode": ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap"),
+    "coordinate_transformation_mode": ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"),
+    "nearest_mode": ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
+    "pads": ([1, 1, 1, 1], [0, 1, 1, 0], [1, 0, 0, 0], [1, 1]),
+    "strides": ([2, 2], [1, 2], [3, 3]),
+    "dilations": ([2, 2], [1, 2], [3, 1]),
+    "kernel_shape": ([2, 2], [3, 3], [1, 6]),
+    "axes": ([1], [-1], [2, 3], [-1, -2]),
+    "perm": ([0, 2, 3, 1], [0, 3, 1, 2], [0, 1, 3, 2], [0, 1]),
+    "output_padding": ([1, 1], [0, 1]),
+    "output_shape": ([12, 12], [6, 6]),
+    "epsilon": (1e-3, 0.0, -1.0),
+}
 OPERATORS = (
     "Conv",
     "Relu",
@@ -35,6 +55,16 @@ OPERATORS = (
     "Softmax",
     "Pad",
     "Clip",
+    "AveragePool",
+    "ConvTranspose",
+    "Concat",
+    "Squeeze",
+    "ReduceMean",
+    "Resize",
+    "BatchNormalization",
+    "Sub",
+    "Div",
+    "Identity",
 )
 
 
@@ -73,12 +103,14 @@ def corpus() -> dict[str, bytes]:
         net = engine.Sequential(each, input_shape=(2, SIDE, SIDE), seed=1)
         net.class_names = [f"class {index}" for index in range(net.output_shape[0])]
         found[name] = to_model(net, OnnxOptions()).SerializeToString(deterministic=True)
-    return {**found, "shapes": _shapes().SerializeToString(deterministic=True)}
+    for name, model in (("shapes", _shapes()), ("options", _options())):
+        found[name] = model.SerializeToString(deterministic=True)
+    return found
 
 
 def _shapes() -> Any:
     """Channels last, a flattening whose shape is computed, a residual sum."""
-    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    helper = onnx.helper
     nodes = [
         helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["turned", "w"], ["c"], auto_pad="SAME_UPPER"),
@@ -99,15 +131,64 @@ def _shapes() -> Any:
         "rest": np.array([-1], np.int64),
         "m": np.linspace(-1, 1, 2 * count, dtype=np.float32).reshape(2, count),
     }
-    kind = onnx.TensorProto.FLOAT
+    return _model(nodes, arrays, ["N", SIDE, SIDE, 2], opset=17)
+
+
+def _options() -> Any:
+    """Inputs that may be absent, constants that are computed, two branches that meet, axes that count from the end."""
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Slice", ["numbers", "from", "to", "", "step"], ["every"]),
+        helper.make_node("Cast", ["every"], ["scales"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Resize", ["x", "", "scales"], ["large"], nearest_mode="round_prefer_ceil"),
+        helper.make_node("Clip", ["large", "", "most"], ["clipped"]),
+        helper.make_node("PRelu", ["large", "slopes"], ["bent"]),
+        helper.make_node("InstanceNormalization", ["bent", "one", "one"], ["normal"], epsilon=1e-3),
+        helper.make_node("Concat", ["clipped", "normal"], ["both"], axis=-3),
+        helper.make_node("Pad", ["both", "pads", "", "axes"], ["padded"], mode="edge"),
+        helper.make_node("AveragePool", ["padded"], ["small"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+        helper.make_node("Dropout", ["small", "share"], ["kept"]),
+        helper.make_node("Max", ["kept", "low"], ["bounded"]),
+        helper.make_node("ReduceMean", ["bounded", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Mul", ["bounded", "mean"], ["gated"]),
+        helper.make_node("ReduceMean", ["gated", "axes"], ["features"], keepdims=0),
+        helper.make_node("LayerNormalization", ["features", "four"], ["level"]),
+        helper.make_node("Unsqueeze", ["level", "last"], ["column"]),
+        helper.make_node("Squeeze", ["column", "last"], ["row"]),
+        helper.make_node("MatMul", ["row", "m"], ["product"]),
+        helper.make_node("Sub", ["product", "half"], ["y"]),
+    ]  # fmt: skip
+    arrays = {
+        "numbers": np.array([1, 9, 1, 9, 2, 9, 2, 9], np.int64),
+        "from": np.array([0], np.int64),
+        "to": np.array([2**31 - 1], np.int64),
+        "step": np.array([2], np.int64),
+        "most": np.array(0.75, np.float32),
+        "slopes": np.array([[[0.25]], [[0.5]]], np.float32),
+        "one": np.ones(2, np.float32),
+        "pads": np.array([0, 1, 1, 0], np.int64),
+        "axes": np.array([-1, -2], np.int64),
+        "share": np.array(0.25, np.float32),
+        "low": np.array([-1], np.float32),
+        "four": np.ones(4, np.float32),
+        "last": np.array([-1], np.int64),
+        "m": np.linspace(-1, 1, 8, dtype=np.float32).reshape(4, 2),
+        "half": np.array(0.5, np.float32),
+    }
+    return _model(nodes, arrays, ["N", 2, SIDE, SIDE], opset=18)
+
+
+def _model(nodes: list[Any], arrays: dict[str, Any], shape: list[Any], opset: int) -> Any:
+    """From "x" to "y", of two numbers for each sample."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
-        "shapes",
-        [helper.make_tensor_value_info("x", kind, ["N", SIDE, SIDE, 2])],
+        "made",
+        [helper.make_tensor_value_info("x", kind, shape)],
         [helper.make_tensor_value_info("y", kind, ["N", 2])],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)])
 
 
 def run(data: bytes) -> None:
@@ -142,18 +223,22 @@ def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:
         return sprinkled(data, rng, plain, most)
     if not model.graph.node or rng.randrange(16) == 0:
         return sprinkled(data, rng, plain, most)
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        rng.choice(CHANGES)(model, rng)
+    try:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            rng.choice(CHANGES)(model, rng)
+    except UnicodeDecodeError:  # the parser takes bytes for a text, and finds out when it is read
+        return sprinkled(data, rng, plain, most)
     return bytes(model.SerializeToString(deterministic=True))
 
 
 def _attribute(model: Any, rng: random.Random) -> None:
-    """A number, text or list of an attribute."""
+    """A number, text or list of an attribute, or a further one of those that the operator can have."""
     node = rng.choice(model.graph.node)
-    if not node.attribute:
-        node.attribute.append(
-            onnx.helper.make_attribute(rng.choice(("axis", "perm", "alpha", "pads")), rng.choice(WHOLES[:8]))
-        )
+    if not node.attribute or rng.randrange(4) == 0:
+        known = sorted(KNOWN.get(node.op_type, ())) or ["axis"]
+        name = rng.choice(known)
+        if name not in [each.name for each in node.attribute]:
+            node.attribute.append(onnx.helper.make_attribute(name, rng.choice(USUAL.get(name, USUAL[""]))))
         return
     attribute = rng.choice(node.attribute)
     value = onnx.helper.get_attribute_value(attribute)
@@ -201,7 +286,7 @@ def _wiring(model: Any, rng: random.Random) -> None:
     else:
         copied = onnx.NodeProto()
         copied.CopyFrom(other)
-        copied.output[0] = f"{copied.output[0]}/again"
+        copied.output[:] = [f"{name}/again" for name in copied.output]
         nodes.insert(place, copied)
 
 

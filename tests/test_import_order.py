@@ -24,6 +24,14 @@ INSTALLED = frozenset(
 )  # with the engine
 MOST_OF_NETWORK = 200  # lines of the class Network
 
+# Files that name modules in a table and load them when they are used: what stands above them is not imported, and a
+# start does without it. Nobody else does.
+BY_NAME = {
+    "engine/export/__init__.py": "the kinds of files that a network is written as",
+    "engine/importing/__init__.py": "the kinds of files that a network is read from",
+    "engine/network/network.py": "the methods of a network that rooms above do",
+}
+
 GROUND = "engine.files engine.reading engine.cli engine.arguments engine.draws"
 LAB_GROUND = "experiments.words experiments.stats experiments.circumstances experiments.options"
 
@@ -236,6 +244,26 @@ def test_few_imports_stand_inside_functions() -> None:
     ]
     statements = {(each.file, each.line) for each in lazy}
     assert len(statements) <= MOST_LAZY, sorted(f"{file.relative_to(ROOT)}:{line}" for file, line in statements)
+
+
+def named(root: Path) -> dict[str, set[str]]:
+    """File → the modules of the trees that texts in it name, as a loader by name would need them."""
+    known = modules(root)
+    found: dict[str, set[str]] = {}
+    for path in known.values():
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)}
+        if names := {text for text in texts if isinstance(text, str) and "." in text and text in known}:
+            found[path.relative_to(root).as_posix()] = names
+    return found
+
+
+def test_only_tables_load_modules_by_their_names() -> None:
+    loaders = {
+        path.relative_to(ROOT).as_posix()
+        for path in modules(ROOT).values()
+        if "import_module" in path.read_text("utf-8")
+    }
+    assert set(named(ROOT)) & loaders == set(BY_NAME)
 
 
 PLANTED = {

@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from engine.errors import UserError
+from engine.errors import UserError, shown
 from engine.estimator.base import CNN
 from engine.estimator.networks import Recipe
 from engine.inference.ensemble import as_probabilities
@@ -96,6 +96,11 @@ class CNNClassifier(ClassifierMixin, CNN):
         if self.class_weight is not None:
             by_class = compute_sample_weight(self.class_weight, classes)
             weights = by_class if weights is None else weights * by_class
+            if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+                raise UserError(
+                    f"class_weight {shown(self.class_weight)}: expected finite numbers of at least 0 that leave "
+                    "samples with a weight above 0"
+                )
         scaled = None if weights is None else (weights * (len(weights) / weights.sum())).astype(np.float32)
         self._train(rows, labels.astype(np.int64), len(self.classes_), CrossEntropy(), True, scaled)
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,20 @@ class _Answers:
         self._class_names = checked_class_names(names, self.output_shape[0])
 
 
-class Network(_Answers):
+_WAYS: Mapping[str, str] = {"to_onnx": "engine.export.onnx.model"}
+"""Method → the module above that has a function of the same name, which is loaded when it is used: no import points
+up, and tests/test_import_order.py knows this table."""
+
+
+class WaysOut:
+    """What a network can be written as by rooms that stand above it; its checkpoint is `Network.save`."""
+
+    def to_onnx(self, path: Path | str, options: Any = None) -> None:
+        """Write an ONNX model, as `engine.to_onnx` does; options: an engine.OnnxOptions, or None."""
+        import_module(_WAYS["to_onnx"]).to_onnx(self, path, options)
+
+
+class Network(_Answers, WaysOut):
     """Base of Sequential and Graph; also what `engine.network.load.from_config` and `engine.load` give.
 
     topology      the graph; seed and initializer decide the first weights (see engine.network.init)

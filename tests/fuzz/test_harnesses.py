@@ -70,6 +70,13 @@ def test_mutations_differ_are_the_same_for_a_seed_and_keep_the_promises(name: st
     assert len(seen) > MUTATIONS // 2
 
 
+def test_a_text_of_a_model_that_is_no_utf8_is_mutated_too() -> None:
+    """The parser takes it, and fails when the text is read."""
+    harness = importlib.import_module("fuzz.onnx")
+    data = harness.corpus()["shapes"].replace(b"turned", b"turne\xff")
+    assert len({harness.mutate(data, 8192, seed, flipped) for seed in range(200)}) > 50
+
+
 def test_a_broken_promise_shows() -> None:
     with pytest.raises(ZeroDivisionError), promises.promised(b""):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Convolutions, their transposes and linear layers as C.
+"""Convolutions as C.
 
 A sum starts at 0 and runs over kernel rows, kernel columns and input channels; the bias comes last. Padding is not
 multiplied: a product with 0 would not change a sum. Weights are laid out by blocks of outputs, and those of one input
@@ -7,15 +7,17 @@ lie side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from engine.export.c.activations import activated
 from engine.export.c.pooling import pool_of_two_rows
-from engine.export.c.products import PLACES, Products, blocks_of, columns_of, filters_of, floats_of, in_blocks, terms_of
 from engine.export.c.program import ROWS_OF_A_POOL
-from engine.export.c.unit import Array, Layer
+from engine.export.c.sums.blocks import Array, Block, blocks_of, filters_of, floats_of, in_blocks
+from engine.export.c.sums.plain import PLACES, Products, terms_of
+from engine.export.c.sums.vectors import Tile, places_of
+from engine.export.c.unit import Layer
 from engine.program.code import ACTIVATION_NAMES
 
 _ROW = """
@@ -63,6 +65,33 @@ _TAPS = """            for (int ky = ky_first; ky < ky_end; ky++)
                     const float *w = weights + (ky * $kw + kx) * $depth;
                     const int count = $inputs;
 $add                }
+"""
+
+# In vectors. The last places are computed together with some before them.
+_TILES = """    for (int x = 0; x < $ow; x += $many) {
+$back        const int left = x * $stride_w - $pad_left;
+$groups    }
+"""
+
+_TILE_BLOCK = """        for (int block = 0; block < $count; block++) {
+            float sums[$many * $width];
+            const float *weights = $weights + $base + block * $step_of_block;
+            const int first = $first_output;
+            float *to = dst + x * $oc + first;
+$call            for (int p = 0; p < $many; p++)
+                for (int j = 0; j < $used; j++) {
+                    const float value = sums[p * $width + j]$bias;
+                    to[p * $oc + j] = $activated;
+                }
+        }
+"""
+
+_TILE_CALL = """$tile(sums, src, (top * $w + left) * $ic$offset, $step, ky_first, ky_end, $row,
+                  $columns, $column, weights, $row_of_w, $column_of_w, $inputs);
+"""
+
+_EDGE_CALL = """$edge(sums, src, top * $w * $ic$offset, left, $stride_w, $w, $ic, ky_first, ky_end, $row,
+                  $kw, $dilation_w, weights, $row_of_w, $depth, $group_ic);
 """
 
 _DEPTHWISE = """    for (int x = 0; x < $ow; x++) {
@@ -118,7 +147,8 @@ def convolution(layer: Layer) -> None:
     group_ic, group_oc = g["ic"] // g["groups"], g["oc"] // g["groups"]
     rows = g["kh"] * g["kw"] * group_ic
     weights = filters_of(layer.array("weights"), g, group_oc, rows)
-    loop = _depthwise(layer, weights) if group_ic == 1 and g["groups"] > 1 else _places(layer, weights)
+    alone = group_ic == 1 and g["groups"] > 1
+    loop = (_depthwise if alone else _tiles if layer.unit.simd else _places)(layer, weights)
     ky_first, ky_end = _inside("top", g["kh"], g["dilation_h"], g["h"], g["pad_top"], g["oh"], g["stride_h"])
     text = layer.filled(
         _ROW, row_name=f"{layer.name}_row", loop=loop, ky_first=ky_first, ky_end=ky_end,
@@ -152,59 +182,115 @@ def _ceil(what: str, by: int) -> str:
     return what if by == 1 else f"({what} + {by - 1}) / {by}"
 
 
-def _times(number: int) -> str:
+def times(number: int) -> str:
+    """What is written behind a factor."""
     return "" if number == 1 else f" * {number}"
 
 
-def _bias(layer: Layer) -> str:
+def bias_of(layer: Layer) -> str:
+    """What is added to sum j of a block from output `first` on."""
     return f" + {layer.table('bias', layer.array('bias'))}[first + j]" if layer.has("bias") else ""
 
 
-def _places(layer: Layer, weights: Array) -> str:
-    """The loop over places of a row, some at once where the whole kernel lies inside the image."""
+def _by_block(layer: Layer, weights: Array, text: Callable[..., str]) -> str:
+    """The text of all groups and blocks of outputs: text(block, …) with what they have in common."""
     g = layer.geometry
     group_ic, group_oc = g["ic"] // g["groups"], g["oc"] // g["groups"]
     blocks = blocks_of(group_oc)
     rows = g["kh"] * g["kw"] * group_ic
-    table, bias = layer.table("weights", in_blocks(weights, blocks)), _bias(layer)
-    in_a_run = g["groups"] == 1 and g["dilation_w"] == 1
-    many = min(PLACES, g["ow"])
-    span = g["dilation_w"] * (g["kw"] - 1) + 1
-    kx_first, kx_end = _inside("left", g["kw"], g["dilation_w"], g["w"], g["pad_left"], g["ow"], g["stride_w"])
+    table, bias = layer.table("weights", in_blocks(weights, blocks)), bias_of(layer)
     texts, base = [], 0
     for block in blocks:
-        run = g["kw"] * g["ic"] if in_a_run else group_ic
-        names = [layer.products(Products(at_once, block.width, terms_of(run))) for at_once in sorted({1, many})]
-        fields: Mapping[str, object] = {
-            "w": g["w"], "ic": g["ic"], "kw": g["kw"], "dilation_h": _times(g["dilation_h"]),
-            "dilation_w": _times(g["dilation_w"]), "depth": group_ic * block.width, "inputs": group_ic,
-            "offset": f" + group * {group_ic}" if g["groups"] > 1 else "",
-        }  # fmt: skip
-        indent = 16 if in_a_run else 20
-        add = _add(names, many, block.width, g["stride_w"] * g["ic"], indent)
         outputs = [f"group * {group_oc}"] if g["groups"] > 1 else []
         outputs += [f"{block.first}"] if block.first or not (outputs or block.count > 1) else []
         outputs += [f"block * {block.width}"] if block.count > 1 else []
         starts = [f"group * {floats_of(blocks, rows)}"] if g["groups"] > 1 else []
         texts.append(
-            layer.filled(
-                _BLOCK, count=block.count, width=block.width, used=block.used, many=many, weights=table,
-                base=" + ".join([*starts, f"{base}"]), step_of_block=block.width * rows,
-                first_output=" + ".join(outputs), bias=bias, activated=activated(layer, "value"), oc=g["oc"],
-                taps=layer.filled(_RUNS if in_a_run else _TAPS, add=add, **fields),
+            text(
+                block, count=block.count, used=block.used, weights=table, base=" + ".join([*starts, f"{base}"]),
+                step_of_block=block.width * rows, first_output=" + ".join(outputs), bias=bias, oc=g["oc"],
+                activated=activated(layer, "value"),
             )
         )  # fmt: skip
         base += block.count * block.width * rows
     body = "".join(texts)
-    if g["groups"] > 1:
-        body = layer.filled(_GROUPS, count=g["groups"], blocks=body)
+    return layer.filled(_GROUPS, count=g["groups"], blocks=body) if g["groups"] > 1 else body
+
+
+def _fits(g: Mapping[str, int], many: int, span: int) -> list[str]:
+    """When the kernel lies inside the image at `many` places from x on: conditions, none where it always does."""
     last = (many - 1) * g["stride_w"] + span
-    fits = [f"x + {many} <= {g['ow']}"]
-    fits += ["left >= 0"] if g["pad_left"] else []
-    fits += [f"left + {last} <= {g['w']}"] if (g["ow"] - 1) * g["stride_w"] - g["pad_left"] + span > g["w"] else []
+    return [
+        *(["left >= 0"] if g["pad_left"] else []),
+        *([f"left + {last} <= {g['w']}"] if (g["ow"] - 1) * g["stride_w"] - g["pad_left"] + span > g["w"] else []),
+    ]
+
+
+def _places(layer: Layer, weights: Array) -> str:
+    """The loop over places of a row, some at once where the whole kernel lies inside the image."""
+    g = layer.geometry
+    group_ic = g["ic"] // g["groups"]
+    in_a_run = g["groups"] == 1 and g["dilation_w"] == 1
+    many = min(PLACES, g["ow"])
+    span = g["dilation_w"] * (g["kw"] - 1) + 1
+    kx_first, kx_end = _inside("left", g["kw"], g["dilation_w"], g["w"], g["pad_left"], g["ow"], g["stride_w"])
+
+    def text(block: Block, **common: object) -> str:
+        run = g["kw"] * g["ic"] if in_a_run else group_ic
+        names = [layer.loop(Products(at_once, block.width, terms_of(run))) for at_once in sorted({1, many})]
+        fields: Mapping[str, object] = {
+            "w": g["w"], "ic": g["ic"], "kw": g["kw"], "dilation_h": times(g["dilation_h"]),
+            "dilation_w": times(g["dilation_w"]), "depth": group_ic * block.width, "inputs": group_ic,
+            "offset": f" + group * {group_ic}" if g["groups"] > 1 else "",
+        }  # fmt: skip
+        add = _add(names, many, block.width, g["stride_w"] * g["ic"], 16 if in_a_run else 20)
+        taps = layer.filled(_RUNS if in_a_run else _TAPS, add=add, **fields)
+        return layer.filled(_BLOCK, many=many, width=block.width, taps=taps, **common)
+
     return layer.filled(
         _PLACES, ow=g["ow"], stride_w=g["stride_w"], pad_left=g["pad_left"], kx_first=kx_first, kx_end=kx_end,
-        many=many, many_fit=" && ".join(fits), groups=body,
+        many=many, many_fit=" && ".join([f"x + {many} <= {g['ow']}", *_fits(g, many, span)]),
+        groups=_by_block(layer, weights, text),
+    )  # fmt: skip
+
+
+def _tiles(layer: Layer, weights: Array) -> str:
+    """The loop over places of a row in vectors: some at once, where the kernel lies inside the image and where not."""
+    g = layer.geometry
+    group_ic, many = g["ic"] // g["groups"], places_of(g["ow"])
+    span = g["dilation_w"] * (g["kw"] - 1) + 1
+    in_a_run = g["groups"] == 1 and g["dilation_w"] == 1
+    fits = _fits(g, many, span)
+    inside = not fits
+    outside = (many - 1) * g["stride_w"] + span > g["w"]  # never inside
+
+    def call(block: Block, offset: str) -> str:
+        depth = group_ic * block.width
+        fields: Mapping[str, object] = {
+            "w": g["w"], "ic": g["ic"], "kw": g["kw"], "stride_w": g["stride_w"], "dilation_w": g["dilation_w"],
+            "offset": offset, "group_ic": group_ic, "depth": depth, "step": g["stride_w"] * g["ic"],
+            "row": g["dilation_h"] * g["w"] * g["ic"], "row_of_w": g["kw"] * depth, "column_of_w": depth,
+            "columns": 1 if in_a_run else g["kw"], "column": g["dilation_w"] * g["ic"],
+            "inputs": g["kw"] * group_ic if in_a_run else group_ic,
+        }  # fmt: skip
+        space = " " * 16
+        if inside:
+            return space[4:] + layer.filled(_TILE_CALL, tile=layer.loop(Tile(many, block.width, False)), **fields)
+        layer.unit.zeros = max(layer.unit.zeros, group_ic)
+        edge = layer.filled(_EDGE_CALL, edge=layer.loop(Tile(many, block.width, True)), **fields)
+        if outside:
+            return space[4:] + edge
+        tile = layer.filled(_TILE_CALL, tile=layer.loop(Tile(many, block.width, False)), **fields)
+        return f"{space[4:]}if ({' && '.join(fits)})\n{space}{tile}{space[4:]}else\n{space}{edge}"
+
+    def text(block: Block, **fields: object) -> str:
+        offset = f" + group * {group_ic}" if g["groups"] > 1 else ""
+        return layer.filled(_TILE_BLOCK, many=many, call=call(block, offset), width=block.width, **fields)
+
+    back = "" if g["ow"] % many == 0 else f"        if (x > {g['ow'] - many}) x = {g['ow'] - many};\n"
+    return layer.filled(
+        _TILES, ow=g["ow"], many=many, back=back, stride_w=g["stride_w"], pad_left=g["pad_left"],
+        groups=_by_block(layer, weights, text),
     )  # fmt: skip
 
 
@@ -234,106 +320,8 @@ def _depthwise(layer: Layer, weights: Array) -> str:
         total = f"{f'({total})' if kx else total} + from[{kx * reach} + {source}] * w[{kx * g['oc']} + j]"
     return layer.filled(
         _DEPTHWISE, ow=g["ow"], stride_w=g["stride_w"], pad_left=g["pad_left"], kx_first=kx_first, kx_end=kx_end,
-        oc=g["oc"], ic=g["ic"], width=width, w=g["w"], kw=g["kw"], dilation_h=_times(g["dilation_h"]), weights=table,
+        oc=g["oc"], ic=g["ic"], width=width, w=g["w"], kw=g["kw"], dilation_h=times(g["dilation_h"]), weights=table,
         count=f"{width}" if g["oc"] % width == 0 else f"{g['oc']} - first < {width} ? {g['oc']} - first : {width}",
-        reach=reach, input=source, bias=_bias(layer), activated=activated(layer, "value"),
+        reach=reach, input=source, bias=bias_of(layer), activated=activated(layer, "value"),
         whole=layer.filled(_WHOLE_WINDOW, kw=g["kw"], sum=total) if g["kw"] <= 7 else "",
     )  # fmt: skip
-
-
-# ---- linear layers --------------------------------------------------------------------------------------------------
-
-_LINEAR = """
-static void $name(const float *restrict src, float *restrict dst)
-{
-$blocks}
-"""
-
-_LINEAR_BLOCK = """    for (int block = 0; block < $count; block++) {
-        float sums[$width] = {0.0f};
-        const int first = $first + block * $width;
-        $add(sums, src, 0, $weights + $base + block * $step, $inputs);
-        for (int j = 0; j < $used; j++) {
-            const float value = sums[j]$bias;
-            dst[first + j] = $activated;
-        }
-    }
-"""
-
-
-def linear(layer: Layer) -> None:
-    inputs, outputs = layer.geometry["k"], layer.geometry["n"]
-    blocks = blocks_of(outputs, alone=True)
-    weights = columns_of(layer.array("weights"), 1, outputs, inputs)
-    table, bias = layer.table("weights", in_blocks(weights, blocks)), _bias(layer)
-    texts, base = [], 0
-    for block in blocks:
-        texts.append(
-            layer.filled(
-                _LINEAR_BLOCK, count=block.count, width=block.width, used=block.used, first=block.first, base=base,
-                add=layer.products(Products(1, block.width, terms_of(inputs))), weights=table, bias=bias,
-                step=block.width * inputs, inputs=inputs, activated=activated(layer, "value"),
-            )
-        )  # fmt: skip
-        base += block.count * block.width * inputs
-    layer.function(_LINEAR, blocks="".join(texts))
-    layer.call("src", "dst")
-
-
-# ---- transposed convolutions ----------------------------------------------------------------------------------------
-
-_TRANSPOSED = """
-/* Kernel rows and columns run from the last to the first; those between the strides meet no pixel of the source. */
-static void $name(const float *restrict src, float *restrict dst)
-{
-    for (int y = 0; y < $h; y++)
-        for (int x = 0; x < $w; x++, dst += $ic)
-$groups}
-"""
-
-_TRANSPOSED_GROUPS = """            for (int group = 0; group < $count; group++) {
-$blocks            }
-"""
-
-_TRANSPOSED_BLOCK = """                for (int block = 0; block < $count; block++) {
-                    float sums[$width] = {0.0f};
-                    const float *weights = $weights + group * $of_a_group + $base + block * $step_of_block;
-                    for (int ky = $kh - 1; ky >= 0; ky--) {
-                        const int down = y + $pad_top - ky$dilation_h;
-                        if (down < 0 || down % $stride_h != 0 || down / $stride_h >= $oh) continue;
-                        for (int kx = $kw - 1; kx >= 0; kx--) {
-                            const int across = x + $pad_left - kx$dilation_w;
-                            if (across < 0 || across % $stride_w != 0 || across / $stride_w >= $ow) continue;
-                            $add(sums, src + (down / $stride_h * $ow + across / $stride_w) * $oc + group * $inputs, 0,
-                                 weights + (ky * $kw + kx) * $depth, $inputs);
-                        }
-                    }
-                    for (int j = 0; j < $used; j++) dst[group * $outputs + $first + block * $width + j] = sums[j];
-                }
-"""
-
-
-def transposed(layer: Layer) -> None:
-    """A convolution's gradient by its input: its outputs, `oc`, are what comes in here, and `ic` what goes out."""
-    g = layer.geometry
-    inputs, outputs, taps = g["oc"] // g["groups"], g["ic"] // g["groups"], g["kh"] * g["kw"]
-    forward = filters_of(layer.array("weights"), g, inputs, taps * outputs)
-    turned = forward.reshape(g["groups"], taps, outputs, inputs).transpose(0, 1, 3, 2)
-    blocks = blocks_of(outputs)
-    table = layer.table("weights", in_blocks(turned.reshape(g["groups"], taps * inputs, outputs), blocks))
-    names = ("h", "w", "oh", "ow", "oc", "kh", "kw", "stride_h", "stride_w", "pad_top", "pad_left")
-    texts, base = [], 0
-    for block in blocks:
-        texts.append(
-            layer.filled(
-                _TRANSPOSED_BLOCK, count=block.count, width=block.width, used=block.used, first=block.first,
-                weights=table, of_a_group=floats_of(blocks, taps * inputs), base=base,
-                step_of_block=block.width * taps * inputs, depth=inputs * block.width, inputs=inputs, outputs=outputs,
-                dilation_h=_times(g["dilation_h"]), dilation_w=_times(g["dilation_w"]),
-                add=layer.products(Products(1, block.width, terms_of(inputs))), **{name: g[name] for name in names},
-            )
-        )  # fmt: skip
-        base += block.count * block.width * taps * inputs
-    groups = layer.filled(_TRANSPOSED_GROUPS, count=g["groups"], blocks="".join(texts))
-    layer.function(_TRANSPOSED, h=g["h"], w=g["w"], ic=g["ic"], groups=groups)
-    layer.call("diff_dst", "diff_src")

@@ -10,12 +10,13 @@ import numpy as np
 
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
-from engine.export.c import activations, convolution, moving, norms, pooling
+from engine.export.c import activations, convolution, linear, moving, norms, pooling
 from engine.export.c.functions import written
-from engine.export.c.products import KEEP_LOOP, SIMD_TYPES
 from engine.export.c.program import Exported, exported
+from engine.export.c.sums.plain import KEEP_LOOP
+from engine.export.c.sums.vectors import TYPES
 from engine.export.c.testbench import TestVector, bench
-from engine.export.c.text import comment, fill, number, string
+from engine.export.c.text import comment, fill, number, numbers, string
 from engine.export.c.unit import Layer, Table, Unit
 from engine.layers import Softmax
 from engine.network.network import Network
@@ -29,8 +30,8 @@ OPS: Mapping[str, Callable[[Layer], None]] = {
     "pad2d_forward": moving.pad,
     "upsample2d_forward": moving.upsample,
     "conv2d_forward": convolution.convolution,
-    "conv2d_backward_data": convolution.transposed,
-    "linear_forward": convolution.linear,
+    "conv2d_backward_data": linear.transposed,
+    "linear_forward": linear.linear,
     "maxpool2d_forward": pooling.max_pool,
     "avgpool2d_forward": pooling.average_pool,
     "batchnorm_forward_inference": norms.batch_norm,
@@ -80,6 +81,8 @@ def unit_of(network: Network, prefix: str = "net", simd: bool = False) -> Unit:
         if instruction.op == CHECK:
             continue
         _emitter(instruction)(Layer(unit, number_, instruction))
+    if unit.zeros:
+        unit.tables.append(Table(f"{prefix}_zeros", "float", unit.zeros, numbers(np.zeros(unit.zeros, np.float32))))
     return unit
 
 
@@ -197,9 +200,9 @@ def c_file(network: Network, unit: Unit, options: Options) -> str:
     parts.append("\n/* ---- functions " + "-" * 98 + " */\n")
     names = dict.fromkeys(["bits", *unit.helpers])
     parts.append(written(names, n))
-    if unit.products:
-        parts.append(fill(SIMD_TYPES if simd else KEEP_LOOP, n=n, N=n.upper()))
-    parts += [products.text(n, simd) for products in sorted(unit.products, key=lambda each: each.name)]
+    if unit.loops:
+        parts.append(fill(TYPES if simd else KEEP_LOOP, n=n, N=n.upper()))
+    parts += [loop.text(n) for loop in sorted(unit.loops, key=lambda each: each.name)]
     parts.append("\n/* ---- layers " + "-" * 101 + " */\n")
     parts += unit.functions
     parts.append(fill(_PREDICT, n=n, N=n.upper(), bits=f"{n}_bits", calls="".join(unit.calls)))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.export.c.products import Products
 from engine.export.c.program import Exported
+from engine.export.c.sums.plain import Products, terms_of
+from engine.export.c.sums.vectors import Adder, Tile
 from engine.export.c.text import comment, fill, numbers
 from engine.program.code import Instruction
 
@@ -39,7 +40,8 @@ class Unit:
     simd: bool
     tables: list[Table] = field(default_factory=list)
     helpers: dict[str, None] = field(default_factory=dict)
-    products: dict[Products, None] = field(default_factory=dict)
+    loops: dict[Products | Adder | Tile, None] = field(default_factory=dict)
+    zeros: int = 0  # of the table that edges read
     functions: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
@@ -76,10 +78,14 @@ class Layer:
         self.unit.helpers[name] = None
         return f"{self.unit.prefix}_{name}"
 
-    def products(self, products: Products) -> str:
+    def loop(self, loop: Products | Adder | Tile) -> str:
         """The C name of an inner loop, which the file then has."""
-        self.unit.products[products] = None
-        return f"{self.unit.prefix}_{products.name}"
+        self.unit.loops[loop] = None
+        return f"{self.unit.prefix}_{loop.name}"
+
+    def adder(self, width: int, inputs: int) -> str:
+        """The C name of the inner loop that adds products of so many inputs to `width` sums of one place."""
+        return self.loop(Adder(width) if self.unit.simd else Products(1, width, terms_of(inputs)))
 
     def table(self, name: str, values: Array) -> str:
         """The C name of a table of floats, which the file then has."""

@@ -161,7 +161,7 @@ def _split(reader: Reader, op: Op) -> tuple[int, Constant] | None:
 def _old_broadcast(op: Op, constant: NDArray[np.float32], rank: int) -> NDArray[np.float32]:
     """Before opset 7 an attribute says from which axis on a constant is meant."""
     axis = op.whole("axis", rank - constant.ndim)
-    if not op.whole("broadcast", 0) and constant.ndim != rank:
+    if not op.flag("broadcast", 0) and constant.ndim != rank:
         raise op.refused(f"joins a value of {rank} axes and a constant of shape {constant.shape} without broadcast")
     if not 0 <= axis % rank <= rank - constant.ndim:
         raise op.refused(f"axis is {axis}, but there are {rank} and the constant has shape {constant.shape}")

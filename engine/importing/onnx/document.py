@@ -58,6 +58,13 @@ class Op:
             raise self.refused(f"attribute {name} must be a whole number, not {shown(value)}")
         return value
 
+    def flag(self, name: str, default: int) -> bool:
+        """A whole number that stands for no or yes; engines differ in what they take another one for."""
+        value = self.whole(name, default)
+        if value not in (0, 1):
+            raise self.refused(f"attribute {name} must be 0 or 1, not {shown(value)}")
+        return value == 1
+
     def number(self, name: str, default: float) -> float:
         """As the shortest decimal that is this float32: 1e-05, where the file has 9.99999974e-06."""
         value = self.get(name, default)

@@ -20,6 +20,8 @@ MOST = 1 << 24  # elements of what is computed
 DTYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}  # by ONNX's numbers
 
 Arrays = list[NDArray[Any]]
+ABSENT: NDArray[Any] = np.zeros(0)
+"""Stands for axes that a Slice does without."""
 
 
 def folded(reader: Reader, op: Op) -> NDArray[Any] | None:
@@ -32,8 +34,16 @@ def folded(reader: Reader, op: Op) -> NDArray[Any] | None:
         reader.is_constant(op, index) for index in range(len(op.inputs)) if op.has(index)
     ):
         return None
-    arrays = [reader.document.constants[name] for name in op.inputs if name]
-    if not arrays or sum(array.size for array in arrays) > MOST:
+    names = [op.inputs[index] if op.has(index) else "" for index in range(len(op.inputs))]
+    while names and not names[-1]:
+        names.pop()
+    if not names or not names[0]:
+        return None
+    # An absent input keeps its place: a Slice may have steps and no axes.
+    if "" in names and op.kind != "Slice":
+        raise op.refused(f"lacks its input {names.index('')}")
+    arrays = [reader.document.constants[name] if name else ABSENT for name in names]
+    if sum(array.size for array in arrays) > MOST:
         return None
     try:
         _check_size(op, arrays)
@@ -78,18 +88,23 @@ def _constant(op: Op) -> NDArray[Any]:
 
 def _reshape(op: Op, arrays: Arrays) -> NDArray[Any]:
     target = arrays[1].tolist()
-    if op.whole("allowzero", 0) == 0:
+    if not op.flag("allowzero", 0):
         target = [arrays[0].shape[place] if extent == 0 else extent for place, extent in enumerate(target)]
     return arrays[0].reshape(target)
 
 
+def _given(arrays: Arrays, index: int, default: list[int]) -> list[int]:
+    """The numbers of an input, or what holds where there is none."""
+    return list(arrays[index].tolist()) if len(arrays) > index and arrays[index] is not ABSENT else default
+
+
 def _unsqueeze(op: Op, arrays: Arrays) -> NDArray[Any]:
-    axes = arrays[1].tolist() if len(arrays) > 1 else list(op.wholes("axes", ()))
+    axes = _given(arrays, 1, list(op.wholes("axes", ())))
     return np.expand_dims(arrays[0], tuple(axes))
 
 
 def _squeeze(op: Op, arrays: Arrays) -> NDArray[Any]:
-    axes = arrays[1].tolist() if len(arrays) > 1 else list(op.wholes("axes", ()))
+    axes = _given(arrays, 1, list(op.wholes("axes", ())))
     return np.squeeze(arrays[0], tuple(axes) or None)
 
 
@@ -99,8 +114,8 @@ def _slice(op: Op, arrays: Arrays) -> NDArray[Any]:
         axes, steps = list(op.wholes("axes", range(len(starts)))), [1] * len(starts)
     else:
         starts, ends = arrays[1].tolist(), arrays[2].tolist()
-        axes = arrays[3].tolist() if len(arrays) > 3 else list(range(len(starts)))
-        steps = arrays[4].tolist() if len(arrays) > 4 else [1] * len(starts)
+        axes = _given(arrays, 3, list(range(len(starts))))
+        steps = _given(arrays, 4, [1] * len(starts))
     index = [slice(None)] * arrays[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         index[axis] = slice(start, end, step)

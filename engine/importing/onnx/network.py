@@ -179,7 +179,9 @@ def _output(reader: Reader) -> str:
     if name in reader.document.constants or name not in reader.values:
         raise UserError(f"its output {name[:100]!r} does not depend on its input")
     value = reader.values[name]
-    last = next(op for op in reversed(reader.document.ops) if name in op.outputs)
+    last = next((op for op in reversed(reader.document.ops) if name in op.outputs), None)
+    if last is None:
+        raise UserError(f"its output {name[:100]!r} is its input, and nothing is computed")
     turned = reader.turned and value.order is None and value.axes == (1, 2, 0)
     if not value.straight and not turned:
         raise last.refused(f"is the output, whose axes {value.axes} or elements lie in another order than the engine's")

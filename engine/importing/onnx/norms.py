@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.importing.onnx.document import Op
 from engine.importing.onnx.reader import Reader
+from engine.importing.onnx.reshapes import sample_shape
 from engine.importing.onnx.values import Value
 from engine.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 
@@ -20,13 +19,13 @@ def batch_norm(reader: Reader, op: Op) -> Value:
     """Kept as it is, so that it can be trained on; ONNX's momentum is the weight of the old statistics."""
     value = reader.data(op)
     eps, momentum = op.number("epsilon", 1e-5), op.number("momentum", 0.9)
-    training, spatial = op.whole("training_mode", 0), op.whole("spatial", 1)
+    training, spatial = op.flag("training_mode", 0), op.flag("spatial", 1)
     if reader.opset < 7:
         op.get("consumed_inputs")
-        training = not op.whole("is_test", 0)
+        training = not op.flag("is_test", 0)
     if training or any(op.outputs[1:]):
         raise op.refused("is in training mode: the file is not of a network that predicts")
-    if spatial != 1:
+    if not spatial:
         raise op.refused("spatial is 0: statistics for every place, which the engine does not have")
     if not value.axes or value.axes[0] != 0:
         raise op.refused(f"normalises axis 1 of {('N', *value.shape)}, which is not that of the channels")
@@ -71,16 +70,17 @@ def grouped_instances(reader: Reader, op: Op) -> Value:
     value = reader.data(op)
     if len(value.stored) == 3:
         value = reader.image(op)
-    inner, outer = reader.wholes(op, 1, "shape of the groups"), reader.wholes(op, 2, "shape")
     factors = [reader.floats(op, index, what).reshape(-1) for index, what in ((3, "scale"), (4, "bias"))]
     eps, groups, channels = op.number("epsilon", 1e-5), len(factors[0]), value.stored[0]
-    total = math.prod(value.stored)
-    op.get("allowzero")
-    fits = len(inner) > 2 and inner[1] == groups and channels % groups == 0 and not value.order is not None
-    if not fits or math.prod(inner[2:]) not in (-1, total // groups) or len(factors[1]) != groups:
-        raise op.refused(f"normalises groups of shape {inner}, which are no groups of neighbouring channels")
-    if outer[1:] != value.shape and not (-1 in outer[1:] and len(outer) == len(value.shape) + 1):
-        raise op.refused(f"gives groups another shape, {outer}, than they had")
+    if op.flag("allowzero", 0):
+        raise op.refused("allowzero is set, which the engine does not have round groups")
+    inner = sample_shape(reader, op, value.shape, list(reader.wholes(op, 1, "shape of the groups")))
+    outer = sample_shape(reader, op, inner, list(reader.wholes(op, 2, "shape")))
+    fits = len(inner) > 1 and inner[0] == groups and channels % groups == 0 and value.order is None
+    if not fits or len(factors[1]) != groups:
+        raise op.refused(f"normalises groups of shape {('N', *inner)}, which are no groups of neighbouring channels")
+    if outer != value.shape:
+        raise op.refused(f"gives groups another shape, {('N', *outer)}, than they had")
     arrays = {}
     if (factors[0] != 1).any():
         arrays["weights"] = np.repeat(factors[0], channels // groups)

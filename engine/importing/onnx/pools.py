@@ -20,7 +20,7 @@ def max_pool(reader: Reader, op: Op) -> Value:
     kernel, stride, dilation = window(op, value)
     around = pads(op, value, kernel, stride, dilation)
     ceil = _ceil(op)
-    op.whole("storage_order", 0)  # of the indices, which are no output here
+    op.flag("storage_order", 0)  # of the indices, which are no output here
     if dilation != (1, 1):
         raise op.refused("has dilations, which the engine's pooling does not have")
     pool = _unpadded_behind(value, kernel, stride, around, ceil, MaxPool2D)
@@ -38,13 +38,13 @@ def average_pool(reader: Reader, op: Op) -> Value:
     value = reader.image(op)
     kernel, stride, dilation = window(op, value)
     around = pads(op, value, kernel, stride, dilation)
-    include, ceil = op.whole("count_include_pad", 0), _ceil(op)
+    include, ceil = op.flag("count_include_pad", 0), _ceil(op)
     if dilation != (1, 1):
         raise op.refused("has dilations, which the engine's pooling does not have")
     top, bottom, left, right = around
     pool = None
     if not any(around):
-        pool = _unpadded_behind(value, kernel, stride, around, ceil, AvgPool2D, count_include_pad=bool(include))
+        pool = _unpadded_behind(value, kernel, stride, around, ceil, AvgPool2D, count_include_pad=include)
     elif include and (top, left) == (bottom, right) and 2 * top <= kernel[0] and 2 * left <= kernel[1]:
         pool = AvgPool2D(kernel, stride, (top, left), ceil, count_include_pad=True)
     elif include and not ceil:
@@ -101,8 +101,8 @@ def reduce_mean(reader: Reader, op: Op) -> Value:
     value = reader.data(op)
     rank = len(value.axes) + 1
     axes = reader.wholes(op, 1, "axes") if op.has(1) else op.wholes("axes", ())
-    keeps = op.whole("keepdims", 1)
-    if not axes and op.whole("noop_with_empty_axes", 0):
+    keeps = op.flag("keepdims", 1)
+    if not axes and op.flag("noop_with_empty_axes", 0):
         return value
     op.get("noop_with_empty_axes")
     over = sorted(axis % rank for axis in (axes or range(rank)) if -rank <= axis < rank)
@@ -112,7 +112,7 @@ def reduce_mean(reader: Reader, op: Op) -> Value:
         raise op.refused(f"a mean over the axes {axes}, which the engine has over height and width of a map only")
     if set(wide) != {axis for axis in (1, 2) if value.stored[axis] > 1}:
         raise op.refused(f"a mean over the axes {axes}, which the engine has over height and width of a map only")
-    return _global_mean(reader, op, value, bool(keeps), over)
+    return _global_mean(reader, op, value, keeps, over)
 
 
 def _global_mean(reader: Reader, op: Op, value: Value, keeps: bool, over: list[int] | None = None) -> Value:
@@ -124,7 +124,9 @@ def _global_mean(reader: Reader, op: Op, value: Value, keeps: bool, over: list[i
     readers = [each for each in reader.document.ops if op.outputs[0] in each.inputs]
     is_output = op.outputs[0] == reader.document.output
     if not keeps or (not is_output and readers and all(each.kind in FLATTENING for each in readers)):
-        return Value(reader.add(op, GlobalAvgPool2D(), [value]), value.stored[:1], axes)
+        # A vector has none of the other axes: those that are left are of extent 1.
+        kept = tuple(axis if axis == 0 else None for axis in axes)
+        return Value(reader.add(op, GlobalAvgPool2D(), [value]), value.stored[:1], kept)
     _, height, width = value.stored
     source = reader.add(op, _made(op, AvgPool2D, (height, width)), [value])
     places = (0, 1, 2) if len(axes) == 3 and value.straight else axes
@@ -139,7 +141,7 @@ def _made(op: Op, kind: type[MaxPool2D] | type[AvgPool2D], kernel: tuple[int, in
 
 
 def _ceil(op: Op) -> bool:
-    return bool(op.whole("ceil_mode", 0))
+    return op.flag("ceil_mode", 0)
 
 
 def _unpadded_behind(

@@ -209,4 +209,4 @@ def _moves_channels(document: Document, op: Op) -> bool:
     height, width, channels = document.shape
     if op.kind != "Reshape" or channels != 1 or not op.has(1) or op.inputs[1] not in document.constants:
         return False
-    return document.constants[op.inputs[1]].tolist()[1:] == [1, height, width]
+    return document.constants[op.inputs[1]].reshape(-1).tolist()[1:] == [1, height, width]

@@ -26,18 +26,18 @@ def flatten(reader: Reader, op: Op) -> Value:
 def reshape(reader: Reader, op: Op) -> Value:
     value = reader.data(op)
     target = list(reader.wholes(op, 1, "shape"))
-    if op.whole("allowzero", 0) and 0 in target:
+    if op.flag("allowzero", 0) and 0 in target:
         raise op.refused(f"makes an empty array, of shape {tuple(target)}")
-    shape = _sample(reader, op, value, target)
+    shape = sample_shape(reader, op, value.shape, target)
     return _seen_as(reader, op, value, shape)
 
 
-def _sample(reader: Reader, op: Op, value: Value, target: list[int]) -> tuple[int, ...]:
-    """The extents behind the batch; UserError where the first one is not the batch."""
-    refusal = op.refused(
-        f"makes shape {tuple('N' if each == BATCH else each for each in target)} of {('N', *value.shape)}"
-    )
-    whole = (BATCH, *value.shape)
+def sample_shape(reader: Reader, op: Op, shape: tuple[int, ...], target: list[int]) -> tuple[int, ...]:
+    """What a Reshape to `target` makes of samples of a shape: the extents behind the batch; UserError where the first
+    one is not the batch."""
+    target = list(target)
+    refusal = op.refused(f"makes shape {tuple('N' if each == BATCH else each for each in target)} of {('N', *shape)}")
+    whole = (BATCH, *shape)
     for place, extent in enumerate(target):
         if extent == 0:
             if place >= len(whole):
@@ -47,7 +47,7 @@ def _sample(reader: Reader, op: Op, value: Value, target: list[int]) -> tuple[in
             raise refusal
     if not target or BATCH in target[1:] or target.count(-1) > 1:
         raise refusal
-    rest, count = target[1:], math.prod(value.shape)
+    rest, count = target[1:], math.prod(shape)
     if -1 in rest:
         known = math.prod(extent for extent in rest if extent != -1)
         if target[0] != BATCH and target[0] != reader.document.batch or known < 1 or count % known:
@@ -129,7 +129,10 @@ def pad(reader: Reader, op: Op) -> Value:
         constant = 0.0 if given is None else float(given.reshape(-1)[0]) if given.size == 1 else math.nan
     places = list(range(rank))
     if op.has(3):
-        places = [place % rank for place in reader.wholes(op, 3, "axes")]
+        axes = reader.wholes(op, 3, "axes")
+        if not all(-rank <= axis < rank for axis in axes):
+            raise op.refused(f"pads the axes {axes} of {('N', *value.shape)}")
+        places = [axis % rank for axis in axes]
     if len(numbers) != 2 * len(places) or len(set(places)) != len(places):
         raise op.refused(f"has {len(numbers)} pads, expected {2 * len(places)}")
     if min(numbers, default=0) < 0:
@@ -165,7 +168,7 @@ def resize(reader: Reader, op: Op) -> Value:
     mode = op.text("mode", "nearest")
     place = op.text("coordinate_transformation_mode", "asymmetric" if old or reader.opset < 11 else "half_pixel")
     nearest = op.text("nearest_mode", "floor" if old or reader.opset < 11 else "round_prefer_floor")
-    further = op.whole("antialias", 0), op.whole("exclude_outside", 0)
+    further = op.flag("antialias", 0), op.flag("exclude_outside", 0)
     policy = op.text("keep_aspect_ratio_policy", "stretch")
     for name in ("cubic_coeff_a", "extrapolation_value"):
         op.get(name)

@@ -59,9 +59,9 @@ def write(net: Network, folder: Path, bench: bool) -> dict[str, tuple[Path, Path
 def differing(compiler: Compiler, files: Mapping[str, tuple[Path, Path]]) -> list[str]:
     """The levels and forms whose program did not give the bits."""
     found = []
-    constants = files["plain"][1].with_suffix(".o")  # the same in all forms
-    compiler.compile(files["plain"][1], constants)
-    for form, (source, _) in files.items():
+    for form, (source, weights) in files.items():
+        constants = weights.with_suffix(".o")
+        compiler.compile(weights, constants)
         for level in LEVELS:
             compiled, program = source.with_suffix(".o"), source.with_suffix("")
             compiler.compile(source, compiled, level)

@@ -16,7 +16,7 @@ from experiments.checks.c_export.builds import Compiler
 
 OURS, SIMD, PEER = "ours", "ours, --simd", "emx-onnx-cgen"
 
-FLAGS = (("-O2",), ("-O3",), ("-O3", "-march=native"))
+FLAGS = (("-O2",), ("-O3",), ("-O3", "-march=x86-64-v3"), ("-O3", "-march=native"))
 
 _MAIN = """
 #define _POSIX_C_SOURCE 199309L

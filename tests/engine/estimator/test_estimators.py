@@ -115,6 +115,13 @@ def test_class_weights_multiply_those_of_the_samples() -> None:
     assert np.array_equal(by_class.predict_proba(images), by_sample.predict_proba(images))
 
 
+@pytest.mark.parametrize("weights", [{"across": 0.0, "along": 0.0}, {"across": -1.0}, {"along": float("nan")}])
+def test_class_weights_that_leave_nothing_or_are_none_are_refused(weights: dict[str, float]) -> None:
+    images, names = bars(10)
+    with pytest.raises(UserError, match="class_weight .*: expected finite numbers of at least 0"):
+        quick(class_weight=weights).fit(images, names)
+
+
 def own_network(shape: tuple[int, int, int], classes: int) -> engine.Network:
     layers = [
         Conv2D(shape[0], 4, 3),

@@ -40,6 +40,17 @@ def test_every_layer_says_the_same_elsewhere_and_comes_back_with_the_same_bits(n
     assert again.predict(values.reshape(3, *again.input_shape)).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("options", [None, OnnxOptions(opset=18, answer="softmax")], ids=["usual", "chosen"])
+def test_a_network_writes_itself(options: OnnxOptions | None, tmp_path: Path) -> None:
+    net = network("same")
+    net.to_onnx(tmp_path / "method.onnx", options)
+    engine.to_onnx(net, str(tmp_path / "function.onnx"), options)
+    assert (tmp_path / "method.onnx").read_bytes() == (tmp_path / "function.onnx").read_bytes()
+    with pytest.raises(UserError, match="does not say what is done to images"):
+        net.to_onnx(tmp_path / "refused.onnx", OnnxOptions(preprocess=True))
+    assert not (tmp_path / "refused.onnx").exists()
+
+
 @pytest.mark.parametrize("name", ["resnet20", "midas_cnn", "lenet", "unet"])
 @pytest.mark.parametrize("opset", [14, 18, 22])
 def test_named_networks_at_every_version(name: str, opset: int) -> None:

@@ -94,6 +94,7 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
     ),
     "global maximum": ([("GlobalMaxPool", "x", {})], {}, {}),
     "mean of places": ([("ReduceMean", "x", {"axes": (-1, 2), "keepdims": 0})], {}, {}),
+    "mean of one axis": ([("ReduceMean", "x", {"axes": (-1,), "keepdims": 0})], {}, {"shape": ("N", 3, 1, 5)}),
     "mean kept": (
         [("ReduceMean", "x axes", {}), ("Conv", "0 w", {})],
         {"axes": [2, 3], "w": weights(3, 2, 1, 1)},
@@ -115,6 +116,23 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
             ("Add", "b 5", {}),
         ],
         {"first": np.int64(0), "axis": [0], "rest": [-1], "w": weights(72, 3), "b": weights(3)},
+        {},
+    ),
+    "slice without axes but with steps": (
+        [
+            onnx.helper.make_node("Slice", ["numbers", "from", "to", "", "step"], ["column"]),
+            ("Squeeze", "column one", {}),
+            ("Reshape", "x 1", {}),
+            ("MatMul", "2 w", {}),
+        ],
+        {
+            "numbers": [[-1, 7], [5, 7], [72, 7]],
+            "from": [0, 0],
+            "to": [3, 1],
+            "step": [2, 1],
+            "one": [1],
+            "w": weights(72, 3),
+        },
         {},
     ),
     "channels last inside": (

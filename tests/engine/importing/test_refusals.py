@@ -25,6 +25,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     ),
     "attribute": ([("Conv", "x w", {"colour": 3})], W, r"node 'n0' \(Conv\): attribute 'colour' is none that"),
     "attribute of another kind": ([("Conv", "x w", {"group": "two"})], W, "attribute group must be a whole number"),
+    "flag": ([("MaxPool", "x", {"kernel_shape": (2, 2), "ceil_mode": 3})], {}, "ceil_mode must be 0 or 1, not 3"),
     "computed weights": ([("Relu", "x", {}), ("Conv", "x 0", {})], {}, "its weights, '0', is computed"),
     "kernel": ([("Conv", "x w", {"kernel_shape": (5, 5)})], W, r"kernel_shape is \(5, 5\), but its weights have"),
     "groups": ([("Conv", "x w", {"group": 2})], W, "has weights for 4 channels, but its input has 2"),
@@ -38,6 +39,21 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         "engines read differently",
     ),
     "dilated pool": ([("MaxPool", "x", {"kernel_shape": (2, 2), "dilations": (2, 2)})], {}, "has dilations"),
+    "pool that leaves pixels out": (
+        [("MaxPool", "x", {"kernel_shape": (2, 2), "strides": (1, 3), "auto_pad": "SAME_UPPER"})],
+        {},
+        "where strides leave pixels out",
+    ),
+    "groups over the batch": (
+        [("Reshape", "x inner", {}), ("InstanceNormalization", "0 s s", {}), ("Reshape", "1 outer", {})],
+        {"inner": [1, 2, -1], "s": weights(2), "outer": [0, 2, -1, 6]},
+        r"makes shape \(1, 2, -1\)",
+    ),
+    "groups in another order": (
+        [("Reshape", "x inner", {}), ("InstanceNormalization", "0 s s", {}), ("Reshape", "1 outer", {})],
+        {"inner": [0, 2, -1], "s": weights(2), "outer": [0, 2, 4, -1]},
+        "gives groups another shape",
+    ),
     "indices": (
         [onnx.helper.make_node("MaxPool", ["x"], ["0", "i"], kernel_shape=[2, 2]), ("Add", "0 i", {})],
         {},
@@ -115,6 +131,19 @@ def test_what_is_refused_is_named(name: str, tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_a_grey_image_under_a_shape_of_one_number_is_refused(tmp_path: Path) -> None:
+    """Whether the channels stand last is told by the shape that comes first."""
+    path = written(tmp_path / "net.onnx", [("Reshape", "x s", {})], {"s": np.int64(-1)}, shape=("N", 5, 5, 1))
+    with pytest.raises(UserError, match=r"makes shape \(-1,\)"):
+        engine.from_onnx(path)
+
+
+def test_pads_of_an_axis_that_there_is_not_are_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Pad", ["x", "p", "", "a"], ["y"])
+    with pytest.raises(UserError, match=r"pads the axes \(7,\) of \('N', 2, 6, 6\)"):
+        engine.from_onnx(written(tmp_path / "net.onnx", [node], {"p": [1, 1], "a": [7]}, opset=18))
+
+
 def damaged(tmp_path: Path, change: Any, **settings: Any) -> Path:
     """A model of one convolution, after a change."""
     made = model([("Conv", "x w", {})], W, **settings)
@@ -181,6 +210,7 @@ LIES: dict[str, tuple[Any, str]] = {
     ),
     "steps": (lambda made: made.metadata_props.add(key="preprocess", value='{"a": 1}'), "preprocess"),
     "classes": (lambda made: made.metadata_props.add(key="class_names", value="3"), "class"),
+    "nothing computed": (lambda made: setattr(made.graph.output[0], "name", "x"), "its output 'x' is its input"),
     "no input": (lambda made: made.graph.ClearField("input"), "expected one input"),
 }
 

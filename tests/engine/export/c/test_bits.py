@@ -125,6 +125,14 @@ def test_every_layer(simd: bool, tmp_path: Path) -> None:
     assert differing(networks(), tmp_path, "-O1", simd=simd) == []
 
 
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_vectors_of_every_width(lanes: int, tmp_path: Path) -> None:
+    """Wider ones than this machine has are made of several: the loops are those of a machine that has them."""
+    sums = {name: net for name, net in networks().items() if name.startswith(("conv", "transposed", "linear"))}
+    told = [f"-D{name.upper()}_LANES={lanes}" for name in sums]
+    assert differing(sums, tmp_path, "-O1", *told, simd=True) == []
+
+
 def test_every_layer_has_a_case() -> None:
     tried = {type(node.layer) for net in networks().values() for node in net.topology.nodes}
     same_in_prediction = {"Dropout2D", "StochasticDepth"}  # nothing is left of them, nor of Dropout
