@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import UserError
 from engine.layers import Layer, Scale
 from engine.layers.topology import INPUT, Topology, checked_topology, make_node
 from engine.losses import Loss
@@ -171,3 +172,10 @@ def _nothing(shape: Shape) -> Topology:
     """One layer that changes nothing, for what a network alone can do with its outputs."""
     node = make_node("same", Scale(factor=1.0), [INPUT], [shape])
     return checked_topology(shape, [node], node.name)
+
+
+def in_float32(network: Network | QuantizedNetwork, suffix: str) -> Network:
+    """The network; UserError for one of integers, which files of this suffix cannot hold."""
+    if isinstance(network, QuantizedNetwork):
+        raise UserError(f"a quantised network can be written as .onnx or .c, not as {suffix}; what it was made of can")
+    return network
