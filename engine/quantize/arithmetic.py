@@ -1,4 +1,5 @@
-"""The integer arithmetic of a quantised network: one rule of rounding, and factors as an integer and a shift.
+"""The integer arithmetic of a quantised network: one rule of rounding, factors as an integer and a shift, and tables of
+256 codes for activations.
 
 A code q, 0 to 255, of a value with the scale s and the even zero point z stands for s * (q - z). A factor is m / 2^r
 with m an int32 from 1 on and r from 0 to 62; one that is a power of two has m = 1 and a shift, or m = 2^n and none.
@@ -7,6 +8,7 @@ with m an int32 from 1 on and r from 0 to 62; one that is a power of two has m =
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -15,6 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
+from engine.layers import (
+    ELU,
+    GELU,
+    Clip,
+    Hardsigmoid,
+    Hardswish,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    ReLU6,
+    Scale,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 
 LOWEST, HIGHEST = 0, 255  # codes of a value
 MOST_WEIGHT = {8: 127, 7: 63}  # bits of a weight → its largest code; both signs
@@ -131,3 +149,48 @@ def check_sums(name: str, largest: Integers) -> None:
             f"layer {name!r}: the sum of output channel {over[0]} could reach {largest[over[0]]}, and an int32 holds "
             f"less than {1 << SUM_BITS}"
         )
+
+
+# ---- activations ----
+
+Function = Callable[[Any, float], float]
+"""Of the layer and a number."""
+
+
+def _sigmoid(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
+
+
+def _gelu(layer: Any, x: float) -> float:
+    if layer.approximate == "tanh":
+        return 0.5 * x * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * math.erfc(-x / math.sqrt(2.0))
+
+
+def _gate(x: float) -> float:
+    return min(max(x + 3.0, 0.0), 6.0) / 6.0
+
+
+FUNCTIONS: Mapping[type[Layer], Function] = {
+    ReLU: lambda layer, x: max(x, 0.0),
+    ReLU6: lambda layer, x: min(max(x, 0.0), 6.0),
+    Clip: lambda layer, x: min(max(x, layer.low), layer.high),
+    LeakyReLU: lambda layer, x: x if x > 0 else layer.slope * x,
+    ELU: lambda layer, x: x if x > 0 else layer.alpha * math.expm1(x),
+    GELU: _gelu,
+    SiLU: lambda layer, x: x * _sigmoid(x),
+    Sigmoid: lambda layer, x: _sigmoid(x),
+    Tanh: lambda layer, x: math.tanh(x),
+    Hardswish: lambda layer, x: x * _gate(x),
+    Hardsigmoid: lambda layer, x: _gate(x),
+    Softplus: lambda layer, x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
+    Scale: lambda layer, x: layer.factor * x,
+}
+"""What a layer does to one number."""
+
+
+def table_of(layer: Layer, source: Encoding, target: Encoding) -> NDArray[np.uint8]:
+    """The code that every code of the input becomes, uint8 (256,)."""
+    function = FUNCTIONS[type(layer)]
+    numbers = [function(layer, source.scale * (code - source.zero)) for code in range(LOWEST, HIGHEST + 1)]
+    return np.array([target.code_of(number) for number in numbers], np.uint8)

@@ -41,6 +41,7 @@ from engine.layers import (
 from engine.layers.topology import INPUT, Node, Topology
 from engine.program.shapes import Shape
 from engine.quantize.arithmetic import (
+    FUNCTIONS,
     HIGHEST,
     LOWEST,
     MOST_SHIFT,
@@ -51,7 +52,6 @@ from engine.quantize.arithmetic import (
     check_sums,
     largest_sums,
 )
-from engine.quantize.tables import FUNCTIONS
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -16,13 +16,21 @@ from engine.layers import Add, AvgPool2D, ConvTranspose2D
 from engine.layers.topology import INPUT
 from engine.network.inputs import checked_input
 from engine.network.network import Network
-from engine.quantize.arithmetic import MOST_SHIFT_ALONE, MOST_WEIGHT, SUM_BITS, Encoding, Factor, check_sums, factor_of
+from engine.quantize.arithmetic import (
+    MOST_SHIFT_ALONE,
+    MOST_WEIGHT,
+    SUM_BITS,
+    Encoding,
+    Factor,
+    check_sums,
+    factor_of,
+    table_of,
+)
 from engine.quantize.body import AVERAGING, CLAMPED, WEIGHTED, Arrays, Body, Clamp, check_body, is_tabled, node_sums
 from engine.quantize.calibration import counted, encodings, groups_of, observe
 from engine.quantize.network import QuantizedNetwork
 from engine.quantize.rewrite import Rewritten, Wanted, rewritten
 from engine.quantize.stored import Notes
-from engine.quantize.tables import table_of
 
 SCALES = ("power_of_two", "free")
 ENDS = ("int8", "float")

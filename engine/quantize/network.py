@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import integer
 from engine.errors import UserError
 from engine.layers import Layer, Scale
 from engine.layers.topology import INPUT, Topology, checked_topology, make_node
 from engine.losses import Loss
-from engine.network.inputs import capacity, checked_class_names, checked_input, nonfinite_error, warn_of_nameless
+from engine.network.inputs import checked_class_names, warn_of_nameless
 from engine.network.network import Network
+from engine.plan.plan import Plan
 from engine.plan.table import table
+from engine.program.limits import MOST_ELEMENTS
 from engine.program.shapes import Shape
-from engine.quantize import reference, stored
+from engine.quantize import stored
 from engine.quantize.body import Body
+from engine.quantize.execution import Execution
 
 Array = NDArray[np.float32]
 
@@ -40,7 +44,16 @@ class QuantizedNetwork:
     def __init__(self, body: Body, head: Network | None, tail: Network | None, notes: stored.Notes):
         self.body, self.head, self.tail = body, head, tail
         self.notes = notes
+        self._execution = Execution(body, head, tail)
         self._class_names: Sequence[str] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: programs are bound to memory, so a copy compiles its own."""
+        return {key: value for key, value in self.__dict__.items() if key != "_execution"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._execution = Execution(self.body, self.head, self.tail)
 
     @property
     def input_shape(self) -> Shape:
@@ -99,26 +112,25 @@ class QuantizedNetwork:
             f"QuantizedNetwork({len(self.body.topology.nodes)} integer layers, {self.weight_bytes:,} bytes of weights)"
         )
 
-    def codes(self, x: Array, batch_size: int = 256) -> NDArray[np.uint8]:
-        """What the last integer layer gives for float32 samples (n, *input_shape): uint8 (n, *its shape), public
-        order."""
-        x = self._checked(x)
-        size = capacity(max(len(x), 1), batch_size)
-        found = [self._codes(x[start : start + size]) for start in range(0, len(x), size)]
-        return np.concatenate(found) if found else np.empty((0, *self.body.topology.output_shape), np.uint8)
-
-    def logits(self, x: Array, batch_size: int = 256) -> Array:
-        """What these codes stand for, float32: what softmax, or another layer in float32, is applied to."""
-        return self.body.output.numbers(self.codes(x, batch_size))
-
     def predict(self, x: Array, batch_size: int = 256) -> Array:
         """What the last layer gives for float32 images (n, C, H, W): float32 (n, *output_shape).
 
-        The same bits whatever the batch, the number of threads and the instruction set, but for layers in float32 that
-        are no sums of their own (softmax is the same for every batch too).
+        The integers are the same for any batch, number of threads and instruction set.
         """
-        logits = self.logits(x, batch_size)
-        return logits if self.tail is None else self.tail.predict(logits, batch_size, "direct")
+        return self._execution.run(x, batch_size, whole=True)
+
+    def logits(self, x: Array, batch_size: int = 256) -> Array:
+        """What the last integers stand for, float32 (n, *their shape): what softmax, or another layer in float32, is
+        given."""
+        return self._execution.run(x, batch_size, whole=False)
+
+    def codes(self, x: Array, batch_size: int = 256) -> NDArray[np.uint8]:
+        """These integers, uint8."""
+        return self.body.output.codes(self.logits(x, batch_size))
+
+    def plan(self, batch: int = 64) -> Plan:
+        """The plan for batches of up to `batch` samples; `print` it to see it."""
+        return self._execution.plan(integer("plan", "batch", batch, 1, MOST_ELEMENTS), whole=True)[0]
 
     def evaluate(self, x: Array, y: NDArray[Any], loss: Loss, batch_size: int = 256) -> tuple[float, Array]:
         """Mean loss over all samples, and the outputs as `predict` gives them."""
@@ -155,17 +167,6 @@ class QuantizedNetwork:
     def save(self, path: Path | str) -> None:
         """Write a file that `engine.quantize.load` reads; one that is there is replaced whole, or not at all."""
         stored.save(self, path)
-
-    def _checked(self, x: Any) -> Array:
-        x = checked_input(x, self.input_shape)
-        if not np.isfinite(x).all():
-            raise nonfinite_error(x, x[:0], 0)
-        return x
-
-    def _codes(self, x: Array) -> NDArray[np.uint8]:
-        values = x if self.head is None else self.head.predict(x, len(x), "direct")
-        codes = self.body.encodings[INPUT].codes(values)
-        return reference.run(self.body, codes)[self.body.topology.output]
 
 
 def _nothing(shape: Shape) -> Topology:
