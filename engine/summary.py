@@ -42,7 +42,8 @@ def main() -> None:
 
     from engine.models import described_models
     from engine.network.summary import render
-    from engine.recipe.build import open_network
+    from engine.quantize.network import QuantizedNetwork
+    from engine.recipe.build import open_network, open_trained
 
     if options.source is None:
         models = described_models()
@@ -50,7 +51,10 @@ def main() -> None:
         lines = "\n".join(f"{name:<{width}}  {text}" for name, text in models.items())
         print(json.dumps(models, indent=2) if options.json else lines)
         return
-    network = open_network(options.source, options.settings)
+    network = open_network(options.source, options.settings) if options.settings else open_trained(options.source)
+    if isinstance(network, QuantizedNetwork):
+        print(json.dumps(network.summarize(), indent=2) if options.json else network.summary())
+        return
     summary = network.summarize(options.batch)
     if not options.device:
         print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))

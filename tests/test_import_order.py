@@ -69,6 +69,7 @@ BELOW: Mapping[str, str] = {
     "engine.data.__main__": "engine.data.sets",
     "engine.plots.__main__": "engine.plots",
     "engine.weights.__main__": "engine.weights engine.recipe",
+    "engine.quantize.__main__": "engine.recipe",
     "engine.export.__main__": "engine.export engine.importing engine.recipe",
     "engine.serve": "engine.serving",
     # The lab.

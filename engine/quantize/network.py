@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -137,32 +138,53 @@ class QuantizedNetwork:
         tail = self.tail or Network(_nothing(self.body.topology.output_shape))
         return tail.evaluate(self.logits(x, batch_size), y, loss, batch_size, "direct")
 
+    def summarize(self) -> dict[str, Any]:
+        """What `summary` shows, JSON-able: the layers, and what there is of the whole."""
+        body, entry = self.body, self.body.encodings[INPUT]
+        rows = []
+        for node in self.topology.nodes:
+            encoding = body.encodings.get(node.name)
+            arrays = [array for key, array in body.arrays.items() if key.rpartition(".")[0] == node.name]
+            specs = (*node.layer.parameters(), *node.layer.buffers())
+            floats = sum(4 * math.prod(spec.shape) for spec in specs)
+            rows.append(
+                {
+                    "name": node.name,
+                    "layer": str(node.layer),
+                    "output_shape": list(node.shape),
+                    "numbers": "float32" if encoding is None else "int8",
+                    "scale": None if encoding is None else encoding.scale,
+                    "zero": None if encoding is None else encoding.zero,
+                    "bytes": floats if encoding is None else sum(array.nbytes for array in arrays),
+                }
+            )
+        return {
+            "input_shape": list(self.input_shape),
+            "output_shape": list(self.output_shape),
+            "input_scale": entry.scale,
+            "input_zero": entry.zero,
+            "layers": rows,
+            "weight_bytes": self.weight_bytes,
+            "quantized": asdict(self.notes),
+        }
+
     def summary(self) -> str:
         """A table of the layers with shapes, scales and bytes, and totals."""
-        body, kinds = self.body, {True: "float32", False: "int8"}
+        found, notes = self.summarize(), self.notes
         rows = [("name", "layer", "output shape", "numbers", "scale", "zero", "bytes")]
-        for node in self.topology.nodes:
-            own = body.topology if node.name in body.encodings else None
-            encoding = body.encodings.get(node.name)
-            held = sum(array.nbytes for key, array in body.arrays.items() if key.rpartition(".")[0] == node.name)
-            if own is None:
-                held = sum(4 * math.prod(spec.shape) for spec in (*node.layer.parameters(), *node.layer.buffers()))
-            shape = " x ".join(map(str, node.shape))
-            scale, zero = ("", "") if encoding is None else (f"{encoding.scale:g}", str(encoding.zero))
-            rows.append((node.name, str(node.layer), shape, kinds[own is None], scale, zero, f"{held:,}"))
-        entry = body.encodings[INPUT]
+        for each in found["layers"]:
+            shape = " x ".join(map(str, each["output_shape"]))
+            codes = ("", "") if each["zero"] is None else (f"{each['scale']:g}", str(each["zero"]))
+            rows.append((each["name"], each["layer"], shape, each["numbers"], *codes, f"{each['bytes']:,}"))
         lines = table(rows, numeric={2, 4, 5, 6})
         lines.insert(1, "-" * max(map(len, lines)))
-        notes = self.notes
-        return "\n".join(
-            [
-                *lines,
-                lines[1],
-                f"input codes: scale {entry.scale:g}, zero {entry.zero}",
-                f"weights: {self.weight_bytes:,} bytes; scales {notes.scales}, of {notes.weight_bits} bits, calibrated "
-                f"by {notes.calibrate} with {notes.samples:,} samples",
-            ]
-        )
+        lines += [
+            lines[1],
+            f"input codes: scale {found['input_scale']:g}, zero {found['input_zero']}",
+            f"weights: {self.weight_bytes:,} bytes; scales {notes.scales}, of {notes.weight_bits} bits, calibrated by "
+            f"{notes.calibrate} with {notes.samples:,} samples",
+        ]
+        return "\n".join(lines)
 
     def save(self, path: Path | str) -> None:
         """Write a file that `engine.quantize.load` reads; one that is there is replaced whole, or not at all."""
@@ -175,8 +197,18 @@ def _nothing(shape: Shape) -> Topology:
     return checked_topology(shape, [node], node.name)
 
 
-def in_float32(network: Network | QuantizedNetwork, suffix: str) -> Network:
-    """The network; UserError for one of integers, which files of this suffix cannot hold."""
+AnyNetwork = Network | QuantizedNetwork
+"""What can predict."""
+
+
+def in_float32(network: AnyNetwork, wish: str) -> Network:
+    """The network; UserError for one of integers, which cannot do as wished ("be written as .html")."""
     if isinstance(network, QuantizedNetwork):
-        raise UserError(f"a quantised network can be written as .onnx or .c, not as {suffix}; what it was made of can")
+        raise UserError(f"a quantised network cannot {wish}; the network that it was made of can")
     return network
+
+
+def first_nonfinite(network: AnyNetwork) -> str | None:
+    """Key of the first parameter or running statistic that holds NaN or infinity. A quantised network has none: it is
+    neither made with any nor read from a file that has."""
+    return network.store.first_nonfinite() if isinstance(network, Network) else None

@@ -10,8 +10,7 @@ from engine.export.c.source import Options, Sizes, c_file, header_file, unit_of,
 from engine.export.c.testbench import test_vector
 from engine.export.c.text import identifier, identifier_of
 from engine.files import write_atomically
-from engine.network.network import Network
-from engine.quantize.network import QuantizedNetwork, in_float32
+from engine.quantize.network import AnyNetwork, in_float32
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,9 +31,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def write(network: Network | QuantizedNetwork, path: Path, options: Namespace) -> None:
+def write(network: AnyNetwork, path: Path, options: Namespace) -> None:
     """Write the C file and those beside it, and print what it takes of a device."""
-    network = in_float32(network, path.suffix)
+    network = in_float32(network, f"be written as {path.suffix}")
     prefix = identifier(options.name) if options.name is not None else identifier_of(path.stem)
     apart = path.with_name(f"{path.stem}_weights.c")
     files = [path, *([apart] if options.weights == "separate" else []), *([options.header] if options.header else [])]

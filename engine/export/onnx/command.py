@@ -16,7 +16,7 @@ from engine.inspection.activations import activations
 from engine.layers import Softmax
 from engine.layers.topology import INPUT
 from engine.network.network import Network
-from engine.quantize.network import QuantizedNetwork
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 
 TOLERANCE = 1e-5  # of the largest output, that engines may differ by in float32
 SAMPLES = 3
@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def write(network: Network | QuantizedNetwork, path: Path, options: Namespace) -> int:
+def write(network: AnyNetwork, path: Path, options: Namespace) -> int:
     """Write the model; with `--check` also run it in other engines, 1 where one of them differs."""
     chosen = OnnxOptions(options.opset, options.ir, options.answer, options.with_preprocess)
     to_onnx(network, path, chosen)
@@ -72,7 +72,7 @@ def write(network: Network | QuantizedNetwork, path: Path, options: Namespace) -
     return _check(network, path, chosen) if options.check else 0
 
 
-def _check(network: Network | QuantizedNetwork, path: Path, options: OnnxOptions) -> int:
+def _check(network: AnyNetwork, path: Path, options: OnnxOptions) -> int:
     values = random_input(network, SAMPLES, options.preprocess)
     errors = compare(network, path, options, values)
     for name, error in errors.items():
@@ -80,9 +80,7 @@ def _check(network: Network | QuantizedNetwork, path: Path, options: OnnxOptions
     return int(not all(isinstance(error, float) and error <= TOLERANCE for error in errors.values()))
 
 
-def compare(
-    network: Network | QuantizedNetwork, path: Path, options: OnnxOptions, values: np.ndarray
-) -> dict[str, float | str]:
+def compare(network: AnyNetwork, path: Path, options: OnnxOptions, values: np.ndarray) -> dict[str, float | str]:
     """Name of every engine that is installed → its largest difference from the network's own output, as a share of the
     largest output where that is above 1; or its refusal in words. UserError where none is installed."""
     expected = expected_output(network, options, values)
@@ -103,7 +101,7 @@ def compare(
     return errors
 
 
-def expected_output(network: Network | QuantizedNetwork, options: OnnxOptions, values: np.ndarray) -> np.ndarray:
+def expected_output(network: AnyNetwork, options: OnnxOptions, values: np.ndarray) -> np.ndarray:
     """What the model must give, by the engine itself."""
     if options.preprocess:
         assert network.preprocess is not None
@@ -119,7 +117,7 @@ def expected_output(network: Network | QuantizedNetwork, options: OnnxOptions, v
     return said
 
 
-def _before_softmax(network: Network | QuantizedNetwork, values: np.ndarray) -> np.ndarray:
+def _before_softmax(network: AnyNetwork, values: np.ndarray) -> np.ndarray:
     """What the softmax at the end of a network is given."""
     if isinstance(network, QuantizedNetwork):
         values = network.logits(values)

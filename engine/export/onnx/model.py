@@ -19,7 +19,7 @@ from engine.files import write_atomically
 from engine.layers import Layer, layer_name
 from engine.layers.topology import INPUT, Topology
 from engine.network.network import Network
-from engine.quantize.network import QuantizedNetwork
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 from engine.reading.packages import optional
 
 PRODUCER = "cnn-engine"
@@ -97,7 +97,7 @@ class OnnxOptions:
             raise UserError(f"answer of an ONNX model must be one of {', '.join(ANSWERS)}, not {self.answer!r}")
 
 
-def opset_of(network: Network | QuantizedNetwork, options: OnnxOptions) -> int:
+def opset_of(network: AnyNetwork, options: OnnxOptions) -> int:
     """The version of the operators; UserError for one that is too old for networks of integers."""
     if not isinstance(network, QuantizedNetwork):
         return options.opset or OPSET
@@ -106,7 +106,7 @@ def opset_of(network: Network | QuantizedNetwork, options: OnnxOptions) -> int:
     return options.opset or quantized.OPSET
 
 
-def to_onnx(network: Network | QuantizedNetwork, path: Path | str, options: OnnxOptions | None = None) -> None:
+def to_onnx(network: AnyNetwork, path: Path | str, options: OnnxOptions | None = None) -> None:
     """Write the network as an ONNX model: input "input", float32 (N, *input_shape), output "output", for any N.
 
     What is done to images before, and the names of classes, stand in the model's metadata, as JSON under `preprocess`
@@ -117,7 +117,7 @@ def to_onnx(network: Network | QuantizedNetwork, path: Path | str, options: Onnx
     write_atomically(Path(path), to_model(network, options or OnnxOptions()).SerializeToString(deterministic=True))
 
 
-def to_model(network: Network | QuantizedNetwork, options: OnnxOptions) -> Any:
+def to_model(network: AnyNetwork, options: OnnxOptions) -> Any:
     """The same as an onnx.ModelProto."""
     onnx = optional("onnx", "onnx", "writing ONNX")
     for node in network.topology.nodes:
@@ -170,7 +170,7 @@ def _name_output(out: Emitter, value: str) -> None:
     out.constants = {names.get(name, name): array for name, array in out.constants.items()}
 
 
-def _model(onnx: Any, out: Emitter, network: Network | QuantizedNetwork, options: OnnxOptions) -> Any:
+def _model(onnx: Any, out: Emitter, network: AnyNetwork, options: OnnxOptions) -> Any:
     helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
     entry = kinds.UINT8 if options.preprocess else kinds.FLOAT
     graph = helper.make_graph(
@@ -194,7 +194,7 @@ def _model(onnx: Any, out: Emitter, network: Network | QuantizedNetwork, options
     return model
 
 
-def _metadata(network: Network | QuantizedNetwork, options: OnnxOptions) -> dict[str, str]:
+def _metadata(network: AnyNetwork, options: OnnxOptions) -> dict[str, str]:
     found = {}
     if network.preprocess is not None:
         found[PREPROCESS] = json.dumps(network.preprocess)
@@ -205,7 +205,7 @@ def _metadata(network: Network | QuantizedNetwork, options: OnnxOptions) -> dict
     return found
 
 
-def random_input(network: Network | QuantizedNetwork, count: int, preprocess: bool, seed: int = 0) -> np.ndarray:
+def random_input(network: AnyNetwork, count: int, preprocess: bool, seed: int = 0) -> np.ndarray:
     """Inputs to compare engines with: float32, or with `preprocess` uint8, (count, *input_shape)."""
     draws = np.random.default_rng(seed)
     shape = (count, *network.input_shape)

@@ -287,6 +287,6 @@ def test_the_command_takes_a_quantised_file(tmp_path: Path, capsys: pytest.Captu
         assert main() == 0
     assert "opset 19" in capsys.readouterr().out
     for suffix in (".html", ".safetensors"):
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=f"not as {suffix}"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=f"cannot be written as {suffix}"):
             patch.setattr("sys.argv", ["export", str(file), str(tmp_path / f"out{suffix}")])
             main()

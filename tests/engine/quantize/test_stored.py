@@ -14,7 +14,7 @@ from safetensors.numpy import save as serialise
 import engine
 from engine.errors import EngineWarning, UserError
 from engine.network.checkpoint import Damaged, digest
-from engine.quantize.load import is_quantized, load
+from engine.quantize.reading import is_quantized, load
 from engine.quantize.stored import METADATA_KEY
 from engine.reading.tensor_file import read_tensors
 from tests.engine.quantize.networks import NETWORKS, network, samples

@@ -11,10 +11,11 @@ from engine.layers.topology import topology_from_config
 from engine.network.checkpoint import Damaged, Tensors, digest
 from engine.network.inputs import warn_of_nameless
 from engine.network.load import check_width, from_config
+from engine.network.load import load as load_network
 from engine.network.network import Network
 from engine.quantize.arithmetic import Encoding
 from engine.quantize.body import Body, Clamp, check_body
-from engine.quantize.network import QuantizedNetwork
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 from engine.quantize.stored import ENDS, FORMAT_VERSION, METADATA_KEY, Document, Header, Notes
 from engine.reading.memory import memory_for
 from engine.reading.schema import read_stored
@@ -69,6 +70,11 @@ def load(path: Path | str) -> QuantizedNetwork:
     return net
 
 
+def load_any(path: Path | str) -> AnyNetwork:
+    """The network in a file, quantised or not; UserError as `load` and engine.network.load.load have it."""
+    return load(path) if is_quantized(path) else load_network(path)
+
+
 def _network(document: Document, tensors: Tensors) -> QuantizedNetwork:
     groups = _grouped(tensors)
     topology = topology_from_config(document.graph)
@@ -102,7 +108,10 @@ def _end(end: str, graph: dict[str, Any] | None, groups: Mapping[str, Tensors]) 
         if any(arrays):
             raise UserError(f"there are tensors of a {end}, but the document describes none")
         return None
-    return from_config(graph, arrays)
+    part = from_config(graph, arrays)
+    if damaged := part.store.first_nonfinite():
+        raise UserError(f"{damaged} holds NaN or infinite values")
+    return part
 
 
 def _check_joints(net: QuantizedNetwork) -> None:
