@@ -57,6 +57,15 @@ class Part:
         return cls(slots, buffer_slots, data, buffers)
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """The ops, what the constants hold, and the weights before they were packed, by value."""
+
+    code: Code
+    constants: Constants
+    weights: dict[int, NDArray[np.int8]]
+
+
 @dataclass
 class Compiled:
     """A plan with its program, and the constants, which the program reads."""
@@ -72,9 +81,9 @@ class Execution:
     def __init__(self, body: Body, head: Network | None, tail: Network | None):
         self.body, self.head, self.tail = body, head, tail
         self.input_shape = body.topology.input_shape if head is None else head.input_shape
-        self._part = Part.of([each for each in (head, tail) if each is not None])
+        self.part = Part.of([each for each in (head, tail) if each is not None])
         self._kept: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
-        self._lowered: dict[bool, tuple[Code, Constants]] = {}
+        self._lowered: dict[bool, Lowered] = {}
         self._lock = threading.RLock()
 
     def run(self, x: Any, batch_size: int, whole: bool) -> Array:
@@ -109,22 +118,25 @@ class Execution:
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    def plan(self, batch: int, whole: bool) -> tuple[Plan, Constants]:
-        """The plan, and what its constants hold."""
-        if whole not in self._lowered:
-            self._lowered[whole] = self._lower(whole)
-        code, constants = self._lowered[whole]
-        request = Request(INFERENCE, batch, algorithm="direct")
-        part = self._part
-        return finish(code, part.slots, part.buffer_slots, request, cnncore.isa()), constants
+    def lowered(self, whole: bool) -> Lowered:
+        """The ops, which are the same for any batch."""
+        with self._lock:
+            if whole not in self._lowered:
+                self._lowered[whole] = self._lower(whole)
+            return self._lowered[whole]
+
+    def plan(self, batch: int, whole: bool) -> Plan:
+        """The plan for batches of up to so many samples."""
+        request, part = Request(INFERENCE, batch, algorithm="direct"), self.part
+        return finish(self.lowered(whole).code, part.slots, part.buffer_slots, request, cnncore.isa())
 
     def _compile(self, batch: int, whole: bool) -> Compiled:
-        plan, arrays = self.plan(batch, whole)
+        plan = self.plan(batch, whole)
         require_plan(plan.footprint, plan.arena, plan.request.mode, cnncore.get_num_threads())
-        part = self._part
+        part = self.part
         constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
         held = constants.view(np.uint8)
-        for offset, array in arrays:
+        for offset, array in self.lowered(whole).constants:
             held[offset : offset + array.nbytes] = array.view(np.uint8)
         for fold in plan.folds:
             write_fold(constants, fold, part.slots, part.buffer_slots, part.data, part.buffers)
@@ -140,8 +152,8 @@ class Execution:
             raise
         return Compiled(plan, program, constants)
 
-    def _lower(self, whole: bool) -> tuple[Code, Constants]:
-        builder = Builder(False, {**self._part.slots, **self._part.buffer_slots}, layer=INPUT)
+    def _lower(self, whole: bool) -> Lowered:
+        builder = Builder(False, {**self.part.slots, **self.part.buffer_slots}, layer=INPUT)
         source = Tensor(builder.new(Value(self.input_shape, EXTERNAL, INPUT_EXTERNAL)), self.input_shape)
         builder.emit("check_finite", {"count": elements(self.input_shape), "slope": 0.0}, src=source)
         stored = self.head is not None
@@ -160,7 +172,8 @@ class Execution:
         else:
             output = self._emit_numbers(lowering, codes)
         check_written(builder)
-        return Code(tuple(builder.values), tuple(builder.instructions), output), lowering.constants
+        code = Code(tuple(builder.values), tuple(builder.instructions), output)
+        return Lowered(code, lowering.constants, lowering.weights)
 
     def _emit_numbers(self, lowering: Lowering, codes: Tensor) -> int:
         """What the codes stand for into the caller's array; they are transposed as bytes, which are fewer."""

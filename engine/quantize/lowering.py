@@ -40,12 +40,14 @@ Constants = list[tuple[int, NDArray[Any]]]
 
 @dataclass
 class Lowering:
-    """The ops of an integer part while they are written."""
+    """The ops of an integer part while they are written. `weights` are the packed ones as they were before, by value:
+    in the public layouts, but with the columns of a linear layer in the order in which a map lies in memory."""
 
     builder: Builder
     body: Body
     constants: Constants = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[int, NDArray[np.int8]] = field(default_factory=dict)
     end: int = 0
 
     def run(self, source: Tensor, stored: bool) -> Tensor:
@@ -114,6 +116,7 @@ class Lowering:
         }
         numbers = {name: self.constant(array) for name, array in operands.items()}
         self.builder.emit(op, geometry, dst=target, src=source, **numbers)
+        self.weights[numbers["weights"]] = np.ascontiguousarray(weights)
         return target
 
     def copied(self, source: Tensor, target: Tensor, rows: int, width: int, stride: int, offset: int) -> None:

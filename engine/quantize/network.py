@@ -45,16 +45,16 @@ class QuantizedNetwork:
     def __init__(self, body: Body, head: Network | None, tail: Network | None, notes: stored.Notes):
         self.body, self.head, self.tail = body, head, tail
         self.notes = notes
-        self._execution = Execution(body, head, tail)
+        self.execution = Execution(body, head, tail)
         self._class_names: Sequence[str] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: programs are bound to memory, so a copy compiles its own."""
-        return {key: value for key, value in self.__dict__.items() if key != "_execution"}
+        return {key: value for key, value in self.__dict__.items() if key != "execution"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._execution = Execution(self.body, self.head, self.tail)
+        self.execution = Execution(self.body, self.head, self.tail)
 
     @property
     def input_shape(self) -> Shape:
@@ -118,12 +118,12 @@ class QuantizedNetwork:
 
         The integers are the same for any batch, number of threads and instruction set.
         """
-        return self._execution.run(x, batch_size, whole=True)
+        return self.execution.run(x, batch_size, whole=True)
 
     def logits(self, x: Array, batch_size: int = 256) -> Array:
         """What the last integers stand for, float32 (n, *their shape): what softmax, or another layer in float32, is
         given."""
-        return self._execution.run(x, batch_size, whole=False)
+        return self.execution.run(x, batch_size, whole=False)
 
     def codes(self, x: Array, batch_size: int = 256) -> NDArray[np.uint8]:
         """These integers, uint8."""
@@ -131,7 +131,7 @@ class QuantizedNetwork:
 
     def plan(self, batch: int = 64) -> Plan:
         """The plan for batches of up to `batch` samples; `print` it to see it."""
-        return self._execution.plan(integer("plan", "batch", batch, 1, MOST_ELEMENTS), whole=True)[0]
+        return self.execution.plan(integer("plan", "batch", batch, 1, MOST_ELEMENTS), whole=True)
 
     def evaluate(self, x: Array, y: NDArray[Any], loss: Loss, batch_size: int = 256) -> tuple[float, Array]:
         """Mean loss over all samples, and the outputs as `predict` gives them."""
