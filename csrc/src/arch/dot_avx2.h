@@ -9,11 +9,13 @@
 #define DOT_CHANNELS 4
 #define DOT_UNITS 2
 #define DOT_PIXELS 6
+#define DOT_SUMS 12
+#define ROUND_NATIVE "arch/round_avx2.h"
 
 typedef int16_t dot_code;
 typedef __m256i dot_sum, dot_weight, dot_quad;
 
-static inline dot_sum dot_zero(void) { return _mm256_setzero_si256(); }
+static inline dot_sum dot_start(const int32_t *p) { return _mm256_cvtepu32_epi64(_mm_loadu_si128((const void *)p)); }
 static inline dot_weight dot_weights(const int8_t *p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p)); }
 static inline dot_quad dot_codes(const dot_code *p)
 {

@@ -8,6 +8,7 @@
 #define DOT_CHANNELS 4
 #define DOT_UNITS 2
 #define DOT_PIXELS 2
+#define DOT_SUMS 4
 
 typedef int16_t dot_code;
 typedef struct dot_sum {
@@ -18,10 +19,11 @@ typedef struct dot_weight {
 } dot_weight;
 typedef int16x4_t dot_quad;
 
-static inline dot_sum dot_zero(void)
+static inline dot_sum dot_start(const int32_t *p)
 {
     const int32x4_t zero = vdupq_n_s32(0);
-    return (dot_sum){{zero, zero, zero, zero}};
+    return (dot_sum){{vsetq_lane_s32(p[0], zero, 0), vsetq_lane_s32(p[1], zero, 0), vsetq_lane_s32(p[2], zero, 0),
+                      vsetq_lane_s32(p[3], zero, 0)}};
 }
 static inline dot_weight dot_weights(const int8_t *p)
 {

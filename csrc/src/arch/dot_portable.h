@@ -2,16 +2,20 @@
  *   DOT_CHANNELS   output channels whose sums a dot_sum holds, a part of a panel
  *   DOT_UNITS, DOT_PIXELS   of a register tile, at most: such parts side by side, and pixels
  *   dot_code       a code in memory
+ *   DOT_SUMS       units times pixels, at most
+ *   dot_start()    sums that start at the numbers of DOT_CHANNELS channels
  *   dot_weights()  four weights of each channel, dot_codes() four codes of a pixel
  *   dot_step()     adds their products, dot_store() writes the sums of DOT_CHANNELS channels
  */
 #ifndef CNN_DOT_H
 #define CNN_DOT_H
 #include <stdint.h>
+#include <string.h>
 
 #define DOT_CHANNELS 16
 #define DOT_UNITS 1
 #define DOT_PIXELS 2
+#define DOT_SUMS 2
 
 typedef uint8_t dot_code;
 typedef struct dot_sum {
@@ -24,7 +28,12 @@ typedef struct dot_quad {
     int32_t codes[4];
 } dot_quad;
 
-static inline dot_sum dot_zero(void) { return (dot_sum){{0}}; }
+static inline dot_sum dot_start(const int32_t *p)
+{
+    dot_sum sum;
+    memcpy(&sum, p, sizeof sum);
+    return sum;
+}
 static inline dot_weight dot_weights(const int8_t *p)
 {
     dot_weight w;

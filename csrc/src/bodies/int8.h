@@ -2,7 +2,7 @@
 #ifndef CNN_BODY_INT8_H
 #define CNN_BODY_INT8_H
 
-#include "bodies/int8_round.h"
+#include "bodies/int8_dot.h"
 
 /* Numbers between the ends of the codes are rounded by the addition of 1.5 * 2^23, whose last place is a one. */
 static const float ROUNDER = 12582912.0f;
@@ -33,18 +33,39 @@ static inline code_window window_on(ptrdiff_t at, ptrdiff_t kernel, ptrdiff_t ex
     return (code_window){at < 0 ? 0 : at, at + kernel < extent ? at + kernel : extent};
 }
 
+/* Channels are taken in runs whose length the compiler knows, then one by one. */
+#define CHANNEL_RUNS(channels, body)                                                                                   \
+    do {                                                                                                               \
+        ptrdiff_t c_ = 0;                                                                                              \
+        for (; c_ + 64 <= (channels); c_ += 64) body(c_, 64);                                                          \
+        if (c_ + 32 <= (channels)) body(c_, 32), c_ += 32;                                                             \
+        if (c_ + 16 <= (channels)) body(c_, 16), c_ += 16;                                                             \
+        if (c_ + 8 <= (channels)) body(c_, 8), c_ += 8;                                                                \
+        for (; c_ < (channels); c_++) body(c_, 1);                                                                     \
+    } while (0)
+
+static inline __attribute__((always_inline)) void max_codes(uint8_t *restrict dst, const uint8_t *restrict src,
+                                                            const cnn_pool2d_geometry *g, code_window h, code_window w,
+                                                            const int channels)
+{
+    uint8_t most[64] = {0};
+    for (ptrdiff_t y = h.first; y < h.last; y++)
+        for (ptrdiff_t x = w.first; x < w.last; x++) {
+            const uint8_t *restrict from = src + (y * g->w + x) * g->c;
+            for (int c = 0; c < channels; c++) most[c] = most[c] > from[c] ? most[c] : from[c];
+        }
+    memcpy(dst, most, (size_t)channels);
+}
+
 static void max_codes_row(uint8_t *restrict dst, const uint8_t *restrict src, const cnn_pool2d_geometry *g,
                           ptrdiff_t oh)
 {
     const code_window h = window_on(oh * g->stride_h - g->pad_top, g->kh, g->h);
     for (ptrdiff_t ow = 0; ow < g->ow; ow++, dst += g->c) {
         const code_window w = window_on(ow * g->stride_w - g->pad_left, g->kw, g->w);
-        memcpy(dst, src + (h.first * g->w + w.first) * g->c, (size_t)g->c);
-        for (ptrdiff_t y = h.first; y < h.last; y++)
-            for (ptrdiff_t x = w.first; x < w.last; x++) {
-                const uint8_t *restrict from = src + (y * g->w + x) * g->c;
-                for (ptrdiff_t c = 0; c < g->c; c++) dst[c] = dst[c] > from[c] ? dst[c] : from[c];
-            }
+#define MAX_RUN(first, count) max_codes(dst + (first), src + (first), g, h, w, count)
+        CHANNEL_RUNS(g->c, MAX_RUN);
+#undef MAX_RUN
     }
 }
 
@@ -59,13 +80,22 @@ static int64_t rounded_mean(int64_t sum, int64_t count, const cnn_avgpool2d_int8
     return whole + (2 * rest > divisor || (2 * rest == divisor && (whole & 1)));
 }
 
-enum { AVERAGE_CHANNELS = 64, SMALL_AREA = 4096 };
+enum { SMALL_AREA = 4096 };
 
 /* The mean of so few codes is exact enough in float: a half is one, and what is none does not come near. */
-static void average_codes(uint8_t *dst, const int32_t *sums, int channels, ptrdiff_t count,
-                          const cnn_avgpool2d_int8_geometry *g)
+static inline __attribute__((always_inline)) void average_codes(uint8_t *restrict dst, const uint8_t *restrict src,
+                                                                const cnn_avgpool2d_int8_geometry *g, code_window h,
+                                                                code_window w, ptrdiff_t count, const int channels)
 {
     const cnn_code_range range = {(int32_t)g->zero_dst, (int32_t)g->low, (int32_t)g->high};
+    const int32_t none = (int32_t)(-(h.last - h.first) * (w.last - w.first) * g->zero_src);
+    int32_t sums[64];
+    for (int c = 0; c < channels; c++) sums[c] = none;
+    for (ptrdiff_t y = h.first; y < h.last; y++)
+        for (ptrdiff_t x = w.first; x < w.last; x++) {
+            const uint8_t *restrict from = src + (y * g->w + x) * g->c;
+            for (int c = 0; c < channels; c++) sums[c] += from[c];
+        }
     if (g->shift > LARGEST_SHORT_SHIFT || g->multiplier != (ptrdiff_t)1 << g->shift || count > SMALL_AREA) {
         for (int c = 0; c < channels; c++) dst[c] = clamped(rounded_mean(sums[c], count, g), &range);
         return;
@@ -85,21 +115,14 @@ static void average_codes_row(uint8_t *restrict dst, const uint8_t *restrict src
     for (ptrdiff_t ow = 0; ow < g->ow; ow++, dst += g->c) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const code_window w = window_on(left, g->kw, g->w);
-        const ptrdiff_t inside = (h.last - h.first) * (w.last - w.first);
         const ptrdiff_t padded = cnn_min(g->kh, g->h + g->pad_top - top) * cnn_min(g->kw, g->w + g->pad_left - left);
-        for (ptrdiff_t first = 0; first < g->c; first += AVERAGE_CHANNELS) {
-            const int channels = (int)cnn_min(AVERAGE_CHANNELS, g->c - first);
-            int32_t sums[AVERAGE_CHANNELS];
-            for (int c = 0; c < channels; c++) sums[c] = (int32_t)(-inside * g->zero_src);
-            for (ptrdiff_t y = h.first; y < h.last; y++)
-                for (ptrdiff_t x = w.first; x < w.last; x++) {
-                    const uint8_t *from = src + (y * g->w + x) * g->c + first;
-                    for (int c = 0; c < channels; c++) sums[c] += from[c];
-                }
-            average_codes(dst + first, sums, channels, g->count_include_pad ? padded : inside, g);
-        }
+        const ptrdiff_t count = g->count_include_pad ? padded : (h.last - h.first) * (w.last - w.first);
+#define AVERAGE_RUN(first, channels) average_codes(dst + (first), src + (first), g, h, w, count, channels)
+        CHANNEL_RUNS(g->c, AVERAGE_RUN);
+#undef AVERAGE_RUN
     }
 }
+#undef CHANNEL_RUNS
 
 static void add_codes(uint8_t *dst, const uint8_t *a, const uint8_t *b, ptrdiff_t count, const cnn_add_int8_geometry *g)
 {
@@ -112,7 +135,11 @@ static void add_codes(uint8_t *dst, const uint8_t *a, const uint8_t *b, ptrdiff_
             dst[i] = clamped(rounded((int64_t)(a[i] - za) * ma + (int64_t)(b[i] - zb) * mb, shift), &range);
         return;
     }
-    for (ptrdiff_t i = 0; i < count; i++) {
+    ptrdiff_t i = 0;
+#ifdef ROUND_NATIVE
+    if (ma <= INT16_MAX && mb <= INT16_MAX) i = add_native(dst, a, b, count, g);
+#endif
+    for (; i < count; i++) {
         const int32_t code = rounded_short((a[i] - za) * ma + (b[i] - zb) * mb, shift) + range.zero;
         dst[i] = (uint8_t)(code < range.low ? range.low : code > range.high ? range.high : code);
     }

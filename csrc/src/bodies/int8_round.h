@@ -27,50 +27,63 @@ static inline uint8_t clamped(int64_t value, const cnn_code_range *range)
     return (uint8_t)(code < range->low ? range->low : code > range->high ? range->high : code);
 }
 
-/* How the sums of some channels become codes: as in memory, behind the last channel with nothing to do. */
+/* How the sums of some channels become codes. Sums start at `starts`, the bias and, where 32 bits are enough, all but one
+ * of a half of 2^shift: such a sum is rounded by adding one where its bit `bits` is set, which is that of 2^shift, and
+ * dividing. Wherever the addition does not make a half even, it changes nothing. */
 enum { ROUND_CHANNELS = 64 };
 typedef struct rounding {
-    int32_t bias[ROUND_CHANNELS], multipliers[ROUND_CHANNELS], shifts[ROUND_CHANNELS];
+    int32_t starts[ROUND_CHANNELS], bits[ROUND_CHANNELS], shifts[ROUND_CHANNELS], multipliers[ROUND_CHANNELS];
     cnn_code_range range;
     bool is_short;
 } rounding;
 
-static void rounding_of(rounding *out, const int32_t *bias, const int32_t *multipliers, const int32_t *shifts,
-                        ptrdiff_t count, const cnn_code_range *range)
+/* Of `count` channels and, with nothing to do, up to the end of the last panel. */
+static void rounding_of(rounding *restrict out, const int32_t *restrict bias, const int32_t *restrict multipliers,
+                        const int32_t *restrict shifts, ptrdiff_t count, const cnn_code_range *range)
 {
+    const ptrdiff_t end = (count + CNN_PANEL - 1) / CNN_PANEL * CNN_PANEL;
+    int32_t others = 0;
+    memset(out->starts, 0, (size_t)end * sizeof(int32_t));
+    memset(out->shifts, 0, (size_t)end * sizeof(int32_t));
+    memcpy(out->starts, bias, (size_t)count * sizeof(int32_t));
+    memcpy(out->multipliers, multipliers, (size_t)count * sizeof(int32_t));
+    for (ptrdiff_t c = 0; c < count; c++) {
+        out->shifts[c] = shifts[c] & 63;
+        others |= (multipliers[c] != 1) | (out->shifts[c] > LARGEST_SHORT_SHIFT);
+    }
+    for (ptrdiff_t c = count; c < end; c++) out->multipliers[c] = 1;
     out->range = *range;
-    out->is_short = true;
-    for (ptrdiff_t c = 0; c < ROUND_CHANNELS; c++) {
-        const bool there = c < count;
-        out->bias[c] = there ? bias[c] : 0;
-        out->multipliers[c] = there ? multipliers[c] : 1;
-        out->shifts[c] = there ? shifts[c] & 63 : 0;
-        out->is_short = out->is_short && out->multipliers[c] == 1 && out->shifts[c] <= LARGEST_SHORT_SHIFT;
+    out->is_short = !others;
+    if (others) return;
+    for (ptrdiff_t c = 0; c < end; c++) {
+        const int32_t power = (int32_t)(UINT32_C(1) << out->shifts[c]);
+        out->bits[c] = power & -(power > 1);
+        out->starts[c] = (int32_t)((uint32_t)out->starts[c] + (uint32_t)((power >> 1) - (power > 1)));
     }
 }
 
-/* dst[c] = the code of sums[c] + bias, c < count <= ROUND_CHANNELS, a whole panel of sums is readable */
-static void round_sums(uint8_t *restrict dst, const int32_t *restrict sums, const rounding *restrict how, int first,
-                       int count)
+/* dst[p*dst_pixel + c] = the code of sums[p*sums_pixel + c], which started as `how` says; channels, at most
+ * ROUND_CHANNELS, are those of `how` from `first` on, and whole panels of sums are readable. */
+#ifndef ROUND_NATIVE
+static void round_tile(uint8_t *restrict dst, ptrdiff_t dst_pixel, const int32_t *restrict sums, ptrdiff_t sums_pixel,
+                       ptrdiff_t pixels, int channels, const rounding *restrict how, int first)
 {
     uint8_t codes[CNN_PANEL];
-    for (int c = 0; c < count; c += CNN_PANEL, first += CNN_PANEL) {
-        if (how->is_short)
-            for (int i = 0; i < CNN_PANEL; i++) {
-                const int32_t sum = (int32_t)((uint32_t)sums[c + i] + (uint32_t)how->bias[first + i]);
-                const int32_t code = rounded_short(sum, how->shifts[first + i]) + how->range.zero;
-                codes[i] = (uint8_t)(code < how->range.low    ? how->range.low
-                                     : code > how->range.high ? how->range.high
-                                                              : code);
+    const cnn_code_range range = how->range;
+    for (; pixels > 0; pixels--, dst += dst_pixel, sums += sums_pixel)
+        for (int c = 0; c < channels; c += CNN_PANEL) {
+            const int32_t *sum = sums + c, *shifts = how->shifts + first + c, *bits = how->bits + first + c,
+                          *multipliers = how->multipliers + first + c;
+            for (int i = 0; i < CNN_PANEL && how->is_short; i++) {
+                const int32_t code =
+                    ((int32_t)((uint32_t)sum[i] + ((sum[i] & bits[i]) != 0)) >> shifts[i]) + range.zero;
+                codes[i] = (uint8_t)(code < range.low ? range.low : code > range.high ? range.high : code);
             }
-        else
-            for (int i = 0; i < CNN_PANEL; i++) {
-                const int32_t sum = (int32_t)((uint32_t)sums[c + i] + (uint32_t)how->bias[first + i]);
-                codes[i] =
-                    clamped(rounded((int64_t)sum * how->multipliers[first + i], how->shifts[first + i]), &how->range);
-            }
-        memcpy(dst + c, codes, (size_t)cnn_min(CNN_PANEL, count - c));
-    }
+            for (int i = 0; i < CNN_PANEL && !how->is_short; i++)
+                codes[i] = clamped(rounded((int64_t)sum[i] * multipliers[i], shifts[i]), &range);
+            memcpy(dst + c, codes, (size_t)(channels - c < CNN_PANEL ? channels - c : CNN_PANEL));
+        }
 }
+#endif
 
 #endif

@@ -13,7 +13,9 @@ static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / 
 static size_t element_bytes(cnn_operand_type type)
 {
     switch (type) {
-    case CNN_U8: return 1;
+    case CNN_U8:
+    case CNN_I8: return 1;
+    case CNN_I32: return sizeof(int32_t);
     case CNN_I64: return sizeof(int64_t);
     case CNN_SEGMENTS: return sizeof(cnn_segment);
     case CNN_F32: break;
@@ -182,6 +184,33 @@ static void fill_labels(operand *o, ptrdiff_t classes, uint64_t seed, uint32_t s
         labels[i] = (int64_t)(random_uniform(seed, stream, (uint64_t)i) * (double)classes);
 }
 
+/* Codes are any bytes; weights are not -128, and zero where there is none. */
+static void fill_codes(operand *o, uint64_t seed, uint32_t stream)
+{
+    for (ptrdiff_t i = 0; i < o->count; i++) {
+        const double uniform = random_uniform(seed, stream, (uint64_t)i);
+        if (o->type == CNN_I8)
+            ((int8_t *)o->data)[i] = (int8_t)(uniform * 255.0 - 127.0);
+        else
+            ((uint8_t *)o->data)[i] = (uint8_t)(uniform * 256.0);
+    }
+}
+
+/* Sums of a layer spread over the codes: by a shift alone or, of wide values, a multiplier for each channel. */
+static void fill_whole(operand *o, operand_values values, uint64_t seed, uint32_t stream)
+{
+    int32_t *data = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++) {
+        const double uniform = random_uniform(seed, stream, (uint64_t)i);
+        if (is(o->name, "multipliers"))
+            data[i] = values == VALUES_WIDE ? (int32_t)(0x40000000 + uniform * 0x3fffffff) : 1;
+        else if (is(o->name, "shifts"))
+            data[i] = (int32_t)(8.0 + 4.0 * uniform) + (values == VALUES_WIDE ? 30 : 0);
+        else
+            data[i] = (int32_t)(uniform * 20000.0 - 10000.0);
+    }
+}
+
 static void poison(operand *o)
 {
     if (o->type != CNN_F32) {
@@ -198,7 +227,11 @@ static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g
                                      : kind == CNN_GEOMETRY_norm && g->norm.pool
                                          ? fused_pool(g->norm.rows / g->norm.w, g->norm.w, g->norm.c)
                                          : g->pool2d;
-    if (is(o->name, "argmax"))
+    if (o->type == CNN_I32)
+        fill_whole(o, values, seed, stream);
+    else if (o->type == CNN_I8 || (o->type == CNN_U8 && !is(o->name, "argmax")))
+        fill_codes(o, seed, stream);
+    else if (is(o->name, "argmax"))
         fill_argmax(o, &pool, seed, stream);
     else if (is(o->name, "segments"))
         fill_segments(o, &g->optimizer);
