@@ -53,19 +53,20 @@ def main() -> None:
         return
     network = open_network(options.source, options.settings) if options.settings else open_trained(options.source)
     if isinstance(network, QuantizedNetwork):
-        print(json.dumps(network.summarize(), indent=2) if options.json else network.summary())
-        return
-    summary = network.summarize(options.batch)
+        found, text = network.summarize(), network.summary()
+    else:
+        summary = network.summarize(options.batch)
+        found, text = asdict(summary), render(summary)
     if not options.device:
-        print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))
+        print(json.dumps(found, indent=2) if options.json else text)
         return
     from engine.export.c.source import sizes
 
     device = sizes(network)
     if options.json:
-        print(json.dumps({**asdict(summary), "device": asdict(device)}, indent=2))
+        print(json.dumps({**found, "device": asdict(device)}, indent=2))
         return
-    print(f"{render(summary)}\nas C: {device}")
+    print(f"{text}\nas C: {device}")
 
 
 def command() -> int:

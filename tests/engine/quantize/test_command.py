@@ -18,6 +18,8 @@ from engine.inference.segment import segment, segmenter
 from engine.models import make_model
 from engine.quantize.__main__ import main
 from engine.recipe.prediction import predict
+from engine.serving.command import page_of
+from engine.serving.pool import Pool
 from engine.summary import main as summary
 from tests.engine.small import CLASSES, small_images, small_net
 
@@ -112,6 +114,9 @@ def test_the_other_commands_take_the_file(
     monkeypatch.setattr("sys.argv", ["summary", str(path), "--json"])
     summary()
     assert json.loads(capsys.readouterr().out)["quantized"]["samples"] == 12
+    monkeypatch.setattr("sys.argv", ["summary", str(path), "--device"])
+    summary()
+    assert "as C: " in capsys.readouterr().out
 
 
 def test_it_predicts_beside_the_network_that_it_was_made_of(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +127,18 @@ def test_it_predicts_beside_the_network_that_it_was_made_of(files: Path, monkeyp
     alone = [each for each in classify(members[1:], paths) if isinstance(each, Prediction)]
     assert len(said) == len(alone) == 12
     np.testing.assert_allclose([each.scores for each in said], [each.scores for each in alone], atol=0.1)
+
+
+def test_the_server_answers_with_it_and_has_no_page(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, files / "net.safetensors", files / "images", files / "int8.safetensors")
+    pool = Pool([files / "int8.safetensors"], 2)
+    try:
+        (said,) = pool.submit([(files / "images" / "00.png").read_bytes()], 1).result()
+    finally:
+        pool.close()
+    assert said.label in CLASSES
+    page = page_of(pool.members)
+    assert isinstance(page, UserError) and "quantised network" in str(page)
 
 
 def test_a_class_for_each_pixel(tmp_path: Path) -> None:
