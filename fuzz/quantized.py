@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 import engine
-import engine.quantize
 from engine.data.preprocess import Preprocess
 from engine.layers.topology import INPUT
 from engine.network.checkpoint import QUANTIZED_KEY
 from engine.quantize import reference
+from engine.quantize.reading import load
 from fuzz import checkpoint
 from fuzz.promises import promised, scratch
 from fuzz.values import Plain
@@ -36,11 +36,8 @@ def corpus() -> dict[str, bytes]:
     graph.preprocess, graph.class_names = Preprocess(size=(SIDE, SIDE)).to_dict(), ["a", "b", "c"]
     images = np.random.default_rng(0).random((4, 1, SIDE, SIDE), np.float32)
     found = {}
-    for name, arguments in {
-        "whole": {},
-        "free": {"scales": "free"},
-        "ends": {"first": "float", "last": "float"},
-    }.items():
+    ends = {"scales": "free", "first": "float", "last": "float"}
+    for name, arguments in {"whole": {}, "ends": ends}.items():
         engine.quantize(graph, images, **arguments).save(PATH)
         found[name] = PATH.read_bytes()
     return found
@@ -49,13 +46,13 @@ def corpus() -> dict[str, bytes]:
 def run(data: bytes) -> None:
     PATH.write_bytes(data)
     with promised(data):
-        net = engine.quantize.load(PATH)
+        net = load(PATH)
         net.save(AGAIN)
-        again = engine.quantize.load(AGAIN)
+        again = load(AGAIN)
         assert again.body.encodings == net.body.encodings and again.notes == net.notes
         net.summary()
     with promised(data):
-        net = engine.quantize.load(PATH)
+        net = load(PATH)
         x = np.random.default_rng(1).standard_normal((2, *net.input_shape), np.float32)
         logits = net.logits(x)
         assert net.predict(x).shape == (2, *net.output_shape)
