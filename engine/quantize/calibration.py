@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
-from engine.inspection.activations import activations
+from engine.inspection.activations import Probe
 from engine.layers import Flatten, MaxPool2D
 from engine.layers.topology import INPUT, Topology
 from engine.network.inputs import nonfinite_error
@@ -62,8 +62,10 @@ def observe(
     bad = ~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)
     if bad.any():
         raise nonfinite_error(samples, samples[:0], 0)
+    names = list(dict.fromkeys(name for key in wanted for name in key if name != INPUT))
+    probe = Probe(net, names) if names else None
     found: dict[tuple[str, ...], Histogram] = {}
-    for key, values in _values(net, samples, wanted):
+    for key, values in _values(probe, samples, wanted):
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
             raise UserError(
@@ -71,18 +73,18 @@ def observe(
             )
         known = found.setdefault(key, Histogram(low, high, np.zeros(BINS, np.int64)))
         known.low, known.high = min(known.low, low), max(known.high, high)
-    for key, values in _values(net, samples, wanted):
+    for key, values in _values(probe, samples, wanted):
         found[key].add(values)
     return found
 
 
 def _values(
-    net: Network, samples: NDArray[np.float32], wanted: Sequence[tuple[str, ...]]
+    probe: Probe | None, samples: NDArray[np.float32], wanted: Sequence[tuple[str, ...]]
 ) -> Iterator[tuple[tuple[str, ...], NDArray[np.float32]]]:
-    names = list(dict.fromkeys(name for key in wanted for name in key if name != INPUT))
+    """Every wanted value, of some samples at a time."""
     for start in range(0, len(samples), CHUNK):
         part = samples[start : start + CHUNK]
-        given: Mapping[str, NDArray[np.float32]] = activations(net, part, names, "direct") if names else {}
+        given = {} if probe is None else probe(part, "direct")
         for key in dict.fromkeys(wanted):
             yield key, part if key == (INPUT,) else np.sum([given[name] for name in key], axis=0)
 
