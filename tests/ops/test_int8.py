@@ -141,7 +141,7 @@ USUAL = {
     "a pixel of three": conv_geometry(5, 7, 3, 16, (1, 1)),
     "strides": conv_geometry(9, 9, 16, 32, stride_h=2, stride_w=2, **padded(1)),
     "strides of a pixel": conv_geometry(9, 9, 16, 32, (1, 1), stride_h=2, stride_w=2),
-    "one row": conv_geometry(3, 30, 8, 64, **{"pad_left": 1, "pad_right": 1}),
+    "one row": conv_geometry(3, 30, 8, 64, pad_left=1, pad_right=1),
     "large map": conv_geometry(40, 70, 16, 4, **padded(1)),
     "depthwise": conv_geometry(9, 8, 40, 40, groups=40, **padded(1)),
     "depthwise of few": conv_geometry(9, 8, 3, 3, (5, 5), groups=3, stride_h=2, **padded(2)),
@@ -282,7 +282,9 @@ POOLS = [
 @pytest.mark.parametrize("g", POOLS)
 def test_maximum(body: str, g: dict[str, int]) -> None:
     src = np.random.default_rng(3).integers(0, 256, (3, g["h"], g["w"], g["c"]), np.uint8)
-    assert np.array_equal(run("maxpool2d_int8", {"src": src}, g, 3, (3, g["oh"], g["ow"], g["c"])), oracle.max_pool(src, g))
+    assert np.array_equal(
+        run("maxpool2d_int8", {"src": src}, g, 3, (3, g["oh"], g["ow"], g["c"])), oracle.max_pool(src, g)
+    )
 
 
 @pytest.mark.parametrize("g", POOLS)
