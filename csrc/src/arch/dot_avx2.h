@@ -11,6 +11,7 @@
 #define DOT_PIXELS 6
 #define DOT_SUMS 12
 #define ROUND_NATIVE "arch/round_avx2.h"
+#define DOT_NATIVE_DEPTHWISE "arch/depthwise_avx2.h"
 
 typedef int16_t dot_code;
 typedef __m256i dot_sum, dot_weight, dot_quad;

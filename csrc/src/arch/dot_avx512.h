@@ -10,6 +10,7 @@
 #define DOT_PIXELS 8
 #define DOT_SUMS 24
 #define ROUND_NATIVE "arch/round_avx512.h"
+#define DOT_NATIVE_DEPTHWISE "arch/depthwise_avx2.h"
 
 typedef int16_t dot_code;
 typedef __m512i dot_sum, dot_weight, dot_quad;

@@ -158,11 +158,10 @@ static void dot(const cnn_dot *d)
 
 /* ---- a filter for each channel ------------------------------------------------------------------------------------ */
 
-#ifndef DOT_NATIVE_DEPTHWISE
 /* Filters of more taps are taken as they lie in memory. */
 enum { TURNED_TAPS = 64 };
 
-static void dot_depthwise(const cnn_dot_depthwise *d)
+static inline void depthwise_plain(const cnn_dot_depthwise *d)
 {
     const ptrdiff_t panel = (d->taps + CNN_QUAD - 1) / CNN_QUAD * CNN_QUAD_BYTES;
     int16_t turned[TURNED_TAPS][CNN_PANEL];
@@ -190,8 +189,11 @@ static void dot_depthwise(const cnn_dot_depthwise *d)
         }
     }
 }
-#else
+
+#ifdef DOT_NATIVE_DEPTHWISE
 #include DOT_NATIVE_DEPTHWISE
+#else
+static void dot_depthwise(const cnn_dot_depthwise *d) { depthwise_plain(d); }
 #endif
 
 #endif

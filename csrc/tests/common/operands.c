@@ -184,16 +184,24 @@ static void fill_labels(operand *o, ptrdiff_t classes, uint64_t seed, uint32_t s
         labels[i] = (int64_t)(random_uniform(seed, stream, (uint64_t)i) * (double)classes);
 }
 
-/* Codes are any bytes; weights are not -128, and zero where there is none. */
 static void fill_codes(operand *o, uint64_t seed, uint32_t stream)
 {
-    for (ptrdiff_t i = 0; i < o->count; i++) {
-        const double uniform = random_uniform(seed, stream, (uint64_t)i);
-        if (o->type == CNN_I8)
-            ((int8_t *)o->data)[i] = (int8_t)(uniform * 255.0 - 127.0);
-        else
-            ((uint8_t *)o->data)[i] = (uint8_t)(uniform * 256.0);
-    }
+    uint8_t *data = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++) data[i] = (uint8_t)(random_uniform(seed, stream, (uint64_t)i) * 256.0);
+}
+
+/* Weights of -127 to 127, in panels: what is missing there is zero. */
+static void fill_panels(operand *o, const cnn_geometry *g, int op, uint64_t seed, uint32_t stream)
+{
+    const bool linear = op == CNN_OP_linear_int8;
+    const ptrdiff_t channels = linear ? g->linear_int8.n : g->conv2d_int8.oc;
+    int8_t *weights = exact((size_t)o->count);
+    int32_t *bias = exact((size_t)channels * sizeof *bias);
+    for (ptrdiff_t i = 0; i < o->count; i++)
+        weights[i] = (int8_t)(random_uniform(seed, stream, (uint64_t)i) * 255.0 - 127.0);
+    if (cnn_int8_pack(op, g, weights, NULL, o->data, bias) != CNN_OK) fputs("error: weights are not packed\n", stderr);
+    free(weights);
+    free(bias);
 }
 
 /* Sums of a layer spread over the codes: by a shift alone or, of wide values, a multiplier for each channel. */
@@ -229,7 +237,9 @@ static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g
                                          : g->pool2d;
     if (o->type == CNN_I32)
         fill_whole(o, values, seed, stream);
-    else if (o->type == CNN_I8 || (o->type == CNN_U8 && !is(o->name, "argmax")))
+    else if (o->type == CNN_I8)
+        fill_panels(o, g, op, seed, stream);
+    else if (o->type == CNN_U8 && !is(o->name, "argmax"))
         fill_codes(o, seed, stream);
     else if (is(o->name, "argmax"))
         fill_argmax(o, &pool, seed, stream);
