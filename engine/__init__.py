@@ -22,8 +22,9 @@ def __getattr__(name: str) -> object:
         return list(homes)
     if name not in homes:
         raise AttributeError(f"module 'engine' has no attribute {name!r}")
-    value = getattr(import_module(homes[name]), name)
-    globals()[name] = value
+    home = import_module(homes[name])
+    # A package of that name, which the import has put here, is the function too: it stays what it is.
+    value = globals().setdefault(name, getattr(home, name))
     return value
 
 

@@ -67,6 +67,8 @@ from engine.optim import AdamW as AdamW
 from engine.optim import NAdam as NAdam
 from engine.optim import RMSprop as RMSprop
 from engine.program.core import set_num_threads as set_num_threads
+from engine.quantize.build import quantize as quantize
+from engine.quantize.network import QuantizedNetwork as QuantizedNetwork
 from engine.training.average import Average as Average
 from engine.training.schedules import Constant as Constant
 from engine.training.schedules import Cosine as Cosine

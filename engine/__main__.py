@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "engine.predict": "classify images with trained networks",
     "engine.summary": "the layers of a network, with shapes, parameters, work and memory",
     "engine.profile": "where the time of a network's training step or prediction goes",
+    "engine.quantize": "a trained network with integers in place of float32, for predictions",
     "engine.export": "write a trained network as a file that other programs run",
     "engine.serve": "answer over HTTP what images show, with a page to try it",
     "engine.data": "list, fetch, verify and preview data sets",

@@ -42,7 +42,8 @@ def main() -> None:
 
     from engine.models import described_models
     from engine.network.summary import render
-    from engine.recipe.build import open_network
+    from engine.quantize.network import QuantizedNetwork
+    from engine.recipe.build import open_network, open_trained
 
     if options.source is None:
         models = described_models()
@@ -50,18 +51,22 @@ def main() -> None:
         lines = "\n".join(f"{name:<{width}}  {text}" for name, text in models.items())
         print(json.dumps(models, indent=2) if options.json else lines)
         return
-    network = open_network(options.source, options.settings)
-    summary = network.summarize(options.batch)
+    network = open_network(options.source, options.settings) if options.settings else open_trained(options.source)
+    if isinstance(network, QuantizedNetwork):
+        found, text = network.summarize(), network.summary()
+    else:
+        summary = network.summarize(options.batch)
+        found, text = asdict(summary), render(summary)
     if not options.device:
-        print(json.dumps(asdict(summary), indent=2) if options.json else render(summary))
+        print(json.dumps(found, indent=2) if options.json else text)
         return
     from engine.export.c.source import sizes
 
     device = sizes(network)
     if options.json:
-        print(json.dumps({**asdict(summary), "device": asdict(device)}, indent=2))
+        print(json.dumps({**found, "device": asdict(device)}, indent=2))
         return
-    print(f"{render(summary)}\nas C: {device}")
+    print(f"{text}\nas C: {device}")
 
 
 def command() -> int:

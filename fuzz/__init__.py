@@ -6,4 +6,4 @@ A module per harness has `corpus()`, small good inputs by name; `run(data)`, whi
 
 from __future__ import annotations
 
-HARNESSES = ("checkpoint", "readers", "yaml", "store", "images", "masks", "truth", "onnx")
+HARNESSES = ("checkpoint", "quantized", "readers", "yaml", "store", "images", "masks", "truth", "onnx")

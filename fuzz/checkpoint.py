@@ -98,12 +98,13 @@ def run(data: bytes) -> None:
         assert said.label == members[0].class_names[said.index]
 
 
-def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:
+def mutate(data: bytes, most: int, seed: int, plain: Plain, key: str = checkpoint.METADATA_KEY) -> bytes:
+    """`key`: under which the document stands in the metadata."""
     rng = random.Random(seed)
     try:
         length = int.from_bytes(data[:LENGTH_BYTES], "little")
         header = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + length])
-        stated = json.loads(header[METADATA][checkpoint.METADATA_KEY])
+        stated = json.loads(header[METADATA][key])
         document = json.loads(stated["document"])
         parts = [part for part in dict(document) if part != "project"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -124,10 +125,10 @@ def mutate(data: bytes, most: int, seed: int, plain: Plain) -> bytes:
         header = changed(header, rng)
     else:
         content = sprinkled(content, rng, plain, most)
-    return packed(header, stated, document, content)
+    return packed(header, stated, document, content, key)
 
 
-def packed(header: Any, stated: Any, document: Any, content: bytes) -> bytes:
+def packed(header: Any, stated: Any, document: Any, content: bytes, key: str) -> bytes:
     """A file with these parts, its lengths and its hash right wherever there is a place for them."""
     text = document if isinstance(document, str) else json.dumps(document)
     if isinstance(stated, dict):
@@ -135,7 +136,7 @@ def packed(header: Any, stated: Any, document: Any, content: bytes) -> bytes:
         if isinstance(stated.get("sha256"), str):
             stated["sha256"] = _digest(header, text, content)
     if isinstance(header, dict) and isinstance(header.get(METADATA), dict):
-        header = {**header, METADATA: {checkpoint.METADATA_KEY: json.dumps(stated)}}
+        header = {**header, METADATA: {key: json.dumps(stated)}}
     written = json.dumps(header).encode()
     return len(written).to_bytes(LENGTH_BYTES, "little") + written + content
 

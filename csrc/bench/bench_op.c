@@ -97,7 +97,7 @@ static bool prepare(bench_row *row)
 static bool is_table(const bench_op *o, int operand)
 {
     const cnn_operand_info *info = &cnn_op_find(o->op)->operands[operand];
-    return info->type == CNN_SEGMENTS || (info->type == CNN_U8 && info->use & CNN_READ);
+    return info->type == CNN_SEGMENTS || (info->extent == CNN_ARGMAX && info->use & CNN_READ);
 }
 
 /* A program of the same instruction again and again, so that opening the team weighs as little as in a training step.

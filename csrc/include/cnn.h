@@ -24,6 +24,12 @@
  *                  Where every channel has one filter of its own (groups = IC = OC) the channels are the columns of
  *                  one group: [ceil(OC/16)][KH*KW][16]
  *   bias, batch-norm vectors   [C], plain
+ *   codes          integer inference: feature maps as above, of uint8 codes q that stand for scale * (q - zero)
+ *   int8 panels    weights of conv2d_int8 and linear_int8, as cnn_int8_pack() makes them: int8,
+ *                  [groups][ceil(OC/groups / 16)][runs][ceil(length / 4)][16][4]. A run is a stretch of products whose
+ *                  codes lie side by side: the KW*IC of a kernel row or, with dilation_w above 1 or groups, the IC/groups
+ *                  of a tap; all K of a linear layer. With one channel in each group on either side, channels take the
+ *                  place of columns: [ceil(C / 16)][ceil(KH*KW / 4)][16][4]. What is missing is zero.
  *
  * Alignment: arena, parameters and workspace start on CNN_ALIGNMENT bytes. Outputs of an op never overlap its inputs
  * unless the registry says that it may run in place. Offsets are ptrdiff_t (elements) or int64_t (bytes).
@@ -52,7 +58,9 @@ extern "C" {
 #define CNN_MAX_OPERANDS 12
 #define CNN_MAX_EXTERNALS 12
 #define CNN_MAX_THREADS 256
-#define CNN_MAX_POOL_AREA 255 /* KH * KW of a max-pool */
+#define CNN_MAX_POOL_AREA 255      /* KH * KW of a max-pool */
+#define CNN_MAX_AVERAGE_AREA 65536 /* KH * KW of avgpool2d_int8 */
+#define CNN_MAX_SHIFT 62           /* 2^shift divides a product of integer inference */
 
 /* The largest numbers of a geometry, so that no product of an op's own arithmetic leaves 63 bits: an extent, stride or
  * dilation; a padding, which unlike them makes maps larger than any input; elements of an operand (a terabyte of
@@ -204,6 +212,40 @@ typedef struct cnn_slice_geometry {
     ptrdiff_t src_stride, src_offset, dst_stride, dst_offset; /* in elements, per row */
 } cnn_slice_geometry;
 
+/* ---- geometries of integer inference: zero_* are the codes that stand for 0, 0 to 255, scales are not known here ---- */
+
+/* dst of an op that rounds to codes lies in low ... high: a ReLU is low = zero_dst. */
+typedef struct cnn_quantize_geometry {
+    ptrdiff_t count, zero; /* elements per sample; the code of 0 */
+    float scale;           /* of one step between codes, a normal number above 0 */
+} cnn_quantize_geometry;
+
+typedef struct cnn_conv2d_int8_geometry {
+    ptrdiff_t h, w, ic, oc, kh, kw, oh, ow; /* as in cnn_conv2d_geometry, and up to groups in the same order */
+    ptrdiff_t stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w, groups;
+    ptrdiff_t zero_src, zero_dst, low, high; /* padding is zero_src */
+} cnn_conv2d_int8_geometry;
+
+typedef struct cnn_linear_int8_geometry {
+    ptrdiff_t k, n;
+    ptrdiff_t zero_src, zero_dst, low, high;
+} cnn_linear_int8_geometry;
+
+typedef struct cnn_avgpool2d_int8_geometry {
+    ptrdiff_t h, w, c, kh, kw, oh, ow, stride_h, stride_w, pad_top, pad_left,
+        count_include_pad; /* cnn_pool2d_geometry */
+    ptrdiff_t zero_src, zero_dst, multiplier, shift, low, high;
+} cnn_avgpool2d_int8_geometry;
+
+typedef struct cnn_add_int8_geometry {
+    ptrdiff_t count;
+    ptrdiff_t zero_a, zero_b, zero_dst, multiplier_a, multiplier_b, shift, low, high;
+} cnn_add_int8_geometry;
+
+typedef struct cnn_lookup_geometry {
+    ptrdiff_t count;
+} cnn_lookup_geometry;
+
 typedef struct cnn_loss_geometry {
     ptrdiff_t classes;     /* columns of the logits, or elements per sample for mean squared error */
     float label_smoothing; /* cross-entropy: label weight moved evenly to all classes */
@@ -250,6 +292,12 @@ typedef struct cnn_segment {
     X(softmax)                                                                                                         \
     X(dropout)                                                                                                         \
     X(slice)                                                                                                           \
+    X(quantize)                                                                                                        \
+    X(conv2d_int8)                                                                                                     \
+    X(linear_int8)                                                                                                     \
+    X(avgpool2d_int8)                                                                                                  \
+    X(add_int8)                                                                                                        \
+    X(lookup)                                                                                                          \
     X(loss)                                                                                                            \
     X(pixel_loss)                                                                                                      \
     X(optimizer)
@@ -296,7 +344,7 @@ typedef enum cnn_extent {
     CNN_CHANNEL_PAIRS, /* [2][C] */
     CNN_PARAMETERS,
     CNN_VELOCITY, /* the parameters', none without momentum */
-    CNN_TABLE     /* segments */
+    CNN_TABLE     /* segments; of a lookup, its 256 codes */
 } cnn_extent;
 
 /* How many elements that is, of one sample; more than CNN_MAX_COUNT where it would be too many. */
@@ -367,7 +415,7 @@ typedef cnn_workspace cnn_workspace_function(const cnn_geometry *geometry, ptrdi
 
 enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
 
-typedef enum cnn_operand_type { CNN_F32, CNN_U8, CNN_I64, CNN_SEGMENTS } cnn_operand_type;
+typedef enum cnn_operand_type { CNN_F32, CNN_U8, CNN_I64, CNN_SEGMENTS, CNN_I8, CNN_I32 } cnn_operand_type;
 
 /* What an op does with an operand. */
 enum {
@@ -436,6 +484,24 @@ enum {
  *                       He 2018, section 3); layer normalisation is groups = 1, instance normalisation groups = C.
  *                       save_* and absent weights and bias as in batchnorm, [2][groups] and [groups] of each sample.
  * copy_channels         one slice of a concatenation: dst[row*dst_stride + dst_offset + i] = src[row*src_stride + ...]
+ * Integer inference: rhe rounds the exact rational, a half to even, and clamp holds a code in low ... high. There is no
+ * floating point in it but in quantize and dequantize: the bytes are the same on every instruction set and for any
+ * number of threads and samples.
+ * quantize              dst = clamp(rhe(src / scale) + zero, 0, 255), a division in float; NaN becomes 0
+ * dequantize            dst = scale * (src - zero)
+ * conv2d_int8           acc = bias + sum of codes * weights, where bias is what cnn_int8_pack() made of the layer's: it takes
+ * linear_int8           zero_src off each code. dst = clamp(rhe(acc * multiplier / 2^shift) + zero_dst), by output
+ *                       channel. acc and acc * multiplier + 2^shift / 2 must fit 32 and 64 bits: whoever quantises sees to
+ *                       it. multipliers in 1 ... 2^31 - 1, shifts in 0 ... 62 (of others, the low six bits count). A
+ *                       panel whose multipliers are 1 and whose shifts are 30 or less is rounded in 32 bits, where acc +
+ *                       2^shift / 2 must fit: it is faster
+ * maxpool2d_int8        the largest code of a window; padding never is
+ * avgpool2d_int8        dst = clamp(rhe(sum of (code - zero_src) * multiplier / (count * 2^shift)) + zero_dst); fastest with
+ *                       multiplier = 2^shift
+ * add_int8              dst = clamp(rhe(((a - zero_a) * multiplier_a + (b - zero_b) * multiplier_b) / 2^shift) + zero_dst);
+ *                       fastest with multipliers of 2^21 and less and a shift of 30 and less
+ * lookup_int8           dst = table[src]
+ * copy_channels_int8, nchw_to_nhwc_int8, nhwc_to_nchw_int8   of codes what the ops without _int8 do
  * cross_entropy         from logits, log-sum-exp; diff_logits is the gradient of the mean over the batch; sets run.loss
  * cross_entropy_soft    targets are probabilities [N][classes]
  * pixel_cross_entropy   cross_entropy of each row of a sample with its label; mean over the rows whose label is not
@@ -622,6 +688,30 @@ enum {
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
     O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
+#define CNN_OPERANDS_quantize(O, op)                                                                                   \
+    O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
+#define CNN_OPERANDS_dequantize(O, op)                                                                                 \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, src, CNN_U8, CNN_READ, CNN_SOURCE)
+#define CNN_OPERANDS_codes(O, op)                                                                                      \
+    O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
+    O(op, src, CNN_U8, CNN_READ, CNN_SOURCE)
+#define CNN_OPERANDS_layer_int8(O, op)                                                                                 \
+    O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
+    O(op, src, CNN_U8, CNN_READ, CNN_SOURCE)                                                                           \
+    O(op, weights, CNN_I8, CNN_READ, CNN_WEIGHTS)                                                                      \
+    O(op, bias, CNN_I32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, multipliers, CNN_I32, CNN_READ, CNN_CHANNELS)                                                                \
+    O(op, shifts, CNN_I32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_add_int8(O, op)                                                                                   \
+    O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
+    O(op, a, CNN_U8, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                              \
+    O(op, b, CNN_U8, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
+#define CNN_OPERANDS_lookup_int8(O, op)                                                                                \
+    O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
+    O(op, src, CNN_U8, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                            \
+    O(op, table, CNN_U8, CNN_READ, CNN_TABLE)
 #define CNN_OPERANDS_cross_entropy(O, op)                                                                              \
     O(op, diff_logits, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_SOURCE)                                                \
     O(op, logits, CNN_F32, CNN_READ, CNN_SOURCE)                                                                       \
@@ -732,6 +822,17 @@ enum {
     X(multiply_backward, channels, no, CNN_RUNS_ON, no, multiply_backward)                                             \
     X(add, elementwise, no, CNN_RUNS_ON, no, add)                                                                      \
     X(copy_channels, slice, no, CNN_RUNS_ON, no, plain)                                                                \
+    X(quantize, quantize, no, CNN_RUNS_ON, no, quantize)                                                               \
+    X(dequantize, quantize, no, CNN_RUNS_ON, no, dequantize)                                                           \
+    X(conv2d_int8, conv2d_int8, no, CNN_RUNS_ON, conv2d_int8, layer_int8)                                              \
+    X(linear_int8, linear_int8, no, CNN_RUNS_ON, linear_int8, layer_int8)                                              \
+    X(maxpool2d_int8, pool2d, no, CNN_RUNS_ON, no, codes)                                                              \
+    X(avgpool2d_int8, avgpool2d_int8, no, CNN_RUNS_ON, no, codes)                                                      \
+    X(add_int8, add_int8, no, CNN_RUNS_ON, no, add_int8)                                                               \
+    X(lookup_int8, lookup, no, CNN_RUNS_ON, no, lookup_int8)                                                           \
+    X(copy_channels_int8, slice, no, CNN_RUNS_ON, no, codes)                                                           \
+    X(nchw_to_nhwc_int8, image, no, CNN_RUNS_ON, no, codes)                                                            \
+    X(nhwc_to_nchw_int8, image, no, CNN_RUNS_ON, no, codes)                                                            \
     X(cross_entropy, loss, no, CNN_MAY_STOP, loss, cross_entropy)                                                      \
     X(cross_entropy_soft, loss, no, CNN_MAY_STOP, loss, loss_of_targets)                                               \
     X(pixel_cross_entropy, pixel_loss, no, CNN_MAY_STOP, pixel_loss, cross_entropy)                                    \
@@ -802,6 +903,15 @@ int64_t cnn_operand_bytes(const cnn_op_info *info, int operand, const cnn_geomet
 /* Run one op alone on a team of `threads`: for tests and benchmarks. Operands as in cnn_call; allocates workspace. */
 cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands[CNN_MAX_OPERANDS], cnn_run *run,
                       int threads, bool reference);
+
+/* ---- weights of integer inference ------------------------------------------------------------------------------ */
+
+/* The operands `weights` and `bias` of conv2d_int8 (`op` is its number, weights [OC][IC/groups][KH][KW]) or linear_int8
+ * ([N][K]): the weights in int8 panels, as many bytes as cnn_operand_bytes() says, and corrected [OC] = bias - zero_src
+ * * sum of the channel's weights, by which the codes themselves can be multiplied. bias NULL: zeros. CNN_BAD_PROGRAM for
+ * another op and where the geometry does not fit it. */
+cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias,
+                         int8_t *panels, int32_t *corrected);
 
 /* ---- how an op does its work ---------------------------------------------------------------------------------- */
 
@@ -1007,6 +1117,11 @@ cnn_status cnn_set_isa(const char *name);
 const char *cnn_get_isa(void);            /* NULL when CNN_ISA names a set that is not to be had */
 const char *cnn_available_isa(int index); /* NULL behind the last */
 const char *cnn_requested_isa(void);      /* what CNN_ISA says, for the message */
+
+/* Whether integer inference takes AVX-512 VNNI, which not every CPU of "avx512" has: by default where it is to be had,
+ * not where the variable CNN_VNNI is 0. The results are the same. */
+void cnn_set_vnni(bool wanted);
+bool cnn_uses_vnni(void);
 
 /* Philox4x32-10 (Salmon et al. 2011): four 32-bit draws for a counter and a key. */
 void cnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t draws[4]);

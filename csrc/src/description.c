@@ -144,7 +144,7 @@ static bool writes_argmax(const cnn_instruction *instruction, int operand, const
 {
     const cnn_op_info *info = cnn_op_find(instruction->op);
     for (int i = 0; i < info->operand_count; i++) {
-        if (info->operands[i].type != CNN_U8 || !(info->operands[i].use & CNN_WRITTEN)) continue;
+        if (info->operands[i].extent != CNN_ARGMAX || !(info->operands[i].use & CNN_WRITTEN)) continue;
         if (instruction->operands[i] != operand) continue;
         const cnn_pool2d_geometry written = pooling_of(info, &instruction->geometry);
         return memcmp(&written, pool, sizeof written) == 0;
@@ -182,7 +182,7 @@ static bool argmax_fits(const cnn_program_description *d, ptrdiff_t reader, cons
     const cnn_instruction *instruction = &d->instructions[reader];
     for (int i = 0; i < info->operand_count; i++) {
         const cnn_operand *operand = operand_at(d, instruction, i);
-        if (info->operands[i].type != CNN_U8 || !(info->operands[i].use & CNN_READ) || !operand) continue;
+        if (info->operands[i].extent != CNN_ARGMAX || !(info->operands[i].use & CNN_READ) || !operand) continue;
         const cnn_pool2d_geometry pool = pooling_of(info, &instruction->geometry);
         const uint8_t *constant = constant_at(d, operand);
         if (constant) return places_fit(constant, &pool, d->max_batch);

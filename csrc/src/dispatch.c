@@ -1,4 +1,5 @@
 /* Which instruction set runs: the best that the CPU has, unless CNN_ISA or cnn_set_isa() says otherwise. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "arch/tiles.h"
@@ -104,10 +105,52 @@ const cnn_register_tile *cnn_register_tile_of(const char *name)
     return NULL;
 }
 
+/* ---- VNNI: instructions of some CPUs of AVX-512 that multiply bytes. Nothing but integer inference takes them. ------ */
+
+#if defined(__x86_64__)
+static cnn_kernels with_vnni;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_table(void)
+{
+    with_vnni = cnn_kernels_avx512;
+    cnn_kernels_use_vnni(&with_vnni);
+}
+
+static bool has_vnni(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+static int _Atomic vnni = -1; /* -1: as CNN_VNNI says */
+
+void cnn_set_vnni(bool wanted) { vnni = wanted; }
+
+bool cnn_uses_vnni(void)
+{
+#if defined(__x86_64__)
+    if (vnni < 0) {
+        const char *said = getenv("CNN_VNNI");
+        vnni = !(said && strcmp(said, "0") == 0);
+    }
+    return vnni && current() && current()->kernels == &cnn_kernels_avx512 && has_vnni();
+#else
+    return false;
+#endif
+}
+
 const cnn_kernels *cnn_kernels_current(bool *reference)
 {
     const isa *now = current();
     if (!now) return NULL;
     *reference = now->reference;
+#if defined(__x86_64__)
+    if (cnn_uses_vnni()) {
+        pthread_once(&once, make_table);
+        return &with_vnni;
+    }
+#endif
     return now->kernels;
 }

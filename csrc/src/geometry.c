@@ -3,6 +3,7 @@
 #include <float.h>
 
 #include "checked.h"
+#include "int8_layout.h"
 #include "internal.h"
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
@@ -21,6 +22,9 @@
 #define ACTIVATION(kind) WHOLE(kind, activation, CNN_ACTIVATION_NONE, CNN_ACTIVATION_FUSED_MOST)
 #define FINITE(kind, name) REAL(kind, name, -FLT_MAX, FLT_MAX)
 #define NOT_NEGATIVE(kind, name) REAL(kind, name, 0, FLT_MAX)
+#define CODE(kind, name) WHOLE(kind, name, 0, UINT8_MAX)
+#define MULTIPLIER(kind, name) WHOLE(kind, name, 1, INT32_MAX)
+#define SHIFT(kind, name) WHOLE(kind, name, 0, CNN_MAX_SHIFT)
 #define BELOW_ONE(kind, name) REAL(kind, name, 0, 1 - FLT_EPSILON / 2)
 
 static const cnn_geometry_field conv2d_fields[] = {
@@ -65,6 +69,36 @@ static const cnn_geometry_field dropout_fields[] = {
 static const cnn_geometry_field slice_fields[] = {COUNT(slice, rows),       COUNT(slice, channels),
                                                   COUNT(slice, src_stride), WHOLE(slice, src_offset, 0, CNN_MAX_COUNT),
                                                   COUNT(slice, dst_stride), WHOLE(slice, dst_offset, 0, CNN_MAX_COUNT)};
+static const cnn_geometry_field quantize_fields[] = {COUNT(quantize, count), CODE(quantize, zero),
+                                                     REAL(quantize, scale, FLT_MIN, FLT_MAX)};
+static const cnn_geometry_field conv2d_int8_fields[] = {
+    EXTENT(conv2d_int8, h),           EXTENT(conv2d_int8, w),          EXTENT(conv2d_int8, ic),
+    EXTENT(conv2d_int8, oc),          EXTENT(conv2d_int8, kh),         EXTENT(conv2d_int8, kw),
+    EXTENT(conv2d_int8, oh),          EXTENT(conv2d_int8, ow),         EXTENT(conv2d_int8, stride_h),
+    EXTENT(conv2d_int8, stride_w),    PADDING(conv2d_int8, pad_top),   PADDING(conv2d_int8, pad_left),
+    PADDING(conv2d_int8, pad_bottom), PADDING(conv2d_int8, pad_right), EXTENT(conv2d_int8, dilation_h),
+    EXTENT(conv2d_int8, dilation_w),  EXTENT(conv2d_int8, groups),     CODE(conv2d_int8, zero_src),
+    CODE(conv2d_int8, zero_dst),      CODE(conv2d_int8, low),          CODE(conv2d_int8, high)};
+static const cnn_geometry_field linear_int8_fields[] = {COUNT(linear_int8, k),       COUNT(linear_int8, n),
+                                                        CODE(linear_int8, zero_src), CODE(linear_int8, zero_dst),
+                                                        CODE(linear_int8, low),      CODE(linear_int8, high)};
+static const cnn_geometry_field avgpool2d_int8_fields[] = {
+    EXTENT(avgpool2d_int8, h),        EXTENT(avgpool2d_int8, w),         EXTENT(avgpool2d_int8, c),
+    EXTENT(avgpool2d_int8, kh),       EXTENT(avgpool2d_int8, kw),        EXTENT(avgpool2d_int8, oh),
+    EXTENT(avgpool2d_int8, ow),       EXTENT(avgpool2d_int8, stride_h),  EXTENT(avgpool2d_int8, stride_w),
+    PADDING(avgpool2d_int8, pad_top), PADDING(avgpool2d_int8, pad_left), WHOLE(avgpool2d_int8, count_include_pad, 0, 1),
+    CODE(avgpool2d_int8, zero_src),   CODE(avgpool2d_int8, zero_dst),    MULTIPLIER(avgpool2d_int8, multiplier),
+    SHIFT(avgpool2d_int8, shift),     CODE(avgpool2d_int8, low),         CODE(avgpool2d_int8, high)};
+static const cnn_geometry_field add_int8_fields[] = {COUNT(add_int8, count),
+                                                     CODE(add_int8, zero_a),
+                                                     CODE(add_int8, zero_b),
+                                                     CODE(add_int8, zero_dst),
+                                                     MULTIPLIER(add_int8, multiplier_a),
+                                                     MULTIPLIER(add_int8, multiplier_b),
+                                                     SHIFT(add_int8, shift),
+                                                     CODE(add_int8, low),
+                                                     CODE(add_int8, high)};
+static const cnn_geometry_field lookup_fields[] = {COUNT(lookup, count)};
 static const cnn_geometry_field loss_fields[] = {COUNT(loss, classes), REAL(loss, label_smoothing, 0, 1)};
 static const cnn_geometry_field pixel_loss_fields[] = {COUNT(pixel_loss, rows), COUNT(pixel_loss, classes),
                                                        WHOLE(pixel_loss, ignored, CNN_NONE_IGNORED, CNN_MAX_COUNT),
@@ -164,6 +198,36 @@ static bool slice_fits(const cnn_geometry *geometry)
     const cnn_slice_geometry *g = &geometry->slice;
     return g->src_offset + g->channels <= g->src_stride && g->dst_offset + g->channels <= g->dst_stride;
 }
+
+/* The part that a float convolution has too. */
+static cnn_geometry as_conv2d(const cnn_conv2d_int8_geometry *g)
+{
+    cnn_geometry plain = {.conv2d = {0}};
+    memcpy(&plain.conv2d, g, offsetof(cnn_conv2d_int8_geometry, zero_src));
+    return plain;
+}
+
+static bool conv2d_int8_fits(const cnn_geometry *geometry)
+{
+    const cnn_geometry plain = as_conv2d(&geometry->conv2d_int8);
+    return conv2d_fits(&plain) && geometry->conv2d_int8.low <= geometry->conv2d_int8.high;
+}
+
+static bool linear_int8_fits(const cnn_geometry *geometry)
+{
+    return geometry->linear_int8.low <= geometry->linear_int8.high;
+}
+
+/* Sums of codes stay below 2^31, and with a multiplier and 2^shift of CNN_AVERAGE_SHIFT at most below 2^63. */
+static bool avgpool2d_int8_fits(const cnn_geometry *geometry)
+{
+    const cnn_avgpool2d_int8_geometry *g = &geometry->avgpool2d_int8;
+    cnn_geometry plain = {.pool2d = {0}};
+    memcpy(&plain.pool2d, g, offsetof(cnn_avgpool2d_int8_geometry, zero_src));
+    return pool2d_fits(&plain) && cnn_times(g->kh, g->kw) <= CNN_MAX_AVERAGE_AREA && g->low <= g->high;
+}
+
+static bool add_int8_fits(const cnn_geometry *geometry) { return geometry->add_int8.low <= geometry->add_int8.high; }
 
 bool cnn_no_limits(const cnn_geometry *geometry)
 {
@@ -318,6 +382,51 @@ static ptrdiff_t slice_count(const cnn_geometry *geometry, cnn_extent extent)
     return cnn_times(g->rows, extent == CNN_SOURCE ? g->src_stride : g->dst_stride);
 }
 
+static ptrdiff_t quantize_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return geometry->quantize.count;
+}
+
+static ptrdiff_t whole_quads(ptrdiff_t length) { return cnn_ceil_div(length, CNN_QUAD) * CNN_QUAD; }
+
+/* By int8 panels, see cnn.h. A run of a kernel row has 2^62 elements at most. */
+static ptrdiff_t conv2d_int8_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_conv2d_int8_geometry *g = &geometry->conv2d_int8;
+    if (extent == CNN_WEIGHTS) {
+        const cnn_int8_layout layout = cnn_int8_layout_of(g);
+        const ptrdiff_t run = layout.length > CNN_MAX_COUNT ? CNN_TOO_MANY : whole_quads(layout.length);
+        return cnn_times(product(layout.groups, whole_panels(layout.columns), layout.runs), run);
+    }
+    const cnn_geometry plain = as_conv2d(g);
+    return conv2d_count(&plain, extent);
+}
+
+static ptrdiff_t linear_int8_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_linear_int8_geometry *g = &geometry->linear_int8;
+    if (extent == CNN_SOURCE) return g->k;
+    return extent == CNN_WEIGHTS ? cnn_times(whole_quads(g->k), whole_panels(g->n)) : g->n;
+}
+
+static ptrdiff_t avgpool2d_int8_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    const cnn_avgpool2d_int8_geometry *g = &geometry->avgpool2d_int8;
+    return extent == CNN_SOURCE ? product(g->h, g->w, g->c) : product(g->oh, g->ow, g->c);
+}
+
+static ptrdiff_t add_int8_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    (void)extent;
+    return geometry->add_int8.count;
+}
+
+static ptrdiff_t lookup_count(const cnn_geometry *geometry, cnn_extent extent)
+{
+    return extent == CNN_TABLE ? UINT8_MAX + 1 : geometry->lookup.count;
+}
+
 static ptrdiff_t loss_count(const cnn_geometry *geometry, cnn_extent extent)
 {
     return extent == CNN_LABELS ? 1 : geometry->loss.classes;
@@ -346,7 +455,9 @@ static ptrdiff_t operand_count(const cnn_op_info *info, int operand, const cnn_g
 static int64_t element_bytes(cnn_operand_type type)
 {
     switch (type) {
-    case CNN_U8: return 1;
+    case CNN_U8:
+    case CNN_I8: return 1;
+    case CNN_I32: return sizeof(int32_t);
     case CNN_I64: return sizeof(int64_t);
     case CNN_SEGMENTS: return sizeof(cnn_segment);
     default: return sizeof(float);
@@ -362,6 +473,8 @@ static int64_t element_bytes(cnn_operand_type type)
 #define image_fits cnn_no_limits
 #define softmax_fits cnn_no_limits
 #define channels_fits cnn_no_limits
+#define quantize_fits cnn_no_limits
+#define lookup_fits cnn_no_limits
 #define loss_fits cnn_no_limits
 #define pixel_loss_fits cnn_no_limits
 #define optimizer_fits cnn_no_limits

@@ -127,6 +127,42 @@ typedef struct cnn_few_rows {
     cnn_activation activation;
 } cnn_few_rows;
 
+/* ---- integer inference, see cnn.h ---- */
+
+/* A sum becomes a code: clamp(rhe(sum * multiplier / 2^shift) + zero). */
+typedef struct cnn_code_range {
+    int32_t zero, low, high;
+} cnn_code_range;
+
+/* Products of codes with panels of weights: for r < rows, p < pixels and c < channels
+ *   dst[r*dst_row + p*dst_pixel + c] = the code of bias[c] + sum over runs s and k < 4*quads of
+ *       src[r*src_row + p*src_pixel + offsets[s] + k] * weights[c/16 * panel + ((s*quads + k/4)*16 + c%16)*4 + k%4]
+ * where a panel has runs * quads * 64 bytes. Codes are as copy_codes() writes them, or uint8 where code_bytes is 1. */
+typedef struct cnn_dot {
+    uint8_t *dst;
+    const void *src;
+    const int8_t *weights;
+    const int32_t *bias, *multipliers, *shifts; /* [channels] */
+    const ptrdiff_t *offsets;                   /* [runs] */
+    ptrdiff_t runs, quads, rows, pixels, channels;
+    ptrdiff_t src_row, src_pixel, dst_row, dst_pixel;
+    cnn_code_range range;
+} cnn_dot;
+
+/* The same where every channel has a filter of its own: for p < pixels, c < channels
+ *   dst[p*channels + c] = the code of bias[c] + sum over t < taps of src[p*src_pixel + offsets[t] + c] *
+ *                         weights[c/16 * panel + ((t/4)*16 + c%16)*4 + t%4]
+ * where a panel has ceil(taps / 4) * 64 bytes. CNN_CODES_BEHIND codes are readable behind the last one. */
+typedef struct cnn_dot_depthwise {
+    uint8_t *dst;
+    const void *src;
+    const int8_t *weights;
+    const int32_t *bias, *multipliers, *shifts;
+    const ptrdiff_t *offsets; /* [taps] */
+    ptrdiff_t taps, pixels, channels, src_pixel;
+    cnn_code_range range;
+} cnn_dot_depthwise;
+
 /* An activation and its numbers: the slope (alpha, the lower bound) and the upper bound; 0 where it has none. */
 typedef struct cnn_activate {
     cnn_activation kind;
@@ -294,6 +330,22 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(blend_greys,                                                                                                       \
       (uint8_t *restrict red, uint8_t *restrict green, uint8_t *restrict blue, ptrdiff_t count, int32_t factor))         \
     X(warp_row, (const cnn_warp_row *row))                                                                               \
+    /* Codes as dot() reads them, code_bytes each: copied, or `count` times the same */                                  \
+    X(copy_codes, (void *restrict dst, const uint8_t *restrict src, ptrdiff_t count))                                    \
+    X(fill_codes, (void *restrict dst, uint8_t code, ptrdiff_t count))                                                   \
+    X(dot, (const cnn_dot *block))                                                                                       \
+    X(dot_depthwise, (const cnn_dot_depthwise *row))                                                                     \
+    X(quantize, (uint8_t *restrict dst, const float *restrict src, ptrdiff_t count, float scale, int32_t zero))          \
+    X(dequantize, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, int32_t zero))        \
+    /* Row oh of the pooled map; src is a whole sample */                                                                \
+    X(max_codes_row,                                                                                                     \
+      (uint8_t *restrict dst, const uint8_t *restrict src, const cnn_pool2d_geometry *geometry, ptrdiff_t oh))           \
+    X(average_codes_row,                                                                                                 \
+      (uint8_t *restrict dst, const uint8_t *restrict src, const cnn_avgpool2d_int8_geometry *geometry, ptrdiff_t oh))   \
+    /* In place if wished */                                                                                             \
+    X(add_codes,                                                                                                         \
+      (uint8_t * dst, const uint8_t *a, const uint8_t *b, ptrdiff_t count, const cnn_add_int8_geometry *how))            \
+    X(lookup_codes, (uint8_t * dst, const uint8_t *src, const uint8_t *table, ptrdiff_t count))                          \
     X(sgd_momentum, (float *restrict parameters, float *restrict velocity, const float *restrict gradients,              \
                      ptrdiff_t count, const cnn_sgd_step *restrict step))                                                \
     X(sgd_plain, (float *restrict parameters, const float *restrict gradients, ptrdiff_t count,                          \
@@ -313,6 +365,7 @@ enum { CNN_NORM_COLUMNS = 1024 };
 struct cnn_kernels {
     const char *isa;
     int tile_rows, tile_groups, vector_width, fma_chains;
+    int code_bytes; /* of a code that dot() reads: 1 or 2 */
 #define CNN_KERNEL_FIELD(name, parameters) void(*name) parameters;
     CNN_KERNELS(CNN_KERNEL_FIELD)
 #undef CNN_KERNEL_FIELD
@@ -321,6 +374,8 @@ struct cnn_kernels {
 extern const cnn_kernels cnn_kernels_portable;
 #if defined(__x86_64__)
 extern const cnn_kernels cnn_kernels_avx2, cnn_kernels_avx512;
+/* Puts the bodies for VNNI, whose only instruction multiplies bytes, into a copy of the table of avx512. */
+void cnn_kernels_use_vnni(cnn_kernels *table);
 #elif defined(__aarch64__)
 extern const cnn_kernels cnn_kernels_neon;
 #endif

@@ -833,5 +833,6 @@ void each_op_case(visitor *visit)
     loss_cases(visit);
     pixel_loss_cases(visit);
     optimizer_cases(visit);
+    each_int8_case(visit);
     visit(&(op_case){.op = CNN_OP_check_finite, .batch = 3, .geometry.elementwise = {.count = 5001}});
 }

@@ -15,4 +15,7 @@ typedef struct op_case {
 
 void each_op_case(void (*visit)(const op_case *));
 
+/* Those of integer inference, which are among them. */
+void each_int8_case(void (*visit)(const op_case *));
+
 #endif

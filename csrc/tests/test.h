@@ -23,5 +23,6 @@ suite suite_rng, suite_registry, suite_dispatch, suite_ops, suite_edges, suite_g
 
 /* Every op over its table of shapes with the current instruction set: twin, 1, 2, 3 and 5 threads. */
 void check_all_ops(void);
+void check_int8_ops(void); /* ... and those of integer inference alone */
 
 #endif

@@ -39,7 +39,7 @@ enum { HOSTILE = sizeof hostile / sizeof hostile[0] };
 /* What an op finds places by: a constant, as nothing in the program writes it. */
 static bool is_table(const cnn_operand_info *info)
 {
-    return info->type == CNN_SEGMENTS || (info->type == CNN_U8 && info->use & CNN_READ);
+    return info->type == CNN_SEGMENTS || (info->extent == CNN_ARGMAX && info->use & CNN_READ);
 }
 
 static void describe(described *d, const op_case *one)

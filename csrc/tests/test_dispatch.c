@@ -48,6 +48,18 @@ static void choice(void)
     test_end();
 }
 
+/* Where the set in use has VNNI: it can be left, and the ops are the same without it. */
+static void without_vnni(void)
+{
+    if (!cnn_uses_vnni()) return;
+    test_begin("%s without VNNI", cnn_get_isa());
+    cnn_set_vnni(false);
+    test_expect(!cnn_uses_vnni(), "it is still used");
+    test_end();
+    check_int8_ops();
+    cnn_set_vnni(true);
+}
+
 void suite_dispatch(void)
 {
     choice();
@@ -62,6 +74,7 @@ void suite_dispatch(void)
         test_expect(cnn_read_burst(numbers, 130, 3) == 3 * 128 * sizeof *numbers, "not 128 floats three times");
         test_end();
         register_tile_in_use();
+        without_vnni();
         if (strcmp(name, before) != 0 && strcmp(name, "reference") != 0) check_all_ops();
     }
     cnn_set_isa(before);

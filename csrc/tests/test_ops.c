@@ -137,5 +137,7 @@ static void check(const op_case *c)
 
 void check_all_ops(void) { each_op_case(check); }
 
+void check_int8_ops(void) { each_int8_case(check); }
+
 /* With the instruction set that is chosen by default, or by CNN_ISA. */
 void suite_ops(void) { check_all_ops(); }

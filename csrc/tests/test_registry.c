@@ -165,6 +165,51 @@ static void geometries_that_divide(void)
     test_end();
 }
 
+static void limits_of_codes(void)
+{
+    const cnn_op_info *layer = cnn_op_find(CNN_OP_linear_int8), *mean = cnn_op_find(CNN_OP_avgpool2d_int8),
+                      *sum = cnn_op_find(CNN_OP_add_int8), *numbers = cnn_op_find(CNN_OP_quantize);
+    cnn_geometry g = {.linear_int8 = {.k = 5, .n = 17, .low = 7, .high = 7}};
+    test_begin("codes are bytes, a range of them is not empty, multipliers and shifts keep products within 64 bits");
+    test_expect(cnn_geometry_fits(layer, &g), "not one code");
+    test_expect(cnn_operand_bytes(layer, CNN_linear_int8_weights, &g, 3) == 2 * 8 * 16, "other panels");
+    g.linear_int8.low = 8;
+    test_expect(!cnn_geometry_fits(layer, &g), "an empty range");
+    g.linear_int8.high = 256;
+    test_expect(!cnn_geometry_fits(layer, &g), "a code of 256");
+    g = (cnn_geometry){.avgpool2d_int8 = {.h = 256, .w = 256, .c = 1, .kh = 256, .kw = 256, .oh = 1, .ow = 1}};
+    g.avgpool2d_int8.stride_h = g.avgpool2d_int8.stride_w = g.avgpool2d_int8.multiplier = 1;
+    test_expect(cnn_geometry_fits(mean, &g), "not the mean of 2^16 codes");
+    g.avgpool2d_int8.h = g.avgpool2d_int8.kh = 257;
+    test_expect(!cnn_geometry_fits(mean, &g), "the mean of more");
+    g = (cnn_geometry){.add_int8 = {.count = 1, .multiplier_a = INT32_MAX, .multiplier_b = 1, .shift = 62}};
+    test_expect(cnn_geometry_fits(sum, &g), "not the largest numbers");
+    g.add_int8.shift = 63;
+    test_expect(!cnn_geometry_fits(sum, &g), "a shift of 63");
+    g.add_int8.shift = 0, g.add_int8.multiplier_b = 0;
+    test_expect(!cnn_geometry_fits(sum, &g), "a multiplier of 0");
+    g = (cnn_geometry){.quantize = {.count = 1, .zero = 0, .scale = 1e-40f}};
+    test_expect(!cnn_geometry_fits(numbers, &g), "a scale that counts as zero");
+    test_end();
+}
+
+static void panels_of_others(void)
+{
+    const cnn_geometry g = {.linear_int8 = {.k = 3, .n = 1, .zero_src = 2, .high = 255}};
+    const int8_t weights[3] = {1, -2, 127};
+    int8_t panels[64];
+    int32_t bias;
+    test_begin("weights are packed for the two ops that have some");
+    test_expect(cnn_int8_pack(CNN_OP_conv2d_forward, &g, weights, NULL, panels, &bias) == CNN_BAD_PROGRAM,
+                "another op");
+    test_expect(cnn_int8_pack(-1, &g, weights, NULL, panels, &bias) == CNN_BAD_PROGRAM, "no op");
+    test_expect(cnn_int8_pack(CNN_OP_linear_int8, &g, weights, NULL, panels, &bias) == CNN_OK,
+                "not for a linear layer");
+    test_expect(bias == -2 * 126 && panels[0] == 1 && panels[1] == -2 && panels[2] == 127 && panels[3] == 0,
+                "bias %d, weights %d %d %d %d", (int)bias, panels[0], panels[1], panels[2], panels[3]);
+    test_end();
+}
+
 void suite_registry(void)
 {
     static const size_t bytes[] = {
@@ -182,4 +227,6 @@ void suite_registry(void)
     limits_of_clip();
     limits_of_a_fused_activation();
     geometries_that_divide();
+    limits_of_codes();
+    panels_of_others();
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from engine.errors import UserError
 
 if TYPE_CHECKING:
-    from engine.network.network import Network
+    from engine.quantize.network import AnyNetwork
 
 
 class Writer(Protocol):
@@ -21,7 +21,7 @@ class Writer(Protocol):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the options of this kind of file, none of which takes a place of its own on the command line."""
 
-    def write(self, network: Network, path: Path, options: Namespace) -> int | None:
+    def write(self, network: AnyNetwork, path: Path, options: Namespace) -> int | None:
         """Write the network to `path`, as a whole or not at all; the exit status, None for 0. UserError for a network
         that cannot be such a file, which names the layer."""
 

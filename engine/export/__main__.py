@@ -48,9 +48,9 @@ def main() -> int | None:
     writer = writer_of(options.out)
     # Only now: --help answers at once.
     from engine.importing import read
-    from engine.recipe.build import open_network
+    from engine.recipe.build import open_trained
 
-    network = open_network(options.source, ()) if options.foreign is None else read(options.foreign)
+    network = open_trained(options.source) if options.foreign is None else read(options.foreign)
     return writer.write(network, options.out, options)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from engine.network.network import Network
+from engine.quantize.network import AnyNetwork, in_float32
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint has no options."""
 
 
-def write(network: Network, path: Path, options: Namespace) -> None:
+def write(network: AnyNetwork, path: Path, options: Namespace) -> None:
     """The network with its weights, what is done to images, and the names of its classes."""
-    network.save(path)
+    in_float32(network, f"be written as {path.suffix}").save(path)

@@ -13,8 +13,8 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError, listed, twice
 from engine.inference.views import Pixels, View
 from engine.layers import Sigmoid, Softmax
-from engine.network.load import load
-from engine.network.network import Network
+from engine.quantize.network import AnyNetwork, first_nonfinite
+from engine.quantize.reading import load_any
 from engine.training.metrics import check_scores
 
 CHUNK = 256  # images that pass through a network at a time
@@ -25,7 +25,7 @@ class Member:
     """A trained classifier, and what is done to an image before it; `source` names it in messages."""
 
     source: str
-    net: Network
+    net: AnyNetwork
     preprocess: Preprocess
 
     @property
@@ -38,7 +38,7 @@ class Member:
         return scores if own == list(names) else scores[:, [own.index(name) for name in names]]
 
 
-def class_names(net: Network) -> list[str]:
+def class_names(net: AnyNetwork) -> list[str]:
     """A name for each of the network's outputs: its class names, or numbers where it has none. An output that no class
     of the training stands for is "output 3".
     """
@@ -48,14 +48,14 @@ def class_names(net: Network) -> list[str]:
     return known[:outputs] + [f"output {index}" for index in range(len(known), outputs)]
 
 
-def load_networks(paths: Sequence[Path]) -> list[Network]:
+def load_networks(paths: Sequence[Path]) -> list[AnyNetwork]:
     """The networks in these checkpoints; UserError for a file given twice."""
     if (again := twice(paths)) is not None:
         raise UserError(f"{again}: the checkpoint is given twice")
-    return [load(path) for path in paths]
+    return [load_any(path) for path in paths]
 
 
-def load_members(paths: Sequence[Path], nets: Sequence[Network] | None = None) -> list[Member]:
+def load_members(paths: Sequence[Path], nets: Sequence[AnyNetwork] | None = None) -> list[Member]:
     """The networks in these checkpoints; `nets` are these networks, for who has loaded them.
 
     UserError for one that knows no preprocessing, is no classifier or has two classes of one name, for two whose
@@ -74,7 +74,7 @@ def load_members(paths: Sequence[Path], nets: Sequence[Network] | None = None) -
     return members
 
 
-def member_of(source: str, net: Network) -> Member:
+def member_of(source: str, net: AnyNetwork) -> Member:
     """A trained network as a classifier. UserError, which names the source, for one that says nothing of its
     preprocessing or does not fit it, is no classifier, or gives two classes one name.
     """
@@ -87,7 +87,7 @@ def member_of(source: str, net: Network) -> Member:
     return member
 
 
-def preprocess_of(source: object, net: Network) -> Preprocess:
+def preprocess_of(source: object, net: AnyNetwork) -> Preprocess:
     """How images become inputs of the network; UserError where they cannot."""
     if net.preprocess is None:
         raise UserError(f"{source}: the network was saved without its preprocessing, so images cannot be prepared")
@@ -100,7 +100,7 @@ def preprocess_of(source: object, net: Network) -> Preprocess:
 
 
 def probabilities(
-    net: Network,
+    net: AnyNetwork,
     images: NDArray[np.float32],
     source: str = "the network",
     say: Callable[[int], str] = "sample {}".format,
@@ -111,7 +111,7 @@ def probabilities(
     the image, for outputs or weights that are NaN or infinite: no class can be told from them.
     """
     outputs = net.predict(images, batch_size=CHUNK)
-    damaged = net.store.first_nonfinite()
+    damaged = first_nonfinite(net)
     why = f" ({damaged} holds NaN or infinite values)" if damaged else ""
     check_scores(outputs, lambda index: f"{source}{why}, image {say(index)}")
     if damaged and len(images):
@@ -120,7 +120,7 @@ def probabilities(
     return as_probabilities(net, outputs)
 
 
-def as_probabilities(net: Network, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def as_probabilities(net: AnyNetwork, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """The network's outputs (N, classes), which are finite, as `probabilities` gives them."""
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs

@@ -17,7 +17,7 @@ from engine.data.steps import Pad
 from engine.errors import UserError
 from engine.inference.classify import Damaged
 from engine.inference.ensemble import class_names, preprocess_of
-from engine.network.network import Network
+from engine.quantize.network import AnyNetwork, first_nonfinite
 from engine.training.metrics import check_scores, evaluation_chunk
 
 CHUNK = 32  # images whose scores are in memory at a time; fewer where these are many
@@ -28,7 +28,7 @@ class Segmenter:
     """A network that gives a score of each class for every pixel; `source` names it in messages."""
 
     source: str
-    net: Network
+    net: AnyNetwork
     preprocess: Preprocess
 
     @property
@@ -44,7 +44,7 @@ class Segmented:
     numbers: LabelMap
 
 
-def segmenter(path: Path, net: Network) -> Segmenter:
+def segmenter(path: Path, net: AnyNetwork) -> Segmenter:
     """The network of a checkpoint.
 
     UserError where it knows no preprocessing, or one that leaves places behind, gives no class for each pixel, or holds
@@ -59,7 +59,7 @@ def segmenter(path: Path, net: Network) -> Segmenter:
         )
     if net.output_shape[0] > MOST + 1:
         raise UserError(f"{path}: the network has {net.output_shape[0]} classes, but a map has {MOST + 1} at most")
-    if damaged := net.store.first_nonfinite():
+    if damaged := first_nonfinite(net):
         raise UserError(f"{path}: {damaged} holds NaN or infinite values, so nothing can be said of an image")
     return Segmenter(str(path), net, preprocess)
 

@@ -30,21 +30,31 @@ def activations(
     the planner needs no mode of its own for it. The price is memory for all of them: ask for a few images at a time.
     UserError for a name that no layer has.
     """
-    names = list(net.layers)
-    for name in layers or ():
-        if name not in names:
-            raise unknown("layer", name, names)
-    wanted = [name for name in names if layers is None or name in layers]
-    probe = _probe(net, wanted)
-    flat = probe.predict(x, algorithm=algorithm)
-    result: dict[str, Array] = {}
-    start = 0
-    for name in wanted:
-        shape = net.topology.shape_of(name)
-        count = int(np.prod(shape))
-        result[name] = flat[:, start : start + count].reshape(len(flat), *shape)
-        start += count
-    return result
+    return Probe(net, layers)(x, algorithm)
+
+
+class Probe:
+    """`activations` of a network as it is now, for who asks of several parts of a set: it is planned once."""
+
+    def __init__(self, net: Network, layers: Sequence[str] | None = None):
+        names = list(net.layers)
+        for name in layers or ():
+            if name not in names:
+                raise unknown("layer", name, names)
+        wanted = [name for name in names if layers is None or name in layers]
+        self.shapes = {name: net.topology.shape_of(name) for name in wanted}
+        self._network = _probe(net, wanted)
+
+    def __call__(self, x: Array, algorithm: Algorithm = "auto") -> dict[str, Array]:
+        """By layer's name, as `activations` gives them."""
+        flat = self._network.predict(x, algorithm=algorithm)
+        result: dict[str, Array] = {}
+        start = 0
+        for name, shape in self.shapes.items():
+            count = int(np.prod(shape))
+            result[name] = flat[:, start : start + count].reshape(len(flat), *shape)
+            start += count
+        return result
 
 
 def _probe(net: Network, wanted: Sequence[str]) -> Network:

@@ -48,7 +48,7 @@ class MaxPool2D(Layer):
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
-        geometry = _geometry(self, source.shape)
+        geometry = pool_geometry(self, source.shape)
         output = builder.tensor(_extents(geometry))
         builder.emit(
             self.op,
@@ -84,7 +84,7 @@ class AvgPool2D(Layer):
 
     def lower(self, builder: Builder, inputs: Sequence[Tensor]) -> Tensor:
         (source,) = inputs
-        geometry = _geometry(self, source.shape)
+        geometry = pool_geometry(self, source.shape)
         output = builder.tensor(_extents(geometry))
         builder.emit(self.op, geometry, dst=output, src=source)
         return output
@@ -102,13 +102,13 @@ class GlobalAvgPool2D(Layer):
         _, height, width = source.shape
         pool = AvgPool2D((height, width))
         output = builder.tensor(self.output_shape(source.shape))
-        builder.emit(pool.op, _geometry(pool, source.shape), dst=output, src=source)
+        builder.emit(pool.op, pool_geometry(pool, source.shape), dst=output, src=source)
         return output
 
 
 def whole_by_counted(pool: AvgPool2D, height: int, width: int) -> NDArray[np.float64]:
     """Elements of a window by those of them that count in its mean, for every place of the output: (OH, OW)."""
-    geometry = _geometry(pool, (1, height, width))
+    geometry = pool_geometry(pool, (1, height, width))
     factors = []
     for length, side, pad in ((height, "h", "pad_top"), (width, "w", "pad_left")):
         kernel, padding = geometry[f"k{side}"], geometry[pad]
@@ -143,14 +143,14 @@ def _extent(length: int, kernel: int, stride: int, pad: int, ceil_mode: bool) ->
 
 
 def _output_shape(pool: _Pool, shape: Shape) -> Shape:
-    return _extents(_geometry(pool, shape))
+    return _extents(pool_geometry(pool, shape))
 
 
 def _extents(geometry: Mapping[str, Any]) -> Shape:
     return geometry["c"], geometry["oh"], geometry["ow"]
 
 
-def _geometry(pool: _Pool, shape: Shape) -> dict[str, Any]:
+def pool_geometry(pool: _Pool, shape: Shape) -> dict[str, Any]:
     """The fields of cnn_pool2d_geometry for an input of this shape; UserError where the core cannot compute them."""
     name = type(pool).__name__
     channels, height, width = require_feature_map(pool, shape)

@@ -29,6 +29,7 @@ from engine.reading.strict_json import check_depth, parse_json
 from engine.reading.tensor_file import read_tensors
 
 METADATA_KEY = "cnn-engine"
+QUANTIZED_KEY = "cnn-engine-int8"  # of another format, see engine.quantize.stored
 FORMAT_VERSION = 1
 _NAMES = ("nan", "inf", "-inf")
 GROUPS = ("parameters", "buffers", "optimizer")
@@ -152,7 +153,7 @@ def weights_hash(net: Storable) -> str:
 
 def stored_hash(checkpoint: Checkpoint) -> str:
     """The `weights_hash` of the network in a checkpoint."""
-    return _digest("", _grouped({"parameters": checkpoint.parameters, "buffers": checkpoint.buffers}))
+    return digest("", _grouped({"parameters": checkpoint.parameters, "buffers": checkpoint.buffers}))
 
 
 def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) -> None:
@@ -163,7 +164,7 @@ def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) ->
     """
     tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
     content = {
-        "project": _project_version(),
+        "project": project_version(),
         "graph": checkpoint.graph,
         "preprocess": checkpoint.preprocess,
         "class_names": checkpoint.class_names,
@@ -178,7 +179,7 @@ def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) ->
     if lost is not None:
         warn(f"{path}: the checkpoint is of no use, {lost} holds NaN or infinity; it is written all the same")
     document = json_text(content, stand_in=_named_float)
-    header = {"version": FORMAT_VERSION, "sha256": _digest(document, tensors), "document": document}
+    header = {"version": FORMAT_VERSION, "sha256": digest(document, tensors), "document": document}
     # One key only: safetensors writes several in a random order, and equal networks shall give equal files.
     write_atomically(Path(path), serialise(tensors, {METADATA_KEY: json.dumps(header)}), keep)
 
@@ -193,6 +194,8 @@ def read(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     metadata, tensors = _read_file(path)
+    if QUANTIZED_KEY in metadata:
+        raise UserError(f"{path}: holds a quantised network, which engine.quantize.load reads")
     if METADATA_KEY not in metadata:
         raise UserError(f"{path}: a safetensors file, but not a checkpoint of this project")
     header = _parsed(path, metadata[METADATA_KEY])
@@ -201,7 +204,7 @@ def read(path: Path | str) -> Checkpoint:
         raise UserError(f"{path}: checkpoint format {shown(version)}, but this program reads {FORMAT_VERSION}")
     try:
         stated = read_stored(_Header, header, "header")
-        if stated.sha256 != _digest(stated.document, tensors):
+        if stated.sha256 != digest(stated.document, tensors):
             raise UserError("the checkpoint was changed or damaged after it was written (SHA-256 differs)")
         content = read_stored(_Document, _parsed(path, stated.document, _float_named), "header")
         read_stored(_PlanChoices, content.plan_choices, "header: plan_choices")
@@ -246,10 +249,10 @@ def _by_group(path: Path, tensors: Tensors) -> dict[str, Tensors]:
 
 def _grouped(groups: Mapping[str, Tensors]) -> Tensors:
     named = {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
-    return {name: _storable(name, tensor) for name, tensor in named.items()}
+    return {name: storable(name, tensor) for name, tensor in named.items()}
 
 
-def _storable(name: str, tensor: Any) -> NDArray[Any]:
+def storable(name: str, tensor: Any) -> NDArray[Any]:
     """The tensor without gaps and, as safetensors writes the bytes as they lie, with the low byte first."""
     array = np.asarray(tensor)
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8:
@@ -267,7 +270,8 @@ def _float_named(content: dict[str, Any]) -> Any:
     return float(content["float"]) if content.get("float") in _NAMES and len(content) == 1 else content
 
 
-def _digest(document: str, tensors: Tensors) -> str:
+def digest(document: str, tensors: Tensors) -> str:
+    """SHA-256 (hex) of a document and of tensors with their names, types and shapes."""
     digest = hashlib.sha256(document.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -276,7 +280,8 @@ def _digest(document: str, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _project_version() -> str:
+def project_version() -> str:
+    """Of the installed package; "source" in a tree that is not installed."""
     from importlib.metadata import PackageNotFoundError, version  # only now: a prediction starts faster without it
 
     try:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import UserError
-from engine.layers.topology import topology_from_config
+from engine.layers.topology import Topology, topology_from_config
 from engine.network.checkpoint import Checkpoint, read
 from engine.network.inputs import warn_of_nameless
 from engine.network.network import Network
 from engine.network.parameters import Arrays
 from engine.plan.table import byte_size
+from engine.program.shapes import Shape
 from engine.reading.memory import memory_for
 
 
@@ -53,14 +54,25 @@ def load(path: Path | str) -> Network:
     checkpoint = read(path)
     try:
         net = restored(checkpoint)
-        _check_width(net, memory_for(Path(path).stat().st_size))
+        check_width(net, memory_for(Path(path).stat().st_size))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     warn_of_nameless(f"{path}: the network has", net.class_names, net.output_shape[0])
     return net
 
 
-def _check_width(net: Network, most: int) -> None:
+class _Wide(Protocol):
+    """What is asked for how wide it is."""
+
+    @property
+    def topology(self) -> Topology: ...
+    @property
+    def input_shape(self) -> Shape: ...
+    @property
+    def output_shape(self) -> Shape: ...
+
+
+def check_width(net: _Wide, most: int) -> None:
     """UserError where the widest layer takes more than `most` bytes for one sample: with a padding or an input shape a
     short file could ask for any amount."""
     name, count = net.topology.widest()

@@ -20,22 +20,40 @@ from engine.plan.plan import Plan
 from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request
 from engine.plan.team import leave_alone
 from engine.plan.update import Segment, append_update, check_covered, check_gradients, make_segments
-from engine.program.code import Algorithm, Choices, constants_end
+from engine.program.code import Algorithm, Choices, Code, constants_end
 from engine.program.slots import Slot
 
-__all__ = ["EVALUATION", "GRADIENTS", "INFERENCE", "TRAINING", "Algorithm", "Choices", "Plan", "Request", "make_plan"]
+__all__ = [
+    "EVALUATION",
+    "GRADIENTS",
+    "INFERENCE",
+    "TRAINING",
+    "Algorithm",
+    "Choices",
+    "Plan",
+    "Request",
+    "finish",
+    "make_plan",
+]
 
 
 def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mapping[str, Slot], request: Request,
               isa: str) -> Plan:  # fmt: skip
     """The plan of a network for a request, on the instruction set `isa`; UserError for what the core cannot compute."""
     code = lower(topology, {**parameters, **buffers}, request)
+    absorbed = absorbed_layer(topology, request.loss)
+    return finish(code, parameters, buffers, request, isa, absorbed.name if absorbed else None)
+
+
+def finish(code: Code, parameters: Mapping[str, Slot], buffers: Mapping[str, Slot], request: Request, isa: str,
+           absorbed: str | None = None) -> Plan:  # fmt: skip
+    """The plan of code that is lowered; `absorbed` names the layer that the loss includes."""
     check_batch(code, request.batch)
     if request.frozen:
         code = without_needless_positions(code, request.frozen)
     folds: tuple[Fold, ...] = ()
     if request.fused and not request.trains:
-        code, folds = fold_batchnorm(code, parameters, start=0)
+        code, folds = fold_batchnorm(code, parameters, start=constants_end(code))
     if request.fused:
         code = fuse_maxpool(fuse_activations(code, request.trains))
     segments: tuple[Segment, ...] = ()
@@ -51,7 +69,6 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))
     code = leave_alone(code, request.batch, isa)
-    absorbed = absorbed_layer(topology, request.loss)
     arena = plan_arena(code, request.batch)
     return Plan(
         request,
@@ -63,5 +80,5 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         folds,
         filters,
         parameter_count=sum(prod(slot.spec.shape) for slot in parameters.values() if slot.layer not in request.frozen),
-        absorbed=absorbed.name if absorbed else None,
+        absorbed=absorbed,
     )

@@ -136,9 +136,8 @@ def choose(code: Code, batch: int, isa: str, algorithm: Algorithm, keep_filters:
 def convolutions(code: Code) -> Iterator[tuple[str, str, Instruction]]:
     """(layer, pass, instruction) of every direct convolution in the code."""
     for instruction in code.instructions:
-        if instruction.op.startswith("conv2d_"):
-            direction = pass_of(instruction.op)
-            assert direction is not None
+        direction = pass_of(instruction.op)
+        if instruction.op.startswith("conv2d_") and direction is not None:
             yield layer_of(instruction), direction, instruction
 
 
@@ -167,10 +166,11 @@ def apply(code: Code, choices: Choices, keep_filters: bool, start: int) -> tuple
     instructions: list[Instruction] = []
     filters: list[Filter] = []
     for instruction in code.instructions:
-        if not instruction.op.startswith("conv2d_"):
+        direction = pass_of(instruction.op)
+        if not instruction.op.startswith("conv2d_") or direction is None:
             instructions.append(instruction)
             continue
-        algorithm = choices[layer_of(instruction)][pass_of(instruction.op) or ""]
+        algorithm = choices[layer_of(instruction)][direction]
         made, value = expand(instruction, algorithm, len(values))
         weights = values[instruction.operands["weights"]] if "weights" in instruction.operands else None
         if value is not None and weights is not None and keep_filters:

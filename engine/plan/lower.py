@@ -63,16 +63,16 @@ def lower(topology: Topology, slots: Mapping[str, Slot], request: Request) -> Co
         scores = scores if stored else _public(builder, scores)
         output = scores
     else:
-        output = _emit_output(builder, tensors[topology.output])
+        output = emit_output(builder, tensors[topology.output])
         if not stored:
             scores = output if absorbed is None else _public(builder, scores)
     if request.loss is not None:
         _emit_loss(builder, request.loss, request.targets, scores, targets)
-    _check_written(builder)
+    check_written(builder)
     return Code(tuple(builder.values), tuple(builder.instructions), output.value)
 
 
-def _check_written(builder: Builder) -> None:
+def check_written(builder: Builder) -> None:
     """UserError unless every value of the arena is written before it is read, and never behind that."""
     arena = {number for number, value in enumerate(builder.values) if value.space == ARENA}
     waiting, read = set(arena), set[int]()
@@ -140,7 +140,7 @@ def _public(builder: Builder, tensor: Tensor) -> Tensor:
     return builder.to_public(tensor, tensor.shape) if needs_transpose(tensor.shape) else tensor
 
 
-def _emit_output(builder: Builder, tensor: Tensor) -> Tensor:
+def emit_output(builder: Builder, tensor: Tensor) -> Tensor:
     """Let the last op write into the caller's array; add an op where the last value is not ready for that."""
     public = _public(builder, tensor)
     value = builder.values[public.value]

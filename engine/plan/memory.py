@@ -108,9 +108,9 @@ def share_in_place(code: Code, intervals: Mapping[int, tuple[int, int]]) -> dict
 
 
 def _alike(source: Value, target: Value) -> bool:
-    """Whether both hold as many elements of float32: behind a fused max-pool the sizes differ."""
+    """Whether both hold as many elements of one type: behind a fused max-pool the sizes differ."""
     same_size = math.prod(source.shape) == math.prod(target.shape) and source.per_sample == target.per_sample
-    return source.dtype == target.dtype == "float32" and same_size
+    return source.dtype == target.dtype and same_size
 
 
 def measure(

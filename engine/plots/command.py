@@ -25,6 +25,7 @@ from engine.network.network import Network
 from engine.plots import confusion, curves, gather, gradcam, layers, sheets
 from engine.plots.canvas import check_folder, check_target, encode, new_figure, save, tile
 from engine.plots.gather import Predictions
+from engine.quantize.network import in_float32
 from engine.training.folder import CONFIG, find_checkpoint, nearest_run
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 
@@ -59,7 +60,7 @@ def draw_features(options: argparse.Namespace) -> Figure:
 def draw_gradcam(options: argparse.Namespace) -> Figure:
     path = find_checkpoint(options.checkpoint)
     (member,) = load_members([path])
-    net, names = member.net, member.class_names
+    net, names = in_float32(member.net, "be looked into"), member.class_names
     files = find_images(options.images)
     if len(files) > gradcam.MOST_IMAGES:
         raise UserError(f"Grad-CAM draws 1 to {gradcam.MOST_IMAGES} images at a time, got {len(files)}")

@@ -16,6 +16,9 @@ from engine.network.graph import Sequential
 from engine.network.load import load
 from engine.network.network import Network
 from engine.optim import OPTIMIZERS, Optimizer
+from engine.quantize.network import AnyNetwork
+from engine.quantize.reading import is_quantized
+from engine.quantize.reading import load as load_quantized
 from engine.reading.schema import parse_override, read_arguments, read_mapping
 from engine.recipe.config import ModelConfig, TrainConfig, load_config
 from engine.training.checks import WITH_CLASSES, WITH_PIXELS, logged_names, watched_per_class
@@ -115,6 +118,11 @@ def open_network(source: str, settings: Sequence[str]) -> Network:
     for text in settings:
         arguments |= parse_override(text)
     return make_model(source, **arguments)
+
+
+def open_trained(source: str) -> AnyNetwork:
+    """As `open_network`, and a quantised network of its file (.safetensors)."""
+    return load_quantized(source) if is_quantized(source) else open_network(source, ())
 
 
 def check_metrics(config: TrainConfig) -> None:

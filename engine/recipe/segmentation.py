@@ -24,7 +24,7 @@ from engine.inference.classify import Damaged
 from engine.inference.places import expanded, images_of
 from engine.inference.rows import opened
 from engine.inference.segment import Segmented, Segmenter, segment, segmenter
-from engine.network.network import Network
+from engine.quantize.network import AnyNetwork
 from engine.training.metrics import class_iou, confusion_matrix, mean_iou, pixel_accuracy
 
 TABLE = "shares.csv"
@@ -61,7 +61,7 @@ class Sheet:
 
 
 def predict_maps(
-    options: argparse.Namespace, checkpoints: Sequence[Path], nets: Sequence[Network], truth: Path | None
+    options: argparse.Namespace, checkpoints: Sequence[Path], nets: Sequence[AnyNetwork], truth: Path | None
 ) -> int:
     """Write a map for each image and the table; with true masks print pixel accuracy and mean IoU. On an error nothing
     is written. The exit status: 1 where damaged images were passed over.
@@ -107,7 +107,7 @@ def predict_maps(
 
 
 def _checked(
-    options: argparse.Namespace, checkpoints: Sequence[Path], nets: Sequence[Network], truth: Path | None
+    options: argparse.Namespace, checkpoints: Sequence[Path], nets: Sequence[AnyNetwork], truth: Path | None
 ) -> Segmenter:
     """The network; UserError for options that are for classifiers, and for what cannot be written."""
     source = checkpoints[0]

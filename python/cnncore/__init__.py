@@ -46,6 +46,7 @@ try:
             op_fits,
             op_operand_bytes,
             op_workspace,
+            pack_int8,
             philox4x32,
             philox_draws,
             read_burst,
@@ -54,8 +55,10 @@ try:
             run_op,
             set_isa,
             set_num_threads,
+            set_vnni,
             sgemm,
             usable_cpus,
+            uses_vnni,
             warp_images,
         )
 except ImportError as error:
@@ -114,6 +117,7 @@ __all__ = [
     "op_fits",
     "op_operand_bytes",
     "op_workspace",
+    "pack_int8",
     "philox4x32",
     "philox_draws",
     "read_burst",
@@ -124,8 +128,10 @@ __all__ = [
     "run_op",
     "set_isa",
     "set_num_threads",
+    "set_vnni",
     "sgemm",
     "source_hash",
     "usable_cpus",
+    "uses_vnni",
     "warp_images",
 ]

@@ -1,6 +1,6 @@
 # The part of cnn.h that the module uses, word for word.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "stdbool.h":
@@ -97,6 +97,8 @@ cdef extern from "cnn.h" nogil:
         CNN_U8
         CNN_I64
         CNN_SEGMENTS
+        CNN_I8
+        CNN_I32
 
     ctypedef enum cnn_extent:
         CNN_WEIGHTS
@@ -121,6 +123,9 @@ cdef extern from "cnn.h" nogil:
     int64_t cnn_operand_bytes(const cnn_op_info *info, int operand, const cnn_geometry *geometry, ptrdiff_t batch)
     cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const *operands, cnn_run *run, int threads,
                           c_bool reference)
+
+    cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias,
+                             int8_t *panels, int32_t *corrected)
 
     ctypedef enum cnn_variant:
         CNN_VARIANT_USUAL
@@ -242,6 +247,8 @@ cdef extern from "cnn.h" nogil:
     const char *cnn_get_isa()
     const char *cnn_available_isa(int index)
     const char *cnn_requested_isa()
+    void cnn_set_vnni(c_bool wanted)
+    c_bool cnn_uses_vnni()
     void cnn_philox4x32(const uint32_t *counter, const uint32_t *key, uint32_t *draws)
     cnn_status cnn_sgemm(c_bool transpose_a, c_bool transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float alpha,
                          const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c,

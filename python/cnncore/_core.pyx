@@ -83,6 +83,8 @@ _DTYPES = {
     CNN_U8: np.dtype(np.uint8),
     CNN_I64: np.dtype(np.int64),
     CNN_SEGMENTS: SEGMENT_DTYPE,
+    CNN_I8: np.dtype(np.int8),
+    CNN_I32: np.dtype(np.int32),
 }
 
 
@@ -600,6 +602,42 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
     return OpResult(state.loss, state.gradient_norm, state.elapsed)
 
 
+# ---- weights of integer inference --------------------------------------------------------------------------------
+
+
+def pack_int8(str op, dict geometry, weights, bias=None):
+    """(weights, bias) as conv2d_int8 or linear_int8 reads them: int8 panels, a flat array that starts on ALIGNMENT bytes, and
+    int32 (OC,), from which zero_src of the geometry times the sum of each channel's weights is taken off.
+
+    weights            int8 (OC, IC/groups, KH, KW), or (N, K) of linear_int8
+    bias               int32 (OC,); None: zeros
+    ValueError for another op, geometry, type or shape.
+    """
+    cdef cnn_geometry shape
+    cdef cnp.ndarray given, panels, corrected, start
+    cdef const int32_t *added = NULL
+    cdef cnn_status status
+    cdef int number
+    if op not in ("conv2d_int8", "linear_int8"):
+        raise ValueError(f"pack_int8: expected conv2d_int8 or linear_int8, got {op!r}")
+    _read_fitting(&shape, op, geometry, 1)
+    number = _OP_NUMBERS[op]
+    if op == "linear_int8":
+        expected = (geometry["n"], geometry["k"])
+    else:
+        expected = (geometry["oc"], geometry["ic"] // geometry["groups"], geometry["kh"], geometry["kw"])
+    given = _table("pack_int8", "weights", weights, np.int8, expected)
+    if bias is not None:
+        start = _table("pack_int8", "bias", bias, np.int32, expected[:1])
+        added = <const int32_t *>_address(start)
+    panels = aligned_zeros(op_operand_bytes(op, geometry, 1)["weights"], np.int8)
+    corrected = aligned_zeros(expected[0], np.int32)
+    status = cnn_int8_pack(number, &shape, <const int8_t *>_address(given), added, <int8_t *>_address(panels),
+                           <int32_t *>_address(corrected))
+    _check(status)
+    return panels, corrected
+
+
 # ---- batches of images -------------------------------------------------------------------------------------------
 
 
@@ -830,6 +868,16 @@ def set_isa(name):
         status = cnn_set_isa(encoded)
     if status != CNN_OK:
         raise ValueError(f"instruction set {name!r}: expected one of {', '.join(available_isas())}")
+
+
+def uses_vnni():
+    """Whether integer inference takes AVX-512 VNNI: where this CPU has it, unless CNN_VNNI is 0. The results are the same."""
+    return bool(cnn_uses_vnni())
+
+
+def set_vnni(bint wanted):
+    """Take AVX-512 VNNI in integer inference, where it is to be had, or do without."""
+    cnn_set_vnni(wanted)
 
 
 def register_tile(str name):

@@ -33,6 +33,20 @@ def printed(code: str, **variables: str) -> str:
     return result.stdout.strip()
 
 
+# ---- VNNI -----------------------------------------------------------------------------------------------------------
+
+
+def test_vnni_can_be_left() -> None:
+    """By the variable or by a call, for integer inference alone: the instruction set keeps its name."""
+    now = "print(cnncore.uses_vnni())"
+    asked = f"import cnncore; print(cnncore.isa()); {now}; cnncore.set_vnni(True); {now}"
+    name, usual, there = printed(asked).split()
+    assert usual == there and (usual == "False" or name == "avx512")
+    assert printed(asked, CNN_VNNI="0").split() == [name, "False", there]
+    assert printed(asked, CNN_VNNI="1").split() == [name, usual, there]
+    assert printed(asked, CNN_ISA="portable").split() == ["portable", "False", "False"]
+
+
 # ---- threads --------------------------------------------------------------------------------------------------------
 
 needs_openmp = pytest.mark.skipif(not cnncore.has_openmp(), reason="built without OpenMP")

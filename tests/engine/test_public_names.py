@@ -20,7 +20,8 @@ def test_no_name_is_listed_twice():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_there(name):
-    assert getattr(engine, name).__name__ == name and name in dir(engine)
+    found = getattr(engine, name).__name__  # of a package that can be called, with where it stands
+    assert found.removeprefix("engine.") == name and name in dir(engine)
 
 
 @pytest.mark.parametrize("registry", [LAYERS, LOSSES, OPTIMIZERS, SCHEDULES], ids=lambda each: next(iter(each)))

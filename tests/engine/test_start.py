@@ -50,7 +50,7 @@ def test_a_first_prediction_loads_neither_training_nor_data(tmp_path: Path) -> N
 
 
 COMMANDS = ("engine", "engine.train", "engine.predict", "engine.crossval", "engine.summary", "engine.profile",
-            "engine.data", "engine.plots", "engine.export", "engine.serve", "engine.weights",
+            "engine.data", "engine.plots", "engine.export", "engine.serve", "engine.weights", "engine.quantize",
             "experiments.ablation")  # fmt: skip
 
 

@@ -7,6 +7,8 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
+#include "arch/add_avx2.h"
+#include "arch/dot_avx2.h"
 #include "arch/simd_avx2.h"
 
 #include "arch/bodies.h"

@@ -8,6 +8,8 @@
 #else
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 #endif
+#include "arch/add_avx512.h"
+#include "arch/dot_avx512.h"
 #include "arch/simd_avx512.h"
 
 #include "arch/bodies.h"

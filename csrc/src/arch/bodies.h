@@ -11,6 +11,8 @@
 #include "bodies/few_rows.h"
 #include "bodies/gemm_tile.h"
 #include "bodies/images.h"
+#include "bodies/int8.h"
+#include "bodies/int8_dot.h"
 #include "bodies/lanes.h"
 #include "bodies/layout.h"
 #include "bodies/loss.h"
@@ -31,7 +33,7 @@
 #define CNN_KERNEL_TABLE(isa_name)                                                                                     \
     {                                                                                                                  \
         .isa = isa_name, .tile_rows = SIMD_TILE_ROWS, .tile_groups = SIMD_TILE_GROUPS, .vector_width = SIMD_WIDTH,     \
-        .fma_chains = SIMD_FMA_CHAINS, CNN_KERNELS(CNN_KERNEL_ENTRY)                                                   \
+        .fma_chains = SIMD_FMA_CHAINS, .code_bytes = sizeof(dot_code), CNN_KERNELS(CNN_KERNEL_ENTRY)                   \
     }
 
 #endif

@@ -1,5 +1,6 @@
 /* All bodies for the Advanced SIMD of aarch64, which every such CPU has. */
 #if defined(__aarch64__)
+#include "arch/dot_neon.h"
 #include "arch/simd_neon.h"
 
 #include "arch/bodies.h"

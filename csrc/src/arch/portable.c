@@ -1,4 +1,5 @@
 /* All bodies in plain C: what runs where nothing better is known. */
+#include "arch/dot_portable.h"
 #include "arch/simd_portable.h"
 
 #include "arch/bodies.h"

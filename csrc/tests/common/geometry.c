@@ -43,6 +43,11 @@ static void one_if_zero(ptrdiff_t *field)
     if (*field == 0) *field = 1;
 }
 
+static void high_if_zero(ptrdiff_t *field)
+{
+    if (*field == 0) *field = 255;
+}
+
 void geometry_complete(cnn_geometry_kind kind, cnn_geometry *geometry)
 {
     if (kind == CNN_GEOMETRY_conv2d) {
@@ -56,6 +61,22 @@ void geometry_complete(cnn_geometry_kind kind, cnn_geometry *geometry)
         one_if_zero(&g->stride_h), one_if_zero(&g->stride_w);
         if (!g->oh) g->oh = (g->h + 2 * g->pad_top - g->kh) / g->stride_h + 1;
         if (!g->ow) g->ow = (g->w + 2 * g->pad_left - g->kw) / g->stride_w + 1;
+    } else if (kind == CNN_GEOMETRY_conv2d_int8) {
+        cnn_conv2d_int8_geometry *g = &geometry->conv2d_int8;
+        one_if_zero(&g->stride_h), one_if_zero(&g->stride_w), one_if_zero(&g->groups);
+        one_if_zero(&g->dilation_h), one_if_zero(&g->dilation_w), high_if_zero(&g->high);
+        if (!g->oh) g->oh = (g->h + g->pad_top + g->pad_bottom - g->dilation_h * (g->kh - 1) - 1) / g->stride_h + 1;
+        if (!g->ow) g->ow = (g->w + g->pad_left + g->pad_right - g->dilation_w * (g->kw - 1) - 1) / g->stride_w + 1;
+    } else if (kind == CNN_GEOMETRY_avgpool2d_int8) {
+        cnn_avgpool2d_int8_geometry *g = &geometry->avgpool2d_int8;
+        one_if_zero(&g->stride_h), one_if_zero(&g->stride_w), one_if_zero(&g->multiplier), high_if_zero(&g->high);
+        if (!g->oh) g->oh = (g->h + 2 * g->pad_top - g->kh) / g->stride_h + 1;
+        if (!g->ow) g->ow = (g->w + 2 * g->pad_left - g->kw) / g->stride_w + 1;
+    } else if (kind == CNN_GEOMETRY_linear_int8)
+        high_if_zero(&geometry->linear_int8.high);
+    else if (kind == CNN_GEOMETRY_add_int8) {
+        cnn_add_int8_geometry *g = &geometry->add_int8;
+        one_if_zero(&g->multiplier_a), one_if_zero(&g->multiplier_b), high_if_zero(&g->high);
     } else if (kind == CNN_GEOMETRY_dropout && !geometry->dropout.draws)
         geometry->dropout.draws = geometry->dropout.count;
 }
@@ -70,5 +91,11 @@ double geometry_flops(int op, const cnn_geometry *geometry, ptrdiff_t batch)
                (double)(conv->kh * conv->kw * conv->ic / conv->groups);
     if (kind == CNN_GEOMETRY_linear)
         return 2.0 * (double)batch * (double)geometry->linear.k * (double)geometry->linear.n;
+    if (kind == CNN_GEOMETRY_conv2d_int8) {
+        const cnn_conv2d_int8_geometry *g = &geometry->conv2d_int8;
+        return 2.0 * (double)(batch * g->oh * g->ow * g->oc) * (double)(g->kh * g->kw * g->ic / g->groups);
+    }
+    if (kind == CNN_GEOMETRY_linear_int8)
+        return 2.0 * (double)batch * (double)geometry->linear_int8.k * (double)geometry->linear_int8.n;
     return 0.0;
 }

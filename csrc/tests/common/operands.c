@@ -14,7 +14,9 @@ static ptrdiff_t padded(ptrdiff_t columns) { return (columns + CNN_PANEL - 1) / 
 static size_t element_bytes(cnn_operand_type type)
 {
     switch (type) {
-    case CNN_U8: return 1;
+    case CNN_U8:
+    case CNN_I8: return 1;
+    case CNN_I32: return sizeof(int32_t);
     case CNN_I64: return sizeof(int64_t);
     case CNN_SEGMENTS: return sizeof(cnn_segment);
     case CNN_F32: break;
@@ -183,6 +185,41 @@ static void fill_labels(operand *o, ptrdiff_t classes, uint64_t seed, uint32_t s
         labels[i] = (int64_t)(random_uniform(seed, stream, (uint64_t)i) * (double)classes);
 }
 
+static void fill_codes(operand *o, uint64_t seed, uint32_t stream)
+{
+    uint8_t *data = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++) data[i] = (uint8_t)(random_uniform(seed, stream, (uint64_t)i) * 256.0);
+}
+
+/* Weights of -127 to 127, in panels: what is missing there is zero. */
+static void fill_panels(operand *o, const cnn_geometry *g, int op, uint64_t seed, uint32_t stream)
+{
+    const bool linear = op == CNN_OP_linear_int8;
+    const ptrdiff_t channels = linear ? g->linear_int8.n : g->conv2d_int8.oc;
+    int8_t *weights = exact((size_t)o->count);
+    int32_t *bias = exact((size_t)channels * sizeof *bias);
+    for (ptrdiff_t i = 0; i < o->count; i++)
+        weights[i] = (int8_t)(random_uniform(seed, stream, (uint64_t)i) * 255.0 - 127.0);
+    if (cnn_int8_pack(op, g, weights, NULL, o->data, bias) != CNN_OK) fputs("error: weights are not packed\n", stderr);
+    free(weights);
+    free(bias);
+}
+
+/* Sums of a layer spread over the codes: by a shift alone or, of wide values, a multiplier for each channel. */
+static void fill_whole(operand *o, operand_values values, uint64_t seed, uint32_t stream)
+{
+    int32_t *data = o->data;
+    for (ptrdiff_t i = 0; i < o->count; i++) {
+        const double uniform = random_uniform(seed, stream, (uint64_t)i);
+        if (is(o->name, "multipliers"))
+            data[i] = values == VALUES_WIDE ? (int32_t)(0x40000000 + uniform * 0x3fffffff) : 1;
+        else if (is(o->name, "shifts"))
+            data[i] = (int32_t)(8.0 + 4.0 * uniform) + (values == VALUES_WIDE ? 30 : 0);
+        else
+            data[i] = (int32_t)(uniform * 20000.0 - 10000.0);
+    }
+}
+
 static void poison(operand *o)
 {
     if (o->type != CNN_F32) {
@@ -199,7 +236,13 @@ static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g
                                      : kind == CNN_GEOMETRY_norm && g->norm.pool
                                          ? fused_pool(g->norm.rows / g->norm.w, g->norm.w, g->norm.c)
                                          : g->pool2d;
-    if (is(o->name, "argmax"))
+    if (o->type == CNN_I32)
+        fill_whole(o, values, seed, stream);
+    else if (o->type == CNN_I8)
+        fill_panels(o, g, op, seed, stream);
+    else if (o->type == CNN_U8 && !is(o->name, "argmax"))
+        fill_codes(o, seed, stream);
+    else if (is(o->name, "argmax"))
         fill_argmax(o, &pool, seed, stream);
     else if (is(o->name, "segments"))
         fill_segments(o, &g->optimizer);

@@ -10,7 +10,7 @@ from engine.export.c.source import Options, Sizes, c_file, header_file, unit_of,
 from engine.export.c.testbench import test_vector
 from engine.export.c.text import identifier, identifier_of
 from engine.files import write_atomically
-from engine.network.network import Network
+from engine.quantize.network import AnyNetwork
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def write(network: Network, path: Path, options: Namespace) -> None:
+def write(network: AnyNetwork, path: Path, options: Namespace) -> None:
     """Write the C file and those beside it, and print what it takes of a device."""
     prefix = identifier(options.name) if options.name is not None else identifier_of(path.stem)
     apart = path.with_name(f"{path.stem}_weights.c")

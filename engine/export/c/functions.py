@@ -260,6 +260,43 @@ static double ${n}_square_root(double x)
 """Name → the text of a static function, or of a type."""
 
 
+FUNCTIONS |= {
+    "code": """
+static uint8_t ${n}_code(int64_t x, int low, int high)
+{
+    return (uint8_t)(x < low ? low : x > high ? high : x);
+}
+""",
+    "rounded": """
+/* x / 2^shift to the nearest, a half to even; shift up to 30, and x with half of 2^shift fits */
+static int32_t ${n}_rounded(int32_t x, int shift)
+{
+    const int32_t below = x < 0 ? ~(~x >> shift) : x >> shift;
+    const uint32_t rest = (uint32_t)x & (((uint32_t)1 << shift) - 1u), half = ((uint32_t)1 << shift) / 2u;
+    return below + (half > 0 && (rest > half || (rest == half && below % 2 != 0)));
+}
+""",
+    "rounded_long": """
+/* The same of a product of 64 bits */
+static int64_t ${n}_rounded_long(int64_t x, int shift)
+{
+    const int64_t below = x < 0 ? ~(~x >> shift) : x >> shift;
+    const uint64_t rest = (uint64_t)x & (((uint64_t)1 << shift) - 1u), half = ((uint64_t)1 << shift) / 2u;
+    return below + (half > 0 && (rest > half || (rest == half && below % 2 != 0)));
+}
+""",
+    "divided": """
+/* x / by to the nearest, a half to even */
+static int64_t ${n}_divided(int64_t x, int64_t by)
+{
+    int64_t below = x / by, rest = x % by;
+    if (rest < 0) below--, rest += by;
+    return below + (rest > by - rest || (rest == by - rest && below % 2 != 0));
+}
+""",
+}
+
+
 def written(names: Iterable[str], prefix: str) -> str:
     """The text of these functions and all that they call, each behind those that it calls."""
     order: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from engine.network.network import Network
 from engine.plan import INFERENCE, Request
 from engine.plan.memory import Arena, plan_arena
 from engine.program.code import BUFFERS, CONSTANTS, EXTERNAL, INPUT_EXTERNAL, PARAMETERS, Code, Instruction, Value
+from engine.quantize.network import QuantizedNetwork
 
 Array = NDArray[np.float32]
 
@@ -30,9 +32,14 @@ class Exported:
 
     code: Code
     arena: Arena
-    arrays: Mapping[int, Array]
+    arrays: Mapping[int, NDArray[Any]]
     topology: Topology
     doubles: int
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether no value of the arena is a float, so that it can be one of bytes."""
+        return all(self.code.values[value].dtype == "uint8" for value in self.arena.offsets)
 
     @property
     def arena_bytes(self) -> int:
@@ -48,7 +55,10 @@ class Exported:
         kind = self.code.values[value]
         if kind.space == EXTERNAL:
             return "image" if kind.offset == INPUT_EXTERNAL else "outputs"
-        return f"{prefix}_arena + {self.arena.offsets[value] // 4}"
+        offset = self.arena.offsets[value]
+        if kind.dtype == "float32":
+            return f"{prefix}_arena + {offset // 4}"
+        return f"{prefix}_arena + {offset}" if self.in_bytes else f"(uint8_t *){prefix}_arena + {offset}"
 
     def title(self, instruction: Instruction) -> str:
         """The layers that an instruction computes, with their arguments."""
@@ -74,6 +84,25 @@ def exported(network: Network) -> Exported:
         if not np.isfinite(arrays[number]).all():
             layer = next(each.layer for each in code.instructions if number in each.operands.values())
             raise UserError(f"layer {layer!r}: folded with its batch normalisation, weights are NaN or infinite")
+    return Exported(code, plan_arena(code, 1), arrays, network.topology, doubles)
+
+
+def exported_integers(network: QuantizedNetwork) -> Exported:
+    """The same of a quantised network, whose weights are not in panels here."""
+    execution = network.execution
+    compiled, weights = execution.compile(1, whole=True), execution.lowered(whole=True).weights
+    code, part = _without_positions(compiled.plan.code), execution.part
+    spaces = {PARAMETERS: part.data, BUFFERS: part.buffers, CONSTANTS: compiled.constants}
+    arrays: dict[int, NDArray[Any]] = {}
+    for number, value in enumerate(code.values):
+        if value.space not in spaces:
+            continue
+        if value.dtype == "float32":
+            arrays[number] = _slice(spaces[value.space], value)
+            continue
+        held = spaces[value.space].view(np.uint8)[value.offset : value.offset + value.bytes(1)]
+        arrays[number] = weights.get(number, held.view(value.dtype))
+    doubles = max((moments(each) for each in code.instructions), default=0)
     return Exported(code, plan_arena(code, 1), arrays, network.topology, doubles)
 
 

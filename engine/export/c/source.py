@@ -12,16 +12,18 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.c import activations, convolution, linear, moving, norms, pooling
 from engine.export.c.functions import written
-from engine.export.c.program import Exported, exported
+from engine.export.c.integer import layers as integer
+from engine.export.c.integer import whole
+from engine.export.c.program import Exported, exported, exported_integers
 from engine.export.c.sums.plain import KEEP_LOOP
 from engine.export.c.sums.vectors import TYPES
 from engine.export.c.testbench import TestVector, bench
 from engine.export.c.text import comment, fill, number, numbers, string
 from engine.export.c.unit import Layer, Table, Unit
 from engine.layers import Softmax
-from engine.network.network import Network
 from engine.plan.table import exact
 from engine.program.code import ELEMENTWISE, Instruction
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 
 OPS: Mapping[str, Callable[[Layer], None]] = {
     "nchw_to_nhwc": moving.to_stored,
@@ -44,6 +46,7 @@ OPS: Mapping[str, Callable[[Layer], None]] = {
     "multiply": activations.multiply,
     "add": activations.add,
     **{f"{name}_forward": activations.elementwise for name in ELEMENTWISE},
+    **integer.OPS,
 }
 """Op → what writes it. The check of the input, which every program begins with, is the file's own function."""
 
@@ -73,16 +76,19 @@ class Sizes:
         return f"{exact(self.weights)} of flash beside the code, {exact(self.ram)} of RAM"
 
 
-def unit_of(network: Network, prefix: str = "net", simd: bool = False) -> Unit:
+def unit_of(network: AnyNetwork, prefix: str = "net", simd: bool = False) -> Unit:
     """All layers of the network as C. UserError for one that is not done, by name, and for weights that are not
     finite."""
-    unit = Unit(exported(network), prefix, simd)
+    program = exported_integers(network) if isinstance(network, QuantizedNetwork) else exported(network)
+    unit = Unit(program, prefix, simd)
     for number_, instruction in enumerate(unit.exported.code.instructions):
         if instruction.op == CHECK:
             continue
         _emitter(instruction)(Layer(unit, number_, instruction))
     if unit.zeros:
         unit.tables.append(Table(f"{prefix}_zeros", "float", unit.zeros, numbers(np.zeros(unit.zeros, np.float32))))
+    if isinstance(network, QuantizedNetwork) and network.head is None and _factors(network):
+        unit.integers(f"{prefix}_pixel_codes", whole.pixel_codes(network))
     return unit
 
 
@@ -93,7 +99,7 @@ def _emitter(instruction: Instruction) -> Callable[[Layer], None]:
     return emitter
 
 
-def sizes(network: Network) -> Sizes:
+def sizes(network: AnyNetwork) -> Sizes:
     """What the file of this network takes of a device; trained or not makes no difference."""
     unit = unit_of(network)
     return Sizes(unit.table_bytes, unit.exported.ram_bytes)
@@ -102,13 +108,16 @@ def sizes(network: Network) -> Sizes:
 _TOP = """/* $title
  *
  * Written by cnn-engine. C99 with nothing but <stdint.h>; no allocation, one static arena: so one prediction at a time.
- * Any compiler that keeps to IEEE 754 gives the same bits, which are those of the engine's plain instruction set with
- * direct convolutions (as long as no intermediate value lies below the smallest normal float). Do not compile with
+ * $bits
+ * Do not compile with
  * -ffast-math or its parts; on 32-bit x86 add -msse2 -mfpmath=sse. What keeps products and sums apart stands below.
  *
  * Flash: $weights bytes of tables and the code. RAM: $ram bytes, and less than a thousand of stack.
  */
 """
+
+_OF_FLOATS = """Any compiler that keeps to IEEE 754 gives the same bits, which are those of the engine's plain
+ * instruction set with direct convolutions (as long as no intermediate value lies below the smallest normal float)."""
 
 _GUARDS = """
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
@@ -133,7 +142,7 @@ ${N}_ASSERT(int_is_32_bits, sizeof(int) >= 4);
 """
 
 _ARENA = """/* Where layers leave what the next ones read: places are used again as soon as nobody reads them. */
-static float ${n}_arena[$floats];
+static $kind ${n}_arena[$count];
 """
 
 _MEMORY = """
@@ -186,7 +195,7 @@ void ${n}_prepare(const unsigned char *pixels, float *image)
 """
 
 
-def c_file(network: Network, unit: Unit, options: Options) -> str:
+def c_file(network: AnyNetwork, unit: Unit, options: Options) -> str:
     """The text of the C file."""
     n, simd = options.prefix, options.simd
     exported_ = unit.exported
@@ -205,7 +214,10 @@ def c_file(network: Network, unit: Unit, options: Options) -> str:
     parts += [loop.text(n) for loop in sorted(unit.loops, key=lambda each: each.name)]
     parts.append("\n/* ---- layers " + "-" * 101 + " */\n")
     parts += unit.functions
-    parts.append(fill(_PREDICT, n=n, N=n.upper(), bits=f"{n}_bits", calls="".join(unit.calls)))
+    if isinstance(network, QuantizedNetwork):
+        parts.append(whole.predict(unit, network, bool(_factors(network))))
+    else:
+        parts.append(fill(_PREDICT, n=n, N=n.upper(), bits=f"{n}_bits", calls="".join(unit.calls)))
     parts.append(_names(network, n))
     parts.append(_prepare(network, n))
     if options.vector is not None:
@@ -220,7 +232,7 @@ def weights_file(unit: Unit, options: Options) -> str:
     return head + declared + "".join(_table(table, "") for table in unit.tables)
 
 
-def header_file(network: Network, unit: Unit, options: Options) -> str:
+def header_file(network: AnyNetwork, unit: Unit, options: Options) -> str:
     """The text of the header."""
     guard = f"{options.prefix.upper()}_H_"
     return (
@@ -231,17 +243,22 @@ def header_file(network: Network, unit: Unit, options: Options) -> str:
     )  # fmt: skip
 
 
-def _top(network: Network, unit: Unit) -> str:
-    title = f"A network of {len(network.layers)} layers and {network.num_parameters:,} parameters as C."
-    return fill(_TOP, title=title, weights=unit.table_bytes, ram=unit.exported.ram_bytes)
+def _top(network: AnyNetwork, unit: Unit) -> str:
+    floats = not isinstance(network, QuantizedNetwork)
+    held = (
+        f"{network.num_parameters:,} parameters" if not isinstance(network, QuantizedNetwork) else "integer arithmetic"
+    )
+    title = f"A network of {len(network.layers)} layers and {held} as C."
+    bits = _OF_FLOATS if floats else whole.BITS
+    return fill(_TOP, title=title, bits=bits, weights=unit.table_bytes, ram=unit.exported.ram_bytes)
 
 
 def _memory(exported_: Exported, n: str) -> str:
-    floats = max(exported_.arena_bytes // 4, 1)
+    kind, count = ("uint8_t", exported_.arena_bytes) if exported_.in_bytes else ("float", exported_.arena_bytes // 4)
     moments = fill(_MOMENTS, n=n, doubles=exported_.doubles) if exported_.doubles else ""
     total = f"sizeof {n}_arena" if exported_.arena_bytes else "0"
     total += f" + sizeof {n}_moments" if exported_.doubles else ""
-    arena = fill(_ARENA, n=n, floats=floats) if exported_.arena_bytes else ""
+    arena = fill(_ARENA, n=n, kind=kind, count=max(count, 1)) if exported_.arena_bytes else ""
     return fill(_MEMORY, n=n, N=n.upper(), arena=arena, moments=moments, sum=total)
 
 
@@ -253,7 +270,7 @@ def _declared(table: Table) -> str:
     return f"extern const {table.kind} {table.name}[{table.count}];\n"
 
 
-def _declarations(network: Network, unit: Unit, options: Options) -> str:
+def _declarations(network: AnyNetwork, unit: Unit, options: Options) -> str:
     n = options.prefix
     softmax = any(isinstance(node.layer, Softmax) and node.name == network.topology.output
                   for node in network.topology.nodes)  # fmt: skip
@@ -280,14 +297,15 @@ def _declarations(network: Network, unit: Unit, options: Options) -> str:
         )
         + names
         + (fill(_NORMALISE, n=n) if _factors(network) else "")
+        + (whole.declarations(network, n, bool(_factors(network))) if isinstance(network, QuantizedNetwork) else "")
     )
 
 
-def _preprocess(network: Network) -> Preprocess | None:
+def _preprocess(network: AnyNetwork) -> Preprocess | None:
     return Preprocess.from_dict(network.preprocess) if network.preprocess else None
 
 
-def _expected(network: Network) -> str:
+def _expected(network: AnyNetwork) -> str:
     """What was done to an image before the network saw it, in words."""
     how = _preprocess(network)
     if how is None:
@@ -308,7 +326,7 @@ def _expected(network: Network) -> str:
     return "Trained on images so: " + "; ".join(parts) + "."
 
 
-def _factors(network: Network) -> tuple[list[float], list[float]] | None:
+def _factors(network: AnyNetwork) -> tuple[list[float], list[float]] | None:
     """(scale, offset) of each channel, where they are the same for all images."""
     how = _preprocess(network)
     shape = network.input_shape
@@ -318,7 +336,7 @@ def _factors(network: Network) -> tuple[list[float], list[float]] | None:
     return scale.tolist(), offset.tolist()
 
 
-def _prepare(network: Network, n: str) -> str:
+def _prepare(network: AnyNetwork, n: str) -> str:
     factors = _factors(network)
     if factors is None:
         return ""
@@ -327,7 +345,7 @@ def _prepare(network: Network, n: str) -> str:
     return fill(_PREPARE, n=n, channels=channels, pixels=height * width, scales=scales, offsets=offsets)
 
 
-def _names(network: Network, n: str) -> str:
+def _names(network: AnyNetwork, n: str) -> str:
     if not network.class_names:
         return ""
     lines = "".join(f"    {string(name)},\n" for name in network.class_names)

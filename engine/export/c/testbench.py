@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.export.c.text import fill
-from engine.network.network import Network
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 
 Array = NDArray[np.float32]
 
@@ -36,13 +36,17 @@ def pseudo_random(count: int) -> Array:
     return values
 
 
-def test_vector(network: Network) -> TestVector:
+def test_vector(network: AnyNetwork) -> TestVector:
     """What the engine's plain instruction set gives with direct convolutions."""
     image = pseudo_random(int(np.prod(network.input_shape)))
     usual = cnncore.isa()
     cnncore.set_isa("portable")
     try:
-        outputs = network.predict(image.reshape(1, *network.input_shape), algorithm="direct")
+        values = image.reshape(1, *network.input_shape)
+        if isinstance(network, QuantizedNetwork):
+            outputs = network.predict(values)
+        else:
+            outputs = network.predict(values, algorithm="direct")
     finally:
         cnncore.set_isa(usual)
     return TestVector(image.size, outputs.reshape(-1))

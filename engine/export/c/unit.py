@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from engine.export.c.text import comment, fill, numbers
 from engine.program.code import Instruction
 
 Array = NDArray[np.float32]
+
+ITEM_BYTES = {"float": 4, "uint16_t": 2, "int32_t": 4, "int8_t": 1, "uint8_t": 1}
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,18 @@ class Table:
 
     @property
     def bytes(self) -> int:
-        return self.count * (2 if self.kind == "uint16_t" else 4)
+        return self.count * ITEM_BYTES[self.kind]
+
+
+def _literal(value: int) -> str:
+    """A number of an int32; C has no literal for the least of them."""
+    return str(value) if value > -(2**31) else "(-2147483647 - 1)"
 
 
 @dataclass
 class Unit:
-    """What has been written so far. `functions` are the layers' own, in order; `helpers` name what they call."""
+    """What has been written so far. `functions` are the layers' own, in order; `helpers` name what they call; `marks`
+    has how many calls stand before those of some ops."""
 
     exported: Exported
     prefix: str
@@ -44,6 +53,14 @@ class Unit:
     zeros: int = 0  # of the table that edges read
     functions: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    marks: dict[str, int] = field(default_factory=dict)
+
+    def integers(self, name: str, values: NDArray[Any]) -> None:
+        """Add a table of integers."""
+        flat = values.reshape(-1).tolist()
+        lines = (flat[start : start + 24] for start in range(0, len(flat), 24))
+        text = "".join(f"    {', '.join(map(_literal, line))},\n" for line in lines)
+        self.tables.append(Table(name, f"{values.dtype.name}_t", len(flat), text))
 
     @property
     def table_bytes(self) -> int:
@@ -69,7 +86,7 @@ class Layer:
     def has(self, operand: str) -> bool:
         return operand in self.instruction.operands
 
-    def array(self, operand: str) -> Array:
+    def array(self, operand: str) -> NDArray[Any]:
         """Weights, as the core has them."""
         return self.unit.exported.arrays[self.instruction.operands[operand]]
 
@@ -99,6 +116,12 @@ class Layer:
         lines = (values[start : start + 16] for start in range(0, len(values), 16))
         text = "".join(f"    {', '.join(map(str, line))},\n" for line in lines)
         self.unit.tables.append(Table(full, "uint16_t", len(values), text))
+        return full
+
+    def integers(self, name: str, values: NDArray[Any]) -> str:
+        """The same of a table of uint8, int8 or int32."""
+        full = f"{self.name}_{name}"
+        self.unit.integers(full, values)
         return full
 
     def function(self, body: str, /, **fields: object) -> None:

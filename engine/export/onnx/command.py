@@ -10,11 +10,13 @@ import numpy as np
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.onnx.engines import installed
-from engine.export.onnx.model import ANSWERS, IRS, OPSETS, OnnxOptions, random_input, to_onnx
+from engine.export.onnx.model import ANSWERS, IRS, OPSET, OPSETS, OnnxOptions, opset_of, random_input, to_onnx
+from engine.export.onnx.quantized import OPSET as QUANTIZED_OPSET
 from engine.inspection.activations import activations
 from engine.layers import Softmax
 from engine.layers.topology import INPUT
 from engine.network.network import Network
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 
 TOLERANCE = 1e-5  # of the largest output, that engines may differ by in float32
 SAMPLES = 3
@@ -28,7 +30,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         choices=OPSETS,
         default=default.opset,
-        help=f"version of the operators, {OPSETS[0]} to {OPSETS[-1]} (default: {default.opset})",
+        help=f"version of the operators, {OPSETS[0]} to {OPSETS[-1]} (default: {OPSET}; of a quantised network "
+        f"{QUANTIZED_OPSET}, the least for it)",
         metavar="N",
     )
     group.add_argument(
@@ -61,15 +64,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def write(network: Network, path: Path, options: Namespace) -> int:
+def write(network: AnyNetwork, path: Path, options: Namespace) -> int:
     """Write the model; with `--check` also run it in other engines, 1 where one of them differs."""
     chosen = OnnxOptions(options.opset, options.ir, options.answer, options.with_preprocess)
     to_onnx(network, path, chosen)
-    print(f"written: {path}: opset {chosen.opset}, IR {chosen.ir}, {path.stat().st_size:,} bytes")
+    print(f"written: {path}: opset {opset_of(network, chosen)}, IR {chosen.ir}, {path.stat().st_size:,} bytes")
     return _check(network, path, chosen) if options.check else 0
 
 
-def _check(network: Network, path: Path, options: OnnxOptions) -> int:
+def _check(network: AnyNetwork, path: Path, options: OnnxOptions) -> int:
     values = random_input(network, SAMPLES, options.preprocess)
     errors = compare(network, path, options, values)
     for name, error in errors.items():
@@ -77,7 +80,7 @@ def _check(network: Network, path: Path, options: OnnxOptions) -> int:
     return int(not all(isinstance(error, float) and error <= TOLERANCE for error in errors.values()))
 
 
-def compare(network: Network, path: Path, options: OnnxOptions, values: np.ndarray) -> dict[str, float | str]:
+def compare(network: AnyNetwork, path: Path, options: OnnxOptions, values: np.ndarray) -> dict[str, float | str]:
     """Name of every engine that is installed → its largest difference from the network's own output, as a share of the
     largest output where that is above 1; or its refusal in words. UserError where none is installed."""
     expected = expected_output(network, options, values)
@@ -98,7 +101,7 @@ def compare(network: Network, path: Path, options: OnnxOptions, values: np.ndarr
     return errors
 
 
-def expected_output(network: Network, options: OnnxOptions, values: np.ndarray) -> np.ndarray:
+def expected_output(network: AnyNetwork, options: OnnxOptions, values: np.ndarray) -> np.ndarray:
     """What the model must give, by the engine itself."""
     if options.preprocess:
         assert network.preprocess is not None
@@ -106,10 +109,19 @@ def expected_output(network: Network, options: OnnxOptions, values: np.ndarray) 
     last = network.topology.node(network.topology.output)
     ends = isinstance(last.layer, Softmax)
     if options.answer == "logits" and ends:
-        (before,) = last.inputs
-        return values if before == INPUT else activations(network, values, [before])[before]
+        return _before_softmax(network, values)
     said = network.predict(values)
     if options.answer == "softmax" and not ends:
         powers = np.exp(said - said.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
     return said
+
+
+def _before_softmax(network: AnyNetwork, values: np.ndarray) -> np.ndarray:
+    """What the softmax at the end of a network is given."""
+    if isinstance(network, QuantizedNetwork):
+        values = network.logits(values)
+    part = network if isinstance(network, Network) else network.tail
+    assert part is not None
+    (before,) = part.topology.node(part.topology.output).inputs
+    return values if before == INPUT else activations(part, values, [before])[before]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.arguments import pair
 from engine.export.onnx.emitter import Place
 from engine.export.onnx.moves import padded
@@ -24,13 +26,20 @@ def convolution(place: Place) -> str:
         source,
         place.stored("weights"),
         *([place.stored("bias")] if layer.bias else []),
-        auto_pad="NOTSET",
-        dilations=pair(layer.dilation),
-        group=layer.groups,
-        kernel_shape=pair(layer.kernel),
-        pads=by_corner(pads),
-        strides=pair(layer.stride),
+        **attributes(layer, pads),
     )
+
+
+def attributes(layer: Conv2D, pads: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Those of a Conv, with pads by (top, bottom, left, right)."""
+    return {
+        "auto_pad": "NOTSET",
+        "dilations": pair(layer.dilation),
+        "group": layer.groups,
+        "kernel_shape": pair(layer.kernel),
+        "pads": by_corner(pads),
+        "strides": pair(layer.stride),
+    }
 
 
 def transposed(place: Place) -> str:
@@ -73,19 +82,18 @@ def max_pool(place: Place) -> str:
     )
 
 
-def average_pool(place: Place) -> str:
+def average_pool(place: Place, dilations: bool = True) -> str:
     layer = place.node.layer
     assert isinstance(layer, AvgPool2D)
     pads = _even(layer)
     if not any(over := overhang(layer, place.shape, place.node.shape)):
-        return place.main(
-            "AveragePool", place.source, **_averaging(place, layer, pads, include=int(layer.count_include_pad))
-        )
+        include = int(layer.count_include_pad)
+        return place.main("AveragePool", place.source, **_averaging(place, layer, pads, include, dilations))
     # Engines divide by different numbers where a window hangs over: the mean over the whole window is taken, with
     # zeros behind the edge, and corrected for the number of elements that count.
     top, left, *_ = pads
     source = padded(place, "padded", place.source, (top, over[0], left, over[1]), "zeros")
-    whole = place.step("AveragePool", "whole", source, **_averaging(place, layer, NO_PADS, include=1))
+    whole = place.step("AveragePool", "whole", source, **_averaging(place, layer, NO_PADS, 1, dilations))
     _, height, width = place.shape
     return place.main("Mul", whole, place.constant("correction", whole_by_counted(layer, height, width)[None, None]))
 
@@ -111,8 +119,10 @@ def overhang(pool: MaxPool2D | AvgPool2D, shape: Shape, result: Shape) -> tuple[
     return bottom, right
 
 
-def _averaging(place: Place, layer: AvgPool2D, pads: tuple[int, ...], include: int) -> dict[str, object]:
-    dilations = {"dilations": (1, 1)} if place.out.opset >= 19 else {}
+def _averaging(
+    place: Place, layer: AvgPool2D, pads: tuple[int, ...], include: int, dilations: bool
+) -> dict[str, object]:
+    dilated = {"dilations": (1, 1)} if place.out.opset >= 19 and dilations else {}
     return {
         "auto_pad": "NOTSET",
         "ceil_mode": 0,
@@ -120,7 +130,7 @@ def _averaging(place: Place, layer: AvgPool2D, pads: tuple[int, ...], include: i
         "kernel_shape": pair(layer.kernel),
         "pads": pads,
         "strides": _strides(layer),
-        **dilations,
+        **dilated,
     }
 
 

@@ -30,6 +30,7 @@ from engine.layers.normalization import GroupNorm, InstanceNorm, LayerNorm
 from engine.layers.topology import Node
 from engine.network.network import Network
 from engine.program.shapes import Shape
+from engine.quantize.network import in_float32
 
 MOST_BYTES = 48 << 20  # of weights: a page of 64 MiB, which is much for a phone
 
@@ -83,7 +84,7 @@ def description(member: Member, kinds: frozenset[str], paper: str | None = None)
     the layer, for a network that the page cannot run: one with a layer of another kind, one that takes no images, one
     with NaN or infinity in it, or one with more than MOST_BYTES of weights.
     """
-    net, source = member.net, member.source
+    net, source = in_float32(member.net, "be run by a page"), member.source
     for node in net.topology.nodes:
         if layer_name(node.layer) not in kinds:
             raise UserError(f"{source}: layer {node.name!r}, {layer_name(node.layer)}, is none that a page can run")

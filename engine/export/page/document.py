@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.export.page.describe import description
 from engine.inference.ensemble import Member
+from engine.quantize.network import in_float32
 from engine.training.folder import BEST, LAST, PREVIOUS
 
 CORE = ("layers.js", "network.js", "picture.js", "worker.js")  # also run in the worker
@@ -27,12 +28,13 @@ def document(member: Member, title: str, paper: str | None = None) -> str:
         raise UserError(f"--title: expected 1 to {LONGEST_TITLE} characters, got {len(title.strip())}")
     told, weights = description(member, kinds(), paper)
     told["weights"] = base64.b64encode(weights).decode()
-    channels, height, width = member.net.input_shape
+    net = in_float32(member.net, "be run by a page")
+    channels, height, width = net.input_shape
     times = max(1, SHEET // max(height, width)) if member.preprocess.size is not None else 1
     parts = {
         "title": html.escape(title),
         "facts": f"{len(member.class_names)} classes · pictures of {width}×{height} pixels, "
-        f"{'in colour' if channels == 3 else 'grey'} · {member.net.num_parameters:,} parameters",
+        f"{'in colour' if channels == 3 else 'grey'} · {net.num_parameters:,} parameters",
         "style": part("page.css"),
         "width": str(width * times),
         "height": str(height * times),

@@ -167,13 +167,24 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     **{f"{name}_backward": _per_element(operations) for name, operations in ACTIVATION_GRADIENTS.items()},
     "prelu_forward": _per_channel(2),
     "prelu_backward": _per_channel(4),
+    "quantize": _per_element(4),
+    "dequantize": _per_element(2),
+    "conv2d_int8": lambda g: _conv2d(g) + 4 * g["oh"] * g["ow"] * g["oc"],
+    "linear_int8": lambda g: _linear(g) + 4 * g["n"],
+    "maxpool2d_int8": _windows,
+    "avgpool2d_int8": _windows,
+    "add_int8": _per_element(5),
+    "lookup_int8": _nothing,
+    "copy_channels_int8": _nothing,
+    "nchw_to_nhwc_int8": _nothing,
+    "nhwc_to_nchw_int8": _nothing,
     "cross_entropy": lambda g: 5 * g["classes"],
     "cross_entropy_soft": lambda g: 6 * g["classes"],
     "pixel_cross_entropy": lambda g: 5 * g["rows"] * g["classes"],
     "mean_squared_error": lambda g: 3 * g["classes"],
     "binary_cross_entropy": lambda g: 8 * g["classes"],
 }
-"""Operations per sample; transcendental functions count as one each."""
+"""Operations per sample; transcendental functions count as one each, and so do those on integers."""
 
 PER_RUN: dict[str, Callable[[Geometry], int]] = {
     "winograd_filter": _filter,

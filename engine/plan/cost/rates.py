@@ -8,6 +8,8 @@ was fitted again, alone (FMA peak 91 GFLOP/s); AVX-512's is that of the kernel b
 "function" and the ops by name came later, both sets on one processor with AVX-512, each op on six maps of 8 to 64
 channels: by kind, the median of estimate / time is 0.92 to 1.03. PadChannels takes four times its estimate. So did
 "depthwise", on 28 maps of 16 to 480 channels: medians of 0.96 to 1.01, single ones from 0.32 (2x2 maps) to 1.4.
+Those of integers (int8) are by hand, from ten shapes on a Zen 4 with VNNI and with AVX2 alone: no choice hangs on them
+but which instructions one worker runs.
 "neon" and "portable" were not measured: they have AVX2's rates for their own register tiles.
 """
 
@@ -46,6 +48,9 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "linear_forward": (0.2287, 0.01117, 0.0, 21.71),
         "linear_backward_data": (0.1724, 0.1222, 0.03614, 282.7),
         "linear_backward_weights": (0.2627, 0.02167, 0.01667, 154.9),
+        "conv2d_int8": (0.0021, 0.06, 300.0),
+        "depthwise.int8": (0.013, 0.05, 300.0),
+        "linear_int8": (0.0021, 0.006, 60.0),
         "stream": (0.006845, 0.014, 36.88),
         "function": (0.0, 0.01157, 49.76),
         "groupnorm_backward": (0.02924, 0.0, 1729.0),
@@ -92,6 +97,9 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
         "linear_forward": (0.2871, 0.03756, 0.0, 62.83),
         "linear_backward_data": (0.1987, 0.3114, 0.08634, 1104.0),
         "linear_backward_weights": (0.358, 0.04083, 0.07652, 322.1),
+        "conv2d_int8": (0.006, 0.2, 300.0),
+        "depthwise.int8": (0.07, 0.05, 300.0),
+        "linear_int8": (0.006, 0.01, 60.0),
         "stream": (0.01459, 0.02852, 56.04),
         "function": (0.0, 0.01762, 41.39),
         "groupnorm_backward": (0.0274, 0.0, 1727.0),

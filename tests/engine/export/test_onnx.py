@@ -14,9 +14,12 @@ import engine
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.__main__ import main
+from engine.export.onnx.command import expected_output
 from engine.export.onnx.model import OnnxOptions, random_input, to_model
 from engine.models import make_model
 from tests.engine.export.networks import NAMES, SHAPE, network
+from tests.engine.quantize.networks import NETWORKS as QUANTIZABLE
+from tests.engine.quantize.networks import network as quantizable
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
@@ -222,3 +225,79 @@ def test_a_wrong_command_is_told_in_words(
     with pytest.raises(UserError, match=message):
         export(monkeypatch, *words)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- quantised networks ----
+
+QUANTIZED: dict[str, Any] = {
+    **dict.fromkeys(QUANTIZABLE, {}),
+    "lenet": {},
+    "midas_cnn": {},
+    "resnet20": {"input_size": 16},
+    "mobilenet_v2": {"input_size": 32, "width": 0.25, "classes": 10},
+    "unet": {"width": 4},
+    "airbench94": {"widths": (8, 16, 16)},
+}
+
+
+def quantized_network(name: str, **arguments: str) -> engine.QuantizedNetwork:
+    net = quantizable(name) if name in QUANTIZABLE else make_model(name, **QUANTIZED[name])
+    return engine.quantize(net, random_input(net, 16, preprocess=False, seed=1), **arguments)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fused", "plain"])
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_integers_are_the_same_bits_elsewhere(name: str, plain: bool) -> None:
+    """With kernels of its own for integers, and in float without any optimisation."""
+    net, options = quantized_network(name), OnnxOptions(answer="logits")
+    session = onnxruntime.SessionOptions()
+    if plain:
+        session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    model = to_model(net, options).SerializeToString()
+    runtime = onnxruntime.InferenceSession(model, session, providers=["CPUExecutionProvider"])
+    values = random_input(net, 8, preprocess=False)
+    found = runtime.run(None, {"input": values})[0]
+    if net.tail is None or list(map(type, net.tail.layers.values())) == [engine.layers.Softmax]:
+        assert found.tobytes() == net.logits(values).tobytes()
+    else:
+        np.testing.assert_allclose(found, expected_output(net, options, values), rtol=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [{"scales": "free"}, {"first": "float"}, {"last": "float"}], ids=str)
+def test_other_integers_are_near_to_the_same_elsewhere(arguments: dict[str, str]) -> None:
+    net = quantized_network("joined", **arguments)
+    values = random_input(net, 8, preprocess=False)
+    np.testing.assert_allclose(
+        said(to_model(net, OnnxOptions()).SerializeToString(), values), net.predict(values), atol=0.05
+    )
+
+
+def test_integers_have_the_form_that_runtimes_look_for(tmp_path: Path) -> None:
+    net, path = quantized_network("mobilenet_v2"), tmp_path / "net.onnx"
+    engine.to_onnx(net, path)
+    session = onnxruntime.SessionOptions()
+    session.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    session.log_severity_level = 3
+    onnxruntime.InferenceSession(path, session, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    ours = [type(each).__name__ for each in net.layers.values()]
+    for theirs, own in (("QLinearConv", "Conv2D"), ("QLinearAdd", "Add"), ("QGemm", "Linear")):
+        assert kinds.count(theirs) == ours.count(own) > 0
+    assert "Conv" not in kinds
+    model = onnx.load(path)
+    assert [each.version for each in model.opset_import] == [19]
+    with pytest.raises(UserError, match="needs opset 19 or later, not 17"):
+        to_model(net, OnnxOptions(17))
+
+
+def test_the_command_takes_a_quantised_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, path = tmp_path / "net.safetensors", tmp_path / "net.onnx"
+    quantized_network("lenet").save(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["export", str(file), str(path), "--check"])
+        assert main() == 0
+    assert "opset 19" in capsys.readouterr().out
+    for suffix in (".html", ".safetensors"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=f"cannot be written as {suffix}"):
+            patch.setattr("sys.argv", ["export", str(file), str(tmp_path / f"out{suffix}")])
+            main()

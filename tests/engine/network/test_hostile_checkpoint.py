@@ -33,7 +33,7 @@ def forged(path: Path, document: Any, tensors: dict[str, Any] | None = None, /, 
     """A file whose hash is right, whatever the document says; `header` replaces what stands around that."""
     text = document if isinstance(document, str) else json.dumps(document)
     arrays = tensors or {}
-    stated = {"version": 1, "document": text, "sha256": checkpoint._digest(text, arrays), **header}
+    stated = {"version": 1, "document": text, "sha256": checkpoint.digest(text, arrays), **header}
     path.write_bytes(serialise(arrays, {METADATA_KEY: json.dumps(stated)}))
     return path
 

@@ -1,0 +1,56 @@
+/* Sums of products of codes and weights in plain C. The names are those of every arch/dot_*.h:
+ *   DOT_CHANNELS   output channels whose sums a dot_sum holds, a part of a panel
+ *   DOT_UNITS, DOT_PIXELS   of a register tile, at most: such parts side by side, and pixels
+ *   dot_code       a code in memory
+ *   DOT_SUMS       units times pixels, at most
+ *   dot_start()    sums that start at the numbers of DOT_CHANNELS channels
+ *   dot_weights()  four weights of each channel, dot_codes() four codes of a pixel
+ *   dot_step()     adds their products, dot_store() writes the sums of DOT_CHANNELS channels
+ */
+#ifndef CNN_DOT_H
+#define CNN_DOT_H
+#include <stdint.h>
+#include <string.h>
+
+#define DOT_CHANNELS 16
+#define DOT_UNITS 1
+#define DOT_PIXELS 2
+#define DOT_SUMS 2
+
+typedef uint8_t dot_code;
+typedef struct dot_sum {
+    uint32_t lanes[DOT_CHANNELS];
+} dot_sum;
+typedef struct dot_weight {
+    int32_t lanes[4][DOT_CHANNELS];
+} dot_weight;
+typedef struct dot_quad {
+    int32_t codes[4];
+} dot_quad;
+
+static inline dot_sum dot_start(const int32_t *p)
+{
+    dot_sum sum;
+    memcpy(&sum, p, sizeof sum);
+    return sum;
+}
+static inline dot_weight dot_weights(const int8_t *p)
+{
+    dot_weight w;
+    for (int c = 0; c < DOT_CHANNELS; c++)
+        for (int k = 0; k < 4; k++) w.lanes[k][c] = p[4 * c + k];
+    return w;
+}
+static inline dot_quad dot_codes(const dot_code *p) { return (dot_quad){{p[0], p[1], p[2], p[3]}}; }
+static inline dot_sum dot_step(dot_sum sum, dot_quad x, const dot_weight *w)
+{
+    for (int k = 0; k < 4; k++)
+        for (int c = 0; c < DOT_CHANNELS; c++) sum.lanes[c] += (uint32_t)(x.codes[k] * w->lanes[k][c]);
+    return sum;
+}
+static inline void dot_store(int32_t *p, dot_sum sum)
+{
+    for (int c = 0; c < DOT_CHANNELS; c++) p[c] = (int32_t)sum.lanes[c];
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""The integer part of quantised networks as C."""

@@ -1,0 +1,126 @@
+"""What int8 costs in accuracy: trained networks on their test sets, in float32 and with integers.
+
+`python -m experiments.checks.quantized_accuracy RUN [RUN …] [--samples 512] [--test 10000]`
+
+RUN is a folder that `engine.train` wrote; its configuration says which data it was trained and tested on. Calibrated
+with samples of the training part, spread evenly over it. The core's integers are also held to those of the NumPy twin.
+Status 1 where power-of-two scales lose more than half a point, or a bit differs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.cli import command_parser, run
+from engine.data.dataset import Dataset
+from engine.data.location import data_root
+from engine.errors import UserError
+from engine.layers.topology import INPUT
+from engine.network.load import load
+from engine.network.network import Network
+from engine.quantize import reference
+from engine.quantize.build import quantize
+from engine.quantize.network import QuantizedNetwork
+from engine.recipe.config import load_config
+from engine.recipe.samples import load_data
+from engine.training.folder import find_checkpoint
+
+MOST_LOST = 0.005  # of the accuracy, with power-of-two scales
+TWIN_SAMPLES = 100  # which the twin, in plain NumPy, is given
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "int8": {},
+    "free": {"scales": "free"},
+    "minmax": {"calibrate": "minmax"},
+    "7 bits": {"weight_bits": 7},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network on its test set: accuracy in float32, and in each of WAYS; bytes of weights; whether the core's
+    integers were the twin's."""
+
+    name: str
+    samples: int
+    exact: float
+    found: Mapping[str, float]
+    bytes: tuple[int, int]
+    same: bool
+
+    @property
+    def change(self) -> float:
+        return self.found["int8"] - self.exact
+
+    def __str__(self) -> str:
+        found = " ".join(f"{self.found[way]:8.2%}" for way in WAYS)
+        before, after = (f"{count:,}" for count in self.bytes)
+        twin = "same bits" if self.same else "OTHER BITS"
+        head = f"{self.name:<22}{self.samples:>7,}{self.exact:9.2%} {found}{100 * self.change:+8.2f}"
+        return f"{head} {before:>12}{after:>11}  {twin}"
+
+
+def measured(path: Path, root: Path | None, count: int, most: int) -> Row:
+    """The row of a run. UserError for a run without a test part."""
+    config = load_config(path / "config.yaml")
+    train, _, test = load_data(config, data_root(root, config.data_root), f"{path}: ")
+    if test is None:
+        raise UserError(f"{path}: its configuration names no test data")
+    net = load(find_checkpoint(path))
+    samples, (images, labels) = inputs(train, count)[0], inputs(test.with_classes(train.class_names), most)
+    quantised = {way: quantize(net, samples, **arguments) for way, arguments in WAYS.items()}
+    found = {way: accuracy(each, images, labels) for way, each in quantised.items()}
+    name = f"{config.model.name or 'layers'} ({config.dataset.name})"
+    plain = quantised["int8"]
+    body, seen = plain.body, images[:TWIN_SAMPLES]
+    twin = reference.run(body, body.encodings[INPUT].codes(seen))[body.topology.output]
+    sizes = 4 * net.num_parameters, plain.weight_bytes
+    exact = accuracy(net, images, labels)
+    return Row(name, len(images), exact, found, sizes, bool(np.array_equal(twin, plain.codes(seen))))
+
+
+def inputs(data: Dataset, most: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """So many samples, spread evenly over the set, as the network takes them, and their labels."""
+    places = np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int)
+    images: Any = data.images[places]
+    if images.dtype == np.uint8:
+        assert data.preprocess is not None
+        images = data.preprocess.normalise(images)
+    return images, data.labels[places].astype(np.int64)
+
+
+def accuracy(net: Network | QuantizedNetwork, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    return float((net.predict(images).argmax(axis=1) == labels).mean())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = command_parser("experiments.checks.quantized_accuracy", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder that engine.train wrote")
+    parser.add_argument("--samples", type=int, default=512, metavar="N", help="to calibrate with (default: 512)")
+    parser.add_argument(
+        "--test", type=int, default=10_000, metavar="N", help="of the test part, at most (default: 10000)"
+    )
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder that holds the data sets")
+    options = parser.parse_args(arguments)
+    if min(options.samples, options.test) < 1:
+        raise UserError("--samples and --test: expected 1 or more")
+    ways = " ".join(f"{way:>8}" for way in WAYS)
+    print(f"{'network':<22}{'images':>7}{'float32':>9} {ways}{'change':>8} {'bytes before':>12}{'after':>11}  the twin")
+    rows = []
+    for path in options.runs:
+        rows.append(measured(path, options.data_root, options.samples, options.test))
+        print(rows[-1], flush=True)
+    print(f"\nint8: power-of-two scales, ranges by the error. change: of int8, in points. {options.samples} samples.")
+    kept = all(row.same and row.change >= -MOST_LOST for row in rows)
+    print(f"verdict: {'no network loses more than' if kept else 'a network loses more than'} half a point")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
