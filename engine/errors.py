@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
@@ -113,13 +114,22 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= LISTED else f"{shown}, … ({len(names)} in all)"
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The `known` names that `name` may be meant to be, the likeliest first: those that are a word of it (flip of
+    horizontal_flip), then the one that is spelled most alike."""
+    lower = {each.lower(): each for each in known}
+    given = name.lower()
+    words = [each for each in lower if each in re.split(r"[_\W]", given)]
+    alike = difflib.get_close_matches(given, lower, n=1)
+    return [lower[each] for each in dict.fromkeys([*words, *alike])]
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a `name` that is not among the `known` ones: it points at the nearest, or lists them all."""
     names = list(known)
-    lower = {each.lower(): each for each in names}
     given = shortened(str(name))
-    near = difflib.get_close_matches(given.lower(), lower, n=1)
-    hint = f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(names)}"
+    near = nearest(given, names)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
     return UserError(f"unknown {what} {given!r}; {hint}")
 
 

@@ -21,6 +21,8 @@
  *   panels         weights are stored [groups][ceil(OC/groups / 16)][K][16]: columns (output channels) in panels of
  *                  CNN_PANEL, K = KH*KW*IC/groups in the order kh, kw, ic. Missing columns of the last panel are zero
  *                  and stay zero (their gradient is zero). A linear layer is the case groups = 1, K = its inputs.
+ *                  Where every channel has one filter of its own (groups = IC = OC) the channels are the columns of
+ *                  one group: [ceil(OC/16)][KH*KW][16]
  *   bias, batch-norm vectors   [C], plain
  *
  * Alignment: arena, parameters and workspace start on CNN_ALIGNMENT bytes. Outputs of an op never overlap its inputs

@@ -207,7 +207,7 @@ static ptrdiff_t conv2d_count(const cnn_geometry *geometry, cnn_extent extent)
     switch (extent) {
     case CNN_SOURCE: return product(g->h, g->w, g->ic);
     case CNN_WEIGHTS:
-        return cnn_times(product(g->groups, whole_panels(g->oc / g->groups), g->ic / g->groups),
+        return cnn_times(product(cnn_weight_groups(g), whole_panels(g->oc / cnn_weight_groups(g)), g->ic / g->groups),
                          cnn_times(g->kh, g->kw));
     case CNN_FILTER: return product(cnn_times(alpha, alpha), whole_panels(g->oc), g->ic);
     case CNN_FILTER_TURNED: return product(cnn_times(alpha, alpha), whole_panels(g->ic), g->oc);

@@ -13,6 +13,15 @@ static inline size_t cnn_align(size_t bytes) { return (bytes + CNN_ALIGNMENT - 1
 /* `offset` bytes into a block of memory; NULL, which stands for "only the size is asked for", stays NULL. */
 static inline void *cnn_at(void *memory, size_t offset) { return memory ? (char *)memory + offset : NULL; }
 
+/* Whether every channel has one filter of its own. */
+static inline bool cnn_is_depthwise(const cnn_conv2d_geometry *g)
+{
+    return g->groups > 1 && g->groups == g->ic && g->groups == g->oc;
+}
+
+/* Groups of the panels that the weights lie in (see cnn.h). */
+static inline ptrdiff_t cnn_weight_groups(const cnn_conv2d_geometry *g) { return cnn_is_depthwise(g) ? 1 : g->groups; }
+
 /* Start of part `index` when `count` things are cut into `parts` nearly equal runs: a function of shape only. */
 static inline ptrdiff_t cnn_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t index)
 {

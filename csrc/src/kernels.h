@@ -94,7 +94,7 @@ typedef struct cnn_lanes {
 
 /* A row of a convolution whose every channel has one filter of its own: for p < pixels and c < channels
  *   dst[p*dst_pixel + c] = bias[c] + sum over t < taps of src[p*src_pixel + src_offset[t] + c] *
- *                                                         weights[weights_offset[t] + c]
+ *                                                         weights[c/16*panel + weights_offset[t] + c%16]
  * activated, or 0 where the mask is 0 or below. Taps come in runs of 1 or 3, of which each lies src_pixel elements
  * behind the one before. Sums run over t in order. */
 typedef struct cnn_depthwise {
@@ -102,14 +102,14 @@ typedef struct cnn_depthwise {
     const float *src, *weights;
     const float *bias, *mask;                     /* NULL, or [channels]; NULL, or laid out as dst */
     const ptrdiff_t *src_offset, *weights_offset; /* [taps] */
-    ptrdiff_t taps, run, pixels, channels, src_pixel, dst_pixel;
+    ptrdiff_t taps, run, pixels, channels, panel, src_pixel, dst_pixel;
     cnn_activation activation;
 } cnn_depthwise;
 
 /* The gradient by its weights, from `rows` rows of `pixels` pixels:
- *   sums[t*channels + c] (+)= sum over r, p of src[src_row[r] + p*src_pixel + src_offset[t] + c] *
- *                                              diff[diff_row[r] + p*diff_pixel + c]
- * in the order of r, then p, before it is added to what is there. */
+ *   sums[(c/16*taps + t)*16 + c%16] (+)= sum over r, p of src[src_row[r] + p*src_pixel + src_offset[t] + c] *
+ *                                                         diff[diff_row[r] + p*diff_pixel + c]
+ * in the order of r, then p, before it is added to what is there; zero for missing columns of the last panel. */
 typedef struct cnn_depthwise_sums {
     float *sums;
     const float *src, *diff;

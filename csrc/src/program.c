@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "internal.h"
+#include "pace.h"
 #include "team.h"
 
 struct cnn_program {
@@ -17,6 +18,7 @@ struct cnn_program {
     void *shared, *scratch;
     int scratch_workers;
     cnn_team team;
+    cnn_pace pace;
 };
 
 /* ---- creation -------------------------------------------------------------------------------------------------- */
@@ -158,6 +160,7 @@ typedef struct program_run {
     bool reference;
     cnn_status status;
     atomic_ptrdiff_t stopped_at; /* the instruction that stopped the program; behind the last while none did */
+    double finished;             /* when the first worker had done its part of the last instruction */
 } program_run;
 
 static void stop(program_run *state, ptrdiff_t i, cnn_status status)
@@ -213,9 +216,8 @@ static ptrdiff_t end_of(const cnn_program *program, const cnn_run *run)
 
 /* Everybody runs this. The team meets after each instruction, but once for a row of those that one worker runs, and
  * not at all after the last, where the team ends. */
-static void run_instructions(const cnn_worker *worker, void *context)
+static void run_instructions(program_run *state, const cnn_worker *worker)
 {
-    program_run *state = context;
     const cnn_program *program = state->program;
     const bool first = cnn_is_first(worker), watched = state->run->seconds || state->run->check_outputs;
     cnn_worker single = *worker;
@@ -239,6 +241,22 @@ static void run_instructions(const cnn_worker *worker, void *context)
         }
         if (is_stopped(state, i)) return;
     }
+}
+
+static void run_member(const cnn_worker *worker, void *context)
+{
+    program_run *state = context;
+    run_instructions(state, worker);
+    if (cnn_is_first(worker)) state->finished = cnn_now();
+}
+
+/* Whether the first worker had to wait for others: at a meeting for so long that it slept, or at the end of the team,
+ * where the parts of the last instruction differ by less. */
+static bool was_disturbed(const program_run *state, unsigned given_up)
+{
+    const double usual = 500e-6; /* seconds */
+    return atomic_load_explicit(&state->program->team.given_up, memory_order_relaxed) != given_up ||
+           state->program->end - state->finished > usual;
 }
 
 static cnn_status reserve_scratch(cnn_program *program, int workers)
@@ -283,10 +301,13 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     if (program->all_alone) threads = 1;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;
-    if (program->brief && team_sleeps(program, start)) threads = 1;
-    cnn_team_run(&program->team, threads, kernels, program->shared, program->scratch, program->workspace.scratch,
-                 run_instructions, &state);
+    const bool single = threads == 1 || (program->brief && team_sleeps(program, start));
+    const int workers = single ? 1 : cnn_pace_workers(&program->pace, threads, start);
+    const unsigned given_up = atomic_load_explicit(&program->team.given_up, memory_order_relaxed);
+    cnn_team_run(&program->team, workers, kernels, program->shared, program->scratch, program->workspace.scratch,
+                 run_member, &state);
     program->end = cnn_now();
+    if (!single) cnn_pace_account(&program->pace, start, program->end, run->batch, was_disturbed(&state, given_up));
     run->elapsed = program->end - start;
     return state.status;
 }

@@ -29,6 +29,7 @@ void cnn_team_init(cnn_team *team)
     atomic_init(&team->generation, 0);
     atomic_init(&team->asleep, 0);
     atomic_init(&team->hurried, 0);
+    atomic_init(&team->given_up, 0);
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->met, NULL);
 }
@@ -82,6 +83,7 @@ void cnn_barrier(const cnn_worker *worker)
         relax();
     }
     atomic_store_explicit(&team->hurried, hurried > 0 ? hurried - 1 : HURRIED_MEETINGS, memory_order_relaxed);
+    if (hurried == 0) atomic_fetch_add_explicit(&team->given_up, 1, memory_order_relaxed);
     sleep_until_met(team, generation);
 }
 

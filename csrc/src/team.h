@@ -12,7 +12,8 @@ typedef struct cnn_team {
     _Alignas(CNN_ALIGNMENT) atomic_int arrived;
     _Alignas(CNN_ALIGNMENT) atomic_uint generation; /* how often everybody has met */
     _Alignas(CNN_ALIGNMENT) atomic_int asleep;
-    atomic_int hurried; /* meetings left at which nobody spins for long */
+    atomic_int hurried;   /* meetings left at which nobody spins for long */
+    atomic_uint given_up; /* meetings at which somebody was waited for in vain and went to sleep */
     pthread_mutex_t lock;
     pthread_cond_t met;
 } cnn_team;

@@ -58,6 +58,7 @@ static const struct {
               {"program", suite_program},
               {"description", suite_description},
               {"threads", suite_threads},
+              {"pace", suite_pace},
               {"bench", suite_bench}};
 enum { SUITES = sizeof suites / sizeof suites[0] };
 

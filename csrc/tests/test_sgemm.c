@@ -77,9 +77,10 @@ static void check(const product *p)
 
 void suite_sgemm(void)
 {
-    static const ptrdiff_t sizes[][3] = {{1, 1, 1},    {5, 7, 3},      {6, 16, 9},      {13, 33, 17},
-                                         {64, 64, 64}, {65, 17, 130},  {2, 100, 300},   {97, 3, 50},
-                                         {31, 48, 1},  {20, 2085, 11}, {300, 37, 1100}, {50, 300, 2100}};
+    static const ptrdiff_t sizes[][3] = {{1, 1, 1},      {5, 7, 3},      {6, 16, 9},      {13, 33, 17},
+                                         {64, 64, 64},   {65, 17, 130},  {2, 100, 300},   {97, 3, 50},
+                                         {31, 48, 1},    {20, 2085, 11}, {300, 37, 1100}, {50, 300, 2100},
+                                         {61, 40, 1024}, {30, 17, 1018}, {70, 33, 4096}}; /* gap 5: 1023 */
     static const float scales[][2] = {{1.0f, 0.0f}, {1.0f, 1.0f}, {-0.5f, 2.0f}, {0.75f, 0.0f}};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
         for (int transposes = 0; transposes < 4; transposes++)

@@ -26,6 +26,7 @@ MAX_SIDE = 1 << 13
 MAX_PIXELS = MAX_SIDE**2
 # No file of that many pixels is larger than four channels of 16 bits each, stored as they are, and as much again.
 MAX_BYTES = 16 * MAX_PIXELS
+SPACES = 8  # in a name that a shell has cut there
 BAND = 1 << 18  # pixels that are converted at a time
 
 # What the system says of a link that leads nowhere, round in a circle, or through a file.
@@ -216,7 +217,8 @@ def list_images(
     """The same without the warning, and what it would be about."""
     found: list[Path] = []
     unread: list[Unread] = []
-    for place in map(Path, places):
+    given = [Path(place) for place in places]
+    for number, place in enumerate(given):
         if is_folder(place):
             listing = images_below(place) if recursive else images_in(place)
             if not listing.images:
@@ -226,10 +228,25 @@ def list_images(
         elif absent or is_there(place):
             found.append(place)
         else:
-            raise UserError(f"{place}: no such file or folder")
+            raise UserError(f"{place}: no such file or folder{_meant(place, given[number + 1 :])}")
     if (again := twice(found)) is not None:
         raise UserError(f"{again}: the image is given twice")
     return found, tuple(unread)
+
+
+def _meant(place: Path, rest: Sequence[Path]) -> str:
+    """What a name that is not there may be, as shells have it: one that was cut at its spaces, or a pattern that they
+    have left as it is."""
+    name = str(place)
+    for each in rest[:SPACES]:
+        name += f" {each}"
+        if is_there(Path(name)):
+            return f"; a name with spaces stands in quotes: '{name}'"
+    if any(letter in place.name for letter in "*?["):
+        with suppress(OSError, ValueError):
+            if next(place.parent.glob(place.name), None) is not None:
+                return "; it is a pattern: without quotes the shell puts the names in its place"
+    return ""
 
 
 class ImageFiles(Sequence[Image]):

@@ -226,8 +226,9 @@ def _is_image(path: Path) -> bool:
 def describe_unread(name: str, unread: Sequence[Unread]) -> str:
     """One line: how many images and other files of `name` are not read, and the first of them."""
     images, others = sum(each.images for each in unread), sum(not each.images for each in unread)
-    counted = ((images, "image file"), (others, "other file or folder"))
-    what = " and ".join(f"{count:,} {noun}{'s' * (count > 1)}" for count, noun in counted if count)
+    counted = [f"{images:,} image file{'s' * (images > 1)}"] * (images > 0)
+    counted += [f"{others:,} other files or folders" if others > 1 else "1 other file or folder"] * (others > 0)
+    what = " and ".join(counted)
     first = next((each for each in unread if each.images), unread[0])
     return f"{name}: not read: {what}; the first: {first}"
 

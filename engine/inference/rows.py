@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -59,8 +60,10 @@ def write_rows(answers: Iterable[Prediction | Damaged], file: TextIO, form: Form
             file.write(json_text(record(each, form)) + "\n")
         return
     table = csv.writer(file, lineterminator="\n")
+    rows = iter(answers)
+    first = list(islice(rows, 1))  # before anything is written: an error in it leaves no header behind
     table.writerow(header(form))
-    for each in answers:
+    for each in chain(first, rows):
         table.writerow(cells(each, form))
 
 

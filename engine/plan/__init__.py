@@ -8,6 +8,7 @@ small instructions to one worker → place values in the arena.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from engine.layers.topology import Topology
 from engine.plan.algorithms import apply, choose
@@ -61,13 +62,6 @@ def make_plan(topology: Topology, parameters: Mapping[str, Slot], buffers: Mappi
         segments,
         folds,
         filters,
-        parameter_count=sum(_public_count(slot) for slot in parameters.values() if slot.layer not in request.frozen),
+        parameter_count=sum(prod(slot.spec.shape) for slot in parameters.values() if slot.layer not in request.frozen),
         absorbed=absorbed.name if absorbed else None,
     )
-
-
-def _public_count(slot: Slot) -> int:
-    count = 1
-    for extent in slot.spec.shape:
-        count *= extent
-    return count

@@ -9,7 +9,8 @@ once per change of the parameters and kept in the constants.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cnncore
@@ -17,6 +18,7 @@ import cnncore
 from engine.errors import unknown
 from engine.plan.cost import estimate
 from engine.program.code import CONSTANTS, ITEM_BYTES, PARAMETERS, Algorithm, Choices, Code, Instruction, Value
+from engine.program.limits import fits
 from engine.program.slots import padded
 
 DIRECT, AUTO = "direct", "auto"
@@ -46,6 +48,7 @@ class Filter:
     bytes: int
 
 
+@cache
 def pass_of(op: str) -> str | None:
     """The pass of a convolution that an op computes; None for any other op, also for those that make filters."""
     for prefix in ("conv2d_", "winograd_"):
@@ -61,7 +64,7 @@ def candidates(op: str, geometry: Mapping[str, Any]) -> tuple[str, ...]:
     inside = all(geometry[f"pad_{side}"] < geometry["kh"] for side in ("top", "left", "bottom", "right"))
     if not inside:
         return (DIRECT,)
-    fitting = (tile for tile in WINOGRAD_TILES if cnncore.op_fits(f"winograd_{direction}", {**geometry, "tile": tile}))
+    fitting = (tile for tile in WINOGRAD_TILES if fits(f"winograd_{direction}", {**geometry, "tile": tile}))
     return (DIRECT, *(f"winograd{tile}" for tile in fitting))
 
 
@@ -70,9 +73,9 @@ def with_algorithm(instruction: Instruction, algorithm: str) -> Instruction:
     direction = pass_of(instruction.op)
     assert direction is not None
     if algorithm == DIRECT:
-        return replace(instruction, algorithm=DIRECT)
+        return instruction.changed(algorithm=DIRECT)
     geometry = {**instruction.geometry, "tile": int(algorithm.removeprefix("winograd"))}
-    return replace(instruction, op=f"winograd_{direction}", geometry=geometry, algorithm=algorithm)
+    return instruction.changed(op=f"winograd_{direction}", geometry=geometry, algorithm=algorithm)
 
 
 def filter_shape(op: str, geometry: Mapping[str, Any]) -> tuple[int, ...]:
@@ -96,7 +99,7 @@ def expand(instruction: Instruction, algorithm: str, new: int) -> tuple[tuple[In
     operands = {"filter" if name == "weights" else name: value for name, value in chosen.operands.items()}
     operands["filter"] = new
     make = Instruction(op, {"dst": new, "weights": chosen.operands["weights"]}, geometry, chosen.layer, algorithm)
-    return (make, replace(chosen, operands=operands)), Value(filter_shape(op, geometry), per_sample=False)
+    return (make, chosen.changed(operands=operands)), Value(filter_shape(op, geometry), per_sample=False)
 
 
 def choose(code: Code, batch: int, isa: str, algorithm: Algorithm, keep_filters: bool) -> dict[str, dict[str, str]]:
@@ -171,7 +174,7 @@ def apply(code: Code, choices: Choices, keep_filters: bool, start: int) -> tuple
         made, value = expand(instruction, algorithm, len(values))
         weights = values[instruction.operands["weights"]] if "weights" in instruction.operands else None
         if value is not None and weights is not None and keep_filters:
-            value = replace(value, space=CONSTANTS, offset=start)
+            value = value.changed(space=CONSTANTS, offset=start)
             kept = Filter(made[0].op, made[0].geometry, weights.space, weights.offset, weights.bytes(1), start,
                           value.bytes(1))  # fmt: skip
             assert weights.space in (PARAMETERS, CONSTANTS)
@@ -181,4 +184,4 @@ def apply(code: Code, choices: Choices, keep_filters: bool, start: int) -> tuple
         if value is not None:
             values.append(value)
         instructions += made
-    return replace(code, values=tuple(values), instructions=tuple(instructions)), tuple(filters)
+    return code.changed(values=tuple(values), instructions=tuple(instructions)), tuple(filters)

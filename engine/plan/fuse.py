@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cnncore
 
@@ -56,10 +56,10 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
         bias = f"{first.layer}.bias" if "bias" in first.operands else None
         folds.append(Fold(slot.key, bias, second.layer, second.geometry["eps"], weights_offset, bias_offset))
         replaced = {"dst": second.operands["dst"], "weights": len(values) - 2, "bias": len(values) - 1}
-        return replace(first, operands={**first.operands, **replaced})
+        return first.changed(operands={**first.operands, **replaced})
 
     fused = _fuse_pairs(code, rule)
-    return replace(fused, values=tuple(values)), tuple(folds)
+    return fused.changed(values=tuple(values)), tuple(folds)
 
 
 def fuse_activations(code: Code, trains: bool) -> Code:
@@ -79,8 +79,7 @@ def fuse_activations(code: Code, trains: bool) -> Code:
             return None
         if first.geometry["activation"] or first.geometry.get("pool"):
             return None
-        return replace(
-            first,
+        return first.changed(
             operands={**first.operands, "dst": second.operands["dst"]},
             geometry={**first.geometry, "activation": cnncore.ACTIVATIONS[name]},
         )
@@ -106,23 +105,21 @@ def fuse_maxpool(code: Code) -> Code:
         if first.op == "batchnorm_forward_inference" and "argmax" in second.operands:
             return None  # frozen, and a gradient passes through the pool
         if first.op == "batchnorm_forward_inference":
-            return replace(
-                first,
+            return first.changed(
                 operands={**first.operands, "dst": second.operands["dst"]},
                 geometry={**first.geometry, "pool": 2},
             )
         argmax = second.operands.get("argmax")
         if argmax is None:
-            values.append(replace(code.values[second.operands["dst"]], space="arena", offset=0, dtype="uint8"))
+            values.append(code.values[second.operands["dst"]].changed(space="arena", offset=0, dtype="uint8"))
             argmax = len(values) - 1
-        return replace(
-            first,
+        return first.changed(
             operands={**first.operands, "dst": second.operands["dst"], "argmax": argmax},
             geometry={**first.geometry, "pool": 2},
         )
 
     fused = _fuse_pairs(code, rule)
-    return replace(fused, values=tuple(values))
+    return fused.changed(values=tuple(values))
 
 
 def fuse_unpool(code: Code) -> Code:
@@ -143,8 +140,8 @@ def fuse_unpool(code: Code) -> Code:
         for user in users:
             conv = instructions[user]
             assert conv is not None
-            instructions[user] = replace(
-                conv, operands={**conv.operands, **pooled}, geometry={**conv.geometry, "pool": 2}
+            instructions[user] = conv.changed(
+                operands={**conv.operands, **pooled}, geometry={**conv.geometry, "pool": 2}
             )
         instructions[index] = None
     return code.with_instructions([instruction for instruction in instructions if instruction is not None])
@@ -173,7 +170,7 @@ def fuse_masks(code: Code) -> Code:
         if writer is None or writer.op not in MASKING or "mask" in writer.operands or readers[plain] != [index]:
             continue
         masked = {"diff_src": relu.operands["diff_src"], "mask": relu.operands["dst"]}
-        instructions[writers[plain]] = replace(writer, operands={**writer.operands, **masked})
+        instructions[writers[plain]] = writer.changed(operands={**writer.operands, **masked})
         instructions[index] = None
     return code.with_instructions([instruction for instruction in instructions if instruction is not None])
 
@@ -203,7 +200,7 @@ def _fuse_pairs(code: Code, rule: Rule) -> Code:
         second = code.instructions[reader]
         result = rule(first, second)
         if result is not None:
-            merged[index] = replace(result, layer=f"{first.layer}+{second.layer}")
+            merged[index] = result.changed(layer=f"{first.layer}+{second.layer}")
             dropped.add(reader)
     kept = [merged.get(i, instruction) for i, instruction in enumerate(code.instructions) if i not in dropped]
     return code.with_instructions(kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from engine.plan.rules.channels import (
@@ -61,11 +60,11 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
             if value in tape.dependent:
                 diff = tape.new_like(value)
                 tape.contribute(value, diff)
-                instruction = replace(instruction, operands={difference: diff, **instruction.operands})
+                instruction = instruction.changed(operands={difference: diff, **instruction.operands})
         forward.append(instruction)
     if code.handover is not None:
         scores = code.instructions[-1].operands["src"]
-        tape.values.append(replace(tape.values[scores], space=EXTERNAL, offset=GRADIENT_EXTERNAL))
+        tape.values.append(tape.values[scores].changed(space=EXTERNAL, offset=GRADIENT_EXTERNAL))
         tape.contribute(scores, len(tape.values) - 1)
     elif code.instructions[-1].op not in LOSS_SOURCES:
         raise lost(code.instructions[-1], "is no loss that the planner can differentiate (LOSS_SOURCES)")
@@ -73,7 +72,7 @@ def differentiate(code: Code, frozen: Collection[str] = ()) -> Code:
         reached = [value for value in instruction.outputs() if value in tape.contributions]
         if reached:
             tape.go_back(instruction, reached, RULES)
-    return replace(code, values=tuple(tape.values), instructions=(*forward, *tape.instructions))
+    return code.changed(values=tuple(tape.values), instructions=(*forward, *tape.instructions))
 
 
 def without_needless_positions(code: Code, frozen: Collection[str]) -> Code:
@@ -82,7 +81,7 @@ def without_needless_positions(code: Code, frozen: Collection[str]) -> Code:
     instructions = []
     for each in code.instructions:
         if each.op == "maxpool2d_forward" and each.operands["dst"] not in dependent:
-            each = replace(each, operands={name: value for name, value in each.operands.items() if name != "argmax"})
+            each = each.changed(operands={name: value for name, value in each.operands.items() if name != "argmax"})
         instructions.append(each)
     return code.with_instructions(instructions)
 

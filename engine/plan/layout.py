@@ -75,6 +75,8 @@ def _append(slots: dict[str, Slot], name: str, layer: Layer, spec: ParameterSpec
         slots[key] = Slot(key, name, layer.kind, spec, offset, math.prod(spec.shape))
         return
     groups = layer.groups if isinstance(layer, (Conv2D, ConvTranspose2D)) else 1
+    if spec.shape[0] == groups and spec.shape[1] == 1:
+        groups = 1  # filters of one channel each are the columns of one group
     columns = spec.shape[0] // groups
     rows = math.prod(spec.shape[1:])
     count = groups * -(-columns // PANEL) * rows * PANEL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import cnncore
 
@@ -146,7 +145,7 @@ def _emit_output(builder: Builder, tensor: Tensor) -> Tensor:
     public = _public(builder, tensor)
     value = builder.values[public.value]
     if value.space == ARENA:
-        builder.values[public.value] = replace(value, space=EXTERNAL, offset=OUTPUT_EXTERNAL)
+        builder.values[public.value] = value.changed(space=EXTERNAL, offset=OUTPUT_EXTERNAL)
         return public
     return _copied(builder, public, OUTPUT_EXTERNAL)
 

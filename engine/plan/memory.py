@@ -170,22 +170,19 @@ def _place(blocks: Iterable[Interval]) -> tuple[dict[int, int], int]:
 
     (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference", greedy by size.)
     """
-    placed: list[tuple[int, Interval]] = []
+    placed: list[tuple[int, int, int, int]] = []  # first and last byte, first and last instruction
     offsets: dict[int, int] = {}
     for block in sorted(blocks, key=lambda item: (-item.bytes, item.first, item.block)):
         offset = _lowest_gap(block, placed)
-        placed.append((offset, block))
+        placed.append((offset, offset + block.bytes, block.first, block.last))
         offsets[block.block] = offset
-    return offsets, max((offset + block.bytes for offset, block in placed), default=0)
+    return offsets, max((end for _, end, _, _ in placed), default=0)
 
 
-def _lowest_gap(block: Interval, placed: list[tuple[int, Interval]]) -> int:
+def _lowest_gap(block: Interval, placed: list[tuple[int, int, int, int]]) -> int:
     """First offset at which `block` overlaps no placed block that lives at the same time."""
-    taken = sorted(
-        (offset, offset + other.bytes)
-        for offset, other in placed
-        if other.first <= block.last and block.first <= other.last
-    )
+    begins, ends = block.first, block.last
+    taken = sorted([(start, end) for start, end, first, last in placed if first <= ends and begins <= last])
     offset = 0
     for start, end in taken:
         if offset + block.bytes <= start:

@@ -8,8 +8,6 @@ number of workers.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from engine.plan.cost import estimate
 from engine.program.code import Code
 
@@ -23,7 +21,7 @@ def leave_alone(code: Code, batch: int, isa: str) -> Code:
     seconds = [estimate.seconds(instruction, code.values, batch, isa) for instruction in code.instructions]
     limit = SMALL_INSTRUCTION if sum(seconds) > SMALL_PROGRAM else SMALL_PROGRAM
     pairs = zip(code.instructions, seconds, strict=True)
-    return code.with_instructions([replace(each, alone=True) if time <= limit else each for each, time in pairs])
+    return code.with_instructions([each.changed(alone=True) if time <= limit else each for each, time in pairs])
 
 
 def is_brief(seconds: float) -> bool:

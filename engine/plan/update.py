@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import cnncore
@@ -52,19 +53,20 @@ def make_segments(
     `rates`, by key, is 0; other factors scale the optimiser's own by role.
     """
     factors = dict(rates)
-    segments: list[Segment] = []
-    for slot in slots.values():
+
+    def setting(slot: Slot) -> tuple[float, float, float]:
         l2, weight_decay = optimizer.decay_of(slot.kind, slot.spec.role)
         factor = 0.0 if slot.layer in frozen else factors.get(slot.key, 1.0)
         lr_scale = factor * optimizer.rate_of(slot.kind, slot.spec.role)
         if factor and lr_scale != 1.0:  # a product that float32 makes zero of would freeze it
             number("", f"factor on the learning rate of {slot.key!r}", lr_scale, 0.0, math.inf, above=True)
-        segment = Segment(slot.offset, padded(slot.count), l2, weight_decay, lr_scale)
-        last = segments[-1] if segments else None
-        if last and (last.l2, last.weight_decay, last.lr_scale) == (l2, weight_decay, segment.lr_scale):
-            segments[-1] = replace(last, count=last.count + segment.count)
-        else:
-            segments.append(segment)
+        return l2, weight_decay, lr_scale
+
+    segments: list[Segment] = []
+    for common, neighbours in groupby(slots.values(), key=setting):
+        run = [*neighbours]
+        first, last = run[0], run[-1]
+        segments.append(Segment(first.offset, last.offset + padded(last.count) - first.offset, *common))
     return tuple(segments)
 
 
@@ -102,7 +104,7 @@ def check_gradients(code: Code, slots: Mapping[str, Slot], frozen: Collection[st
         return code
     gradients = Value((count,), GRADIENTS, first * ITEM_BYTES["float32"], per_sample=False)
     check = Instruction("check_gradients", {"gradients": len(code.values)}, _geometry(count), "update")
-    return replace(code, values=(*code.values, gradients), instructions=(*code.instructions, check))
+    return code.changed(values=(*code.values, gradients), instructions=(*code.instructions, check))
 
 
 def append_update(
@@ -154,7 +156,7 @@ def append_update(
                 both = list(named)
                 pair = {"average": first + both.index(f"average of {space}"), "parameters": first + both.index(space)}
                 instructions.append(Instruction(AVERAGES[request.average], pair, _geometry(floats), "update"))
-    return replace(code, values=(*code.values, *named.values()), instructions=tuple(instructions))
+    return code.changed(values=(*code.values, *named.values()), instructions=tuple(instructions))
 
 
 def _geometry(count: int, **fields: Any) -> dict[str, Any]:

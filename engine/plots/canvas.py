@@ -52,7 +52,8 @@ def new_figure(width: float, height: float) -> Figure:
 def check_target(path: Path) -> None:
     """UserError unless a figure can be written to `path`: by its ending, and by what the file system allows."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path}: a figure's file ends in {', '.join(FORMATS)}, not in {path.suffix or 'nothing'!r}")
+        given = f"not in {path.suffix!r}" if path.suffix else f"such as {path}{FORMATS[0]}"
+        raise UserError(f"{path}: a figure's file ends in {', '.join(FORMATS)}, {given}")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; the figure needs the name of a file")
     check_folder(path.parent)

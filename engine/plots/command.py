@@ -25,7 +25,7 @@ from engine.network.network import Network
 from engine.plots import confusion, curves, gather, gradcam, layers, sheets
 from engine.plots.canvas import check_folder, check_target, encode, new_figure, save, tile
 from engine.plots.gather import Predictions
-from engine.training.folder import CONFIG, find_checkpoint
+from engine.training.folder import CONFIG, find_checkpoint, nearest_run
 from engine.training.metrics import accuracy, confusion_matrix, macro_f1
 
 if TYPE_CHECKING:
@@ -91,12 +91,19 @@ def draw_samples(options: argparse.Namespace) -> Figure:
     return _samples(parts, options.per_class)
 
 
+def no_folder(place: Path) -> UserError:
+    """The error for a run's folder that is not there, or is a file."""
+    return UserError(
+        f"{place}: is no run folder" if place.exists() else f"{place}: no such run folder{nearest_run(place)}"
+    )
+
+
 def draw_all(options: argparse.Namespace) -> dict[str, Figure]:
     """The wished figures of a run by name; data are read and images classified once. Those that need the data set are
     left out, with a word, where a run from Python names none.
     """
     if not options.run.is_dir():
-        raise UserError(f"{options.run}: is no run folder")
+        raise no_folder(options.run)
     drawn = draw_curves(argparse.Namespace(runs=[options.run]))  # first: a damaged log shows before data are read
     figures: dict[str, Callable[[], Figure]] = {"curves": lambda: drawn}
     of_data = [name for name in options.only if name not in WITHOUT_DATA]
@@ -119,7 +126,7 @@ def draw_all(options: argparse.Namespace) -> dict[str, Figure]:
 def judged(folder: Path, root: Path | None) -> tuple[Network, dict[str, Dataset], Predictions]:
     """The network of a run, its data by part, and its answers on the part that it is judged on."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: is no run folder")
+        raise no_folder(folder)
     config = gather.find_config(folder)
     path = find_checkpoint(folder)
     net = load(path)

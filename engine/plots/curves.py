@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.plots.canvas import COLOURS, GREY, load_parts, new_figure, shorten
-from engine.training.folder import LOG, no_run, read_epochs
+from engine.training.folder import LOG, nearest_run, no_run, read_epochs
 from engine.training.state import read_run
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_log(source: Path | str, name: str | None = None) -> Log:
             raise no_run(source, f"no {LOG}")
         source = source / LOG
     elif not source.exists():
-        raise UserError(f"{source}: no such run folder")
+        raise UserError(f"{source}: no such run folder{nearest_run(source)}")
     if source.suffix == ".safetensors":
         return make_log(name, _history(source), str(source))
     return make_log(name, read_epochs(source), str(source))
@@ -56,7 +56,7 @@ def read_log(source: Path | str, name: str | None = None) -> Log:
 def make_log(name: str, records: Sequence[Mapping[str, Any]], where: str) -> Log:
     """A log of records as `Trainer.fit` gives them (`History.epochs`): a mapping with "epoch" and metrics for each."""
     if not records:
-        raise UserError(f"{where}: no epoch has been logged yet")
+        raise UserError(f"{where}: no epoch has been logged yet: the run has just begun, or ended within its first")
     metrics = dict.fromkeys(f"{part}_{panel}" for panel in PANELS for part in PARTS)
     values = {
         metric: np.array([_number(record.get(metric)) for record in records])

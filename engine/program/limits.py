@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import cnncore
@@ -34,7 +35,7 @@ def extents(owner: str, name: str, value: Any, kind: str, field: str) -> int | t
 
 def check_geometry(owner: str, op: str, geometry: Mapping[str, Any]) -> None:
     """UserError unless the op can run on these numbers, each of them and all together."""
-    if _fits(op, geometry):
+    if fits(op, geometry):
         return
     kind = cnncore.OPS[op].geometry
     for field, value in geometry.items():
@@ -48,9 +49,16 @@ def check_geometry(owner: str, op: str, geometry: Mapping[str, Any]) -> None:
     )
 
 
-def _fits(op: str, geometry: Mapping[str, Any]) -> bool:
+def fits(op: str, geometry: Mapping[str, Any]) -> bool:
+    """Whether the core has the op for these numbers. Geometries are of one sample, so that the plans of a network for
+    several batches ask for the same ones: the answers are kept."""
+    return _fits(op, tuple(geometry), tuple(geometry.values()))
+
+
+@lru_cache(maxsize=1024)
+def _fits(op: str, fields: tuple[str, ...], numbers: tuple[Any, ...]) -> bool:
     try:
-        return cnncore.op_fits(op, dict(geometry))
+        return cnncore.op_fits(op, dict(zip(fields, numbers, strict=True)))
     except ValueError:  # a number that no field can hold
         return False
 

@@ -226,9 +226,22 @@ def _read_any(hints: Sequence[Any], value: object, where: str) -> Any:
     raise UserError(f"{where}: expected {names}, got {_kind(value)}")
 
 
+def _list_meant(arguments: tuple[Any, ...], value: object) -> str:
+    """The list of a fixed length with one value at every place: [28, 28] for 28."""
+    if not arguments or arguments[-1] is Ellipsis:
+        return ""
+    meant = [value] * len(arguments)
+    try:
+        for hint, each in zip(arguments, meant, strict=True):
+            _read_value(hint, each, "")
+    except UserError:
+        return ""
+    return f"; is [{', '.join(shortened(str(each)) for each in meant)}] meant?"
+
+
 def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise UserError(f"{where}: expected a list, got {_kind(value)}")
+        raise UserError(f"{where}: expected a list, got {_kind(value)}{_list_meant(arguments, value)}")
     if len(arguments) == 1 or arguments[-1] is Ellipsis:
         arguments = arguments[:1] * len(value)
     elif len(arguments) != len(value):

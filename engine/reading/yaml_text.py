@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from engine.errors import UserError, shortened
+from engine.errors import UserError, nearest, shortened
 
 DEEPEST = 64  # mappings and lists within each other
 MOST_DIGITS = 40  # of a whole number
@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}){_beside(path)}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not valid YAML ({error})") from None
     given = parse_yaml(text, str(path))
@@ -50,6 +50,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         kind = "nothing" if given is None else f"{type(given).__name__} {shortened(repr(given))}"
         raise UserError(f"{path}: expected a mapping of keys to values, got {kind}")
     return given
+
+
+def _beside(path: Path) -> str:
+    """The YAML file that may be meant where there is none of this name, in words: one in the same folder."""
+    if path.exists():
+        return ""
+    found = {each.stem: each for each in path.parent.glob("*") if each.suffix in (".yaml", ".yml")}
+    near = nearest(path.stem, found)
+    return f"; did you mean {found[near[0]]}?" if near else ""
 
 
 def parse_yaml(text: str, where: str) -> Any:

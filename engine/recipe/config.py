@@ -239,6 +239,11 @@ class TrainConfig:
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file and the `key=value` overrides on top; UserError names the file and the key of any mistake."""
+    if path.is_dir():
+        raise UserError(
+            f"{path}: is a folder; expected a configuration, which is a YAML file and may name a folder of images: "
+            "dataset: {name: folder, train: {path: FOLDER}}"
+        )
     given = read_yaml(path)
     if TRAINERS_KEY in given and "dataset" not in given:
         raise UserError(

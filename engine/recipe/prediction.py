@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import on_terminal
+from engine.data.images import UnreadableImage
 from engine.errors import UserError
 from engine.files import json_text
 from engine.inference.classify import Damaged, Prediction, classify
@@ -59,7 +60,12 @@ def predict(options: argparse.Namespace) -> int:
             None if path is None else stack.enter_context(opened(path)) for path in (options.report, options.mistakes)
         )
         table = stack.enter_context(opened(options.out))
-        write_rows(answers.followed(rows, len(paths)), table, form)
+        try:
+            write_rows(answers.followed(rows, len(paths)), table, form)
+        except UnreadableImage as error:
+            if len(paths) == 1:
+                raise
+            raise UnreadableImage(f"{error}; --skip-damaged goes on behind it") from None
         if truth is not None:
             _write_judgement(answers, details, wrong, options, list(map(str, checkpoints)))
     damaged = len(answers.damaged)

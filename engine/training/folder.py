@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
+from engine.errors import UserError, nearest
 from engine.files import PATIENCE, locked
 
 # Files of a run folder; any of RUN_FILES with something in it makes the folder one that holds a run.
 BEST, LAST, CONFIG, RESULT, LOG = "best.safetensors", "last.safetensors", "config.yaml", "result.json", "log.jsonl"
+BEST_SUFFIX = Path(BEST).suffix
 TABLE = "log.csv"  # LOG as a table
 BOARD, EVENTS = "tensorboard", "events.out.tfevents.*"  # a folder, and its files
 PREVIOUS = "previous.safetensors"  # what LAST was before it was written anew
@@ -65,6 +66,11 @@ def no_run(folder: Path, lacking: str) -> UserError:
     of a cross-validation the one that was trained on all samples."""
     places = sorted(folder.glob(f"{FINAL}*")) or sorted({*folder.glob("*"), *folder.glob("runs/*")})
     runs = [place for place in places if has_run(place)]
+    if not runs and (folder / LOG).is_file() and not _has_epochs(folder / LOG):
+        again = "remove the folder, or train into another (--out)" if has_run(folder) else "train into the folder again"
+        return UserError(
+            f"{folder}: the run in it has {lacking}: it is in its first epoch, or ended there; if it ended, {again}"
+        )
     if not runs:
         return UserError(f"{folder}: holds no run, it has {lacking}")
     what = "a cross-validation" if (folder / CROSSVAL).is_file() else "others within"
@@ -74,11 +80,30 @@ def no_run(folder: Path, lacking: str) -> UserError:
     return UserError(f"{folder}: holds no run but {what}; give {runs[0]}{why}")
 
 
+def _has_epochs(log: Path) -> bool:
+    """Whether the log tells of an epoch; True too where it is damaged."""
+    try:
+        return bool(read_epochs(log))
+    except UserError:
+        return True
+
+
+def nearest_run(place: Path) -> str:
+    """The run that may be meant by the name of a folder that is not there, in words: one beside it, or in runs/."""
+    runs = {each.name: each for each in (*Path("runs").glob("*"), *place.parent.glob("*")) if has_run(each)}
+    near = nearest(place.name, runs)
+    return f"; did you mean {runs[near[0]]}?" if near else ""
+
+
 def find_checkpoint(source: Path) -> Path:
     """The checkpoint meant by a file, or by a run folder: the best epoch's, or, where no validation part
     picked that, the last epoch's. UserError for a folder without either.
     """
     if not source.is_dir():
+        if not source.suffix and not source.exists():
+            raise UserError(f"{source}: no such checkpoint or run folder{nearest_run(source)}")
+        if source.suffix != BEST_SUFFIX and source.is_file() and has_run(source.parent):
+            raise UserError(f"{source}: is no checkpoint; give the run's folder {source.parent}, or {BEST} in it")
         return source
     found = [source / name for name in (BEST, LAST) if (source / name).is_file()]
     if not found:

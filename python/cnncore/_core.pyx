@@ -183,20 +183,28 @@ cdef int _fill_geometry(cnn_geometry *out, str op, dict values) except -1:
     cdef const cnn_geometry_field *field
     cdef char *start = <char *>out
     cdef int i
-    kind = OPS[op].geometry
-    names = GEOMETRIES[kind]
-    if values.keys() != set(names):
-        raise ValueError(f"geometry of kind {kind}: expected the fields {names}, got {tuple(values)}")
-    for i in range(info.field_count):
+    cdef tuple names = GEOMETRIES[OPS[op].geometry]
+    if len(values) != info.field_count:
+        raise _other_fields(op, values)
+    for i in range(info.field_count):  # a plan reads some hundred geometries, so each field is looked up once
         field = &info.fields[i]
         try:
             if field.real:
                 (<float *>(start + field.offset))[0] = values[names[i]]
             else:
                 (<ptrdiff_t *>(start + field.offset))[0] = values[names[i]]
+        except KeyError:
+            raise _other_fields(op, values) from None
         except OverflowError:
-            raise ValueError(f"geometry of kind {kind}: {names[i]} is {values[names[i]]:.3g}, beyond any limit") from None
+            raise ValueError(
+                f"geometry of kind {OPS[op].geometry}: {names[i]} is {values[names[i]]:.3g}, beyond any limit"
+            ) from None
     return 0
+
+
+cdef _other_fields(str op, dict values):
+    kind = OPS[op].geometry
+    return ValueError(f"geometry of kind {kind}: expected the fields {GEOMETRIES[kind]}, got {tuple(values)}")
 
 
 # ---- memory ------------------------------------------------------------------------------------------------------
@@ -348,21 +356,23 @@ cdef class Program:
         cnn_program_destroy(self.program)
 
     cdef int _write_instruction(self, cnn_instruction *out, str op, dict names, dict geometry) except -1:
-        cdef int i
+        cdef int i, known = 0
         if op not in OPS:
             raise ValueError(f"unknown op {op!r}")
         info = OPS[op]
-        unknown = names.keys() - {operand.name for operand in info.operands}
-        if unknown:
-            raise ValueError(f"{op}: no operand is named {sorted(unknown)[0]!r}")
         out.op = _OP_NUMBERS[op]
         for i in range(CNN_MAX_OPERANDS):
             out.operands[i] = -1
         for i, operand in enumerate(info.operands):
-            if names.get(operand.name) is not None:
-                out.operands[i] = names[operand.name]
+            known += operand.name in names
+            number = names.get(operand.name)
+            if number is not None:
+                out.operands[i] = number
             elif not operand.optional:
                 raise ValueError(f"{op}: operand {operand.name!r} is missing")
+        if known != len(names):
+            unknown = names.keys() - {operand.name for operand in info.operands}
+            raise ValueError(f"{op}: no operand is named {sorted(unknown)[0]!r}")
         return _fill_geometry(&out.geometry, op, geometry)
 
     def takes(self, x, tuple shape):

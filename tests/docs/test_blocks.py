@@ -31,7 +31,7 @@ LANGUAGES = {"python", "sh", "yaml", "text", "c"}
 NOT_RUN = {
     ("README.md", "pip install . && python -m experiments.ablation"),
     ("README.md", 'pip install ".[test]" && pytest'),
-    ("index.md", "python -m venv .venv && source .venv/bin/activate"),
+    ("index.md", "python3 -m venv .venv && source .venv/bin/activate"),
     ("index.md", "python -m experiments.ablation"),
     ("install.md", "pip install ."),
     ("install.md", "pip install -r requirements-predict.txt"),

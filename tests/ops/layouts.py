@@ -19,7 +19,12 @@ def panels(matrix: NDArray) -> NDArray:
 
 
 def filter_panels(filters: NDArray, groups: int) -> NDArray:
-    """(OC, IC / groups, KH, KW) -> [groups][ceil(OC / groups / 16)][KH * KW * IC / groups][16]"""
+    """(OC, IC / groups, KH, KW) -> [groups][ceil(OC / groups / 16)][KH * KW * IC / groups][16]
+
+    Depthwise filters are the columns of one group.
+    """
+    if filters.shape[1] == 1 and filters.shape[0] == groups:
+        groups = 1
     depth_last = filters.transpose(0, 2, 3, 1).reshape(groups, filters.shape[0] // groups, -1)
     return np.stack([panels(group) for group in depth_last])
 

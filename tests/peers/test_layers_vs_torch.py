@@ -114,7 +114,7 @@ def test_the_same_numbers(layers: tuple[Layer, ...]) -> None:
         (LayerNorm(6, scale=False, shift=False), lambda: torch.nn.LayerNorm([6, 9, 7], elementwise_affine=False)),
         (BatchNorm(6, scale=False, shift=False), lambda: torch.nn.BatchNorm2d(6, affine=False).eval()),
     ],
-    ids=str,
+    ids=lambda given: str(given) if isinstance(given, Layer) else "",
 )
 def test_what_pytorch_has_under_these_names(layer: Layer, module: Any) -> None:
     x = np.random.default_rng(2).normal(3, 2, (5, 6, 9, 7)).astype(np.float32)

@@ -35,7 +35,8 @@ static inline __attribute__((always_inline)) void depthwise_body(const cnn_depth
                                                                  ptrdiff_t channel, const int pixels, const int run)
 {
     const ptrdiff_t left = d->channels - channel, step = d->src_pixel;
-    const float *src = d->src + pixel * step + channel, *weights = d->weights + channel;
+    const float *src = d->src + pixel * step + channel;
+    const float *weights = d->weights + channel / CNN_PANEL * d->panel + channel % CNN_PANEL;
     simd_float sum[DEPTHWISE_PIXELS];
 #pragma GCC unroll 16
     for (int i = 0; i < pixels; i++) sum[i] = simd_zero();
@@ -43,7 +44,7 @@ static inline __attribute__((always_inline)) void depthwise_body(const cnn_depth
         const float *at = src + d->src_offset[t];
         simd_float w[3];
 #pragma GCC unroll 16
-        for (int x = 0; x < run; x++) w[x] = depthwise_load(weights + d->weights_offset[t + x], left);
+        for (int x = 0; x < run; x++) w[x] = simd_load(weights + d->weights_offset[t + x]);
 #pragma GCC unroll 16
         for (int i = 0; i < pixels + run - 1; i++) {
             const simd_float value = depthwise_load(at + i * step, left);
@@ -99,6 +100,7 @@ static inline __attribute__((always_inline)) void depthwise_sums_body(const cnn_
                                                                       ptrdiff_t first, const int taps)
 {
     const ptrdiff_t left = d->channels - channel;
+    float *const sums = d->sums + (channel / CNN_PANEL * d->taps + first) * CNN_PANEL + channel % CNN_PANEL;
     simd_float sum[DEPTHWISE_TAPS];
 #pragma GCC unroll 16
     for (int t = 0; t < taps; t++) sum[t] = simd_zero();
@@ -116,22 +118,27 @@ static inline __attribute__((always_inline)) void depthwise_sums_body(const cnn_
     }
 #pragma GCC unroll 16
     for (int t = 0; t < taps; t++) {
-        float *out = d->sums + (first + t) * d->channels + channel;
-        const simd_float before = d->accumulate ? depthwise_load(out, left) : simd_zero();
-        depthwise_store(out, simd_add(sum[t], before), left);
+        float *out = sums + t * CNN_PANEL;
+        const simd_float before = d->accumulate ? simd_load(out) : simd_zero();
+        simd_store(out, simd_add(sum[t], before));
     }
 }
 
 static void depthwise_sums(const cnn_depthwise_sums *d)
 {
     assert(d->rows >= 1 && d->pixels >= 1 && d->channels >= 1);
-    for (ptrdiff_t channel = 0; channel < d->channels; channel += SIMD_WIDTH) {
+    ptrdiff_t channel = 0;
+    for (; channel < d->channels; channel += SIMD_WIDTH) {
         ptrdiff_t tap = 0;
         for (; tap + DEPTHWISE_TAPS <= d->taps; tap += DEPTHWISE_TAPS)
             depthwise_sums_body(d, channel, tap, DEPTHWISE_TAPS);
         for (; tap + 3 <= d->taps; tap += 3) depthwise_sums_body(d, channel, tap, 3);
         for (; tap < d->taps; tap++) depthwise_sums_body(d, channel, tap, 1);
     }
+    /* the vectors of the last panel that have no channel */
+    for (; channel % CNN_PANEL; channel += SIMD_WIDTH)
+        for (ptrdiff_t t = 0; t < d->taps; t++)
+            simd_store(d->sums + (channel / CNN_PANEL * d->taps + t) * CNN_PANEL + channel % CNN_PANEL, simd_zero());
 }
 
 #endif

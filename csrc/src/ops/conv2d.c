@@ -65,7 +65,7 @@ cnn_workspace cnn_conv2d_forward_workspace(const cnn_geometry *geometry, ptrdiff
 {
     /* fewer samples mean smaller blocks, so the largest batch needs the most */
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return (cnn_workspace){cnn_is_depthwise(g) ? cnn_depthwise_bytes(g) : 0, carve(g, batch, NULL).bytes};
+    return (cnn_workspace){0, carve(g, batch, NULL).bytes};
 }
 
 /* What all tasks of a call share. `columns` is the width of a row of what is read: the copy, or the source itself. */
@@ -80,7 +80,7 @@ typedef struct plan {
 
 static cnn_taps make_taps(const cnn_conv2d_geometry *g, ptrdiff_t columns, ptrdiff_t *offsets)
 {
-    const ptrdiff_t group_ic = g->ic / g->groups, width = cnn_is_depthwise(g) ? g->oc : group_ic * CNN_PANEL;
+    const ptrdiff_t group_ic = g->ic / g->groups, width = group_ic * CNN_PANEL;
     cnn_taps taps = {0, group_ic, offsets, offsets + g->kh * g->kw};
     for (ptrdiff_t y = 0; y < g->kh; y++)
         for (ptrdiff_t x = 0; x < g->kw; x++)
@@ -146,6 +146,7 @@ static void output_rows_depthwise(const plan *p, const float *src, float *dst, p
                          .run = cnn_depthwise_run(p->taps.a_offset, g->kh * g->kw, g->stride_w * g->ic),
                          .pixels = g->ow,
                          .channels = g->oc,
+                         .panel = g->kh * g->kw * CNN_PANEL,
                          .src_pixel = g->stride_w * g->ic,
                          .dst_pixel = g->oc,
                          .activation = (cnn_activation)g->activation};
@@ -197,10 +198,6 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     /* without padding the rows are as wide as the source, which itself is read unless it is copied to planes */
     p.columns = p.padded ? source_columns(g) : g->w;
     if (!lanes) p.taps = make_taps(g, p.columns, p.memory.offsets);
-    if (depthwise) {
-        cnn_depthwise_gather(g, p.weights, worker->shared, false, worker);
-        p.weights = worker->shared;
-    }
     const ptrdiff_t rows = used_rows(g), block = cnn_rows_per_task(rows, call->batch, g->pool ? 2 : 1);
     const ptrdiff_t blocks = cnn_ceil_div(rows, block);
     cnn_window window = {0, -g->pad_left, 0, p.columns};

@@ -35,7 +35,7 @@ static ptrdiff_t transposed_panel(const cnn_conv2d_geometry *g)
 
 static size_t transposed_bytes(const cnn_conv2d_geometry *g)
 {
-    if (cnn_is_depthwise(g)) return cnn_depthwise_bytes(g);
+    if (cnn_is_depthwise(g)) return 0;
     return cnn_align((size_t)(g->groups * cnn_panels(g->ic / g->groups) * transposed_panel(g)) * sizeof(float));
 }
 
@@ -108,7 +108,8 @@ static void transpose_weights(const cnn_conv2d_geometry *g, const float *restric
 static cnn_taps phase_taps(const cnn_conv2d_geometry *g, ptrdiff_t phase_h, ptrdiff_t phase_w, reach rows,
                            reach columns, ptrdiff_t *offsets)
 {
-    const ptrdiff_t group_oc = g->oc / g->groups, width = cnn_is_depthwise(g) ? g->oc : group_oc * CNN_PANEL;
+    const ptrdiff_t group_oc = g->oc / g->groups, width = group_oc * CNN_PANEL;
+    const bool depthwise = cnn_is_depthwise(g); /* reads the weights as they are, not from the last tap to the first */
     cnn_taps taps = {0, group_oc, offsets, offsets + g->kh * g->kw};
     for (ptrdiff_t y = g->kh - 1; y >= 0; y--) {
         const ptrdiff_t at_h = phase_h + g->pad_top - y * g->dilation_h;
@@ -118,11 +119,11 @@ static cnn_taps phase_taps(const cnn_conv2d_geometry *g, ptrdiff_t phase_h, ptrd
             if (cnn_floor_div(at_w, g->stride_w) * g->stride_w != at_w) continue;
             const ptrdiff_t row = cnn_floor_div(at_h, g->stride_h) - rows.low;
             const ptrdiff_t column = cnn_floor_div(at_w, g->stride_w) - columns.low;
-            const ptrdiff_t position = (g->kh - 1 - y) * g->kw + (g->kw - 1 - x);
+            const ptrdiff_t tap = y * g->kw + x, position = depthwise ? tap : g->kh * g->kw - 1 - tap;
             cnn_taps_add(&taps, (row * columns.count + column) * g->oc, position * width);
         }
     }
-    if (g->stride_w == 1 && !cnn_is_depthwise(g)) cnn_taps_merge(&taps, g->kw);
+    if (g->stride_w == 1 && !depthwise) cnn_taps_merge(&taps, g->kw);
     return taps;
 }
 
@@ -159,6 +160,7 @@ static void depthwise_phase(const cnn_call *call, const cnn_taps *taps, const fl
             .run = cnn_depthwise_run(taps->a_offset, taps->count, g->oc),
             .pixels = cnn_ceil_div(g->w - phase_w, g->stride_w),
             .channels = g->oc,
+            .panel = g->kh * g->kw * CNN_PANEL,
             .src_pixel = g->oc,
             .dst_pixel = g->stride_w * g->ic,
         });
@@ -178,11 +180,10 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
         cnn_sparse_data(call, worker);
         return;
     }
+    const float *weights = call->operands[CNN_conv2d_backward_data_weights];
     const bool depthwise = cnn_is_depthwise(g);
-    if (depthwise) {
-        cnn_depthwise_gather(g, call->operands[CNN_conv2d_backward_data_weights], transposed, true, worker);
-    } else {
-        transpose_weights(g, call->operands[CNN_conv2d_backward_data_weights], transposed, worker);
+    if (!depthwise) {
+        transpose_weights(g, weights, transposed, worker);
         cnn_barrier(worker);
     }
 
@@ -207,7 +208,7 @@ void cnn_conv2d_backward_data(const cnn_call *call, const cnn_worker *worker)
                     phase_taps(g, phase_h, phase_w, reach_of(0, 0, g->pad_top, g->kh, g->dilation_h, g->stride_h),
                                columns, memory.offsets);
                 if (depthwise) {
-                    depthwise_phase(call, &taps, transposed, &memory, &columns, n, top, top + phase_h, bottom, phase_w,
+                    depthwise_phase(call, &taps, weights, &memory, &columns, n, top, top + phase_h, bottom, phase_w,
                                     worker->kernels);
                     continue;
                 }

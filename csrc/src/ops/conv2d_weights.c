@@ -27,10 +27,9 @@ enum {
 /* How the work is cut: by shape and batch only. */
 typedef struct cut {
     ptrdiff_t parts, slices; /* parts of the batch, slices of the panels */
-    ptrdiff_t panels;        /* per group */
+    ptrdiff_t panels;        /* per group; where every channel has one filter of its own, of all */
     ptrdiff_t k;             /* KH * KW * IC/groups */
     ptrdiff_t weights;       /* elements of the gradient */
-    ptrdiff_t sums;          /* ... and of one copy of it: those that are not always zero */
     ptrdiff_t samples;       /* joined */
 } cut;
 
@@ -82,15 +81,16 @@ static ptrdiff_t source_elements(const cnn_conv2d_geometry *g)
 
 static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
 {
-    cut c = {.panels = cnn_panels(g->oc / g->groups), .k = g->kh * g->kw * (g->ic / g->groups)};
-    c.weights = g->groups * c.panels * c.k * CNN_PANEL;
-    c.sums = cnn_is_depthwise(g) ? g->oc * c.k : c.weights;
+    const ptrdiff_t groups = cnn_weight_groups(g);
+    cut c = {.panels = cnn_panels(g->oc / groups), .k = g->kh * g->kw * (g->ic / g->groups)};
+    c.weights = groups * c.panels * c.k * CNN_PANEL;
     const ptrdiff_t affordable = PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float));
     c.parts = cnn_cuts(cnn_max(1, cnn_min(cnn_min(MOST_PARTS, affordable), batch)));
     const ptrdiff_t fitting = JOINED_BYTES / (source_elements(g) * (ptrdiff_t)sizeof(float));
     c.samples = cnn_min(cnn_max(1, cnn_min(fitting, ENOUGH_PIXELS / (g->oh * g->ow))), cnn_ceil_div(batch, c.parts));
     /* a slice is at least two panels: the widest tile */
     c.slices = cnn_min(cnn_ceil_div(cnn_cuts(ENOUGH_TASKS), c.parts), cnn_ceil_div(c.panels, 2));
+    if (cnn_is_depthwise(g)) c.slices = 1;
     return c;
 }
 
@@ -132,7 +132,7 @@ cnn_workspace cnn_conv2d_backward_weights_workspace(const cnn_geometry *geometry
     if (variant == CNN_VARIANT_SPARSE) return cnn_sparse_weights_workspace(g, batch);
     /* a smaller batch has fewer parts, never more */
     const cut c = cut_of(g, batch);
-    const size_t weights = cnn_align((size_t)(c.parts * c.sums) * sizeof(float));
+    const size_t weights = cnn_align((size_t)(c.parts * c.weights) * sizeof(float));
     const size_t bias = cnn_align((size_t)(c.parts * g->oc) * sizeof(double));
     return (cnn_workspace){weights + bias, carve(g, c.samples, NULL).bytes};
 }
@@ -234,7 +234,7 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
     }
 }
 
-/* The same for all channels at once, where each has one filter of its own; sums are [KH*KW][C]. */
+/* The same for all channels at once, where each has one filter of its own. */
 static void add_samples_depthwise(const cnn_conv2d_geometry *g, const scratch *memory, ptrdiff_t samples,
                                   const float *source, const float *diff, float *sums, bool accumulate,
                                   const cnn_kernels *kernels)
@@ -263,23 +263,6 @@ static void add_samples_depthwise(const cnn_conv2d_geometry *g, const scratch *m
                                                       .src_pixel = g->stride_w * pixel,
                                                       .diff_pixel = g->oc,
                                                       .accumulate = accumulate || top > 0});
-}
-
-/* The sum of all parts, from [KH*KW][C] to panels of one column in use. */
-static void spread_depthwise(const cnn_conv2d_geometry *g, const cut *c, const float *sums,
-                             float *restrict diff_weights, const cnn_worker *worker)
-{
-    ptrdiff_t first, last;
-    cnn_share(worker, g->oc, &first, &last);
-    if (first < last)
-        memset(diff_weights + first * c->k * CNN_PANEL, 0, (size_t)((last - first) * c->k * CNN_PANEL) * sizeof(float));
-    for (ptrdiff_t t = 0; t < c->k; t++)
-        for (ptrdiff_t channel = first; channel < last; channel++) {
-            const float *at = sums + t * g->oc + channel;
-            float sum = at[0];
-            for (ptrdiff_t part = 1; part < c->parts; part++) sum += at[part * c->sums];
-            diff_weights[(channel * c->k + t) * CNN_PANEL] = sum;
-        }
 }
 
 static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const float *diff, double *sums,
@@ -311,7 +294,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     const cut c = cut_of(g, call->batch);
     const scratch memory = carve(g, c.samples, worker->scratch);
     float *weights = worker->shared;
-    double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.sums) * sizeof(float)));
+    double *bias = (void *)((char *)worker->shared + cnn_align((size_t)(c.parts * c.weights) * sizeof(float)));
     const bool padded = is_padded(g), depthwise = variant == CNN_VARIANT_DEPTHWISE;
 
     ptrdiff_t first, last;
@@ -325,7 +308,7 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
         const ptrdiff_t panel = 2 * cnn_part(pairs, c.slices, slice);
         const ptrdiff_t panel_end = cnn_min(c.panels, 2 * cnn_part(pairs, c.slices, slice + slices));
         const ptrdiff_t begin = cnn_part(call->batch, c.parts, part), end = cnn_part(call->batch, c.parts, part + 1);
-        float *sums = weights + part * c.sums;
+        float *sums = weights + part * c.weights;
         double *bias_sums = bias + part * g->oc;
         if (slice == 0) memset(bias_sums, 0, (size_t)g->oc * sizeof *bias_sums);
         for (ptrdiff_t n = begin; n < end; n += c.samples) {
@@ -353,7 +336,6 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
     }
     cnn_barrier(worker);
     float *diff_weights = call->operands[CNN_conv2d_backward_weights_diff_weights];
-    if (depthwise) spread_depthwise(g, &c, weights, diff_weights, worker);
-    cnn_parts_add(&(cnn_parts){c.parts, depthwise ? 0 : c.weights, g->oc, weights, bias}, diff_weights,
+    cnn_parts_add(&(cnn_parts){c.parts, c.weights, g->oc, weights, bias}, diff_weights,
                   call->operands[CNN_conv2d_backward_weights_diff_bias], g->oc, worker);
 }

@@ -2,7 +2,8 @@
  * Multiplication, with the roles of A and B exchanged.
  *
  * A block of B (BLOCK_K x BLOCK_N) is packed by the team and stays near. A few tiles of rows of A meet all panels of
- * it before the next ones come: so C is written along its rows, and A is read where it lies unless it is transposed.
+ * it before the next ones come: so C is written along its rows, and A is read where it lies unless it is transposed or
+ * its rows fall into one set of the first cache.
  * An element of C is a sum over k in order, cut by the shape alone: how rows and columns are shared never changes a bit. */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,11 +12,12 @@
 #include "team.h"
 
 enum {
-    BLOCK_K = 2048,             /* long: with every block of K each line of C comes and goes once */
-    BLOCK_N = 256,              /* columns: a block of B passes in order, so that it may be larger than L2 */
-    PACKED_PANELS = 4,          /* panels of B packed together: 256 bytes of each row of B in one go */
-    STACK = 4,                  /* tiles of rows that go along together */
-    AHEAD = 8,                  /* lines of each row of A fetched ahead; once it runs, the hardware follows */
+    BLOCK_K = 2048,    /* long: with every block of K each line of C comes and goes once */
+    BLOCK_N = 256,     /* columns: a block of B passes in order, so that it may be larger than L2 */
+    PACKED_PANELS = 4, /* panels of B packed together: 256 bytes of each row of B in one go */
+    STACK = 4,         /* tiles of rows that go along together */
+    AHEAD = 8,         /* lines of each row of A fetched ahead; once it runs, the hardware follows */
+    WAY_BYTES = 4096,  /* of the first cache: rows so far apart share a set, which has fewer lines than a tile rows */
     LEAST_TILES_PER_WORKER = 8, /* rows are shared where all get so many, else columns, if there are more of them */
 };
 
@@ -95,13 +97,31 @@ static void pack_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_
         memcpy(packed + k * rows, from + k * p->lda, (size_t)rows * sizeof *packed);
 }
 
+/* Whether rows of A lie whole ways apart, but for less than a line: they are read from a copy, where it is a line
+ * more. */
+static bool is_copied(const product *p)
+{
+    const ptrdiff_t line = CNN_ALIGNMENT, off = (p->lda * (ptrdiff_t)sizeof *p->a + line) % WAY_BYTES;
+    return !p->transpose_a && off > 0 && off < 2 * line;
+}
+
+static void copy_a(const product *p, ptrdiff_t row, ptrdiff_t rows, const block_of_b *block, float *restrict copy)
+{
+    for (ptrdiff_t r = 0; r < rows; r++)
+        memcpy(copy + r * (block->k + CNN_PANEL), p->a + (row + r) * p->lda + block->k0,
+               (size_t)block->k * sizeof *copy);
+}
+
 /* The worker's piece of C += A * block. */
 static void multiply_block(const product *p, const block_of_b *block, const cnn_worker *worker)
 {
     const cnn_kernels *kernels = worker->kernels;
     const piece part = piece_of(p, block->n, worker);
     const ptrdiff_t tiles = tiles_of(p, kernels), width = kernels->tile_groups * CNN_PANEL;
-    cnn_tile tile = {.a_row = p->transpose_a ? 1 : p->lda,
+    const bool copied = is_copied(p);
+    cnn_tile tile = {.a_row = p->transpose_a ? 1
+                              : copied       ? block->k + CNN_PANEL
+                                             : p->lda,
                      .b_k = CNN_PANEL,
                      .b_group = block->k * CNN_PANEL,
                      .c_row = p->ldc,
@@ -115,15 +135,17 @@ static void multiply_block(const product *p, const block_of_b *block, const cnn_
         const ptrdiff_t row = cnn_part(p->m, tiles, t), end = cnn_part(p->m, tiles, cnn_min(t + STACK, part.last_tile));
         const ptrdiff_t after = cnn_part(p->m, tiles, cnn_min(t + 2 * STACK, part.last_tile));
         tile.rows = end - row;
-        tile.a = p->transpose_a ? worker->scratch : p->a + row * p->lda + block->k0;
+        const float *rows = p->a + row * p->lda + block->k0;
+        tile.a = p->transpose_a || copied ? worker->scratch : rows;
         tile.a_k = p->transpose_a ? tile.rows : 1;
         if (p->transpose_a) pack_a(p, row, tile.rows, block, worker->scratch);
+        if (copied) copy_a(p, row, tile.rows, block, worker->scratch);
         const ptrdiff_t coming = p->transpose_a ? 0 : after - end, pairs = part.last_pair - part.first_pair;
         for (ptrdiff_t pair = 0; pair < pairs; pair++) {
             const ptrdiff_t j = (part.first_pair + pair) * width;
             for (ptrdiff_t r = cnn_part(coming, pairs, pair); r < cnn_part(coming, pairs, pair + 1); r++)
                 for (ptrdiff_t line = 0; line < AHEAD; line++)
-                    __builtin_prefetch(tile.a + (tile.rows + r) * p->lda + line * CNN_PANEL);
+                    __builtin_prefetch(rows + (tile.rows + r) * p->lda + line * CNN_PANEL);
             tile.b = block->packed + j * block->k;
             tile.columns = (int)cnn_min(width, block->n - j);
             tile.c = p->c + row * p->ldc + block->column + j;
@@ -158,7 +180,8 @@ static ptrdiff_t shared_count(const product *p)
 
 static ptrdiff_t scratch_count(const product *p, const cnn_kernels *kernels)
 {
-    return p->transpose_a ? STACK * kernels->tile_rows * cnn_min(p->k, BLOCK_K) : 0;
+    const ptrdiff_t rows = STACK * kernels->tile_rows, k = cnn_min(p->k, BLOCK_K);
+    return p->transpose_a ? rows * k : is_copied(p) ? rows * (k + CNN_PANEL) : 0;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */

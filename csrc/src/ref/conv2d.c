@@ -2,12 +2,18 @@
 #include "ref/activations.h"
 #include "ref/panels.h"
 
+/* Where the weight of an output channel for element k of its window lies. */
+static ptrdiff_t weight_index(const cnn_conv2d_geometry *g, ptrdiff_t k, ptrdiff_t oc)
+{
+    const ptrdiff_t columns = g->oc / ref_weight_groups(g), depth = g->kh * g->kw * (g->ic / g->groups);
+    return panel_index(columns, depth, oc / columns, k, oc % columns);
+}
+
 /* The output (oh, ow, oc) of one sample, before activation and pooling. */
 static float output_at(const cnn_conv2d_geometry *g, const float *src, const float *weights, const float *bias,
                        ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc)
 {
-    const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, group = oc / columns;
-    const ptrdiff_t depth = g->kh * g->kw * channels;
+    const ptrdiff_t channels = g->ic / g->groups, group = oc / (g->oc / g->groups);
     double sum = bias ? bias[oc] : 0.0;
     for (ptrdiff_t kh = 0; kh < g->kh; kh++)
         for (ptrdiff_t kw = 0; kw < g->kw; kw++) {
@@ -16,8 +22,7 @@ static float output_at(const cnn_conv2d_geometry *g, const float *src, const flo
             if (h < 0 || h >= g->h || w < 0 || w >= g->w) continue;
             for (ptrdiff_t c = 0; c < channels; c++) {
                 const ptrdiff_t k = (kh * g->kw + kw) * channels + c;
-                sum += (double)src[(h * g->w + w) * g->ic + group * channels + c] *
-                       weights[panel_index(columns, depth, group, k, oc % columns)];
+                sum += (double)src[(h * g->w + w) * g->ic + group * channels + c] * weights[weight_index(g, k, oc)];
             }
         }
     return (float)sum;
@@ -116,7 +121,6 @@ static float diff_src_at(const cnn_conv2d_geometry *g, gradient diff_dst, const 
                          ptrdiff_t w, ptrdiff_t ic)
 {
     const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, group = ic / channels;
-    const ptrdiff_t depth = g->kh * g->kw * channels;
     double sum = 0.0;
     for (ptrdiff_t kh = 0; kh < g->kh; kh++)
         for (ptrdiff_t kw = 0; kw < g->kw; kw++) {
@@ -124,9 +128,8 @@ static float diff_src_at(const cnn_conv2d_geometry *g, gradient diff_dst, const 
             const ptrdiff_t ow = reader(w, kw, g->stride_w, g->pad_left, g->dilation_w, g->ow);
             if (oh < 0 || ow < 0) continue;
             const ptrdiff_t k = (kh * g->kw + kw) * channels + ic % channels;
-            for (ptrdiff_t column = 0; column < columns; column++)
-                sum += (double)diff_at(g, diff_dst, oh, ow, group * columns + column) *
-                       weights[panel_index(columns, depth, group, k, column)];
+            for (ptrdiff_t oc = group * columns; oc < (group + 1) * columns; oc++)
+                sum += (double)diff_at(g, diff_dst, oh, ow, oc) * weights[weight_index(g, k, oc)];
         }
     return (float)sum;
 }
@@ -190,14 +193,15 @@ void cnn_ref_conv2d_backward_weights(const cnn_call *call, const cnn_worker *wor
     float *diff_weights = call->operands[CNN_conv2d_backward_weights_diff_weights],
           *diff_bias = call->operands[CNN_conv2d_backward_weights_diff_bias];
     assert(g->ic % g->groups == 0 && g->oc % g->groups == 0);
-    const ptrdiff_t columns = g->oc / g->groups, channels = g->ic / g->groups, depth = g->kh * g->kw * channels;
-    for (ptrdiff_t group = 0; group < g->groups; group++)
+    const ptrdiff_t groups = ref_weight_groups(g), columns = g->oc / groups, channels = g->ic / g->groups;
+    const ptrdiff_t depth = g->kh * g->kw * channels;
+    for (ptrdiff_t group = 0; group < groups; group++)
         for (ptrdiff_t k = 0; k < depth; k++)
             for (ptrdiff_t column = 0; column < panel_columns(columns); column++) {
-                const ptrdiff_t tap = k / channels, ic = group * channels + k % channels;
+                const ptrdiff_t tap = k / channels, oc = group * columns + column;
+                const ptrdiff_t ic = oc / (g->oc / g->groups) * channels + k % channels;
                 diff_weights[panel_index(columns, depth, group, k, column)] =
-                    column >= columns ? 0.0f
-                                      : diff_weight_at(call, tap / g->kw, tap % g->kw, ic, group * columns + column);
+                    column >= columns ? 0.0f : diff_weight_at(call, tap / g->kw, tap % g->kw, ic, oc);
             }
     for (ptrdiff_t oc = 0; diff_bias && oc < g->oc; oc++) diff_bias[oc] = diff_bias_at(call, oc);
 }

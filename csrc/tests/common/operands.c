@@ -1,5 +1,6 @@
 #define _POSIX_C_SOURCE 200112L
 #include "common/operands.h"
+#include "internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -211,7 +212,7 @@ static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g
     if (!is(o->name, "weights")) return;
     if (kind == CNN_GEOMETRY_linear) clear_missing_columns(o->data, 1, g->linear.n, g->linear.k);
     if (kind == CNN_GEOMETRY_conv2d)
-        clear_missing_columns(o->data, g->conv2d.groups, g->conv2d.oc / g->conv2d.groups,
+        clear_missing_columns(o->data, cnn_weight_groups(&g->conv2d), g->conv2d.oc / cnn_weight_groups(&g->conv2d),
                               g->conv2d.kh * g->conv2d.kw * (g->conv2d.ic / g->conv2d.groups));
 }
 

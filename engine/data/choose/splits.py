@@ -38,11 +38,18 @@ def stratified_split(
         raise UserError(f"the validation fraction must lie between 0 and 1, got {fraction}")
     values, counts = np.unique(strata, return_counts=True)
     held_out = math.ceil(len(strata) * fraction)
-    if counts.min() < 2 or min(held_out, len(strata) - held_out) < len(counts):
+    beginning = f"the data cannot be split with a validation fraction of {fraction}: "
+    if counts.min() < 2:
+        smallest = str((names or values)[int(counts.argmin())])
         raise UserError(
-            f"the data cannot be split with a validation fraction of {fraction}: each of the {len(counts)} classes "
-            f"needs two samples, and each part one of every class; there are {len(strata)} samples, "
-            f"{counts.min()} in the smallest class ({str((names or values)[int(counts.argmin())])!r})"
+            f"{beginning}each of the {len(counts)} classes needs two samples, one to learn from and one to validate "
+            f"with, and {smallest!r} has one; add samples of it, or leave the class out"
+        )
+    if min(held_out, len(strata) - held_out) < len(counts):
+        part, size = ("validation", held_out) if held_out < len(counts) else ("training", len(strata) - held_out)
+        raise UserError(
+            f"{beginning}of {len(strata)} samples the {part} part would get {size}, fewer than one of each of the "
+            f"{len(counts)} classes; add samples, or take another fraction"
         )
     train, validation = drawn_split(strata, held_out, _state(seed))
     # The drawing rounds, and may leave a small stratum to one side: its first sample goes to the other.

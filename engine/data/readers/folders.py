@@ -41,7 +41,10 @@ def read_folder(
     if len(set(classes)) < len(classes):
         raise UserError(f"the classes of {folder} must be given once each, got {', '.join(classes)}")
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder (expected one folder of images per class, or images and a table)")
+        from_here = "" if folder.is_absolute() else f"; it is looked for in {Path.cwd()}, the current folder"
+        raise UserError(
+            f"{folder}: no such folder (expected one folder of images per class, or images and a table){from_here}"
+        )
     if table is None:
         return _class_folders(folder.name, folder, classes)
     place = folder / table if (folder / table).is_file() else Path(table)
@@ -98,7 +101,8 @@ def _class_folders(name: str, folder: Path, classes: Sequence[str] = (), beside:
     for label, each in enumerate(names):
         inside = images_in(folder / each)
         if not inside.images:
-            raise UserError(f"{folder / each}: the class folder holds no images{inside.instead}")
+            way_out = "" if classes else f"; every folder in {folder} is a class: move this one elsewhere"
+            raise UserError(f"{folder / each}: the class folder holds no images{inside.instead}{way_out}")
         paths += inside.images
         labels += [label] * len(inside.images)
         unread += inside.unread

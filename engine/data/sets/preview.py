@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from engine.data.augment import changes, redrawn
 from engine.data.augment_config import AugmentConfig
-from engine.data.images import Image, load_cv2
+from engine.data.images import Image, UnreadableImage, load_cv2
 from engine.data.loader import batch_mixer
 from engine.data.location import data_root
 from engine.data.readers import read_dataset
 from engine.data.sets.registry import reader_options, record
 from engine.data.steps import STEPS, Step, apply_steps, describe_step, read_step, resize
 from engine.draws import BATCH, epoch_order, generator
-from engine.errors import UserError, shortened, unknown
+from engine.errors import UserError, shortened, unknown, warn
 from engine.files import write_atomically
 from engine.reading.schema import read_mapping
 from engine.reading.yaml_text import parse_yaml
@@ -45,12 +45,32 @@ def run(options: argparse.Namespace) -> None:
     stages = read_stages(options.augment)
     arguments = reader_options(record(options.name).name, options.options)
     raw = read_dataset(options.name, data_root(options.data_root), arguments)
-    samples = epoch_order(len(raw), options.seed, 0)[: options.count]
-    images = [raw.images[int(sample)] for sample in samples]
+    samples, images = readable(raw.images, epoch_order(len(raw), options.seed, 0), options.count)
     size = tuple(options.size) if options.size else None
     titles, columns = staged(images, samples, stages, size=size, seed=options.seed, epochs=options.epochs)
     write_atomically(options.out, encode(draw(titles, columns)))
     print(f"{options.out}: {len(images)} images of {options.name}, stages: {', '.join(titles)}")
+
+
+def readable(
+    images: Sequence[Image] | NDArray[np.uint8], order: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], list[Image]]:
+    """The first `count` samples (n,) in `order` whose images can be read, and these; the others are warned of, as a
+    training leaves them out. UserError where none can be read."""
+    found: dict[int, Image] = {}
+    lost: list[UnreadableImage] = []
+    for sample in map(int, order):
+        if len(found) == count:
+            break
+        try:
+            found[sample] = images[sample]
+        except UnreadableImage as error:
+            lost.append(error)
+    if not found:
+        raise lost[0]
+    if lost:
+        warn(f"{len(lost):,} of the images drawn cannot be read and are left out; the first: {lost[0]}")
+    return np.array(list(found), np.int64), list(found.values())
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,9 @@ def read_stages(text: str) -> Stages:
         elif name in sections:
             given = entry[name] if isinstance(entry, Mapping) else None
             random[name] = NUMBERS.get(name, {}) if given is None else given
+        elif (known := name.partition("=")[0].strip()) in (*STEPS, *sections):
+            value = name.partition("=")[2].strip()
+            raise UserError(f"--augment: unknown stage {shortened(name)!r}; is {{{known}: {shortened(value)}}} meant?")
         else:
             raise unknown("stage", name, [*STEPS, *sections])
     stages = Stages(tuple(steps), tuple(random.items()))

@@ -45,6 +45,8 @@ def reader_options(name: str, texts: Sequence[str]) -> dict[str, Any]:
         except UserError as error:
             path = "=" not in text and name in OWN and OWN[name](Path(text))
             raise UserError(f"{error}; did you mean path={plain_path(text)}?" if path else str(error)) from None
+    if name in OWN and not options:
+        raise UserError(f"data set {name!r}: the option 'path' is missing; write path=PLACE, where the images are")
     return options
 
 

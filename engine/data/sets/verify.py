@@ -22,7 +22,7 @@ from engine.data.readers import read_dataset
 from engine.data.readers.files import is_gzipped
 from engine.data.sets.record import DataFile, Record, Split
 from engine.data.sets.registry import find, own_folder
-from engine.errors import UserError
+from engine.errors import UserError, listed
 
 CHUNK = 1 << 20
 SHOWN = 10  # groups of duplicates, and unreadable images, that are named
@@ -236,6 +236,9 @@ def _split_lines(split: SplitCheck) -> list[str]:
         f"per class {min(counts):,} to {max(counts):,}{ratio}; {len(split.unreadable)} unreadable",
         *_columns([f"{name} {count:,}" for name, count in zip(split.class_names, counts)]),
     ]
+    few = [f"{name!r}" for name, count in zip(split.class_names, counts) if count == 1]
+    if few:
+        lines.append(f"  few: {listed(few)} with 1 image: a part for validation needs another of the class")
     lines += [f"  unreadable: {message}" for message in _some(split.unreadable)]
     # Those that stand for images first.
     return lines + [f"  not read: {each}" for each in _some(sorted(split.unread, key=lambda each: not each.images))]

@@ -14,7 +14,7 @@ import numpy as np
 from engine.export.c.activations import activated
 from engine.export.c.pooling import pool_of_two_rows
 from engine.export.c.program import ROWS_OF_A_POOL
-from engine.export.c.sums.blocks import Array, Block, blocks_of, columns_of, floats_of, in_blocks
+from engine.export.c.sums.blocks import Array, Block, blocks_of, filters_of, floats_of, in_blocks
 from engine.export.c.sums.plain import PLACES, Products, terms_of
 from engine.export.c.sums.vectors import Tile, places_of
 from engine.export.c.unit import Layer
@@ -146,7 +146,7 @@ def convolution(layer: Layer) -> None:
     g = layer.geometry
     group_ic, group_oc = g["ic"] // g["groups"], g["oc"] // g["groups"]
     rows = g["kh"] * g["kw"] * group_ic
-    weights = columns_of(layer.array("weights"), g["groups"], group_oc, rows)
+    weights = filters_of(layer.array("weights"), g, group_oc, rows)
     alone = group_ic == 1 and g["groups"] > 1
     loop = (_depthwise if alone else _tiles if layer.unit.simd else _places)(layer, weights)
     ky_first, ky_end = _inside("top", g["kh"], g["dilation_h"], g["h"], g["pad_top"], g["oh"], g["stride_h"])

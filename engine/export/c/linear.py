@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.export.c.activations import activated
 from engine.export.c.convolution import bias_of, times
-from engine.export.c.sums.blocks import blocks_of, columns_of, floats_of, in_blocks
+from engine.export.c.sums.blocks import blocks_of, columns_of, filters_of, floats_of, in_blocks
 from engine.export.c.unit import Layer
 
 # ---- linear layers --------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def transposed(layer: Layer) -> None:
     """A convolution's gradient by its input: its outputs, `oc`, are what comes in here, and `ic` what goes out."""
     g = layer.geometry
     inputs, outputs, taps = g["oc"] // g["groups"], g["ic"] // g["groups"], g["kh"] * g["kw"]
-    forward = columns_of(layer.array("weights"), g["groups"], inputs, taps * outputs)
+    forward = filters_of(layer.array("weights"), g, inputs, taps * outputs)
     turned = forward.reshape(g["groups"], taps, outputs, inputs).transpose(0, 1, 3, 2)
     blocks = blocks_of(outputs)
     table = layer.table("weights", in_blocks(turned.reshape(g["groups"], taps * inputs, outputs), blocks))

@@ -146,6 +146,12 @@ class Reader:
         return name
 
     def set_arrays(self, name: str, arrays: Arrays) -> None:
+        need = 4 * sum(array.size for array in [*self.arrays.values(), *arrays.values()])
+        if need > self.most:
+            raise UserError(
+                f"its weights so far take {byte_size(need)} of memory, but {byte_size(self.most)} are "
+                "allowed to a network from a file of this size"
+            )
         for parameter, array in arrays.items():
             if not np.isfinite(array).all():
                 raise UserError(f"its {parameter} would have numbers beyond float32")

@@ -38,6 +38,14 @@ multiplications, divisions and comparisons of csrc/src/bodies/math.h, a multiply
 arithmetic, which the counts above would call bound by memory."""
 
 
+_FUNCTION_OPS = frozenset(f"{name}_{direction}" for name in FUNCTIONS for direction in ("forward", "backward"))
+
+
+def is_function(op: str) -> bool:
+    """Whether an op is an activation with a transcendental function, or its gradient."""
+    return op in _FUNCTION_OPS
+
+
 def _activation(g: Geometry) -> int:
     """Of the activation that an op has fused."""
     return ACTIVATIONS[ACTIVATION_NAMES[g["activation"]]] if g["activation"] else 0
@@ -211,8 +219,9 @@ def done(instruction: Instruction, batch: int) -> int:
 def function_flops(instruction: Instruction, batch: int) -> int:
     """What the transcendental functions of an activation, or of one that an op has fused, take beyond one operation
     each."""
-    g, (name, _, direction) = instruction.geometry, instruction.op.rpartition("_")
-    if name in FUNCTIONS:
+    g = instruction.geometry
+    if instruction.op in _FUNCTION_OPS:
+        name, _, direction = instruction.op.rpartition("_")
         plain, place = (ACTIVATIONS, 0) if direction == "forward" else (ACTIVATION_GRADIENTS, 1)
         return int(g["count"] * batch * (FUNCTIONS[name][place] - plain[name]))
     fused = ACTIVATION_NAMES[g["activation"]] if g.get("activation") else ""

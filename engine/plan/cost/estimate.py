@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import cnncore
@@ -50,6 +51,8 @@ OWN = (  # ops that move memory, but not as evenly as a stream
     "upsample2d_backward",
 )
 BY_BYTES = ("stream", "update", FUNCTION, *OWN)  # kinds of work with the bytes of the operands as the first feature
+_FIELDS = cnncore.GEOMETRIES["conv2d"]
+_NUMBERS = itemgetter(*_FIELDS)
 WAY_BYTES = 4096  # addresses that far apart fall into one set of the first cache
 
 
@@ -63,30 +66,28 @@ def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: 
             f"for work of the kind {kind!r}"
         )
     fused = 0 if kind == FUNCTION else rates[FUNCTION][1] * counts.function_flops(instruction, batch)
-    return (sum(rate * amount for rate, amount in zip(rates[kind], amounts, strict=True)) + fused) * 1e-9
+    return (sum([rate * amount for rate, amount in zip(rates[kind], amounts, strict=True)]) + fused) * 1e-9
 
 
 def features(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> tuple[str, Features]:
     """The kind of work, and how much there is of what that kind has rates for."""
     op, g = instruction.op, instruction.geometry
     if op.startswith(("conv2d_", "winograd_")):
-        return _convolution(op, tuple(g.items()), batch, isa, cnncore.isa())
+        return _convolution(op, _NUMBERS(g), batch, isa, cnncore.isa())
     if op.startswith("linear_"):
         return op, _linear(op.removeprefix("linear_"), g, batch, isa)
     if op in UPDATES:
         return "update", (counts.bytes_touched(instruction, values, batch), 1)
-    if op.rpartition("_")[0] in counts.FUNCTIONS and counts.function_flops(instruction, batch):
+    if counts.is_function(op) and counts.function_flops(instruction, batch):
         return FUNCTION, (counts.bytes_touched(instruction, values, batch), counts.done(instruction, batch), 1)
     kind = op if op in OWN else "stream"
     return kind, (counts.bytes_touched(instruction, values, batch), counts.flops(instruction, batch), 1)
 
 
-@lru_cache(maxsize=4096)  # asked when the algorithms are chosen, and again of those that were
-def _convolution(
-    op: str, geometry: tuple[tuple[str, Any], ...], batch: int, isa: str, running: str
-) -> tuple[str, Features]:
-    """`running` is the instruction set that the core is asked on."""
-    g = dict(geometry)
+@lru_cache(maxsize=256)  # asked when the algorithms are chosen, and again of those that were
+def _convolution(op: str, numbers: tuple[int, ...], batch: int, isa: str, running: str) -> tuple[str, Features]:
+    """`running` is the instruction set that the core is asked on; `numbers` are the geometry, in the order of cnn.h."""
+    g = dict(zip(_FIELDS, numbers, strict=True))
     if op.startswith("conv2d_"):
         return _direct(op.removeprefix("conv2d_"), g, batch, isa)
     if op in ("winograd_filter", "winograd_filter_backward"):
@@ -96,6 +97,7 @@ def _convolution(
     return _winograd(op.removeprefix("winograd_"), g, batch, isa)
 
 
+@lru_cache(maxsize=256)
 def _tiles(rows: int, columns: int, isa: str) -> tuple[float, int]:
     """(cycles per step of K, number of register tiles) of a matrix product with so many rows and columns.
 
@@ -171,10 +173,10 @@ def _sparse(g: Geometry, batch: int) -> Features:
 
 
 def _depthwise(g: Geometry, batch: int) -> Features:
-    """Products of vectors of channels, bytes of maps, of the weights (each fills a panel), and the call."""
+    """Products of vectors of channels, bytes of maps, of the weights, and the call."""
     products = batch * g["oh"] * g["ow"] * g["kh"] * g["kw"] * math.ceil(g["oc"] / PANEL)
     maps = 4 * batch * (g["h"] * g["w"] * g["ic"] + g["oh"] * g["ow"] * g["oc"])
-    return products, maps, 4 * g["kh"] * g["kw"] * g["oc"] * PANEL, 1
+    return products, maps, 4 * g["kh"] * g["kw"] * _whole(g["oc"]), 1
 
 
 def _pick(g: Geometry, batch: int) -> Features:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import UserError
@@ -67,7 +67,7 @@ class Tape:
 
     def gradient_of_parameter(self, value: int) -> int:
         self.given[value] += 1
-        self.values.append(replace(self.values[value], space=GRADIENTS))
+        self.values.append(self.values[value].changed(space=GRADIENTS))
         return len(self.values) - 1
 
     def contribute(self, value: int, diff: int) -> None:

@@ -323,6 +323,7 @@ def test_a_whole_configuration_survives_its_own_dictionary():
     ("section", "message"),
     [
         ({"shft": 0.1}, "did you mean 'shift'"),
+        ({"horizontal_flip": 0.5}, "unknown key 'horizontal_flip'; did you mean 'flip' or 'vertical_flip'"),
         ({"shift": 1.5}, "shift: shift fraction"),
         ({"shift": "far"}, "fraction: expected float"),
         ({"shift": {"fill": "nearst"}}, "fill: unknown value 'nearst'; did you mean 'nearest'"),

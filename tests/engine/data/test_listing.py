@@ -62,6 +62,9 @@ def test_without_a_known_ending_the_content_decides(photos, name):
     put(photos, f"cat/{name}", data=b"some text")
     with pytest.warns(UserWarning, match="not read: 1 other file or folder"):
         assert len(find_images([photos / "cat"])) == 2
+    put(photos, f"cat/second.{name}.txt", data=b"some text")
+    with pytest.warns(UserWarning, match="not read: 2 other files or folders;"):
+        assert len(find_images([photos / "cat"])) == 2
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_verify_digits_of_the_package(call):
     [
         (["info", "mnst"], "unknown data set 'mnst'; did you mean 'mnist'?"),
         (["verify", "mnist"], "fetch mnist"),
-        (["verify", "folder"], "the option 'path' is missing"),
+        (["verify", "folder"], "the option 'path' is missing; write path=PLACE"),
         (["verify", "folder", "pth=x"], "did you mean 'path'"),
         (["verify", "folder", "path"], "key=value"),
         (["verify", "npz", "path=none.npz"], "none.npz: no such file"),

@@ -248,8 +248,10 @@ read = engine.from_onnx
 
 def test_small_files_that_ask_for_much_are_refused_soon(tmp_path: Path) -> None:
     one = {"c": np.float32(1)}
+    sums = [(("Add", f"{2 * i - 1} c", {}), ("Relu", str(2 * i), {})) for i in range(4)]  # filters for every channel
+    chain = [("Add", "x c", {}), *[op for pair in sums for op in pair][1:]]
     files = {
-        written(tmp_path / "channels.onnx", [("Add", "x c", {})], one, shape=("N", 2**24, 1, 1)): "weights take",
+        written(tmp_path / "channels.onnx", chain, one, shape=("N", 2**23, 1, 1)): "weights so far take",
         written(tmp_path / "map.onnx", [("Relu", "x", {})], shape=("N", 4, 4000, 4000)): "of memory for one sample",
         written(tmp_path / "vector.onnx", [("Relu", "x", {})], shape=("N", 2**30)): "of memory for one sample",
         written(

@@ -53,7 +53,15 @@ def small(*layers: Layer, shape: tuple[int, ...] = (3, 8, 8)) -> Network:
 
 
 @pytest.mark.parametrize(
-    "layer", [Conv2D(3, 5, (3, 2)), Conv2D(6, 34, 3, groups=2), Conv2D(5, 5, 3, groups=5), Conv2D(2, 16, 1)], ids=str
+    "layer",
+    [
+        Conv2D(3, 5, (3, 2)),
+        Conv2D(6, 34, 3, groups=2),
+        Conv2D(5, 5, 3, groups=5),
+        Conv2D(18, 18, 3, groups=18),
+        Conv2D(2, 16, 1),
+    ],
+    ids=str,
 )
 def test_convolution_weights_in_panels(layer: Conv2D) -> None:
     slots, _ = assign_slots(small(layer, shape=(layer.in_channels, 8, 8)).topology)
@@ -61,8 +69,9 @@ def test_convolution_weights_in_panels(layer: Conv2D) -> None:
     public = np.arange(math.prod(slot.spec.shape), dtype=np.float32).reshape(slot.spec.shape) + 1
     packed = pack(slot, public)
     outputs, inputs, kernel_h, kernel_w = public.shape
-    per_group = outputs // layer.groups
-    panels = packed.reshape(layer.groups, -(-per_group // 16), kernel_h, kernel_w, inputs, 16)
+    groups = 1 if inputs == 1 and outputs == layer.groups else layer.groups
+    per_group = outputs // groups
+    panels = packed.reshape(groups, -(-per_group // 16), kernel_h, kernel_w, inputs, 16)
     for oc, ic, kh, kw in np.ndindex(public.shape):
         group, column = divmod(oc, per_group)
         assert panels[group, column // 16, kh, kw, ic, column % 16] == public[oc, ic, kh, kw]

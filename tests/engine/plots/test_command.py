@@ -190,13 +190,18 @@ def test_dropout_and_flatten_have_no_strip_and_colour_is_known(trained):
     ("arguments", "message"),
     [
         (["curves", "nowhere"], "nowhere: no such run folder"),
+        (["curves", "rum"], "rum: no such run folder; did you mean run.$"),
+        (["mistakes", "rum"], "rum: no such run folder; did you mean run.$"),
+        (["filters", "rum"], "rum: no such checkpoint or run folder; did you mean run.$"),
+        (["curves", "run", "--out", "curves"], "curves: a figure's file ends in .*, such as curves.png"),
+        (["curves", "begun"], "begun/log.jsonl: no epoch has been logged yet: the run has just begun, or"),
         (["curves", "."], r"\.: holds no run"),
         (["curves", "run", "damaged"], r"damaged/log.jsonl, line 2: is damaged"),
         (["curves", "run/best.safetensors"], "keeps no history"),
         (["curves", "run", "--out", "run"], "figure's file ends in"),
         (["curves", "run", "--out", "curves.gif"], "figure's file ends in .png, .svg, .pdf, not in '.gif'"),
         (["curves", "run", "--out", "small.yaml/curves.png"], "small.yaml: is a file"),
-        (["confusion", "nowhere"], "nowhere: is no run folder"),
+        (["confusion", "nowhere"], "nowhere: no such run folder"),
         (["confusion", "run/best.safetensors"], "is no run folder"),
         (["confusion", "damaged"], "config.yaml"),
         (["confusion", "blind"], "neither a test nor a validation part"),
@@ -205,7 +210,7 @@ def test_dropout_and_flatten_have_no_strip_and_colour_is_known(trained):
         (["filters", "damaged"], "neither best.safetensors nor last.safetensors"),
         (["filters", "run", "--layer", "conv1"], "unknown layer 'conv1'.*those with filters: 0, 6"),
         (["filters", "run", "--layer", "2"], "layer '2' is ReLU.* has no filters; those that have: 0, 6"),
-        (["filters", "run/log.jsonl"], "not a whole safetensors file"),
+        (["filters", "run/log.jsonl"], "is no checkpoint; give the run's folder run, or best.safetensors in it"),
         (["features", "run", "--image", "nowhere.png"], "nowhere.png: cannot be read"),
         (["features", "run", "--image", "small.yaml"], "not an image"),
         (["features", "run", "--image", "large.png"], "gives an input of shape .1, 12, 12."),
@@ -225,6 +230,8 @@ def test_mistakes_are_one_line_and_write_nothing(trained, monkeypatch, capsys, a
     (trained / "damaged").mkdir(exist_ok=True)
     line = (trained / "run" / "log.jsonl").read_text().splitlines()[0]
     (trained / "damaged" / "log.jsonl").write_text(f"{line}\n{line[:30]}\n")
+    (trained / "begun").mkdir(exist_ok=True)
+    (trained / "begun" / "log.jsonl").write_text("")
     cv2.imwrite("large.png", np.zeros((12, 12), np.uint8))
     small_net().save("bare.safetensors")
     other = trained / "other"

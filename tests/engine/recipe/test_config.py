@@ -81,7 +81,9 @@ def test_another_name_takes_no_arguments_of_the_old_one(tmp_path):
         ({"epochs": 2.5}, "epochs: expected int"),
         ({"drop_last": 1}, "drop_last: expected bool"),
         ({"optimizer": "Adam"}, "optimizer: expected a mapping"),
-        ({"preprocess": {"size": 28}}, "size: expected a list"),
+        ({"preprocess": {"size": 28}}, "size: expected a list, got int 28; is .28, 28. meant"),
+        ({"preprocess": {"size": "large"}}, "size: expected a list, got str 'large'$"),
+        ({"preprocess": {"steps": 3}}, "steps: expected a list, got int 3$"),
         ({"preprocess": {"size": [28, 28, 28]}}, "size: expected 2 values, got 3"),
         ({"preprocess": {"steps": ["revers"]}}, "did you mean 'reverse'"),
         ({"early_stopping": {}}, "early_stopping: the key 'patience' is missing"),
@@ -108,8 +110,20 @@ def test_files_that_are_no_configuration(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as caught:
         load_config(path)
     assert str(path) in str(caught.value)
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match=r"No such file or directory\)$"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["pet.yaml", "pets", "pets.yml"])
+def test_a_configuration_that_is_not_there_names_the_one_beside_it(tmp_path, name):
+    (tmp_path / "pets.yaml").write_text("")
+    with pytest.raises(UserError, match=f"{name}: cannot be read .*; did you mean {tmp_path}/pets.yaml.$"):
+        load_config(tmp_path / name)
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path}: is a folder; expected a configuration.*path: FOLDER"):
+        load_config(tmp_path)
 
 
 def test_bad_overrides(tmp_path):

@@ -166,6 +166,38 @@ def test_bad_images_name_the_file_and_write_nothing(place, monkeypatch, capsys, 
     assert not out.exists()
 
 
+def test_a_damaged_image_names_the_option_that_goes_on_and_leaves_no_header(place, monkeypatch, capsys, tmp_path):
+    (tmp_path / "a.png").write_bytes((place / "pictures" / "00.png").read_bytes())
+    (tmp_path / "b.png").write_bytes(b"")
+    for given, ending in (
+        (tmp_path, "is empty; --skip-damaged goes on behind it\n"),
+        (tmp_path / "b.png", "is empty\n"),
+    ):
+        status, out, err = call(monkeypatch, capsys, given, "--checkpoint", checkpoint(place))
+        assert status == 2 and out == "" and err.endswith(ending), (out, err)
+
+
+def test_names_that_the_shell_has_cut_or_left_are_told(place, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("tall houses").mkdir()
+    Path("tall houses/1 2.png").write_bytes((place / "pictures" / "00.png").read_bytes())
+    cases = (
+        (
+            ("tall", "houses/1", "2.png"),
+            "tall: no such file or folder; a name with spaces stands in quotes: 'tall houses/1 2.png'\n",
+        ),
+        (
+            ("tall houses/*.png",),
+            "*.png: no such file or folder; it is a pattern: without quotes the shell puts the names in its place\n",
+        ),
+        (("tall houses/*.jpg",), "*.jpg: no such file or folder\n"),
+        (("tall", "men"), "tall: no such file or folder\n"),
+    )
+    for given, ending in cases:
+        status, out, err = call(monkeypatch, capsys, *given, "--checkpoint", checkpoint(place))
+        assert status == 2 and out == "" and err.endswith(ending), err
+
+
 def test_a_network_without_preprocessing_is_refused(place, monkeypatch, capsys, tmp_path):
     small_net().save(tmp_path / "bare.safetensors")
     status, _, err = call(monkeypatch, capsys, place / "pictures", "--checkpoint", tmp_path / "bare.safetensors")

@@ -1,5 +1,7 @@
 """What the log in a run's folder says: one reader, one policy."""
 
+from pathlib import Path
+
 import pytest
 
 import engine
@@ -60,6 +62,35 @@ def test_a_folder_around_runs_names_one_of_them(tmp_path):
     for folder in (tmp_path, tmp_path / "runs"):  # a study, and a place of runs
         with pytest.raises(UserError, match=f"holds no run but others within; give {tmp_path}/runs/a or another of 2$"):
             find_checkpoint(folder)
+
+
+def test_a_run_that_has_no_epoch_yet_is_told_from_a_folder_without_a_run(tmp_path):
+    (tmp_path / LOG).write_text("")
+    with pytest.raises(UserError, match="it is in its first epoch, or ended there; if it ended, train into the folder"):
+        find_checkpoint(tmp_path)
+    (tmp_path / LOG).write_text('{"event": "diverged", "epoch": 1}\n')  # which no command writes over
+    with pytest.raises(UserError, match="if it ended, remove the folder, or train into another"):
+        find_checkpoint(tmp_path)
+    (tmp_path / LOG).write_text(FIRST)  # its checkpoints were taken away
+    with pytest.raises(UserError, match="holds no run, it has neither"):
+        find_checkpoint(tmp_path)
+
+
+def test_a_run_by_its_name_alone_is_looked_for_in_the_usual_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "pets").mkdir(parents=True)
+    (tmp_path / "runs" / "pets" / LOG).write_text(FIRST)
+    for name in ("pets", "runs/pet"):
+        with pytest.raises(UserError, match=f"^{name}: no such checkpoint or run folder; did you mean runs/pets.$"):
+            find_checkpoint(Path(name))
+    with pytest.raises(UserError, match="^birds: no such checkpoint or run folder$"):
+        find_checkpoint(Path("birds"))
+
+
+def test_a_file_of_a_run_that_is_no_checkpoint_is_told_the_run(tmp_path):
+    (tmp_path / LOG).write_text(FIRST)
+    with pytest.raises(UserError, match=f"{LOG}: is no checkpoint; give the run's folder {tmp_path}, or best"):
+        find_checkpoint(tmp_path / LOG)
 
 
 def test_seconds_are_summed_where_they_are_told():

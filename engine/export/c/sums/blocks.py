@@ -3,7 +3,9 @@ side."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,14 @@ def blocks_of(outputs: int, alone: bool = False) -> tuple[Block, ...]:
     whole, left = divmod(outputs, width)
     blocks = (Block(0, whole, width, width),) if whole else ()
     return blocks + ((Block(whole * width, 1, -(-left // 4) * 4, left),) if left else ())
+
+
+def filters_of(panels: Array, g: Mapping[str, Any], columns: int, rows: int) -> Array:
+    """Weights of a convolution as `columns_of` gives them, `columns` for each of its groups. Where every channel has
+    one filter of its own they lie as the columns of one group."""
+    if g["groups"] == g["ic"] == g["oc"]:
+        return columns_of(panels, 1, g["oc"], rows).transpose(2, 1, 0)
+    return columns_of(panels, g["groups"], columns, rows)
 
 
 def columns_of(panels: Array, groups: int, columns: int, rows: int) -> Array:

@@ -56,8 +56,14 @@ def test_a_small_class_is_on_both_sides(fraction):
 
 
 def test_the_class_of_one_sample_is_named():
-    with pytest.raises(UserError, match=r"1 in the smallest class \('owl'\)$"):
+    with pytest.raises(UserError, match=r"'owl' has one; add samples of it, or leave the class out$"):
         stratified_split(np.array([0, 0, 0, 1]), 0.5, 0, ["cat", "owl"])
+
+
+@pytest.mark.parametrize(("fraction", "part"), [(0.2, "validation"), (0.8, "training")])
+def test_a_part_that_would_lack_a_class_is_named_with_its_size(fraction, part):
+    with pytest.raises(UserError, match=f"of 4 samples the {part} part would get .*, fewer than one of each of the 2"):
+        stratified_split(np.array([0, 0, 1, 1]), fraction, 0)
 
 
 SIZES = st.lists(st.integers(2, 40), min_size=1, max_size=12)

@@ -130,10 +130,14 @@ def test_folder_of_classes(tmp_path):
     assert raw.class_names == ("cat", "dog") and raw.labels.tolist() == [0, 1]
     assert raw.images[0][0, 0].tolist() == [3, 2, 1]  # OpenCV writes blue first, we read red first
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty: the class folder holds no images"):
+    with pytest.raises(
+        UserError, match="empty: the class folder holds no images .* is a class: move this one elsewhere"
+    ):
         read_dataset("folder", None, {"path": str(tmp_path)})
     with pytest.raises(UserError, match="no such folder"):
         read_dataset("folder", None, {"path": str(tmp_path / "nowhere")})
+    with pytest.raises(UserError, match="nowhere: no such folder .*; it is looked for in .*, the current folder"):
+        read_dataset("folder", None, {"path": "nowhere"})
 
 
 def test_npz(tmp_path):

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -40,6 +41,7 @@ def test_stages_are_names_or_names_with_parameters():
     ("text", "message"),
     [
         ("dilate", "did you mean 'dilation'"),
+        ("flip=0.5", "unknown stage 'flip=0.5'; is .flip: 0.5. meant"),
         ("shift,reverse", "reverse is a step and comes before"),
         ("{bbox: {margin: -1}}", "margin"),
         ("{shift: 7}", "shift fraction"),
@@ -106,6 +108,22 @@ def test_the_command_writes_a_sheet_without_any_download(tmp_path, monkeypatch, 
     sheet = read_image(out)
     assert sheet.ndim == 2 and sheet.shape[1] > 4 * preview.CELL and sheet.shape[0] > 3 * preview.CELL
     assert call(monkeypatch, *arguments) == 0 and out.read_bytes() == first
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "photos" / name), np.full((9, 9), 50, np.uint8))
+    (tmp_path / "photos" / "a" / "2.png").write_bytes(b"")
+    assert call(monkeypatch, "folder", "path=photos", "--size", "8", "8") == 0
+    out, err = capsys.readouterr()
+    assert "2 images of folder" in out
+    assert "1 of the images drawn cannot be read and are left out; the first: photos/a/2.png: the image file is" in err
+    for name in ("a/1.png", "b/3.png"):
+        (tmp_path / "photos" / name).write_bytes(b"")
+    assert call(monkeypatch, "folder", "path=photos") == 2
+    assert "the image file is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,16 @@ def test_unreadable_images_are_counted_and_named(tmp_path):
     assert "all: 4 images, 2 classes; per class 1 to 3, 3.00 times the smallest; 2 unreadable" in text
 
 
+def test_a_class_of_one_image_is_named(tmp_path):
+    for name in ("a/1.png", "b/1.png", "b/2.png"):
+        write(tmp_path / name, int(name[2]))
+    found = verify(record("folder"), None, {"path": str(tmp_path)})
+    assert found.faults == [] or "labels that disagree" in found.faults[0]
+    assert "  few: 'a' with 1 image: a part for validation needs another of the class" in render(found)
+    write(tmp_path / "a" / "3.png", 9)
+    assert "few:" not in render(verify(record("folder"), None, {"path": str(tmp_path)}))
+
+
 def test_equal_files_of_different_classes_come_first(tmp_path):
     for name, value in (("a/1.png", 1), ("a/2.png", 1), ("b/x.png", 7), ("a/y.png", 7)):
         write(tmp_path / name, value)
