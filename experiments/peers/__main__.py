@@ -4,14 +4,16 @@
 
 Every side is a process of its own with the same network, weights and batch; first results are compared, then the sides
 are timed in interleaved rounds. Prints Markdown. `--go-on` measures what the file of `--json` does not hold yet, and
-prints all. A peer that is not installed is named and left out; `--python
-jax=/elsewhere/bin/python` runs one in another environment. `--show F …` prints and draws what earlier runs wrote.
+prints all: the same command again and again, each with a small `--budget`, is one measurement in parts. A peer that is
+not installed is named and left out; `--python jax=/elsewhere/bin/python` runs one in another environment. `--show F …`
+prints and draws what earlier runs wrote.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -192,7 +194,8 @@ def run(options: argparse.Namespace, command: Sequence[str]) -> Run:
                 skipped.append(case)
                 continue
             folder = place / str(number)
-            share = time.monotonic() + left / (len(cases) - number)
+            # What goes on another time has all its rounds whenever it begins.
+            share = math.inf if options.go_on else time.monotonic() + left / (len(cases) - number)
             start = time.monotonic()
             records.append(measure(case, sides, pythons, folder, settings, share))
             shutil.rmtree(folder)

@@ -113,16 +113,17 @@ def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = Tru
 def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
     """The first weights and a batch. For inference the running statistics are measured, as 0 and 1 would hide an error,
     and the last weights are such that the largest score is 1: behind a Softmax larger ones would hide an error, as it
-    gives 0 or 1, and smaller ones too, as it gives the same for every class. So an error of the scores is about as large
-    a share of the largest as the error of the outputs is of theirs."""
+    gives 0 or 1, and smaller ones too, as it gives the same for every class. An error of the scores is then about as
+    large a share of the largest as the error of the outputs is of theirs."""
     random = np.random.default_rng(0)
     arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
     if case.task == INFERENCE:
         images = random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32)
         engine.calibrate(net, images)
         arrays |= net.buffers()
-        last = [name for name in arrays if name.endswith(".weights")][-1]
-        arrays[last] = arrays[last] / np.abs(scores(net, images)).max()
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
+    if case.task == INFERENCE:
+        last = [name for name in arrays if name.endswith(".weights")][-1]
+        arrays[last] = arrays[last] / np.abs(scores(net, arrays["x"])).max()
     arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays

@@ -18,7 +18,7 @@ FILE = "model.tflite"
 
 
 def version() -> str:
-    return f"ai-edge-litert {installed('ai-edge-litert')}"
+    return f"ai-edge-litert {installed('ai-edge-litert')} (litert-torch {installed('litert-torch')})"
 
 
 def export(job: Job) -> None:

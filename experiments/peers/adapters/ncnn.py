@@ -20,7 +20,7 @@ GRAPH, WEIGHTS = "model.ncnn.param", "model.ncnn.bin"
 
 
 def version() -> str:
-    return f"ncnn {installed('ncnn')}"
+    return f"ncnn {installed('ncnn')} (pnnx {installed('pnnx')})"
 
 
 def export(job: Job) -> None:
