@@ -24,8 +24,8 @@ HOW = (
 )
 ERRORS = (
     "The error is the largest difference from the same ONNX model in float64, by the standard's reference evaluator, "
-    f"as a share of the largest value. A peer above {FIVE_DIGITS:g} has not five correct digits: it is marked {COARSE} "
-    "and has no place, is never the best peer and in no mean.",
+    f"as a share of the largest value. A peer above {FIVE_DIGITS:g} has not five correct digits: it is marked {COARSE},"
+    " has no place, and counts neither as the best peer nor in a mean.",
     "95 % and 99 % are the times that so many of all timed calls stayed within.",
 )
 DROPOUT = "*: compared with dropout switched off, timed with it, as every side draws masks of its own."
