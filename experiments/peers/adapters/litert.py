@@ -29,7 +29,7 @@ def export(job: Job) -> None:
     from experiments.peers.adapters.torch import network_of
 
     x = torch.from_numpy(channels_last(job.arrays["x"]))
-    network = litert_torch.to_channel_last_io(network_of(job).eval(), args=[0])
+    network = litert_torch.to_channel_last_io(network_of(job), args=[0]).eval()
     litert_torch.convert(network, (x,)).export(str(job.folder / FILE))
 
 
