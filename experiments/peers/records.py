@@ -72,9 +72,9 @@ class CaseRecord:
         return min(precise, key=lambda side: spread(self.ratios(side)).median, default=None)
 
     def ranking(self) -> dict[str, int | None]:
-        """Side → its place by the median time, the fastest first; behind them, those without five correct digits, which
-        have none."""
-        order = sorted(self.sides, key=lambda side: spread(self.sides[side].seconds).median)
+        """Side → its place by the median ratio, the fastest first; behind them, without a place, those that have not
+        five correct digits."""
+        order = sorted(self.sides, key=lambda side: spread(self.ratios(side)).median)
         precise = [side for side in order if self.sides[side].precise]
         places: dict[str, int | None] = {side: place for place, side in enumerate(precise, 1)}
         return places | {side: None for side in order if side not in places}
