@@ -94,7 +94,7 @@ BELOW: Mapping[str, str] = {
     "experiments.command": "experiments.undecided experiments.choosing",
     "experiments.methods": "experiments.report experiments.cluster",
     "experiments.measuring": "engine.recipe engine.inspection experiments.stats",
-    "experiments.peers": f"experiments.measuring {LAB_GROUND}",
+    "experiments.peers": f"experiments.measuring engine.export {LAB_GROUND}",
     "experiments.peers.adapters": "experiments.peers",
     "experiments.checks": (
         "experiments.checks.onnx experiments.peers.adapters experiments.report experiments.cluster engine.estimator "

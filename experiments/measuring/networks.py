@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import engine
 from engine.errors import unknown
+from experiments.measuring.odd_networks import odd_33, odd_40
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A network of engine.models (`model` and its `arguments`); `batch` is that of a training step."""
+    """A network of engine.models by name, or a function that makes one (`model`), with its `arguments`; `batch` is that
+    of a training step."""
 
     name: str
-    model: str
+    model: str | Callable[..., engine.Network]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 64
 
     def make(self, seed: int = 0) -> engine.Network:
+        if callable(self.model):
+            return self.model(seed=seed, **self.arguments)
         from engine.models import make_model  # only now: a command that lists the networks answers sooner
 
         return make_model(self.model, seed=seed, **self.arguments)
@@ -54,6 +58,11 @@ LATER_NETWORKS: Mapping[str, Measured] = {
     )
 }
 """Networks of other layers, which are compared with peers."""
+
+ODD_NETWORKS: Mapping[str, Measured] = {
+    each.name: each for each in (Measured("odd_40", odd_40), Measured("odd_33", odd_33))
+}
+"""Networks whose numbers of channels are no multiples of a vector's length."""
 
 
 def chosen(names: Sequence[str]) -> list[Measured]:

@@ -3,19 +3,23 @@
 `python -m experiments.peers [--peers P,…] [--networks N,…] [--threads 1,2] [--json F] [--plot F] [--quick]`
 
 Every side is a process of its own with the same network, weights and batch; first results are compared, then the sides
-are timed in interleaved rounds. Prints Markdown. A peer that is not installed is named and left out; `--python
-jax=/elsewhere/bin/python` runs one in another environment. `--show F …` prints and draws what earlier runs wrote.
+are timed in interleaved rounds. Prints Markdown. `--go-on` measures what the file of `--json` does not hold yet, and
+prints all: the same command again and again, each with a small `--budget`, is one measurement in parts. A peer that is
+not installed is named and left out; `--python jax=/elsewhere/bin/python` runs one in another environment. `--show F …`
+prints and draws what earlier runs wrote.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +28,7 @@ from engine import cli
 from engine.errors import UserError, unknown
 from engine.files import write_atomically
 from experiments.circumstances import circumstances
+from experiments.measuring import neighbour
 from experiments.peers import render
 from experiments.peers.cases import BATCHES, COMPARED, ONLY, OPTIMIZERS, TASKS, Case, cases_of
 from experiments.peers.frameworks import FRAMEWORKS, OURS, PEERS, probe
@@ -38,6 +43,7 @@ QUICK_NETWORKS = ("lenet", "model3", "mnist_cnn", "vgg3")
 QUICK_BATCHES = {TRAINING: (64,), INFERENCE: (1, 64)}
 QUICK = Settings(rounds=5, turn=0.25, case_seconds=20.0)
 QUICK_MINUTES = 8.0  # the last case may begin just before
+BESIDE = "beside"  # the name of the fact that there was a neighbour
 
 
 def listed(what: str, known: Iterable[str]) -> Callable[[str], list[str]]:
@@ -109,9 +115,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="MINUTES",
         help="for all cases; those that it does not reach are named",
     )
+    add("--neighbour", action="store_true", help="measure beside a process that is busy all the time")
     add("--quick", action="store_true", help=f"{', '.join(QUICK_NETWORKS)} at few sizes, in less than ten minutes")
     add("--python", type=interpreter, action="append", default=[], metavar="PEER=PATH", help="the peer's interpreter")
     add("--json", type=Path, metavar="F", help="write the run as JSON; kept up to date after every case")
+    add("--go-on", action="store_true", help="measure the cases that the file of --json does not hold yet")
     add("--plot", type=Path, metavar="F.png", help="draw the ratios (needs matplotlib)")
     add("--show", type=Path, nargs="+", metavar="F", help="measure nothing: print and draw what these JSON files hold")
     add("--progress", action="store_true", help="a line per case on standard error, also where it is no terminal")
@@ -148,21 +156,35 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return replace(QUICK if options.quick else Settings(), **given)
 
 
+def begun(options: argparse.Namespace) -> list[Run]:
+    """What the file of `--json` holds, where it is to be gone on with; UserError where it was measured otherwise."""
+    if not (options.go_on and options.json.exists()):
+        return []
+    earlier = read_json(options.json)
+    if (BESIDE in earlier.facts) != options.neighbour:
+        raise UserError(f"{options.json}: was measured {'without' if options.neighbour else 'with'} a busy neighbour")
+    return [earlier]
+
+
 def run(options: argparse.Namespace, command: Sequence[str]) -> Run:
-    """Measure every case, as far as the budget reaches."""
-    cases, settings = chosen_cases(options), settings_of(options)
+    """Measure every case, as far as the budget reaches; with `--go-on` those that are still to be measured."""
+    earlier = begun(options)
+    known = {record.case for each in earlier for record in each.records}
+    cases, settings = [case for case in chosen_cases(options) if case not in known], settings_of(options)
     minutes = options.budget or (QUICK_MINUTES if options.quick else None)
     deadline = float("inf") if minutes is None else time.monotonic() + 60.0 * minutes
     report = options.progress or cli.on_terminal()
     records: list[CaseRecord] = []
     skipped: list[Case] = []
-    with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
+    beside = neighbour.busy() if options.neighbour else nullcontext()
+    with tempfile.TemporaryDirectory(prefix="peers-") as scratch, beside:
         place = Path(scratch)
         pythons = {**dict.fromkeys(FRAMEWORKS, sys.executable), **dict(options.python)}
         versions, missing = probe([OURS, *(options.peers or PEERS)], pythons, place)
         if OURS not in versions:
             raise UserError(f"the engine itself does not run: {missing[OURS]}")
-        done = Run(circumstances(command), versions, missing, records, skipped)
+        facts = circumstances(command) | ({BESIDE: neighbour.WORDS} if options.neighbour else {})
+        done = Run(facts, versions, missing, records, skipped)
         for number, case in enumerate(cases):
             sides = peers_of(case, options.peers, versions)
             if not sides:
@@ -172,16 +194,18 @@ def run(options: argparse.Namespace, command: Sequence[str]) -> Run:
                 skipped.append(case)
                 continue
             folder = place / str(number)
-            share = time.monotonic() + left / (len(cases) - number)
+            # What goes on another time has all its rounds whenever it begins.
+            share = math.inf if options.go_on else time.monotonic() + left / (len(cases) - number)
             start = time.monotonic()
             records.append(measure(case, sides, pythons, folder, settings, share))
             shutil.rmtree(folder)
             if options.json:
-                write_json(done, options.json)
+                write_json(merged([*earlier, done]), options.json)
             if report:
                 seconds = time.monotonic() - start
                 line = f"[{number + 1}/{len(cases)}, {seconds:.0f} s] {render.progress(records[-1])}"
                 print(line, file=sys.stderr, flush=True)
+        done = merged([*earlier, done])
         if options.json:
             write_json(done, options.json)
     return done
@@ -200,6 +224,8 @@ def read_json(path: Path) -> Run:
 
 def check_outputs(options: argparse.Namespace) -> None:
     """What would fail after an hour fails now."""
+    if options.go_on and not options.json:
+        raise UserError("--go-on needs the file of --json, which says what was measured")
     for path in filter(None, (options.json, options.plot)):
         if not path.resolve().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist")

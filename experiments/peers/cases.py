@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 import engine
-from experiments.measuring.networks import LATER_NETWORKS, NETWORKS, Measured
+from engine.inspection.activations import activations
+from experiments.measuring.networks import LATER_NETWORKS, NETWORKS, ODD_NETWORKS, Measured
 from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
 
-COMPARED = {**NETWORKS, **LATER_NETWORKS}
+COMPARED = {**NETWORKS, **LATER_NETWORKS, **ODD_NETWORKS}
 TASKS = (TRAINING, INFERENCE)
 OPTIMIZERS = (SGD, ADAM)
 BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
@@ -21,7 +22,6 @@ BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
 
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
 MEASURED_ON = 16  # images for running statistics
-SMALL = np.float32(0.05)  # factor on the last weights
 RATE = 0.001
 # These jump at the usual one, and rounding grows with it.
 RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5, ("mobilenet_v2", SGD): 1e-4, ("mobilenet_v2", ADAM): 1e-5}
@@ -71,6 +71,15 @@ def batches_of(network: str, usual: Sequence[int]) -> Sequence[int]:
     return usual if batch == USUAL_BATCH else (batch,)
 
 
+def scores(net: engine.Network, x: Array) -> Array:
+    """What the network gives, or what goes into the Softmax at its end."""
+    last = net.topology.node(net.topology.output)
+    if not isinstance(last.layer, engine.Softmax):
+        return net.predict(x)
+    (before,) = last.inputs
+    return activations(net, x, [before])[before]
+
+
 def has_dropout(net: engine.Network) -> bool:
     return any(isinstance(layer, engine.Dropout) and layer.rate > 0.0 for layer in net.layers.values())
 
@@ -103,14 +112,18 @@ def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = Tru
 
 def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
     """The first weights and a batch. For inference the running statistics are measured, as 0 and 1 would hide an error,
-    and the last weights are small: outputs of a Softmax that are all 0 or 1 would hide one as well."""
+    and the last weights are such that the largest score is 1: behind a Softmax larger ones would hide an error, as it
+    gives 0 or 1, and smaller ones too, as it gives the same for every class. An error of the scores is then about as
+    large a share of the largest as the error of the outputs is of theirs."""
     random = np.random.default_rng(0)
-    if case.task == INFERENCE:
-        engine.calibrate(net, random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32))
     arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
     if case.task == INFERENCE:
-        last = [name for name in arrays if name.endswith(".weights")][-1]
-        arrays[last] = SMALL * arrays[last]
+        images = random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32)
+        engine.calibrate(net, images)
+        arrays |= net.buffers()
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
+    if case.task == INFERENCE:
+        last = [name for name in arrays if name.endswith(".weights")][-1]
+        arrays[last] = arrays[last] / np.abs(scores(net, arrays["x"])).max()
     arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays

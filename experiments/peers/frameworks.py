@@ -21,12 +21,22 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Framework:
-    """`adapter` is a module of experiments.peers.adapters; `usual` tasks are timed without being asked for."""
+    """`adapter` is a module of experiments.peers.adapters; `usual` tasks are timed without being asked for.
+
+    reads     the adapter takes the job's ONNX model
+    converts  its `export` makes a file of its own of that beforehand, in a process apart
+    """
 
     adapter: str
     usual: tuple[str, ...]
     tasks: tuple[str, ...] = (TRAINING, INFERENCE)
-    exports: bool = False
+    reads: bool = False
+    converts: bool = False
+
+
+def engine_of_models(adapter: str, converts: bool = False) -> Framework:
+    """An engine that only predicts, from the ONNX model."""
+    return Framework(adapter, (INFERENCE,), (INFERENCE,), reads=True, converts=converts)
 
 
 FRAMEWORKS: dict[str, Framework] = {
@@ -37,7 +47,12 @@ FRAMEWORKS: dict[str, Framework] = {
     EXACT: Framework("torch", (), ()),
     "jax": Framework("jax", (TRAINING,)),
     "keras": Framework("keras", (TRAINING,)),
-    "onnxruntime": Framework("onnxruntime", (INFERENCE,), tasks=(INFERENCE,), exports=True),
+    "onnxruntime": engine_of_models("onnxruntime"),
+    "openvino": engine_of_models("openvino"),
+    "mnn": engine_of_models("mnn", converts=True),
+    "ncnn": engine_of_models("ncnn", converts=True),
+    "litert": engine_of_models("litert", converts=True),
+    "tract": engine_of_models("tract"),
 }
 PEERS = tuple(name for name, each in FRAMEWORKS.items() if name != OURS and each.tasks)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 TRAINING, INFERENCE = "training", "inference"
 SGD, ADAM = "sgd", "adam"
+MODEL = "model.onnx"  # in the folder of a job of inference: what `engine.to_onnx` writes, for any size of batch
 EXACT = "torch-64"  # the side in float64, beside which the rounding of the others is seen; nothing of it is timed
 
 # What the optimisers of all sides are set to. They differ in where Adam adds epsilon, which no loss shows.

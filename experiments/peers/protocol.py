@@ -7,24 +7,26 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engine.errors import UserError
 from experiments.measuring.sides import Side
 from experiments.peers.cases import Case, has_dropout, network_of, write_job
+from experiments.peers.exact import error, exact, write_model
 from experiments.peers.frameworks import FRAMEWORKS, OURS, Failed, asked, launch, run_once
-from experiments.peers.job import ADAM, INFERENCE, SGD
+from experiments.peers.job import ADAM, INFERENCE, SGD, Array, Job
 from experiments.peers.records import CaseRecord, SideRecord
 
 COMPARED_STEPS = 3
 SLOW_STEP = 10.0  # seconds: of such steps two are compared
 # Largest difference that counts as the same: of losses relative to how far ours has moved, so that a wrong update shows
 # where a step changes little; of outputs relative to the largest of ours. Adam divides by the gradient's size: rounding
-# moves a weight with a tiny gradient by a whole step.
-TOLERANCES = {SGD: 0.01, ADAM: 0.05, INFERENCE: 1e-3}
+# moves a weight with a tiny gradient by a whole step. Outputs of the same network may be coarse: another's are far off.
+TOLERANCES = {SGD: 0.01, ADAM: 0.05, INFERENCE: 0.01}
 
 FEWEST_ROUNDS = 3
 FAR_BEHIND = 4.0  # times the fastest peer: such a side is timed once
@@ -59,6 +61,19 @@ class Start:
     step_seconds: float
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What the rounds of one side took: seconds and CPU seconds per step by round, and seconds of every timed call."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+
+    def percentile(self, share: float) -> float:
+        """Seconds that `share` per cent of the calls stayed within: a time that was measured, none in between."""
+        return float(np.percentile(self.calls, share, method="higher"))
+
+
 def measure(
     case: Case,
     sides: Sequence[str],
@@ -88,7 +103,8 @@ def measure(
                 if name == OURS:
                     return CaseRecord(case, {}, left_out, apart, disagrees=True)
         differences = compare(case, {name: np.array(values) for name, values in losses.items()}, left_out)
-    write_job(case, net, folder)
+    job = write_job(case, net, folder)
+    expected = None if case.task != INFERENCE else expected_of(job, names, left_out)
     with ExitStack() as stack:
         workers: dict[str, Side] = {}
         starts: dict[str, Start] = {}
@@ -96,7 +112,7 @@ def measure(
             if name in left_out:
                 continue
             try:
-                if FRAMEWORKS[name].exports:
+                if FRAMEWORKS[name].converts:
                     run_once(name, str(folder), folder, pythons[name], settings.limit, "--export")
                 worker = stack.enter_context(launch(name, folder, case.threads, pythons[name], settings.limit))
                 starts[name] = start(worker)
@@ -105,25 +121,39 @@ def measure(
                 left_out[name] = str(failure)
                 if name == OURS:
                     return CaseRecord(case, {}, left_out, apart, disagrees=True)
+        found = {} if apart else results(case, starts, folder)
         if not apart:
-            differences = compare(case, results(case, starts, folder), left_out)
+            differences = compare(case, found, left_out)
+        errors = {} if expected is None else {name: error(expected, said) for name, said in found.items()}
         disagrees = not all(agrees(case, each) for each in differences.values())
         timed = {name: worker for name, worker in workers.items() if name not in left_out}
         seconds_left = min(settings.case_seconds, deadline - time.monotonic())
         rounds, turns = schedule({name: starts[name].step_seconds for name in timed}, settings, seconds_left)
         taken = take_rounds(timed, rounds, turns, left_out)
         records: dict[str, SideRecord] = {}
-        for name, (seconds, cpu_seconds) in taken.items():
+        for name, each in taken.items():
             try:
                 memory = asked(timed[name], memory=1)
             except Failed as failure:
                 left_out[name] = str(failure)
                 continue
             records[name] = SideRecord(
-                seconds, cpu_seconds, starts[name].first_result, starts[name].imports, memory["peak"],
-                memory["planned"], differences[name],
+                each.seconds, each.cpu_seconds, starts[name].first_result, starts[name].imports, memory["peak"],
+                memory["planned"], differences[name], errors.get(name), each.percentile(95), each.percentile(99),
+                len(each.calls),
             )  # fmt: skip
     return CaseRecord(case, records, left_out, apart, disagrees or OURS not in records)
+
+
+def expected_of(job: Job, names: Sequence[str], left_out: dict[str, str]) -> Array | None:
+    """What the sides should predict, by the ONNX model that is written for those that read it; without one they go to
+    `left_out`, with the reason, and nothing is known about the errors of the others."""
+    try:
+        write_model(job)
+        return exact(job)
+    except UserError as reason:
+        left_out |= {name: str(reason) for name in names if FRAMEWORKS[name].reads}
+        return None
 
 
 def start(worker: Side) -> Start:
@@ -198,9 +228,9 @@ def schedule(
 
 def take_rounds(
     workers: Mapping[str, Side], rounds: Mapping[str, int], turns: Mapping[str, Turn], left_out: dict[str, str]
-) -> dict[str, tuple[list[float], list[float]]]:
-    """(seconds per step, CPU seconds per step) of every side by round; the sides begin in turn."""
-    taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in workers}
+) -> dict[str, Taken]:
+    """What every side took; the sides begin in turn."""
+    taken = {name: Taken() for name in workers}
     for number in range(max(rounds.values())):
         order = [name for name in workers if number < rounds[name] and name in taken]
         first = number % max(1, len(order))
@@ -214,6 +244,7 @@ def take_rounds(
                 left_out[name] = str(failure)
                 del taken[name]
                 continue
-            taken[name][0].append(statistics.median(answer["seconds"]))
-            taken[name][1].append(answer["cpu_seconds"] / turn.steps)
+            taken[name].seconds.append(statistics.median(answer["seconds"]))
+            taken[name].cpu_seconds.append(answer["cpu_seconds"] / turn.steps)
+            taken[name].calls.extend(answer["seconds"])
     return taken

@@ -12,6 +12,8 @@ from experiments.peers.cases import Case
 from experiments.peers.frameworks import OURS
 from experiments.stats import spread
 
+FIVE_DIGITS = 1e-5  # the largest error of five correct digits, as a share of the largest value
+
 
 @dataclass(frozen=True)
 class SideRecord:
@@ -22,6 +24,8 @@ class SideRecord:
     peak_bytes             largest resident memory beyond that after the imports
     planned_bytes          what the side planned to use, where it plans
     difference             of its first losses or outputs to ours, as protocol.difference has it
+    error                  of its outputs, as exact.error has it; None for training, and where it was not measured
+    p95, p99, calls        seconds that 95 and 99 % of all timed calls stayed within, and how many these were
     """
 
     seconds: list[float]
@@ -31,6 +35,15 @@ class SideRecord:
     peak_bytes: int
     planned_bytes: int | None
     difference: float
+    error: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    calls: int | None = None
+
+    @property
+    def precise(self) -> bool:
+        """Whether nothing is known against five correct digits; False for an error that is NaN."""
+        return self.error is None or self.error <= FIVE_DIGITS
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,17 @@ class CaseRecord:
 
     @property
     def best(self) -> str | None:
-        """The peer with the smallest median ratio."""
-        return min(self.peers, key=lambda side: spread(self.ratios(side)).median, default=None)
+        """The peer with the smallest median ratio, of those with five correct digits."""
+        precise = [side for side in self.peers if self.sides[side].precise]
+        return min(precise, key=lambda side: spread(self.ratios(side)).median, default=None)
+
+    def ranking(self) -> dict[str, int | None]:
+        """Side → its place by the median ratio, the fastest first; behind them, without a place, those that have not
+        five correct digits."""
+        order = sorted(self.sides, key=lambda side: spread(self.ratios(side)).median)
+        precise = [side for side in order if self.sides[side].precise]
+        places: dict[str, int | None] = {side: place for place, side in enumerate(precise, 1)}
+        return places | {side: None for side in order if side not in places}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from experiments.peers.cases import TASKS, Case
 from experiments.peers.frameworks import OURS, PEERS
 from experiments.peers.goals import goal_of, judged_ratio, verdicts
 from experiments.peers.job import TRAINING
-from experiments.peers.records import CaseRecord, Run, best_ratio, geometric_mean
+from experiments.peers.records import FIVE_DIGITS, CaseRecord, Run, best_ratio, geometric_mean
 from experiments.stats import spread
 
 MEGA = 1e6
 NOTHING = "-"
+COARSE = "~"
 
 HOW = (
     "A peer's figure is its time divided by ours, so that more than 1 means that ours is faster: the median over the "
@@ -20,6 +21,12 @@ HOW = (
     "all others are stopped; a side far behind the fastest peer is timed in one round only.",
     "All sides start from the same weights and take the same batch; losses of the first steps (training) or the "
     "outputs (inference) were compared with ours before anything was timed.",
+)
+ERRORS = (
+    "The error is the largest difference from the same ONNX model in float64, by the standard's reference evaluator, "
+    f"as a share of the largest value. A peer above {FIVE_DIGITS:g} has not five correct digits: it is marked {COARSE},"
+    " has no place, and counts neither as the best peer nor in a mean.",
+    "95 % and 99 % are the times that so many of all timed calls stayed within.",
 )
 DROPOUT = "*: compared with dropout switched off, timed with it, as every side draws masks of its own."
 TABLES: tuple[tuple[str, Callable[[CaseRecord, str], str]], ...] = (
@@ -39,6 +46,8 @@ def markdown(run: Run) -> str:
         sides = [side for side in PEERS if any(side in record.peers for record in records)]
         title = "Training step" if task == TRAINING else "Inference"
         parts += [f"## {title}", _speed(records, sides), _means(records, sides)]
+        if any(each.error is not None for record in records for each in record.sides.values()):
+            parts += [f"### {title}: Places, errors and times of single calls", _places(records)]
         for caption, cell in TABLES:
             parts += [f"### {title}: {caption}", _each_side(records, [OURS, *sides], cell)]
     parts += [_verdicts(run), _absent(run), "\n".join(f"- {note}" for note in _notes(run))]
@@ -113,11 +122,32 @@ def _speed(records: Sequence[CaseRecord], sides: Sequence[str]) -> str:
 def _ratio(record: CaseRecord, side: str) -> str:
     ratios = record.ratios(side)
     each = spread(ratios)
-    return f"{each.median:.2f}" + (f" ({each.least:.2f}-{each.most:.2f})" if len(ratios) > 1 else " (once)")
+    mark = "" if record.sides[side].precise else f" {COARSE}"
+    return f"{each.median:.2f}" + (f" ({each.least:.2f}-{each.most:.2f})" if len(ratios) > 1 else " (once)") + mark
+
+
+def _places(records: Sequence[CaseRecord]) -> str:
+    """A row for each side of a case, in the order of their places; `COARSE` for those that have none."""
+    rows = []
+    for record in records:
+        for side, place in record.ranking().items():
+            each = record.sides[side]
+            median = spread(each.seconds).median
+            cells = [
+                side,
+                COARSE if place is None else str(place),
+                NOTHING if each.error is None else f"{each.error:.1e}",
+            ]
+            times = [NOTHING if value is None else f"{value * 1e3:.3f}" for value in (median, each.p95, each.p99)]
+            calls = NOTHING if each.calls is None else f"{each.calls:,}"
+            rows.append([*_names(record), *cells, *times, calls])
+    columns = [*_header(records), "side", "place", "error", "median, ms", "95 %, ms", "99 %, ms", "calls"]
+    return table(columns, rows, 1)
 
 
 def _means(records: Sequence[CaseRecord], sides: Sequence[str]) -> str:
-    """Geometric means over the networks, for every optimizer, batch size and number of threads."""
+    """Geometric means over the networks, for every optimizer, batch size and number of threads; of a side, over those
+    for which it has five correct digits."""
     groups: dict[tuple[str, ...], list[CaseRecord]] = {}
     for record in records:
         groups.setdefault(tuple(_names(record)[1:]), []).append(record)
@@ -125,7 +155,8 @@ def _means(records: Sequence[CaseRecord], sides: Sequence[str]) -> str:
     for key, group in groups.items():
         cells = []
         for side in sides:
-            mean = geometric_mean([spread(each.ratios(side)).median for each in group if side in each.peers])
+            timed = [each for each in group if side in each.peers and each.sides[side].precise]
+            mean = geometric_mean([spread(each.ratios(side)).median for each in timed])
             cells.append(NOTHING if mean is None else f"{mean:.2f}")
         best = geometric_mean([ratio for each in group if (ratio := best_ratio(each)) is not None])
         rows.append([*key, str(len(group)), *cells, NOTHING if best is None else f"{best:.2f}"])
@@ -160,7 +191,9 @@ def _absent(run: Run) -> str:
 
 
 def _notes(run: Run) -> list[str]:
-    return [*HOW, *([DROPOUT] if any(record.dropout_apart for record in run.records) else [])]
+    errors = any(each.error is not None for record in run.records for each in record.sides.values())
+    apart = any(record.dropout_apart for record in run.records)
+    return [*HOW, *(ERRORS if errors else ()), *([DROPOUT] if apart else ())]
 
 
 def progress(record: CaseRecord) -> str:

@@ -87,7 +87,7 @@ def rounds_of(workers: Mapping[str, Side], step: Mapping[str, float], settings: 
     taken = take_rounds(workers, dict.fromkeys(counts, max(counts.values())), turns, left_out)
     for side, reason in left_out.items():
         raise UserError(f"{side}: {reason}")
-    return {side: seconds for side, (seconds, _) in taken.items()}
+    return {side: each.seconds for side, each in taken.items()}
 
 
 def epoch_of(side: str, job: Job, python: str, steps: int) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import cnncore
 
 from engine.losses import CrossEntropy, PixelCrossEntropy
-from engine.network.load import from_config
 from engine.optim import SGD, Adam
 from engine.plan.plan import Plan
 from engine.recipe.config import read_config
 from engine.recipe.fit import make_trainer
 from engine.training.trainer import Trainer
 from experiments.peers import job as jobs
+from experiments.peers.exact import loaded
 from experiments.peers.job import Job, Prepared, Recipe
 
 
@@ -23,9 +23,7 @@ def prepare(job: Job, side: str) -> Prepared:
     cnncore.set_num_threads(job.threads)
     if job.recipe is not None:
         return _recipe_steps(job, job.recipe)
-    net = from_config(job.graph)
-    net.load_parameters({name: job.arrays[name] for name in net.store.slots})
-    net.load_buffers({name: job.arrays[name] for name in net.store.buffer_slots})
+    net = loaded(job)
     x, y = job.arrays["x"], job.arrays["y"]
     if not job.trains:
         return Prepared(lambda: net.predict(x, batch_size=job.batch), lambda: planned_bytes(net.plan(batch=job.batch)))

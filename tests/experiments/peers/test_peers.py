@@ -169,8 +169,9 @@ def test_rounds_are_interleaved_and_begin_in_turn() -> None:
     left_out: dict[str, str] = {}
     taken = take_rounds(workers, {"ours": 2, "torch": 2, "jax": 1}, turns, left_out)
     assert log == [("ours", 3), ("torch", 1), ("torch", 3), ("jax", 1), ("torch", 1), ("torch", 3), ("ours", 3)]
-    assert taken["ours"] == ([2e-3, 2e-3], [2e-3, 2e-3])
-    assert taken["jax"][0] == [1e-3]
+    assert (taken["ours"].seconds, taken["ours"].cpu_seconds) == ([2e-3, 2e-3], [2e-3, 2e-3])
+    assert taken["ours"].calls == [1e-3, 2e-3, 3e-3] * 2
+    assert taken["jax"].seconds == [1e-3]
     assert not left_out
 
 
@@ -180,7 +181,7 @@ def test_a_side_that_ends_is_left_out_of_the_other_rounds() -> None:
     left_out: dict[str, str] = {}
     taken = take_rounds(workers, {"ours": 3, "torch": 3}, dict.fromkeys(workers, Turn(0, 1)), left_out)
     assert left_out == {"torch": "it ended"}
-    assert set(taken) == {"ours"} and len(taken["ours"][0]) == 3
+    assert set(taken) == {"ours"} and len(taken["ours"].seconds) == 3
 
 
 def test_sides_that_differ_are_left_out() -> None:
@@ -208,7 +209,8 @@ def test_peers_of_a_case() -> None:
     assert training.batch == 64
     assert "onnxruntime" not in peers_of(training, None, PEERS)
     inference = Case("lenet", INFERENCE, None, 1, 2)
-    assert peers_of(inference, None, PEERS) == ["torch", "torch-cl", "onnxruntime"]
+    engines = ["onnxruntime", "openvino", "mnn", "ncnn", "litert", "tract"]
+    assert peers_of(inference, None, PEERS) == ["torch", "torch-cl", *engines]
     assert peers_of(inference, ["jax"], ["ours", "jax"]) == ["jax"]
     assert peers_of(Case("scene_8", TRAINING, SGD, 16, 2), None, PEERS) == ["torch", "torch-cl"]
     assert set(ONLY) <= set(NETWORKS)
@@ -241,6 +243,7 @@ def test_bad_arguments_end_with_status_2(arguments: list[str], capsys: pytest.Ca
     [
         (["--json", "/does/not/exist/run.json"], "its folder does not exist"),
         (["--plot", "ratios.txt"], "ends with .png"),
+        (["--go-on"], "needs the file of --json"),
     ],
 )
 def test_outputs_are_checked_first(arguments: list[str], message: str) -> None:
