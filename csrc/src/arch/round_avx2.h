@@ -67,11 +67,11 @@ static inline __attribute__((always_inline)) void round_block(uint8_t *dst, ptrd
             for (int i = 0; i < 4 && p + i < pixels; i++) memcpy(dst + (p + i) * dst_pixel, rows[i], (size_t)channels);
             continue;
         }
-        const __m128i low = _mm256_castsi256_si128(codes), high = _mm256_extracti128_si256(codes, 1);
-        _mm_storel_epi64((void *)(dst + p * dst_pixel), low);
-        if (p + 1 < pixels) _mm_storeh_pd((void *)(dst + (p + 1) * dst_pixel), _mm_castsi128_pd(low));
-        if (p + 2 < pixels) _mm_storel_epi64((void *)(dst + (p + 2) * dst_pixel), high);
-        if (p + 3 < pixels) _mm_storeh_pd((void *)(dst + (p + 3) * dst_pixel), _mm_castsi128_pd(high));
+        const int64_t rows[4] = {_mm256_extract_epi64(codes, 0), _mm256_extract_epi64(codes, 1),
+                                 _mm256_extract_epi64(codes, 2), _mm256_extract_epi64(codes, 3)};
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            if (p + i < pixels) memcpy(dst + (p + i) * dst_pixel, &rows[i], sizeof rows[i]);
     }
 }
 

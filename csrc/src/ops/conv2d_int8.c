@@ -8,7 +8,10 @@
 #include "internal.h"
 #include "workspace.h"
 
-enum { BAND_CODES = 24 * 1024 }; /* of a copy, unless a single output row needs more */
+enum {
+    BAND_CODES = 24 * 1024, /* of a copy, unless a single output row needs more */
+    HEAVIER = 4,            /* than the source, which every worker then copies, are weights that are worth sharing */
+};
 
 typedef struct plan {
     cnn_int8_layout layout;
@@ -162,7 +165,7 @@ static bool shares_panels(const cnn_conv2d_int8_geometry *g, const plan *p, ptrd
     const ptrdiff_t rows = batch * g->oh;
     if (size == 1 || p->layout.depthwise) return false;
     const bool even = cnn_ceil_div(panels, size) * rows <= cnn_ceil_div(rows, size) * panels;
-    return even && (rows < size || panels * cnn_int8_panel_bytes(&p->layout) > batch * g->h * g->w * g->ic);
+    return even && (rows < size || panels * cnn_int8_panel_bytes(&p->layout) > HEAVIER * batch * g->h * g->w * g->ic);
 }
 
 void cnn_conv2d_int8(const cnn_call *call, const cnn_worker *worker)
