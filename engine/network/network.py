@@ -54,13 +54,17 @@ class _Answers:
         self._class_names = checked_class_names(names, self.output_shape[0])
 
 
-_WAYS: Mapping[str, str] = {"to_onnx": "engine.export.onnx.model"}
+_WAYS: Mapping[str, str] = {"quantize": "engine.quantize.build", "to_onnx": "engine.export.onnx.model"}
 """Method → the module above that has a function of the same name, which is loaded when it is used: no import points
 up, and tests/test_import_order.py knows this table."""
 
 
 class WaysOut:
-    """What a network can be written as by rooms that stand above it; its checkpoint is `Network.save`."""
+    """What rooms that stand above it make of a network; its checkpoint is `Network.save`."""
+
+    def quantize(self, calibration: Any, **settings: Any) -> Any:
+        """The engine.QuantizedNetwork that `engine.quantize` makes of it, with the same arguments."""
+        return import_module(_WAYS["quantize"]).quantize(self, calibration, **settings)
 
     def to_onnx(self, path: Path | str, options: Any = None) -> None:
         """Write an ONNX model, as `engine.to_onnx` does; options: an engine.OnnxOptions, or None."""

@@ -52,6 +52,13 @@ def test_named_networks_stay_near_to_float32(name: str) -> None:
     assert quantized.weight_bytes < 0.45 * 4 * net.num_parameters or net.num_parameters < 20_000
 
 
+def test_a_network_quantises_itself() -> None:
+    net = make_model("lenet")
+    x = samples(net, 16)
+    expected = engine.quantize(net, x, scales="free").predict(x)
+    assert np.array_equal(net.quantize(x, scales="free").predict(x), expected)
+
+
 @pytest.mark.parametrize("arguments", [{}, {"scales": "free"}, {"first": "float"}, {"last": "float"}], ids=str)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_stays_near_to_float32(name: str, arguments: dict[str, str]) -> None:
