@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.export.c import activations, convolution, linear, moving, norms, pooling
 from engine.export.c.functions import written
@@ -20,6 +19,7 @@ from engine.export.c.sums.vectors import TYPES
 from engine.export.c.testbench import TestVector, bench
 from engine.export.c.text import comment, fill, number, numbers, string
 from engine.export.c.unit import Layer, Table, Unit
+from engine.export.preparation import factors_of, in_words
 from engine.layers import Softmax
 from engine.plan.table import exact
 from engine.program.code import ELEMENTWISE, Instruction
@@ -87,7 +87,7 @@ def unit_of(network: AnyNetwork, prefix: str = "net", simd: bool = False) -> Uni
         _emitter(instruction)(Layer(unit, number_, instruction))
     if unit.zeros:
         unit.tables.append(Table(f"{prefix}_zeros", "float", unit.zeros, numbers(np.zeros(unit.zeros, np.float32))))
-    if isinstance(network, QuantizedNetwork) and network.head is None and _factors(network):
+    if isinstance(network, QuantizedNetwork) and network.head is None and factors_of(network):
         unit.integers(f"{prefix}_pixel_codes", whole.pixel_codes(network))
     return unit
 
@@ -215,7 +215,7 @@ def c_file(network: AnyNetwork, unit: Unit, options: Options) -> str:
     parts.append("\n/* ---- layers " + "-" * 101 + " */\n")
     parts += unit.functions
     if isinstance(network, QuantizedNetwork):
-        parts.append(whole.predict(unit, network, bool(_factors(network))))
+        parts.append(whole.predict(unit, network, bool(factors_of(network))))
     else:
         parts.append(fill(_PREDICT, n=n, N=n.upper(), bits=f"{n}_bits", calls="".join(unit.calls)))
     parts.append(_names(network, n))
@@ -292,52 +292,17 @@ def _declarations(network: AnyNetwork, unit: Unit, options: Options) -> str:
             weights=unit.table_bytes,
             predicts="What the last layer gives for an image.",
             order=order,
-            prepared=comment(_expected(network)),
+            prepared=comment(in_words(network)),
             meaning="probabilities, which add up to 1" if softmax else "the last layer's, which is no Softmax",
         )
         + names
-        + (fill(_NORMALISE, n=n) if _factors(network) else "")
-        + (whole.declarations(network, n, bool(_factors(network))) if isinstance(network, QuantizedNetwork) else "")
+        + (fill(_NORMALISE, n=n) if factors_of(network) else "")
+        + (whole.declarations(network, n, bool(factors_of(network))) if isinstance(network, QuantizedNetwork) else "")
     )
 
 
-def _preprocess(network: AnyNetwork) -> Preprocess | None:
-    return Preprocess.from_dict(network.preprocess) if network.preprocess else None
-
-
-def _expected(network: AnyNetwork) -> str:
-    """What was done to an image before the network saw it, in words."""
-    how = _preprocess(network)
-    if how is None:
-        return "The checkpoint does not say how images were prepared."
-    parts = ["red, green, blue" if how.colour else "grey"]
-    if how.steps:
-        parts.append("after the image steps " + ", ".join(str(step) for step in network.preprocess["steps"]))  # type: ignore[index]
-    if how.size:
-        parts.append(f"resized to {how.size[0]} x {how.size[1]} (height x width)")
-    if how.per_image:
-        parts.append("each image stretched to 0..255")
-    if how.standardise == "image":
-        parts.append("each image minus its mean, divided by its standard deviation")
-    if how.scale != "none" and how.standardise == "none":
-        parts.append(f"bytes scaled to {how.scale}")
-    if how.mean or how.std:
-        parts.append(f"minus {list(how.mean or (0.0,))}, divided by {list(how.std or (1.0,))}")
-    return "Trained on images so: " + "; ".join(parts) + "."
-
-
-def _factors(network: AnyNetwork) -> tuple[list[float], list[float]] | None:
-    """(scale, offset) of each channel, where they are the same for all images."""
-    how = _preprocess(network)
-    shape = network.input_shape
-    if how is None or how.per_sample or how.standardise == "set" or len(shape) != 3 or how.channels != shape[0]:
-        return None
-    scale, offset = how.factors(np.zeros((1, *shape), np.uint8))
-    return scale.tolist(), offset.tolist()
-
-
 def _prepare(network: AnyNetwork, n: str) -> str:
-    factors = _factors(network)
+    factors = factors_of(network)
     if factors is None:
         return ""
     scales, offsets = (", ".join(number(value) for value in values) for values in factors)

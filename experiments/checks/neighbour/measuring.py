@@ -55,11 +55,11 @@ def call_seconds(network: str, batch: int, seconds: float) -> float:
 
 
 def in_a_process(network: str, batch: int, seconds: float, threads: int) -> float:
-    code = f"from experiments.checks import neighbour; print(neighbour.call_seconds({network!r}, {batch}, {seconds}))"
+    here = "from experiments.checks.neighbour.measuring import call_seconds"
+    code = f"{here}; print(call_seconds({network!r}, {batch}, {seconds}))"
     environment = {**os.environ, "CNN_NUM_THREADS": str(threads)}
-    return float(
-        subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE).stdout
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE)
+    return float(done.stdout)
 
 
 def measure(network: str, batch: int, seconds: float) -> dict[str, float]:
