@@ -37,6 +37,8 @@ HEADINGS = {
     "engine.training.schedules": "Learning rates and stopping",
     "engine.training.schedules.finder": "Learning rates and stopping",
     "engine.inference.calibrate": "After training",
+    "engine.quantize.build": "After training",
+    "engine.quantize.network": "After training",
     "engine.export.onnx.model": "From and to other frameworks",
     "engine.importing.onnx.network": "From and to other frameworks",
     "engine.weights.load": "From and to other frameworks",

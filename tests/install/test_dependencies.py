@@ -25,6 +25,9 @@ PACKAGES = {
     "jinja2": "Jinja2",
     "tensorflow": "tensorflow-cpu",
     "sklearn": "scikit-learn",
+    "_tools": "MNN",
+    "ai_edge_litert": "ai-edge-litert",
+    "litert_torch": "litert-torch",
 }
 # What another package of the list stands on, and cannot come without.
 BROUGHT = {"requests": "pooch", "urllib3": "pooch", "dask": "distributed"}

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cnncore
+
 from engine.errors import UserError
 from experiments.checks.newcomer.laptop import NEW, PHOTOS, TRUTH
 
@@ -84,7 +86,8 @@ def walk(place: Path, install: bool, settings: Sequence[str] = ()) -> Iterator[D
         commands = (*INSTALL, *commands)
     else:
         environment["PATH"] = f"{_python(place)}{os.pathsep}{environment['PATH']}"
-        paths = [str(ROOT), str(ROOT / "python"), environment.get("PYTHONPATH", "")]
+        core = Path(cnncore.__file__).resolve().parents[1]  # an installed one may not lie in the checkout
+        paths = [str(ROOT), str(core), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     for command in commands:
         done = run(
