@@ -247,7 +247,7 @@ static void run_member(const cnn_worker *worker, void *context)
 {
     program_run *state = context;
     run_instructions(state, worker);
-    if (cnn_is_first(worker)) state->finished = cnn_now();
+    if (cnn_is_first(worker) && worker->size > 1) state->finished = cnn_now();
 }
 
 /* Whether the first worker had to wait for others: at a meeting for so long that it slept, or at the end of the team,
