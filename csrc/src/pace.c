@@ -6,8 +6,9 @@ enum { CALM, TRIED, COMPARED, SETTLED };
 
 /* Linux gives a process 3 or 4 ms at a time: a trial has to see several turns of the neighbour. */
 static const double TRIAL = 12e-3, SETTLEMENT = 200e-3;
-/* Two disturbances so close are no accident; one alone costs less than trying. */
-static const double CLOSE = 100e-3;
+/* So many disturbances so close are no accident; fewer cost less than trying. */
+enum { TOO_MANY = 3 };
+static const double CLOSE = 50e-3;
 
 static void enter(cnn_pace *pace, int phase, double now, double length)
 {
@@ -52,9 +53,11 @@ void cnn_pace_account(cnn_pace *pace, double start, double end, ptrdiff_t sample
     pace->disturbed |= disturbed;
     if (pace->phase == CALM) {
         if (!disturbed || pace->full == 1) return;
-        const bool again = pace->disturbed_at > 0.0 && end - pace->disturbed_at < CLOSE;
-        pace->disturbed_at = end;
-        if (again) try_another(pace, end);
+        if (end - pace->since >= CLOSE) {
+            pace->since = end;
+            pace->disturbances = 0;
+        }
+        if (++pace->disturbances >= TOO_MANY) try_another(pace, end);
     } else if (pace->phase == TRIED && end >= pace->until) {
         pace->tried_pace = pace->seconds / pace->samples;
         enter(pace, COMPARED, end, TRIAL);

@@ -15,14 +15,15 @@
  * Zeroed, it is new. Times are seconds of one monotonic clock.
  */
 typedef struct cnn_pace {
-    int phase;               /* one of pace.c's */
-    int full;                /* workers that were asked for */
-    int settled;             /* workers while nothing is tried; 0: all */
-    int tried;               /* workers of the trial */
-    bool downwards;          /* the last trial was of fewer */
-    bool disturbed;          /* somebody was waited for in this phase */
-    double until;            /* when the phase ends */
-    double disturbed_at;     /* when a meeting was last disturbed in a calm phase; 0: never */
+    int phase;        /* one of pace.c's */
+    int full;         /* workers that were asked for */
+    int settled;      /* workers while nothing is tried; 0: all */
+    int tried;        /* workers of the trial */
+    bool downwards;   /* the last trial was of fewer */
+    bool disturbed;   /* somebody was waited for in this phase */
+    double until;     /* when the phase ends */
+    int disturbances; /* in a calm phase, since `since` */
+    double since;
     double seconds, samples; /* of the runs in this phase */
     double tried_pace;       /* seconds per sample of the trial */
 } cnn_pace;
