@@ -55,6 +55,9 @@ class Compiled:
     checked: bool = False  # the gradient of a user's loss has been held against differences
     lock: threading.Lock = field(default_factory=threading.Lock)  # while NumPy computes, another run has to wait
 
+    def __post_init__(self) -> None:
+        self.whole: cnncore.Program | Compiled = self if self.plan.handover is not None else self.program
+
     def run(self, batch: int, externals: Sequence[NDArray[Any] | None], **settings: Any) -> float:
         """Run the program as cnncore.Program.run does; the loss.
 
@@ -199,7 +202,7 @@ class Programs:
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""
-        if compiled.version == self.store.version or not (compiled.plan.folds or compiled.plan.filters):
+        if compiled.version == self.store.version:
             return
         with self._lock:
             if compiled.version == self.store.version:
@@ -229,10 +232,10 @@ class Programs:
         step: int = 0,
     ) -> float:
         """Run a program that is up to date; the loss, where it has one. `first` numbers the samples in messages."""
-        self.refresh(compiled)
-        whole = compiled.program if compiled.plan.handover is None else compiled
+        if compiled.version != self.store.version:
+            self.refresh(compiled)
         try:
-            return whole.run(len(x), (x, y, outputs), seed=seed, step=step)
+            return compiled.whole.run(len(x), (x, y, outputs), seed=seed, step=step)
         except (cnncore.CoreError, StoppedError) as error:
             raise self.explain(error, compiled, (x, y, outputs), first, seed=seed, step=step) from None
 
