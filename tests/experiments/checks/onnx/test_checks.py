@@ -12,7 +12,7 @@ import pytest
 from engine.cli import run
 from engine.importing.onnx import network
 from engine.models import make_model
-from experiments.checks.onnx import engines, node_tests
+from experiments.checks.onnx import engines, light, node_tests
 
 pytest.importorskip("onnx", reason="needs the package onnx")
 pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
@@ -86,3 +86,18 @@ def test_networks_in_other_engines_and_files_of_other_programs(
     assert not row.good and "1.0e-03" in engines.line(row)
     assert not engines.Row("a", 1, 1, False, {"ONNX Runtime": 0.0}).good
     assert not engines.Row("a", 1, 1, True, {"ONNX Runtime": "refuses the file"}).good
+
+
+def test_light_models_are_read_or_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not sorted(light.folder().glob("*.onnx")):
+        pytest.skip("this ONNX brings no light models along")
+    names = ("light_squeezenet", "light_inception_v1")
+    read, refused = (light.compared(light.folder() / f"{name}.onnx") for name in names)
+    assert read.layers > 50 and read.difference <= 1e-5 and not read.refused
+    assert "LRN" in refused.refused and not refused.layers
+    monkeypatch.setattr(sys, "argv", ["check"])
+    monkeypatch.setattr(light, "compared", lambda path: light.Light(path.stem, 3, 1e-3))
+    assert run(light.main) == 1
+    assert "FAILED" in capsys.readouterr().out
