@@ -3,9 +3,9 @@
 `python -m experiments.checks.onnx.light`
 
 These are nine published networks whose weights the file makes out of constants, so that it is small; most give every
-class the same score. Each that is read predicts one random image; the difference is the largest of any output, as a share
-of the largest output where that is above 1. The others are refused with the reason. The status is 1 where a difference is
-above 1e-5.
+class the same score. Each that is read predicts one random image; the difference is the largest of any output, as a
+share of the largest output where that is above 1. The others are refused with the reason. The status is 1 where a
+difference is above 1e-5.
 """
 
 from __future__ import annotations
