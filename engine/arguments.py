@@ -75,7 +75,7 @@ def as_float32(value: float) -> float:
 
 def is_real(value: Any) -> bool:
     """Whether `value` is a real number: Python's, NumPy's or another; true and false are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return type(value) is float or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def real(

@@ -159,34 +159,39 @@ class TrainingSession:
         if self._layout.average is not None:
             self._begin_average()
             self.show_live()
-        current = self._current
         store = self._store
         if self._saved_buffers.size:
             self._saved_buffers[:] = store.buffers
-        loss, elapsed, samples = 0.0, 0.0, len(x)
-        parts = min(self.parts, max(samples // self._fewest, 1))
-        for part in range(parts):
-            first, last = samples * part // parts, samples * (part + 1) // parts
-            if parts > 1:
-                x_part, y_part = x[first:last], y[first:last]
-            else:
-                x_part, y_part = x, y
-            try:
-                loss += (last - first) / samples * current.run(
-                    last - first, (x_part, y_part), seed=seed, step=step, learning_rate=learning_rate, average=average,
-                    first_sample=first, share=(last - first) / samples, more=last < samples,
-                )  # fmt: skip
-            except (cnncore.CoreError, StoppedError) as error:
-                externals = x_part, y_part, None
-                explained = self.programs.explain(error, current, externals, first, seed=seed, step=step)
-                store.buffers[:] = self._saved_buffers
-                raise explained from None
-            except BaseException:  # of a loss that a user wrote: whatever it is, the step has not been
-                store.buffers[:] = self._saved_buffers
-                raise
-            elapsed += current.elapsed
-        self._elapsed = elapsed
+        self._elapsed, samples = 0.0, len(x)
+        if self.parts == 1:
+            loss = self._pass(x, y, 0, samples, learning_rate, step, seed, average)
+        else:
+            loss, parts = 0.0, min(self.parts, max(samples // self._fewest, 1))
+            for part in range(parts):
+                first, last = samples * part // parts, samples * (part + 1) // parts
+                share, settings = (last - first) / samples, (learning_rate, step, seed, average)
+                loss += share * self._pass(x[first:last], y[first:last], first, samples, *settings)
         store.count_step()
+        return loss
+
+    def _pass(
+        self, x: Array, y: NDArray[Any], first: int, samples: int, rate: float, step: int, seed: int, average: float
+    ) -> float:
+        """The loss of one part of a batch, which begins at `first` of all samples; the last one's pass also updates."""
+        current, count = self._current, len(x)
+        try:
+            loss = current.whole.run(
+                count, (x, y), seed=seed, step=step, learning_rate=rate, average=average,
+                first_sample=first, share=count / samples, more=first + count < samples,
+            )  # fmt: skip
+        except (cnncore.CoreError, StoppedError) as error:
+            explained = self.programs.explain(error, current, (x, y, None), first, seed=seed, step=step)
+            self._store.buffers[:] = self._saved_buffers
+            raise explained from None
+        except BaseException:  # of a loss that a user wrote: whatever it is, the step has not been
+            self._store.buffers[:] = self._saved_buffers
+            raise
+        self._elapsed += current.whole.elapsed
         return loss
 
     def _begin_average(self) -> None:

@@ -2,8 +2,8 @@
 
 The graph is an ordinary topology. Which of its layers hold which arrays, by "LAYER.ARRAY":
 
-    Conv2D, Linear, ConvTranspose2D   weights int8, bias int32, multipliers and shifts int32, one for each output
-    channel Add (of two)                      multipliers int32 (2,), shifts int32 (1,)
+    Conv2D, Linear, ConvTranspose2D   weights int8, bias int32; multipliers, shifts int32, one for each output channel
+    Add (of two)                      multipliers int32 (2,), shifts int32 (1,)
     AvgPool2D, GlobalAvgPool2D        multipliers int32 (1,), shifts int32 (1,)
     activations and Scale             table uint8 (256,): the code that every code becomes
     all others                        none: they pass codes on, and what they read and give has one encoding

@@ -314,7 +314,7 @@ def test_little_python_per_step():
     trainer = make_trainer()
     x, y = TRAIN.normalise(TRAIN.images[:1]), TRAIN.labels[:1]
     trainer.step(x, y)
-    assert calls(lambda: trainer.step(x, y)) < 30
+    assert calls(lambda: trainer.step(x, y)) < 18
 
 
 @pytest.mark.parametrize(
