@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.export.page.document import document, title_of
 from engine.files import write_atomically
 from engine.inference.ensemble import member_of
-from engine.quantize.network import AnyNetwork, in_float32
+from engine.quantize.network import AnyNetwork
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,10 +25,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def write(network: AnyNetwork, path: Path, options: Namespace) -> None:
     """One file with the network in it. UserError, before anything is written, for a network that a page cannot run."""
     source = Path(str(options.source or options.foreign))
-    page = document(
-        member_of(str(source), in_float32(network, f"be written as {path.suffix}")),
-        options.title or title_of(source),
-        options.paper,
-    ).encode()
+    page = document(member_of(str(source), network), options.title or title_of(source), options.paper).encode()
     write_atomically(path, page)
     print(f"written: {path} ({len(page) / 1e6:.1f} MB)")

@@ -1,5 +1,5 @@
-"""A trained classifier as numbers and texts that the page's script runs: all geometry resolved, weights one behind the
-other."""
+"""A trained classifier, in float32 or quantised, as numbers and texts that the page's script runs: all geometry
+resolved, weights one behind the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.arguments import pair
 from engine.data.preprocess import SCALES, Preprocess
@@ -27,10 +28,11 @@ from engine.layers import (
     layer_name,
 )
 from engine.layers.normalization import GroupNorm, InstanceNorm, LayerNorm
-from engine.layers.topology import Node
+from engine.layers.topology import INPUT, Node, Topology
 from engine.network.network import Network
 from engine.program.shapes import Shape
-from engine.quantize.network import in_float32
+from engine.quantize.body import Body
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 
 MOST_BYTES = 48 << 20  # of weights: a page of 64 MiB, which is much for a phone
 
@@ -84,7 +86,7 @@ def description(member: Member, kinds: frozenset[str], paper: str | None = None)
     the layer, for a network that the page cannot run: one with a layer of another kind, one that takes no images, one
     with NaN or infinity in it, or one with more than MOST_BYTES of weights.
     """
-    net, source = in_float32(member.net, "be run by a page"), member.source
+    net, source = member.net, member.source
     for node in net.topology.nodes:
         if layer_name(node.layer) not in kinds:
             raise UserError(f"{source}: layer {node.name!r}, {layer_name(node.layer)}, is none that a page can run")
@@ -92,33 +94,60 @@ def description(member: Member, kinds: frozenset[str], paper: str | None = None)
         raise UserError(
             f"{source}: the network takes {net.input_shape[0]} numbers and no image, so a page has none to show"
         )
-    arrays = {**net.parameters(), **net.buffers()}
+    arrays = _arrays(net)
     size = sum(array.nbytes for array in arrays.values())
     if size > MOST_BYTES:
         raise UserError(
             f"{source}: the network has {size / 1e6:.0f} MB of weights, and a page holds {MOST_BYTES / 1e6:.0f} MB"
         )
-    places: dict[str, dict[str, int]] = {}
+    places: dict[str, Place] = {}
     start = 0
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {name} holds NaN or infinite values, so nothing could be said of any picture")
-        places[name] = {"start": start, "count": array.size}
-        start += array.size
-    told = {
+        places[name] = {"type": array.dtype.name, "start": start, "count": array.size}
+        start += array.nbytes
+    told: dict[str, Any] = {
         "input": list(net.input_shape),
         "output": net.topology.output,
         "classes": member.class_names,
         "paper": paper or ("white" if _on_white(member.preprocess) else "black"),
         "preprocess": preprocessing(member.preprocess),
-        "nodes": [_node(net, node, places) for node in net.topology.nodes],
+        "nodes": [_node(net.topology, node, places) for node in net.topology.nodes],
     }
-    return told, b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays.values())
+    if isinstance(net, QuantizedNetwork):
+        entry = net.body.encodings[INPUT]
+        told["entry"] = {"scale": entry.scale, "zero": entry.zero}
+        for node in told["nodes"]:
+            if node["name"] in net.body.encodings:
+                node["integers"] = _integers(net.body, net.body.topology.node(node["name"]))
+    return told, b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values())
 
 
-def _node(net: Network, node: Node, places: Mapping[str, dict[str, int]]) -> dict[str, Any]:
-    layer, shape = node.layer, net.topology.shape_of(node.inputs[0])
+Place = dict[str, str | int]
+"""Where an array lies in the bytes: its type, its first byte and the number of its elements."""
+
+
+def _arrays(net: AnyNetwork) -> dict[str, NDArray[Any]]:
+    """All arrays by "LAYER.ARRAY": of layers of integers int8, int32 and uint8, else float32."""
+    if isinstance(net, Network):
+        return {**net.parameters(), **net.buffers()}
+    ends = [_arrays(part) for part in (net.head, net.tail) if part is not None]
+    return {**net.body.arrays, **{name: array for end in ends for name, array in end.items()}}
+
+
+def _integers(body: Body, node: Node) -> dict[str, Any]:
+    """How an integer layer's codes stand for numbers, the bounds that they stay in, the zero points of what it
+    reads."""
+    encoding, clamp = body.encodings[node.name], body.clamp(node.name)
+    before = [body.encodings[name].zero for name in node.inputs]
+    return {"scale": encoding.scale, "zero": encoding.zero, "low": clamp.low, "high": clamp.high, "before": before}
+
+
+def _node(topology: Topology, node: Node, places: Mapping[str, Place]) -> dict[str, Any]:
+    layer, shape = node.layer, topology.shape_of(node.inputs[0])
     settings = SETTINGS.get(type(layer))
+    own = {name.rpartition(".")[2]: place for name, place in places.items() if name.rpartition(".")[0] == node.name}
     return {
         "name": node.name,
         "layer": layer_name(layer),
@@ -127,7 +156,7 @@ def _node(net: Network, node: Node, places: Mapping[str, dict[str, int]]) -> dic
         "settings": settings(layer, shape) if settings else layer.arguments(),
         "inputs": list(node.inputs),
         "shape": list(node.shape),
-        "arrays": {spec.name: places[f"{node.name}.{spec.name}"] for spec in (*layer.parameters(), *layer.buffers())},
+        "arrays": own,
     }
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.export.page.describe import description
 from engine.inference.ensemble import Member
-from engine.quantize.network import in_float32
+from engine.quantize.network import AnyNetwork, QuantizedNetwork
 from engine.training.folder import BEST, LAST, PREVIOUS
 
-CORE = ("layers.js", "network.js", "picture.js", "worker.js")  # also run in the worker
+CORE = ("layers.js", "integers.js", "network.js", "picture.js", "worker.js")  # also run in the worker
 OWN = ("pad.js", "maps.js", "app.js")
 SHEET = 280  # pixels of the drawing's longer side, about
 LONGEST_TITLE = 200  # characters
@@ -28,13 +28,13 @@ def document(member: Member, title: str, paper: str | None = None) -> str:
         raise UserError(f"--title: expected 1 to {LONGEST_TITLE} characters, got {len(title.strip())}")
     told, weights = description(member, kinds(), paper)
     told["weights"] = base64.b64encode(weights).decode()
-    net = in_float32(member.net, "be run by a page")
+    net = member.net
     channels, height, width = net.input_shape
     times = max(1, SHEET // max(height, width)) if member.preprocess.size is not None else 1
     parts = {
         "title": html.escape(title),
         "facts": f"{len(member.class_names)} classes · pictures of {width}×{height} pixels, "
-        f"{'in colour' if channels == 3 else 'grey'} · {net.num_parameters:,} parameters",
+        f"{'in colour' if channels == 3 else 'grey'} · {_size(net)}",
         "style": part("page.css"),
         "width": str(width * times),
         "height": str(height * times),
@@ -44,6 +44,12 @@ def document(member: Member, title: str, paper: str | None = None) -> str:
     }
     # In one pass: what is put in is not looked through again.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], part("page.html"))
+
+
+def _size(net: AnyNetwork) -> str:
+    if isinstance(net, QuantizedNetwork):
+        return f"{net.weight_bytes:,} bytes of integers"
+    return f"{net.num_parameters:,} parameters"
 
 
 def title_of(source: Path) -> str:

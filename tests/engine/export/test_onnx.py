@@ -297,7 +297,6 @@ def test_the_command_takes_a_quantised_file(tmp_path: Path, capsys: pytest.Captu
         patch.setattr("sys.argv", ["export", str(file), str(path), "--check"])
         assert main() == 0
     assert "opset 19" in capsys.readouterr().out
-    for suffix in (".html", ".safetensors"):
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=f"cannot be written as {suffix}"):
-            patch.setattr("sys.argv", ["export", str(file), str(tmp_path / f"out{suffix}")])
-            main()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="cannot be written as .safetensors"):
+        patch.setattr("sys.argv", ["export", str(file), str(tmp_path / "out.safetensors")])
+        main()

@@ -2,9 +2,13 @@
 
 // A tensor is { shape, data }: shape [channels, height, width] or [features], data a Float32Array in that order. Every
 // function of LAYERS takes a node (its settings and the shape of its output), the tensors that it reads and its arrays,
-// and gives the data of its output. Each store into a Float32Array rounds to float32.
+// and gives the data of its output. Each store into a Float32Array rounds to float32. Convolutions, linear layers and
+// what only moves numbers work on an Int32Array as well (see integers.js).
 
 const area = (tensor) => tensor.data.length / tensor.shape[0];
+
+/** Zeros for a tensor of this shape, as the data are stored. */
+const zeros = (shape, data) => new data.constructor(shape.reduce((product, extent) => product * extent, 1));
 
 // ---- padding ----
 
@@ -22,7 +26,7 @@ const PLACES = {
 function padded({ shape: [channels, height, width], data }, [top, bottom, left, right], mode) {
   if (top + bottom + left + right === 0) return { shape: [channels, height, width], data };
   const shape = [channels, top + height + bottom, left + width + right];
-  const result = new Float32Array(shape[0] * shape[1] * shape[2]);
+  const result = zeros(shape, data);
   const columns = Array.from({ length: shape[2] }, (_, x) => PLACES[mode](x - left, width));
   let at = 0;
   for (let c = 0; c < channels; c++) {
@@ -52,7 +56,7 @@ function convolution({ settings, shape }, [input], { weights, bias }) {
   const { kernel: [kh, kw], stride: [sh, sw], dilation: [dh, dw], groups, pads, padding_mode: mode } = settings;
   const { shape: [channels, height, width], data } = padded(input, pads, mode);
   const [filters, oh, ow] = shape;
-  const inputs = channels / groups, result = new Float32Array(filters * oh * ow);
+  const inputs = channels / groups, result = zeros(shape, data);
   for (let o = 0; o < filters; o++) {
     const first = Math.floor(o / (filters / groups)) * inputs;
     for (let i = 0; i < inputs; i++) {
@@ -74,7 +78,7 @@ function convolution({ settings, shape }, [input], { weights, bias }) {
 function transposedConvolution({ settings, shape }, [{ shape: [channels, height, width], data }], { weights, bias }) {
   const { kernel: [kh, kw], stride: [sh, sw], dilation: [dh, dw], groups, pads: [top, , left] } = settings;
   const [filters, oh, ow] = shape;
-  const outputs = filters / groups, result = new Float32Array(filters * oh * ow);
+  const outputs = filters / groups, result = zeros(shape, data);
   for (let i = 0; i < channels; i++) {
     const first = Math.floor(i / (channels / groups)) * outputs;
     for (let o = 0; o < outputs; o++) {
@@ -98,13 +102,12 @@ function transposedConvolution({ settings, shape }, [{ shape: [channels, height,
   return result;
 }
 
-function linear({ shape: [outputs] }, [{ data }], { weights, bias }) {
-  const result = new Float32Array(outputs);
-  for (let o = 0, at = 0; o < outputs; o++) {
-    let sum = 0;
-    for (let i = 0; i < data.length; i++) sum = Math.fround(sum + weights[at++] * data[i]);
-    result[o] = bias ? sum + bias[o] : sum;
+function linear({ shape }, [{ data }], { weights, bias }) {
+  const result = zeros(shape, data);
+  for (let o = 0, at = 0; o < result.length; o++) {
+    for (let i = 0; i < data.length; i++) result[o] += weights[at++] * data[i];
   }
+  addBias(result, bias, 1);
   return result;
 }
 
@@ -115,20 +118,17 @@ function windows({ kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw] }, [cha
   for (let c = 0, at = 0; c < channels; c++) {
     for (let y = 0; y < oh; y++) {
       for (let x = 0; x < ow; x++, at++) {
-        const top = y * sh - ph, left = x * sw - pw;
-        visit({
-          at, channel: c,
-          top: Math.max(top, 0), bottom: Math.min(top + kh, height),
-          left: Math.max(left, 0), right: Math.min(left + kw, width),
-          withPadding: Math.min(kh, height + ph - top) * Math.min(kw, width + pw - left),
-        });
+        const top = Math.max(y * sh - ph, 0), bottom = Math.min(y * sh - ph + kh, height);
+        const left = Math.max(x * sw - pw, 0), right = Math.min(x * sw - pw + kw, width);
+        const withPadding = Math.min(kh, height + 2 * ph - y * sh) * Math.min(kw, width + 2 * pw - x * sw);
+        visit({ at, channel: c, top, bottom, left, right, count: (bottom - top) * (right - left), withPadding });
       }
     }
   }
 }
 
 function maxPool({ settings, shape }, [{ shape: [, height, width], data }]) {
-  const result = new Float32Array(shape[0] * shape[1] * shape[2]);
+  const result = zeros(shape, data);
   windows(settings, shape, height, width, ({ at, channel, top, bottom, left, right }) => {
     let best = -Infinity;
     for (let y = top; y < bottom; y++) {
@@ -139,14 +139,19 @@ function maxPool({ settings, shape }, [{ shape: [, height, width], data }]) {
   return result;
 }
 
-function averagePool({ settings, shape }, [{ shape: [, height, width], data }]) {
-  const result = new Float32Array(shape[0] * shape[1] * shape[2]);
-  windows(settings, shape, height, width, ({ at, channel, top, bottom, left, right, withPadding }) => {
-    let sum = 0;
-    for (let y = top; y < bottom; y++) {
-      for (let x = left; x < right; x++) sum += data[(channel * height + y) * width + x];
-    }
-    result[at] = sum / (settings.count_include_pad ? withPadding : (bottom - top) * (right - left));
+/** The sum of what lies in a window of a map. */
+function summed({ shape: [, height, width], data }, { channel, top, bottom, left, right }) {
+  let sum = 0;
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++) sum += data[(channel * height + y) * width + x];
+  }
+  return sum;
+}
+
+function averagePool({ settings, shape }, [input]) {
+  const [, height, width] = input.shape, result = zeros(shape, input.data);
+  windows(settings, shape, height, width, (window) => {
+    result[window.at] = summed(input, window) / (settings.count_include_pad ? window.withPadding : window.count);
   });
   return result;
 }
@@ -246,7 +251,7 @@ function multiply(node, inputs) {
 }
 
 function concat({ shape }, inputs) {
-  const result = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
+  const result = zeros(shape, inputs[0].data);
   let at = 0;
   for (const { data } of inputs) {
     result.set(data, at);
@@ -256,7 +261,7 @@ function concat({ shape }, inputs) {
 }
 
 function padChannels({ settings: { before }, shape }, [input]) {
-  const result = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
+  const result = zeros(shape, input.data);
   result.set(input.data, before * area(input));
   return result;
 }
@@ -275,7 +280,7 @@ const mixed = (a, b, weight) => (weight === 0 ? a : weight === 1 ? b : a + (b - 
 
 function upsample({ settings: { scale: [sh, sw], mode, align_corners: corners }, shape }, [input]) {
   const { shape: [, height, width], data } = input, [channels, oh, ow] = shape;
-  const result = new Float32Array(channels * oh * ow);
+  const result = zeros(shape, data);
   for (let c = 0, at = 0; c < channels; c++) {
     const pixel = (y, x) => data[(c * height + y) * width + x];
     for (let y = 0; y < oh; y++) {

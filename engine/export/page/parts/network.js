@@ -2,22 +2,21 @@
 
 // ---- the network: its nodes run in the order in which they stand ----
 
-/** The float32 numbers, little-endian, that stand as base64 in the page. */
-function floats(base64) {
-  const text = atob(base64), bytes = new Uint8Array(text.length);
-  for (let n = 0; n < bytes.length; n++) bytes[n] = text.charCodeAt(n);
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, n) => view.getFloat32(4 * n, true));
+const READS = { float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array };
+
+/** An array of the network, which stands in the bytes little-endian. */
+function arrayOf(bytes, { type, start, count }) {
+  const Kind = READS[type], size = Kind.BYTES_PER_ELEMENT, view = new DataView(bytes.buffer, start, count * size);
+  const read = view[`get${Kind.name.replace("Array", "")}`].bind(view);
+  return Kind.from({ length: count }, (_, n) => read(n * size, true));
 }
 
-/** The network with its weights as arrays. */
+/** The network with its weights, which stand as base64 in the page, as arrays. */
 function opened(network) {
-  const weights = floats(network.weights);
+  const bytes = Uint8Array.from(atob(network.weights), (sign) => sign.charCodeAt(0));
   const nodes = network.nodes.map((node) => ({
     ...node,
-    arrays: Object.fromEntries(
-      Object.entries(node.arrays).map(([name, { start, count }]) => [name, weights.subarray(start, start + count)]),
-    ),
+    arrays: Object.fromEntries(Object.entries(node.arrays).map(([name, place]) => [name, arrayOf(bytes, place)])),
   }));
   return { ...network, nodes };
 }
@@ -26,8 +25,10 @@ function opened(network) {
 function layerOutputs(network, input) {
   const outputs = { input };
   for (const node of network.nodes) {
-    const data = LAYERS[node.layer](node, node.inputs.map((name) => outputs[name]), node.arrays);
-    outputs[node.name] = { shape: node.shape, data };
+    const inputs = node.inputs.map((name) => outputs[name]);
+    outputs[node.name] = node.integers
+      ? integerOutput(node, inputs, network.entry)
+      : { shape: node.shape, data: LAYERS[node.layer](node, inputs, node.arrays) };
   }
   return outputs;
 }

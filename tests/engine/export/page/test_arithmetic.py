@@ -1,6 +1,7 @@
 """The page's layers in a browser beside the engine's own, layer by layer."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -48,8 +49,11 @@ from engine.layers import (
     Tanh,
     Upsample2D,
 )
+from engine.layers.topology import INPUT
 from engine.models import make_model
+from engine.quantize import reference
 from tests.engine.export.page.conftest import decoded, encoded
+from tests.engine.quantize.networks import NETWORKS, network, samples
 
 SHAPE = (4, 9, 11)  # of the map that each layer here gets
 ON_MAPS = (
@@ -154,20 +158,29 @@ def member(net):
     return member_of("net", net)
 
 
-def in_browser(page, net, x, names):
-    """What the page's script gives for one input: the outputs of these layers, and the probabilities."""
+def in_browser(page, net, x, names, part="data"):
+    """What the page's script gives for one input: the outputs of these layers, or their codes, and the
+    probabilities."""
     told, weights = description(net, kinds())
     told["weights"] = encoded(np.frombuffer(weights, np.uint8))
     texts = page.evaluate(
-        """([network, input, names]) => {
+        """([network, input, names, part]) => {
             const net = opened(JSON.parse(network));
             const data = new Float32Array(bytesOf(input).buffer);
             const outputs = layerOutputs(net, { shape: net.input, data });
-            return [...names.map((name) => textOf(outputs[name].data)), textOf(probabilities(net, outputs))];
+            return [...names.map((name) => textOf(outputs[name][part])), textOf(probabilities(net, outputs))];
         }""",
-        [json.dumps(told), encoded(x), names],
+        [json.dumps(told), encoded(x), names, part],
     )
-    return [decoded(text, np.float32) for text in texts]
+    kinds_of = [np.uint8 if part == "codes" else np.float32] * len(names)
+    return [decoded(text, kind) for text, kind in zip(texts, [*kinds_of, np.float32], strict=True)]
+
+
+def bare(net):
+    """A member of a network whose input is no picture: for its layers alone."""
+    told = member(engine.Sequential([Flatten(), Linear(4, 2)], (1, 2, 2)))
+    object.__setattr__(told, "net", net)
+    return told
 
 
 def test_the_script_has_every_layer_and_no_other():
@@ -180,11 +193,8 @@ def test_every_layer_gives_what_the_engines_gives(core):
     net = shaken(every_layer())
     x = np.random.default_rng(1).normal(0, 2, SHAPE).astype(np.float32)
     expected = activations(net, x[None], algorithm="direct")
-    # A member takes images of one channel or three: this network's four are for its layers alone.
-    told = member(engine.Sequential([Flatten(), Linear(4, 2)], (1, 2, 2)))
-    object.__setattr__(told, "net", net)
     names = list(net.layers)
-    *found, _ = in_browser(core, told, x, names)
+    *found, _ = in_browser(core, bare(net), x, names)
     for name, data in zip(names, found, strict=True):
         wanted = expected[name].ravel()
         scale = max(1.0, float(np.abs(wanted).max()))
@@ -206,3 +216,50 @@ def test_answers_that_are_no_numbers_are_errors(core):
     net.load_parameters({"1.weights": np.full((2, 4), 3e38, np.float32)}, strict=False)
     with pytest.raises(Exception, match="NaN or infinity"):
         in_browser(core, member(net), np.full((1, 2, 2), 9, np.float32), [])
+
+
+# ---- integers ----
+
+
+@pytest.mark.parametrize("scales", ["power_of_two", "free"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "dense"])  # which takes no pictures
+def test_integer_layers_have_the_bits_of_the_engine(core, name, scales):
+    net = network(name)
+    x = samples(net)
+    check_codes(core, engine.quantize(net, x, scales=scales), x[0])
+
+
+@pytest.mark.parametrize("arguments", [{"first": "float"}, {"last": "float"}, {"weight_bits": 7, "scales": "free"}])
+def test_layers_in_float32_stand_before_and_behind_integers(core, arguments):
+    net = make_model("resnet20")
+    x = samples(net, 4)
+    quantized = engine.quantize(net, x, **arguments)
+    found = check_codes(core, quantized, x[0], exact="first" not in arguments)
+    assert np.abs(found - as_probabilities(quantized, quantized.predict(x[:1]))[0]).max() <= 1e-5
+
+
+def check_codes(page, quantized, x, exact=True):
+    """The codes of every integer layer, in the browser and by the definition; the probabilities. A layer in float32
+    before them may put a number on the other side of a half."""
+    body = quantized.body
+    names = [node.name for node in body.topology.nodes]
+    *found, scores = in_browser(page, bare(quantized), x, [*names], "codes")
+    given = x[None] if quantized.head is None else quantized.head.predict(x[None])
+    expected = reference.run(body, body.encodings[INPUT].codes(given))
+    for name, codes in zip(names, found, strict=True):
+        wanted = expected[name].ravel()
+        assert codes.shape == wanted.shape, name
+        assert np.array_equal(codes, wanted) if exact else np.mean(codes != wanted) < 0.05, f"{name}: {body}"
+    return scores
+
+
+def test_factors_that_leave_53_bits_are_exact(core):
+    """Against whole numbers of any size."""
+    rng = np.random.default_rng(5)
+    sums = [int(each) for each in rng.integers(-(2**31) + 1, 2**31, 400)]
+    factors = [int(each) for each in rng.integers(1, 2**31, 400)]
+    shifts = [int(each) for each in rng.integers(0, 63, 400)]
+    cases = [*zip(sums, factors, shifts), (-3, 2**30, 31), (3, 2**30, 31), (2**31 - 1, 2**31 - 1, 62), (-5, 1, 1)]
+    found = core.evaluate("(cases) => cases.map((each) => requantised(...each))", cases)
+    for (number, factor, shift), value in zip(cases, found, strict=True):
+        assert float(value) == float(round(Fraction(number * factor, 1 << shift))), (number, factor, shift)

@@ -50,6 +50,18 @@ def test_it_is_one_small_file_that_names_no_other(digits, tmp_path):
     assert "default-src 'none'" in page
 
 
+def test_a_quantised_network_takes_a_third_of_it(digits, tmp_path):
+    net = engine.load(digits.path)
+    values = Preprocess.from_dict(net.preprocess).normalise(digits.images[:32, None])
+    sizes = []
+    for each in (net, engine.quantize(net, values)):
+        write(each, tmp_path / "page.html", Options(str(digits.path)))
+        sizes.append((tmp_path / "page.html").stat().st_size)
+    weights = 4 * net.num_parameters * 4 / 3  # as base64
+    assert sizes[0] - sizes[1] > 0.7 * weights
+    assert "bytes of integers" in (tmp_path / "page.html").read_text("utf-8")
+
+
 def test_its_colours_are_the_reports():
     ours, theirs = (text[: text.index("* { box-sizing")] for text in (part("page.css"), REPORT.read_text("utf-8")))
     assert ours == theirs

@@ -86,12 +86,21 @@ def test_a_drawn_seven_is_a_seven_and_axe_has_nothing_to_say(view, scheme, width
     assert each.complaints == []
 
 
-def test_labels_and_probabilities_of_200_digits_are_those_of_predict(view, digits, tmp_path):
+@pytest.mark.parametrize("integers", [False, True], ids=["float32", "int8"])
+def test_labels_and_probabilities_of_200_digits_are_those_of_predict(view, digits, tmp_path, integers):
     paths = [tmp_path / f"{number}.png" for number in range(len(digits.images))]
     for path, image in zip(paths, digits.images, strict=True):
         path.write_bytes(png(image))
-    said = list(classify(load_members([digits.path]), paths))
-    page = (each := view()).page
+    net = tmp_path / "net.safetensors"
+    net.write_bytes(digits.path.read_bytes())
+    if integers:
+        trained = engine.load(net)
+        values = Preprocess.from_dict(trained.preprocess).normalise(digits.images[:64, None])
+        engine.quantize(trained, values).save(net)
+    members = load_members([net])
+    said = list(classify(members, paths))
+    (tmp_path / "page.html").write_text(document(members[0], "Digits"), "utf-8")
+    page = (each := view(at=(tmp_path / "page.html").as_uri())).page
     found = page.evaluate(
         """async (files) => {
             const net = opened(network), found = [];
