@@ -66,23 +66,41 @@ class Row:
         return f"{head} {before:>12}{after:>11}  {twin}"
 
 
-def measured(path: Path, root: Path | None, count: int, most: int) -> Row:
-    """The row of a run. UserError for a run without a test part."""
+@dataclass(frozen=True)
+class Run:
+    """A trained network, samples of its training part to calibrate with, and the images and labels of its test part, as
+    the network takes them."""
+
+    name: str
+    net: Network
+    samples: NDArray[np.float32]
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def opened(path: Path, root: Path | None, count: int, most: int) -> Run:
+    """What a run folder names. UserError for a run without a test part."""
     config = load_config(path / "config.yaml")
     train, _, test = load_data(config, data_root(root, config.data_root), f"{path}: ")
     if test is None:
         raise UserError(f"{path}: its configuration names no test data")
     net = load(find_checkpoint(path))
     samples, (images, labels) = inputs(train, count)[0], inputs(test.with_classes(train.class_names), most)
-    quantised = {way: quantize(net, samples, **arguments) for way, arguments in WAYS.items()}
+    return Run(f"{config.model.name or 'layers'} ({config.dataset.name})", net, samples, images, labels)
+
+
+def measured(path: Path, root: Path | None, count: int, most: int) -> Row:
+    """The row of a run."""
+    trained = opened(path, root, count, most)
+    net, images, labels = trained.net, trained.images, trained.labels
+    quantised = {way: quantize(net, trained.samples, **arguments) for way, arguments in WAYS.items()}
     found = {way: accuracy(each, images, labels) for way, each in quantised.items()}
-    name = f"{config.model.name or 'layers'} ({config.dataset.name})"
     plain = quantised["int8"]
     body, seen = plain.body, images[:TWIN_SAMPLES]
     twin = reference.run(body, body.encodings[INPUT].codes(seen))[body.topology.output]
     sizes = 4 * net.num_parameters, plain.weight_bytes
     exact = accuracy(net, images, labels)
-    return Row(name, len(images), exact, found, sizes, bool(np.array_equal(twin, plain.codes(seen))))
+    return Row(trained.name, len(images), exact, found, sizes, bool(np.array_equal(twin, plain.codes(seen))))
 
 
 def inputs(data: Dataset, most: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
