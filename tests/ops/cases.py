@@ -1,37 +1,14 @@
 """The table of cases: shapes that an op is likely to get wrong. One row serves forward and every gradient."""
 
-from tests.ops.families import (
-    SGD,
-    Activation,
-    Adam,
-    Add,
-    Averages,
-    AvgPool2D,
-    BatchNorm,
-    Checks,
-    Clip,
-    Conv2D,
-    CopyChannels,
-    Dropout,
-    Family,
-    GroupNorm,
-    Linear,
-    Loss,
-    MaxPool2D,
-    Multiply,
-    NAdam,
-    Pad2D,
-    PixelLoss,
-    PReLU,
-    RMSprop,
-    Scale,
-    Segment,
-    Shift,
-    Softmax,
-    Transpose,
-    Upsample2D,
-    Winograd,
-)
+from tests.ops.families.activation import Activation, Dropout, PReLU, Softmax
+from tests.ops.families.arithmetic import Add, Multiply, Scale, Shift
+from tests.ops.families.base import Family
+from tests.ops.families.convolution import Conv2D, Linear, Winograd
+from tests.ops.families.losses import Checks, Loss, PixelLoss
+from tests.ops.families.moving import CopyChannels, Pad2D, Transpose, Upsample2D
+from tests.ops.families.normalization import BatchNorm, GroupNorm
+from tests.ops.families.optimizers import SGD, Adam, Averages, Clip, NAdam, RMSprop, Segment
+from tests.ops.families.pooling import AvgPool2D, MaxPool2D
 from tests.ops.oracle import Decay
 
 SAME = (1, 1, 1, 1)

@@ -6,7 +6,7 @@ import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.ops.families import Family, OpCall
+from tests.ops.families.base import Family, OpCall
 
 TOLERANCE = 1e-4  # of the largest absolute value of the reference
 GUARD = 64  # bytes before and behind every output that must not change

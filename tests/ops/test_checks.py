@@ -4,7 +4,7 @@ import cnncore
 import numpy as np
 import pytest
 
-from tests.ops.families import optimizer_geometry
+from tests.ops.families.optimizers import optimizer_geometry
 
 BAD = (np.nan, np.inf, -np.inf)
 everywhere = pytest.mark.parametrize("threads, reference", [(1, False), (3, False), (1, True)])

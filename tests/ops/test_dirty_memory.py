@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tests.ops.cases import CASES
 from tests.ops.execution import describe, execute
-from tests.ops.families import Conv2D, Family, Linear, OpCall
+from tests.ops.families.base import Family, OpCall
+from tests.ops.families.convolution import Conv2D, Linear
 
 WORKSPACE_USERS = (
     "Conv2D",

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.ops.families import AvgPool2D, Conv2D
+from tests.ops.families.convolution import Conv2D
+from tests.ops.families.pooling import AvgPool2D
 from tests.ops.layouts import filter_panels, to_nhwc
 
 UNPOOLED = [

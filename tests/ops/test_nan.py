@@ -6,7 +6,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.ops.cases import KINDS, RESAMPLING
-from tests.ops.families import Activation, Conv2D, MaxPool2D, Pad2D, Upsample2D
+from tests.ops.families.activation import Activation
+from tests.ops.families.convolution import Conv2D
+from tests.ops.families.moving import Pad2D, Upsample2D
+from tests.ops.families.pooling import MaxPool2D
 from tests.ops.layouts import filter_panels
 
 COUNT = 37

@@ -8,7 +8,7 @@ import pytest
 from tests.ops import int8_oracle
 from tests.ops.cases import CASES
 from tests.ops.execution import Outcome, describe, differences, execute, oracle_outcome, same_bits
-from tests.ops.families import Family, OpCall
+from tests.ops.families.base import Family, OpCall
 
 TEAMS = (2, 3, 5)
 every_case = pytest.mark.parametrize("case", CASES, ids=[f"{i}-{type(case).__name__}" for i, case in enumerate(CASES)])

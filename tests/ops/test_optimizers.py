@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.ops.cases import LARGE, MIXED
-from tests.ops.families import SGD, Adam, NAdam, RMSprop, segment_table
+from tests.ops.families.optimizers import SGD, Adam, NAdam, RMSprop, segment_table
 
 STEPS = 12
 TOLERANCE = 1e-4

@@ -6,7 +6,7 @@ import pytest
 
 from tests.ops import oracle
 from tests.ops.cases import CASES
-from tests.ops.families import Family, Function
+from tests.ops.families.base import Family, Function
 from tests.ops.oracle import Array
 
 STEP = 1e-6

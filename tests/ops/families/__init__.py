@@ -1,0 +1,1 @@
+"""Families of ops, a file for each kind; `base.py` says what a family is."""
