@@ -16,6 +16,7 @@ from engine.models import make_model
 from engine.quantize import reference
 from tests.engine.quantize.networks import NETWORKS, network, samples
 from tests.engine.quantize.test_quantize import MODELS
+from tests.engine.small import calls
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,23 @@ def test_the_plan_is_one_program_and_can_be_read() -> None:
     assert kinds[:2] == ["check_finite", "quantize"] and kinds[-2:] == ["dequantize", "softmax_forward"]
     assert kinds.count("conv2d_int8") == 2 and kinds.count("linear_int8") == 3 and "conv2d_int8" in str(plan)
     assert plan.arena_bytes < net.plan(8).arena_bytes
+
+
+def test_a_call_like_the_last_does_little_in_python() -> None:
+    net = make_model("lenet", channels=1)
+    x = samples(net, 3)
+    quantized = engine.quantize(net, x)
+    first, logits = quantized.predict(x[:1]), quantized.logits(x[:1])
+    assert calls(lambda: quantized.predict(x[:1])) < 12
+    assert quantized.predict(x[:1]).tobytes() == first.tobytes()
+    assert quantized.logits(x[:1]).tobytes() == logits.tobytes()
+    assert quantized.predict(x).shape == (3, 10) and quantized.predict(x[:1], 7).tobytes() == first.tobytes()
+    wrong = x[:1].copy()
+    wrong[0, 0, 3, 4] = np.nan
+    with pytest.raises(UserError, match="sample 0"):
+        quantized.predict(wrong)
+    with pytest.raises(UserError, match="shape"):
+        quantized.predict(x[:1, :, :9])
 
 
 def test_a_batch_that_no_memory_holds_is_refused() -> None:
