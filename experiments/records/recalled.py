@@ -81,16 +81,7 @@ def _standing(asked: Run, entry: Entry | None, folder: Path) -> Standing:
         )
     run = RecalledRun(asked.row, asked.seed, config, asked.score_epoch, entry.data, told_key=entry.key)
     result = dataclasses.replace(entry.result(folder / entry.key[:KEY_CHARACTERS]), row=asked.row)
-    return Standing(
-        run,
-        result.status,
-        result.folder,
-        result,
-        epochs=result.epochs,
-        seconds=result.seconds,
-        metrics=result.metrics,
-        error=result.error,
-    )
+    return Standing.ended(run, result)
 
 
 def asked_graph(study: Study) -> Graph:

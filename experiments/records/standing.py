@@ -45,6 +45,20 @@ class Standing:
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
+    @classmethod
+    def ended(cls, run: Run, result: Result) -> Standing:
+        """Of a run with a result."""
+        return cls(
+            run,
+            result.status,
+            result.folder,
+            result,
+            epochs=result.epochs,
+            seconds=result.seconds,
+            metrics=result.metrics,
+            error=result.error,
+        )
+
     @property
     def key(self) -> str:
         return self.run.key
@@ -94,16 +108,7 @@ def results_of(runs: Iterable[Standing]) -> list[Result]:
 def _standing(run: Run, store: Store, accept_code: bool) -> Standing:
     result, folder = store.result(run, accept_code), store.folder(run)
     if result is not None:
-        return Standing(
-            run,
-            result.status,
-            result.folder,
-            result,
-            epochs=result.epochs,
-            seconds=result.seconds,
-            metrics=result.metrics,
-            error=result.error,
-        )
+        return Standing.ended(run, result)
     if not folder.is_dir():
         outdated = store.stale(run)
         return Standing(run, "stale" if outdated else "missing", folder, outdated=outdated)
