@@ -26,19 +26,21 @@ def cpu_name() -> str:
 
 @cache
 def commit(folder: Path | None = None) -> str:
-    """The commit of the checkout that `folder` (the current one) lies in, marked where files differ from it; "unknown"
-    outside one. Asked once: what a process runs is what it began with."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=folder,
-        )
-    except FileNotFoundError:  # no git
+    """The commit of the checkout that `folder` (the current one) belongs to, marked where files differ from it;
+    "unknown" outside one, and where it only lies in one, as an environment may that has another version installed.
+    Asked once: what a process runs is what it began with."""
+    if not _git(folder, "ls-files"):
         return "unknown"
-    return described.stdout.strip() if described.returncode == 0 else "unknown"
+    return _git(folder, "describe", "--always", "--dirty", "--abbrev=12") or "unknown"
+
+
+def _git(folder: Path | None, *words: str) -> str:
+    """What git says; nothing where it fails, or there is none."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=folder)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def machine() -> str:
