@@ -79,7 +79,7 @@ UNSEEN = (Flatten, Dropout)  # layers that give what they get, and have no maps 
 
 
 def description(member: Member, kinds: frozenset[str], paper: str | None = None) -> tuple[dict[str, Any], bytes]:
-    """What the page's script runs, but for the weights, and these: float32, little-endian.
+    """What the page's script runs, but for the weights, and these as bytes, little-endian.
 
     kinds: names of the layers that the script has. paper: "black" or "white", of the sheet that is drawn on; None:
     white where the preprocessing reverses images or takes colours, else black, as MNIST has it. UserError, which names
