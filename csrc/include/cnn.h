@@ -363,7 +363,7 @@ const cnn_geometry_info *cnn_geometry_find(int kind);
 
 /* ---- one run ------------------------------------------------------------------------------------------------ */
 
-/* What changes from run to run; the last four fields are results. */
+/* What changes from run to run; the last five fields are results. */
 typedef struct cnn_run {
     ptrdiff_t batch;
     uint64_t seed, step; /* dropout draws are keyed by (seed, stream, step, element); Adam corrects by step + 1 */
@@ -375,12 +375,17 @@ typedef struct cnn_run {
     ptrdiff_t from, until;  /* this run is of the instructions from ... until - 1; until 0: to the last */
     void *externals[CNN_MAX_EXTERNALS]; /* input, labels, output, ... as the program numbers them */
     double *seconds;                    /* NULL, or one slot per instruction: adds the time each took */
-    bool check_outputs;                 /* look for NaN and Inf after every instruction (slow: to find a culprit) */
-    double loss;                        /* mean over the batch, from a loss op */
-    double gradient_norm;               /* from clip_gradients, before clipping */
-    ptrdiff_t detail;                   /* see cnn_status */
-    double elapsed;                     /* seconds inside cnn_program_run */
-    int workers;                        /* the size of the team that ran the program */
+    /* NULL, or with `seconds` [instructions + 1][waited_workers]: adds the time that each worker waited for others in
+     * an instruction (for a row of those that one worker runs, all in the last of them), and in the row behind the
+     * instructions how long after the call it began. Workers behind waited_workers are left out. */
+    double *waited;
+    ptrdiff_t waited_workers;
+    bool check_outputs;   /* look for NaN and Inf after every instruction (slow: to find a culprit) */
+    double loss;          /* mean over the batch, from a loss op */
+    double gradient_norm; /* from clip_gradients, before clipping */
+    ptrdiff_t detail;     /* see cnn_status */
+    double elapsed;       /* seconds inside cnn_program_run */
+    int workers;          /* the size of the team that ran the program */
 } cnn_run;
 
 /* ---- ops ---------------------------------------------------------------------------------------------------- */
@@ -393,6 +398,7 @@ typedef struct cnn_worker {
     const cnn_kernels *kernels;
     void *shared, *scratch;
     struct cnn_team *team; /* for cnn_barrier */
+    double *waited;        /* NULL, or where cnn_barrier adds the time that it takes */
 } cnn_worker;
 
 /* Operands stand in the order in which the registry names them; an optional one may be NULL. Every worker of the

@@ -159,6 +159,7 @@ typedef struct program_run {
     cnn_run *run;
     bool reference;
     cnn_status status;
+    double start;                /* of the call */
     atomic_ptrdiff_t stopped_at; /* the instruction that stopped the program; behind the last while none did */
     double finished;             /* when the first worker had done its part of the last instruction */
 } program_run;
@@ -214,13 +215,24 @@ static ptrdiff_t end_of(const cnn_program *program, const cnn_run *run)
     return run->until ? run->until : program->instruction_count;
 }
 
+/* A worker's own account: adds `seconds` to what it waited in an instruction, or before the first. */
+static void account_waiting(const program_run *state, ptrdiff_t row, const cnn_worker *worker, double seconds)
+{
+    const cnn_run *run = state->run;
+    if (run->waited && worker->rank < run->waited_workers)
+        run->waited[row * run->waited_workers + worker->rank] += seconds;
+}
+
 /* Everybody runs this. The team meets after each instruction, but once for a row of those that one worker runs, and
  * not at all after the last, where the team ends. */
-static void run_instructions(program_run *state, const cnn_worker *worker)
+static void run_instructions(program_run *state, const cnn_worker *member)
 {
     const cnn_program *program = state->program;
-    const bool first = cnn_is_first(worker), watched = state->run->seconds || state->run->check_outputs;
-    cnn_worker single = *worker;
+    const bool first = cnn_is_first(member), watched = state->run->seconds || state->run->check_outputs;
+    double waited = 0.0;
+    cnn_worker own = *member, single = *member;
+    const cnn_worker *const worker = &own;
+    own.waited = state->run->seconds && state->run->waited ? &waited : NULL;
     single.size = 1;
     if (first) state->run->workers = worker->size;
     double before = state->run->seconds ? cnn_now() : 0.0;
@@ -239,6 +251,8 @@ static void run_instructions(program_run *state, const cnn_worker *worker)
             if (first) account(state, i - 1, &before);
             if (state->run->check_outputs) cnn_barrier(worker);
         }
+        account_waiting(state, i - 1, worker, waited);
+        waited = 0.0;
         if (is_stopped(state, i)) return;
     }
 }
@@ -246,6 +260,7 @@ static void run_instructions(program_run *state, const cnn_worker *worker)
 static void run_member(const cnn_worker *worker, void *context)
 {
     program_run *state = context;
+    if (state->run->waited) account_waiting(state, state->program->instruction_count, worker, cnn_now() - state->start);
     run_instructions(state, worker);
     if (cnn_is_first(worker) && worker->size > 1) state->finished = cnn_now();
 }
@@ -287,7 +302,7 @@ static void clear_results(cnn_run *run)
 cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
 {
     const double start = cnn_now();
-    program_run state = {.program = program, .run = run, .status = CNN_OK};
+    program_run state = {.program = program, .run = run, .status = CNN_OK, .start = start};
     atomic_init(&state.stopped_at, program->instruction_count);
     const cnn_kernels *kernels = cnn_kernels_current(&state.reference);
     clear_results(run);

@@ -58,9 +58,8 @@ static void sleep_until_met(cnn_team *team, unsigned generation)
     pthread_mutex_unlock(&team->lock);
 }
 
-void cnn_barrier(const cnn_worker *worker)
+static void meet(const cnn_worker *worker)
 {
-    if (worker->size == 1) return;
     cnn_team *team = worker->team;
     const unsigned generation = atomic_load_explicit(&team->generation, memory_order_acquire);
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == worker->size - 1) {
@@ -85,6 +84,14 @@ void cnn_barrier(const cnn_worker *worker)
     atomic_store_explicit(&team->hurried, hurried > 0 ? hurried - 1 : HURRIED_MEETINGS, memory_order_relaxed);
     if (hurried == 0) atomic_fetch_add_explicit(&team->given_up, 1, memory_order_relaxed);
     sleep_until_met(team, generation);
+}
+
+void cnn_barrier(const cnn_worker *worker)
+{
+    if (worker->size == 1) return;
+    const double start = worker->waited ? cnn_now() : 0.0;
+    meet(worker);
+    if (worker->waited) *worker->waited += cnn_now() - start;
 }
 
 /* ---- floating-point mode -------------------------------------------------------------------------------------- */

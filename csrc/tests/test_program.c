@@ -175,9 +175,26 @@ static const struct {
     unsigned alone;
 } teams[] = {{1, 0}, {2, 0}, {3, 0}, {5, 0}, {3, 0x1fff}, {3, 0x0a37}, {2, 0x1555}, {5, 0x0006}};
 
+enum { MOST_THREADS = 5 };
+
 static void leave_alone(network *net, unsigned pattern)
 {
     for (int i = 0; i < INSTRUCTIONS; i++) net->instructions[i].alone = pattern >> i & 1;
+}
+
+/* Nobody waits for less than nothing, or for longer than the run; one worker waits for none, and each began. */
+static void expect_waiting(const double *waited, int threads, double elapsed)
+{
+    for (int worker = 0; worker < threads; worker++) {
+        double sum = 0.0;
+        for (int i = 0; i <= INSTRUCTIONS; i++) {
+            test_expect(waited[i * threads + worker] >= 0.0, "worker %d waited %g s in instruction %d", worker,
+                        waited[i * threads + worker], i);
+            if (i < INSTRUCTIONS) sum += waited[i * threads + worker];
+        }
+        test_expect(threads > 1 ? sum <= elapsed : sum == 0.0, "worker %d waited %g of %g s", worker, sum, elapsed);
+    }
+    test_expect(waited[INSTRUCTIONS * threads] > 0.0, "the first worker began at once");
 }
 
 static void trains_alike_on_any_team(void)
@@ -189,7 +206,7 @@ static void trains_alike_on_any_team(void)
         network *net = make_network();
         cnn_program *program;
         ptrdiff_t detail;
-        double seconds[INSTRUCTIONS] = {0};
+        double seconds[INSTRUCTIONS] = {0}, waited[(INSTRUCTIONS + 1) * MOST_THREADS] = {0};
         const int threads = teams[t].threads;
         test_begin("a network trains on %d threads, instructions for one worker %#x", threads, teams[t].alone);
         leave_alone(net, teams[t].alone);
@@ -202,8 +219,11 @@ static void trains_alike_on_any_team(void)
         for (int step = 0; step < STEPS && status == CNN_OK; step++) {
             run.step = (uint64_t)step;
             run.seconds = step == 0 ? seconds : NULL;
+            run.waited = step == 0 ? waited : NULL;
+            run.waited_workers = threads;
             status = cnn_program_run(program, &run);
             if (step == 0) first = run.loss;
+            if (step == 0) expect_waiting(waited, threads, run.elapsed);
         }
         test_expect(status == CNN_OK, "run: status %d", status);
         test_expect(run.loss < 0.5 * first, "loss went from %g to %g", first, run.loss);

@@ -9,6 +9,7 @@ from typing import Any
 
 import cnncore
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.losses import CrossEntropy, MeanSquaredError
 from engine.network.network import Network
@@ -17,6 +18,8 @@ from engine.optim import SGD
 from engine.plan import INFERENCE, Request
 from engine.plan.cost import counts
 from engine.plan.table import table
+
+Floats = NDArray[np.float64]
 
 MODES = ("training", "inference")
 SECONDS = 2.0  # of measuring, about
@@ -31,6 +34,8 @@ class OpTime:
 
     flops counts the operations that were done, the arithmetic of exp and its kin among them, direct_flops those of the
     direct algorithm, bytes its operands once.
+    waited is the mean over the workers of the seconds in which they waited for others; the rest is work. Of a row of
+    instructions that one worker runs, the last has what the others waited for all of them.
     peak is the share of the nearer of the two roofs: the FMA peak or the bandwidth times FLOPs per byte.
     """
 
@@ -38,6 +43,7 @@ class OpTime:
     layer: str
     algorithm: str
     seconds: float
+    waited: float
     estimate: float
     flops: int
     direct_flops: int
@@ -47,17 +53,23 @@ class OpTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """A network's program, op by op. The peaks were measured in the same run, with as many threads."""
+    """A network's program, op by op. The peaks were measured in the same run, with as many threads.
+
+    workers  of most runs: fewer than threads where the program is brief, or other processes are at work
+    begun    seconds from the call until the last worker was there, which are not in those of the ops
+    """
 
     network: str
     mode: str
     batch: int
     threads: int
+    workers: int
     isa: str
     runs: int
     peak_flops: float
     bandwidth: float
     seconds: float
+    begun: float
     ops: tuple[OpTime, ...]
 
 
@@ -66,8 +78,8 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
     peak, bandwidth = measure_peak(), measure_bandwidth()
     compiled, externals = _program(net, mode, batch)
     plan = compiled.plan
-    times = _times(net, compiled, externals, batch)
-    medians = np.median(times, axis=0)
+    times, waits, workers = _times(net, compiled, externals, batch)
+    medians, waited = np.median(times, axis=0), np.median(waits.mean(axis=2), axis=0)
     ops = []
     for index, instruction in enumerate(plan.instructions):
         seconds = max(float(medians[index]), 1e-9)
@@ -80,6 +92,7 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
                 instruction.layer,
                 instruction.algorithm,
                 seconds,
+                float(waited[index]),
                 plan.estimates[index],
                 flops,
                 counts.direct_flops(instruction, batch) + counts.function_flops(instruction, batch),
@@ -89,7 +102,8 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
         )
     threads = cnncore.get_num_threads()
     total = float(np.median(times.sum(axis=1)))
-    return Profile(name, mode, batch, threads, plan.isa, len(times), peak, bandwidth, total, tuple(ops))
+    begun = float(np.median(waits[:, -1].max(axis=1)))
+    return Profile(name, mode, batch, threads, workers, plan.isa, len(times), peak, bandwidth, total, begun, tuple(ops))
 
 
 def _program(net: Network, mode: str, batch: int) -> tuple[Compiled, tuple[Any, ...]]:
@@ -122,18 +136,22 @@ def _targets(net: Network, batch: int, random: np.random.Generator) -> Any:
     return random.standard_normal((batch, *net.output_shape)).astype(np.float32)
 
 
-def _times(net: Network, compiled: Compiled, externals: tuple[Any, ...], batch: int) -> np.ndarray[Any, Any]:
-    """Seconds of every instruction (columns) in every run (rows)."""
+def _times(net: Network, compiled: Compiled, externals: tuple[Any, ...], batch: int) -> tuple[Floats, Floats, int]:
+    """Seconds (runs, instructions); what the workers waited in each, (runs, instructions + 1, workers), of which the
+    last row is how long after the call they began; and how many workers most runs had, which alone are counted."""
     net.programs.refresh(compiled)
-    rows: list[np.ndarray[Any, Any]] = []
+    by_team: dict[int, list[tuple[Floats, Floats]]] = {}
+    most, count = 0, len(compiled.plan.instructions)
     for _ in range(2):  # memory is touched, clocks rise
         compiled.program.run(batch, externals)
     end = time.perf_counter() + SECONDS
-    while len(rows) < FEWEST or (time.perf_counter() < end and len(rows) < MOST):
-        spent = np.zeros(len(compiled.plan.instructions))
-        compiled.program.run(batch, externals, seconds=spent)
-        rows.append(spent)
-    return np.array(rows)
+    while most < FEWEST or (time.perf_counter() < end and most < MOST):
+        spent, waited = np.zeros(count), np.zeros((count + 1, cnncore.get_num_threads()))
+        compiled.program.run(batch, externals, seconds=spent, waited=waited)
+        by_team.setdefault(compiled.program.workers, []).append((spent, waited))
+        most = max(map(len, by_team.values()))
+    workers, runs = max(by_team.items(), key=lambda team: len(team[1]))
+    return np.array([spent for spent, _ in runs]), np.array([waited[:, :workers] for _, waited in runs]), workers
 
 
 def measure_peak() -> float:
@@ -175,7 +193,20 @@ def measure_bandwidth() -> float:
 def render(result: Profile) -> str:
     """The profile as a table, an instruction per line, in the order in which they run."""
     rows = [
-        ("#", "op", "layer", "algorithm", "ms", "share", "model ms", "GFLOP/s", "direct GFLOP/s", "GB/s", "of peak")
+        (
+            "#",
+            "op",
+            "layer",
+            "algorithm",
+            "ms",
+            "share",
+            "waits",
+            "model ms",
+            "GFLOP/s",
+            "direct GFLOP/s",
+            "GB/s",
+            "of peak",
+        )  # fmt: skip
     ]
     for index, op in enumerate(result.ops):
         rows.append(
@@ -186,6 +217,7 @@ def render(result: Profile) -> str:
                 op.algorithm,
                 f"{op.seconds * 1e3:.4f}",
                 f"{op.seconds / result.seconds:.1%}",
+                f"{op.waited / op.seconds:.0%}",
                 f"{op.estimate * 1e3:.4f}",
                 _rate(op.flops, op.seconds),
                 _rate(op.direct_flops, op.seconds),
@@ -202,6 +234,7 @@ def render(result: Profile) -> str:
             "",
             f"{result.seconds * 1e3:.4f}",
             "",
+            f"{sum(op.waited for op in result.ops) / result.seconds:.0%}",
             f"{sum(op.estimate for op in result.ops) * 1e3:.4f}",
             _rate(flops, result.seconds),
             _rate(direct, result.seconds),
@@ -209,16 +242,20 @@ def render(result: Profile) -> str:
             f"{flops / result.seconds / result.peak_flops:.0%}",
         )  # fmt: skip
     )
+    fewer = "" if result.workers == result.threads else f" ({result.workers} at work)"
     return "\n".join(
         [
-            f"{result.network}: {result.mode}, batch {result.batch}, {result.threads} threads, {result.isa}; "
+            f"{result.network}: {result.mode}, batch {result.batch}, {result.threads} threads{fewer}, {result.isa}; "
             f"median of {result.runs} runs",
             f"measured in this run: FMA peak {result.peak_flops / 1e9:.0f} GFLOP/s, "
             f"streaming {result.bandwidth / 1e9:.1f} GB/s",
             f"{result.batch / result.seconds:,.0f} images/s",
+            f"the last worker began {1e6 * result.begun:.1f} us after the call, which no row has",
             "",
-            *table(rows, numeric=set(range(4, 11)) | {0}),
+            *table(rows, numeric=set(range(4, 12)) | {0}),
             "",
+            "waits: the share of an op's time in which its workers, on average, waited for one another; behind a row",
+            "of ops that one worker runs, what the others waited for the whole row.",
             "direct GFLOP/s: as if by the direct algorithm. of peak: of the FMA peak, or of what the bandwidth",
             "allows if less; above 100% where operands stay in a cache. model ms: the cost model's, on one core.",
         ]

@@ -80,11 +80,14 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t until
         void *externals[CNN_MAX_EXTERNALS]
         double *seconds
+        double *waited
+        ptrdiff_t waited_workers
         c_bool check_outputs
         double loss
         double gradient_norm
         ptrdiff_t detail
         double elapsed
+        int workers
 
     ctypedef struct cnn_workspace:
         size_t shared

@@ -91,6 +91,7 @@ class Program:
         more: bool = False,
         check_outputs: bool = False,
         seconds: NDArray[np.float64] | None = None,
+        waited: NDArray[np.float64] | None = None,
         first: int = 0,
         until: int = 0,
     ) -> float: ...
@@ -98,6 +99,8 @@ class Program:
     def gradient_norm(self) -> float: ...
     @property
     def elapsed(self) -> float: ...
+    @property
+    def workers(self) -> int: ...
     @property
     def workspace_bytes(self) -> int: ...
     @property

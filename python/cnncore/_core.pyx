@@ -396,19 +396,24 @@ cdef class Program:
 
     def run(self, ptrdiff_t batch, externals, *, uint64_t seed=0, uint64_t step=0, double learning_rate=0.0,
             double average=-1.0, ptrdiff_t first_sample=0, double share=1.0, bint more=False,
-            bint check_outputs=False, double[::1] seconds=None, ptrdiff_t first=0, ptrdiff_t until=0):
+            bint check_outputs=False, double[::1] seconds=None, double[:, ::1] waited=None, ptrdiff_t first=0,
+            ptrdiff_t until=0):
         """Execute all instructions for ``batch`` samples; returns the loss (0.0 without a loss op).
 
         externals: arrays or None, in the order of the program's external numbers: C-contiguous, of the op's dtype
         and with at least ``batch`` samples. average, first_sample, share, more: as cnn_run has them; more ends the
         program at accumulate_gradients. first, until: the run is of these instructions (0: from the first, to the
-        last); what earlier ones left is still there. seconds: float64 [instructions], to which each instruction's time is added.
+        last); what earlier ones left is still there. seconds: float64 [instructions], to which each instruction's time
+        is added. waited: with seconds, float64 [instructions + 1, threads], to which is added how long each worker
+        waited for others in it, and in the last row how long after the call it began (see cnn_run).
         Raises CoreError with the status and detail of cnn.h, ValueError for an external that does not fit. Releases
         the GIL; a second thread that calls waits for the first.
         """
         cdef cnn_status status
         if seconds is not None and seconds.shape[0] < self.instruction_count:
             raise ValueError(f"seconds: expected {self.instruction_count} elements, got {seconds.shape[0]}")
+        if waited is not None and (seconds is None or waited.shape[0] <= self.instruction_count or not waited.shape[1]):
+            raise ValueError(f"waited: expected seconds beside it, and a row more than {self.instruction_count}")
         given = tuple(externals)  # keeps the arrays alive
         with self.lock:
             self._bind(given, batch)
@@ -424,6 +429,8 @@ cdef class Program:
             self.state.until = until
             self.state.check_outputs = check_outputs
             self.state.seconds = NULL if seconds is None else &seconds[0]
+            self.state.waited = NULL if waited is None else &waited[0, 0]
+            self.state.waited_workers = 0 if waited is None else waited.shape[1]
             with nogil:
                 status = cnn_program_run(self.program, &self.state)
             if status != CNN_OK and status != CNN_PART_DONE:
@@ -467,6 +474,11 @@ cdef class Program:
     def elapsed(self):
         """Seconds that the last run spent inside C."""
         return self.state.elapsed
+
+    @property
+    def workers(self):
+        """Size of the team of the last run: fewer than there are threads where the program is brief, or others are at work."""
+        return self.state.workers
 
     @property
     def workspace_bytes(self):

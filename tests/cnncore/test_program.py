@@ -196,6 +196,25 @@ def test_seconds_of_each_instruction() -> None:
         program.run(7, logits_and_labels(7, 10), seconds=np.zeros(2))
 
 
+def test_what_workers_wait_in_each_instruction() -> None:
+    program = loss_program(10, 7)
+    seconds, waited = np.zeros(3), np.zeros((4, 2))
+    try:
+        for threads in (1, 2):
+            cnncore.set_num_threads(threads)
+            waited[:] = 0
+            program.run(7, logits_and_labels(7, 10), seconds=seconds, waited=waited)
+            assert 1 <= program.workers <= threads
+            assert (waited >= 0).all() and waited[:3].sum(axis=0).max() <= program.elapsed and waited[3, 0] > 0
+            assert program.workers > 1 or not waited[:3].any()
+        program.run(7, logits_and_labels(7, 10), seconds=seconds, waited=np.zeros((4, 1)))
+    finally:
+        cnncore.set_num_threads(0)
+    for wrong, times in ((np.zeros((3, 2)), seconds), (np.zeros((4, 0)), seconds), (waited, None)):
+        with pytest.raises(ValueError, match="waited: expected seconds beside it, and a row more than 3"):
+            program.run(7, logits_and_labels(7, 10), seconds=times, waited=wrong)
+
+
 def test_spaces_live_as_long_as_the_program() -> None:
     memory = cnncore.aligned_zeros(64)
     memory[:COUNT] = 1.0

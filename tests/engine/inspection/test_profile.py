@@ -26,6 +26,9 @@ def test_every_instruction_has_a_line(mode):
     plan = net.plan(4, mode == "training")
     assert [op.op for op in result.ops][: len(plan.instructions)] == [i.op for i in plan.instructions]
     assert all(op.seconds > 0 and op.estimate > 0 and op.peak >= 0 for op in result.ops)
+    assert 1 <= result.workers <= result.threads and result.begun > 0
+    assert all(op.waited >= 0 for op in result.ops) and (result.workers > 1 or all(op.waited == 0 for op in result.ops))
+    assert sum(op.waited for op in result.ops) < 10 * result.seconds
     assert result.peak_flops > 1e8 and result.bandwidth > 1e7 and result.runs >= profile.FEWEST
     table = profile.render(result).split("\n\n")[1].splitlines()
     assert [line.split()[1] for line in table[1:-1]] == [op.op for op in result.ops]
@@ -47,7 +50,7 @@ def test_json_comes_from_the_command():
     done = command("lenet", "--batch", "2", "--mode", "inference", "--threads", "1", "--json")
     content = json.loads(done.stdout)
     assert (content["batch"], content["threads"], done.returncode) == (2, 1, 0)
-    assert {"op", "seconds", "flops", "peak"} <= set(content["ops"][0])
+    assert {"op", "seconds", "waited", "flops", "peak"} <= set(content["ops"][0])
 
 
 @pytest.mark.parametrize(
