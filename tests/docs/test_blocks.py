@@ -57,6 +57,7 @@ NOT_RUN = {
     ("promises.md", "python -m experiments.ablation --verify 3"),
     ("adding.md", "make -C csrc test asan ubsan"),
     ("adding.md", "make -C csrc test asan"),
+    ("promises.md", "python -m experiments.checks.integer_hash runs/int8_lenet"),
     ("promises.md", "python -m experiments.checks.determinism_cost"),
     ("promises.md", "python -m experiments.checks.kill_study --kills 50"),
     ("promises.md", "python -m experiments.checks.gradients"),
