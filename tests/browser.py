@@ -1,20 +1,19 @@
 """An installed Chromium, and pages in it, for the tests that look at pages."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from experiments.checks.integer_hash.browser import BROWSERS, installed_browser
 
 
 @contextmanager
 def launched(*options: str) -> Iterator:
     """A headless Chromium; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright and an installed Chromium")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = installed_browser()
     if path is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
     with playwright.sync_playwright() as driver:

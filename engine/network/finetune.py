@@ -77,7 +77,7 @@ def factors_at(
     rates: Mapping[Any, float] | None, ends: tuple[tuple[str, int], ...], epoch: int
 ) -> Mapping[Any, float] | None:
     """The factors on the learning rate in an epoch, counted from 0: 0 for what has learned long enough."""
-    ended = {key: 0.0 for key, epochs in ends if epoch >= epochs} if ends else None
+    ended = {key: 0.0 for key, epochs in ends if epoch >= epochs}
     if not ended:
         return rates
     return {**{given: factor for given, factor in (rates or {}).items() if str(given) not in ended}, **ended}

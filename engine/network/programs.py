@@ -56,19 +56,15 @@ class Compiled:
     lock: threading.Lock = field(default_factory=threading.Lock)  # while NumPy computes, another run has to wait
 
     def __post_init__(self) -> None:
+        # What runs all of it: callers need not know who computes the loss.
         self.whole: cnncore.Program | Compiled = self if self.plan.handover is not None else self.program
 
     def run(self, batch: int, externals: Sequence[NDArray[Any] | None], **settings: Any) -> float:
-        """Run the program as cnncore.Program.run does; the loss.
-
-        Where NumPy computes the loss, it does so between the forward and the backward half. StoppedError where what it
-        is given or gives is not finite.
+        """Run the program as cnncore.Program.run does, where NumPy computes the loss, between the forward and the
+        backward half; the loss. StoppedError where what it is given or gives is not finite.
         """
-        handover = self.plan.handover
-        if handover is None:
-            return self.program.run(batch, externals, **settings)
-        loss = self.plan.request.loss
-        assert isinstance(loss, NumPyLoss)
+        handover, loss = self.plan.handover, self.plan.request.loss
+        assert handover is not None and isinstance(loss, NumPyLoss)
         x, y, outputs = (*externals, None)[:3]
         assert y is not None
         scores, gradient = np.empty((2, batch, *self.scores_shape), np.float32)
@@ -89,8 +85,8 @@ class Compiled:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of the last run in C."""
-        return self.program.elapsed if self.plan.handover is None else self.halves
+        """Seconds in C of the last run of both halves."""
+        return self.halves
 
 
 class Programs:
@@ -295,7 +291,7 @@ def _first_nonfinite(
 ) -> str | None:
     """What the plan calls the layer, or the layers, of the first instruction whose output is not finite."""
     try:
-        compiled.run(
+        compiled.whole.run(
             len(externals[0]), externals, seed=seed, step=step, first_sample=first, more=True, check_outputs=True
         )
     except StoppedError:

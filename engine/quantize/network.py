@@ -202,7 +202,7 @@ AnyNetwork = Network | QuantizedNetwork
 
 
 def in_float32(network: AnyNetwork, wish: str) -> Network:
-    """The network; UserError for one of integers, which cannot do as wished ("be written as .html")."""
+    """The network; UserError for one of integers, which cannot do as wished ("be looked into")."""
     if isinstance(network, QuantizedNetwork):
         raise UserError(f"a quantised network cannot {wish}; the network that it was made of can")
     return network

@@ -19,18 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import command_parser, run
-from engine.data.dataset import Dataset
-from engine.data.location import data_root
-from engine.errors import UserError
 from engine.layers.topology import INPUT
-from engine.network.load import load
 from engine.network.network import Network
 from engine.quantize import reference
 from engine.quantize.build import quantize
 from engine.quantize.network import QuantizedNetwork
-from engine.recipe.config import load_config
-from engine.recipe.samples import load_data
-from engine.training.folder import find_checkpoint
+from experiments.checks.integer_hash.trained import add_arguments, check_counts, opened
 
 MOST_LOST = 0.005  # of the accuracy, with power-of-two scales
 TWIN_SAMPLES = 100  # which the twin, in plain NumPy, is given
@@ -66,29 +60,6 @@ class Row:
         return f"{head} {before:>12}{after:>11}  {twin}"
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained network, samples of its training part to calibrate with, and the images and labels of its test part, as
-    the network takes them."""
-
-    name: str
-    net: Network
-    samples: NDArray[np.float32]
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-
-def opened(path: Path, root: Path | None, count: int, most: int) -> Run:
-    """What a run folder names. UserError for a run without a test part."""
-    config = load_config(path / "config.yaml")
-    train, _, test = load_data(config, data_root(root, config.data_root), f"{path}: ")
-    if test is None:
-        raise UserError(f"{path}: its configuration names no test data")
-    net = load(find_checkpoint(path))
-    samples, (images, labels) = inputs(train, count)[0], inputs(test.with_classes(train.class_names), most)
-    return Run(f"{config.model.name or 'layers'} ({config.dataset.name})", net, samples, images, labels)
-
-
 def measured(path: Path, root: Path | None, count: int, most: int) -> Row:
     """The row of a run."""
     trained = opened(path, root, count, most)
@@ -103,16 +74,6 @@ def measured(path: Path, root: Path | None, count: int, most: int) -> Row:
     return Row(trained.name, len(images), exact, found, sizes, bool(np.array_equal(twin, plain.codes(seen))))
 
 
-def inputs(data: Dataset, most: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """So many samples, spread evenly over the set, as the network takes them, and their labels."""
-    places = np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int)
-    images: Any = data.images[places]
-    if images.dtype == np.uint8:
-        assert data.preprocess is not None
-        images = data.preprocess.normalise(images)
-    return images, data.labels[places].astype(np.int64)
-
-
 def accuracy(net: Network | QuantizedNetwork, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float((net.predict(images).argmax(axis=1) == labels).mean())
 
@@ -120,14 +81,9 @@ def accuracy(net: Network | QuantizedNetwork, images: NDArray[np.float32], label
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_parser("experiments.checks.quantized_accuracy", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder that engine.train wrote")
-    parser.add_argument("--samples", type=int, default=512, metavar="N", help="to calibrate with (default: 512)")
-    parser.add_argument(
-        "--test", type=int, default=10_000, metavar="N", help="of the test part, at most (default: 10000)"
-    )
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder that holds the data sets")
+    add_arguments(parser)
     options = parser.parse_args(arguments)
-    if min(options.samples, options.test) < 1:
-        raise UserError("--samples and --test: expected 1 or more")
+    check_counts(options)
     ways = " ".join(f"{way:>8}" for way in WAYS)
     print(f"{'network':<22}{'images':>7}{'float32':>9} {ways}{'change':>8} {'bytes before':>12}{'after':>11}  the twin")
     rows = []

@@ -28,7 +28,7 @@ from engine.layers import (
     layer_name,
 )
 from engine.layers.normalization import GroupNorm, InstanceNorm, LayerNorm
-from engine.layers.topology import INPUT, Node, Topology
+from engine.layers.topology import INPUT, Node
 from engine.network.network import Network
 from engine.program.shapes import Shape
 from engine.quantize.body import Body
@@ -100,12 +100,13 @@ def description(member: Member, kinds: frozenset[str], paper: str | None = None)
         raise UserError(
             f"{source}: the network has {size / 1e6:.0f} MB of weights, and a page holds {MOST_BYTES / 1e6:.0f} MB"
         )
-    places: dict[str, Place] = {}
+    places: dict[str, dict[str, Place]] = {}
     start = 0
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {name} holds NaN or infinite values, so nothing could be said of any picture")
-        places[name] = {"type": array.dtype.name, "start": start, "count": array.size}
+        layer, _, part = name.rpartition(".")
+        places.setdefault(layer, {})[part] = {"type": array.dtype.name, "start": start, "count": array.size}
         start += array.nbytes
     told: dict[str, Any] = {
         "input": list(net.input_shape),
@@ -113,14 +114,11 @@ def description(member: Member, kinds: frozenset[str], paper: str | None = None)
         "classes": member.class_names,
         "paper": paper or ("white" if _on_white(member.preprocess) else "black"),
         "preprocess": preprocessing(member.preprocess),
-        "nodes": [_node(net.topology, node, places) for node in net.topology.nodes],
+        "nodes": [_node(net, node, places.get(node.name, {})) for node in net.topology.nodes],
     }
     if isinstance(net, QuantizedNetwork):
         entry = net.body.encodings[INPUT]
         told["entry"] = {"scale": entry.scale, "zero": entry.zero}
-        for node in told["nodes"]:
-            if node["name"] in net.body.encodings:
-                node["integers"] = _integers(net.body, net.body.topology.node(node["name"]))
     return told, b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values())
 
 
@@ -144,10 +142,10 @@ def _integers(body: Body, node: Node) -> dict[str, Any]:
     return {"scale": encoding.scale, "zero": encoding.zero, "low": clamp.low, "high": clamp.high, "before": before}
 
 
-def _node(topology: Topology, node: Node, places: Mapping[str, Place]) -> dict[str, Any]:
-    layer, shape = node.layer, topology.shape_of(node.inputs[0])
+def _node(net: AnyNetwork, node: Node, places: Mapping[str, Place]) -> dict[str, Any]:
+    layer, shape = node.layer, net.topology.shape_of(node.inputs[0])
     settings = SETTINGS.get(type(layer))
-    own = {name.rpartition(".")[2]: place for name, place in places.items() if name.rpartition(".")[0] == node.name}
+    body = net.body if isinstance(net, QuantizedNetwork) and node.name in net.body.encodings else None
     return {
         "name": node.name,
         "layer": layer_name(layer),
@@ -156,7 +154,8 @@ def _node(topology: Topology, node: Node, places: Mapping[str, Place]) -> dict[s
         "settings": settings(layer, shape) if settings else layer.arguments(),
         "inputs": list(node.inputs),
         "shape": list(node.shape),
-        "arrays": own,
+        "arrays": places,
+        "integers": None if body is None else _integers(body, body.topology.node(node.name)),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -24,11 +23,11 @@ from engine.layers import Softmax
 from engine.layers.topology import INPUT
 from engine.quantize.network import QuantizedNetwork
 from experiments.checks.c_export.builds import COMPILERS, Compiler
+from experiments.checks.integer_hash.browser import BROWSERS, installed_browser
 from experiments.checks.integer_hash.ours import Codes, Way
 
 LEVELS = ("-O0", "-O3")
 RUNTIMES = ("ONNX Runtime", "tract")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHUNK = 500  # images at a time
 Run = Callable[[NDArray[np.float32]], Codes | str]
 
@@ -96,7 +95,7 @@ def _c(net: QuantizedNetwork, folder: Path, compiler: Compiler, level: str) -> R
 
 def _page(net: QuantizedNetwork) -> Run:
     def run(images: NDArray[np.float32]) -> Codes | str:
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        path = installed_browser()
         try:
             playwright = import_module("playwright.sync_api")
         except ImportError:

@@ -47,7 +47,6 @@ def test_another_code_is_found(
 
 
 def test_what_is_missing_is_said(quick: None, run_of_digits: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
-    monkeypatch.setattr(elsewhere, "BROWSERS", ("no such browser",))
     monkeypatch.setenv("PATH", "")
     assert main([str(run_of_digits), "--samples", "40", "--test", "30"]) == 0
     said = capsys.readouterr().out

@@ -11,8 +11,25 @@ from tests.ops.families.optimizers import optimizer_geometry
 from tests.ops.oracle import Array
 
 
+class OfScores(Family):
+    """A loss of scores, the first that `draw` gives; `evaluate` gives the loss and its gradient by them."""
+
+    def draw(self) -> tuple[NDArray, NDArray]:
+        raise NotImplementedError
+
+    def evaluate(self, logits: Array) -> tuple[float, Array]:
+        raise NotImplementedError
+
+    def function(self) -> Function:
+        return Function(
+            lambda logits: np.array(self.evaluate(logits)[0]),
+            lambda diff, logits: (diff * self.evaluate(logits)[1],),
+            tuple(wide(self.draw()[0])),
+        )
+
+
 @dataclass(frozen=True)
-class Loss(Family):
+class Loss(OfScores):
     """kind: cross_entropy, cross_entropy_soft, mean_squared_error or binary_cross_entropy."""
 
     kind: str
@@ -57,16 +74,9 @@ class Loss(Family):
             )
         ]  # fmt: skip
 
-    def function(self) -> Function:
-        return Function(
-            lambda logits: np.array(self.evaluate(logits)[0]),
-            lambda diff, logits: (diff * self.evaluate(logits)[1],),
-            tuple(wide(self.draw()[0])),
-        )
-
 
 @dataclass(frozen=True)
-class PixelLoss(Family):
+class PixelLoss(OfScores):
     """pixel_cross_entropy; `share` of the pixels have the label `ignored`."""
 
     batch: int
@@ -100,13 +110,6 @@ class PixelLoss(Family):
         outputs = {"diff_logits": gradient} if self.gradient else {}
         inputs = {"logits": logits, "labels": labels}
         return [OpCall("pixel_cross_entropy", geometry, self.batch, inputs, outputs, loss=loss)]
-
-    def function(self) -> Function:
-        return Function(
-            lambda logits: np.array(self.evaluate(logits)[0]),
-            lambda diff, logits: (diff * self.evaluate(logits)[1],),
-            tuple(wide(self.draw()[0])),
-        )
 
 
 @dataclass(frozen=True)
