@@ -109,5 +109,6 @@ def alive(pid: int) -> bool:
 
 def test_killed_studies_end_in_the_results_of_an_undisturbed_one(tmp_path, capsys):
     study = ["--seeds", "0", "--rows", "raw,Reverse", "epochs=2", "dataset.train.count=600", "checkpoint_seconds=0.05"]
-    assert kill_study.check(study, tmp_path, kills=2, jobs=2, seed=1)
-    assert "after 2 kills" in capsys.readouterr().out
+    assert kill_study.check(study, tmp_path, kills=2, jobs=2, seed=1, move=True)
+    told = capsys.readouterr().out
+    assert "after 2 kills" in told and "moved 0 times" not in told
