@@ -993,7 +993,8 @@ typedef struct cnn_program_description {
     const cnn_operand *operands;
     ptrdiff_t operand_count;
     ptrdiff_t max_batch;
-    bool brief;                           /* a run takes hardly longer than waking a team that sleeps */
+    bool brief;       /* a run takes hardly longer than waking a team that sleeps */
+    int most_workers; /* more would lose in their meetings what they gain; below 1: there is no such limit */
     void *spaces[CNN_SPACE_COUNT];        /* base pointers; NULL for the arena, which the program allocates */
     int64_t space_bytes[CNN_SPACE_COUNT]; /* the arena's size too */
 } cnn_program_description;
@@ -1010,8 +1011,9 @@ typedef struct cnn_program cnn_program;
 cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **program, ptrdiff_t *detail);
 void cnn_program_destroy(cnn_program *program);
 
-/* Executes every instruction for run->batch samples on a team of cnn_get_threads() workers, or on the calling thread
- * where every instruction is one worker's, or where a brief program has not run for a while. One run at a time. */
+/* Executes every instruction for run->batch samples on a team of cnn_get_threads() workers, of most_workers if that is
+ * fewer, or on the calling thread where every instruction is one worker's, or where a brief program has not run for a
+ * while. One run at a time. */
 cnn_status cnn_program_run(cnn_program *program, cnn_run *run);
 
 /* The arena, to look at intermediate values after a run (only those that are still live). */

@@ -1,4 +1,5 @@
 /* The program executor: checks a description once, then runs all of its instructions in one parallel region. */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "internal.h"
@@ -12,6 +13,7 @@ struct cnn_program {
     bool all_alone;     /* every instruction is one worker's */
     unsigned externals; /* bit i: external i is used */
     bool brief;
+    int most_workers;
     double end; /* when the last run ended */
     void *spaces[CNN_SPACE_COUNT];
     cnn_workspace workspace; /* largest need of any instruction */
@@ -77,6 +79,7 @@ static bool build(cnn_program *program, const cnn_program_description *descripti
     program->instruction_count = description->instruction_count;
     program->max_batch = description->max_batch;
     program->brief = description->brief;
+    program->most_workers = description->most_workers < 1 ? INT_MAX : description->most_workers;
     program->all_alone = are_all_alone(program);
     program->externals = used_externals(program);
     memcpy(program->spaces, description->spaces, sizeof program->spaces);
@@ -306,14 +309,14 @@ cnn_status cnn_program_run(cnn_program *program, cnn_run *run)
     atomic_init(&state.stopped_at, program->instruction_count);
     const cnn_kernels *kernels = cnn_kernels_current(&state.reference);
     clear_results(run);
-    int threads = cnn_get_threads();
+    const int available = cnn_get_threads();
     if (!kernels) return CNN_BAD_ISA;
-    if (threads < 1) return CNN_BAD_THREADS;
+    if (available < 1) return CNN_BAD_THREADS;
     if (run->batch < 1 || run->batch > program->max_batch) return CNN_BAD_BATCH;
     if (!externals_are_given(program, run)) return CNN_BAD_PROGRAM;
     if (run->from < 0 || run->from > end_of(program, run) || run->until > program->instruction_count)
         return CNN_BAD_PROGRAM;
-    if (program->all_alone) threads = 1;
+    const int most = program->all_alone ? 1 : program->most_workers, threads = available < most ? available : most;
     const cnn_status reserved = reserve_scratch(program, threads);
     if (reserved != CNN_OK) return reserved;
     const bool single = threads == 1 || (program->brief && team_sleeps(program, start));

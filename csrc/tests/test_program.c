@@ -269,6 +269,29 @@ static void a_brief_program_wakes_nobody(void)
     cnn_set_threads(0);
 }
 
+static void no_more_workers_than_help(void)
+{
+    enum { THREADS = 3 };
+    static const int most[] = {-1, 0, 1, 2, THREADS, THREADS + 1}, expected[] = {THREADS, THREADS, 1, 2, THREADS, THREADS};
+    cnn_set_threads(THREADS);
+    for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
+        network *net = make_network();
+        cnn_program *program;
+        ptrdiff_t detail;
+        test_begin("%d workers at most of %d", most[i], THREADS);
+        net->description.most_workers = most[i];
+        if (test_expect(cnn_program_create(&net->description, &program, &detail) == CNN_OK, "create failed")) {
+            cnn_run run = make_run(net, BATCH);
+            test_expect(cnn_program_run(program, &run) == CNN_OK, "run failed");
+            test_expect(run.workers == expected[i] || !cnn_has_openmp(), "%d ran it", run.workers);
+            cnn_program_destroy(program);
+        }
+        free(net);
+        test_end();
+    }
+    cnn_set_threads(0);
+}
+
 static void agrees_with_the_twins(void)
 {
     double loss[2] = {0.0, 0.0};
@@ -449,6 +472,7 @@ void suite_program(void)
 {
     trains_alike_on_any_team();
     a_brief_program_wakes_nobody();
+    no_more_workers_than_help();
     agrees_with_the_twins();
     restores_the_floating_point_mode();
     stops_before_the_update();

@@ -12,7 +12,7 @@ from engine.plan.fuse import Fold
 from engine.plan.memory import Arena, Footprint
 from engine.plan.request import Request
 from engine.plan.table import byte_size, exact, milliseconds, preformatted, quantity, table
-from engine.plan.team import is_brief
+from engine.plan.team import is_brief, most_workers
 from engine.plan.update import Segment
 from engine.program.code import ACTIVATION_NAMES, ARENA, EXTERNAL, Code, Instruction, Value, constants_end
 
@@ -92,6 +92,11 @@ class Plan:
     def brief(self) -> bool:
         """Whether a prediction takes hardly longer than waking the team. Training pauses too shortly for that."""
         return not self.request.trains and is_brief(sum(self.estimates))
+
+    @property
+    def most_workers(self) -> int:
+        """Workers beyond which a run gets no faster."""
+        return most_workers(self.estimates, [instruction.alone for instruction in self.instructions])
 
     def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
         """Instructions and operands as cnncore.Program takes them."""

@@ -176,6 +176,7 @@ cdef extern from "cnn.h" nogil:
         ptrdiff_t operand_count
         ptrdiff_t max_batch
         c_bool brief
+        int most_workers
         void *spaces[CNN_SPACE_COUNT]
         int64_t space_bytes[CNN_SPACE_COUNT]
 

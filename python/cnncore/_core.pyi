@@ -74,6 +74,7 @@ class Program:
         spaces: dict[str, NDArray[Any]],
         alone: Collection[int] = (),
         brief: bool = False,
+        most_workers: int = 0,
         exact: bool = False,
     ) -> None: ...
     def takes(self, x: Any, shape: tuple[int, ...]) -> bool: ...

@@ -291,6 +291,7 @@ cdef class Program:
     spaces         {space: aligned 1-D array}: parameters, gradients, buffers, states, constants; kept alive
     alone          indices of the instructions that one worker runs; a program of nothing else opens no team
     brief          a run takes hardly longer than waking the team: after a pause it is one worker's
+    most_workers   of the team, where more would lose in their meetings what they gain; 0: as many as there are
     exact          every operand has as many bytes as the geometry of its op says, and none is larger
     Raises ValueError for a malformed description, CoreError where the core refuses it.
     """
@@ -306,7 +307,7 @@ cdef class Program:
     cdef readonly int64_t arena_bytes
 
     def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces,
-                 alone=(), bint brief=False, bint exact=False):
+                 alone=(), bint brief=False, int most_workers=0, bint exact=False):
         cdef cnn_program_description description
         cdef ptrdiff_t detail = -1, i
         cdef cnn_instruction *table = NULL
@@ -339,6 +340,7 @@ cdef class Program:
             description.operand_count = len(operands)
             description.max_batch = max_batch
             description.brief = brief
+            description.most_workers = most_workers
             description.space_bytes[<int>CNN_SPACE_ARENA] = arena_bytes
             for name, array in spaces.items():
                 description.spaces[<int>SPACES[name]] = _address(array)

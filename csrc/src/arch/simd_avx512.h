@@ -22,6 +22,7 @@ static inline void simd_store(float *p, simd_float v) { _mm512_storeu_ps(p, v); 
 static inline simd_float simd_add(simd_float a, simd_float b) { return _mm512_add_ps(a, b); }
 /* NaN in b wins: maxps returns its second operand when either is NaN. */
 static inline simd_float simd_max(simd_float a, simd_float b) { return _mm512_max_ps(a, b); }
+static inline simd_float simd_min(simd_float a, simd_float b) { return _mm512_min_ps(a, b); }
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return _mm512_fmadd_ps(a, b, c); }
 static inline simd_float simd_sqrt(simd_float a) { return _mm512_sqrt_ps(a); }
 

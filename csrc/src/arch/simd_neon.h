@@ -21,6 +21,7 @@ static inline void simd_store(float *p, simd_float v) { vst1q_f32(p, v); }
 static inline simd_float simd_add(simd_float a, simd_float b) { return vaddq_f32(a, b); }
 /* NaN on either side wins. */
 static inline simd_float simd_max(simd_float a, simd_float b) { return vmaxq_f32(a, b); }
+static inline simd_float simd_min(simd_float a, simd_float b) { return vminq_f32(a, b); }
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return vfmaq_f32(c, a, b); }
 static inline simd_float simd_sqrt(simd_float a) { return vsqrtq_f32(a); }
 static inline simd_float simd_load_part(const float *p, ptrdiff_t count)

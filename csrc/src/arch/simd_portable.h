@@ -33,6 +33,12 @@ static inline simd_float simd_max(simd_float a, simd_float b)
     for (int i = 0; i < SIMD_WIDTH; i++) v[i] = a[i] > b[i] ? a[i] : b[i];
     return v;
 }
+static inline simd_float simd_min(simd_float a, simd_float b)
+{
+    simd_float v;
+    for (int i = 0; i < SIMD_WIDTH; i++) v[i] = a[i] < b[i] ? a[i] : b[i];
+    return v;
+}
 static inline simd_float simd_fma(simd_float a, simd_float b, simd_float c) { return a * b + c; }
 static inline simd_float simd_sqrt(simd_float a)
 {

@@ -3,6 +3,7 @@
 #define CNN_BODY_ACTIVATION_H
 
 #include <assert.h>
+#include <math.h>
 
 #include "bodies/math.h"
 #include "kernels.h"
@@ -69,6 +70,28 @@ activation_gradient_of(const cnn_activation kind, simd_float diff, simd_float sa
     case CNN_ACTIVATION_NONE: break;
     }
     return diff;
+}
+
+/* Activations that only bound an element, below or on both sides: kernels end with them while sums are in registers. */
+typedef struct activation_bounds {
+    simd_float least, most;
+} activation_bounds;
+
+static inline bool activation_only_bounds(cnn_activation kind)
+{
+    return kind <= CNN_ACTIVATION_RELU || kind == CNN_ACTIVATION_RELU6;
+}
+
+static inline activation_bounds activation_bounds_of(cnn_activation kind)
+{
+    return (activation_bounds){kind == CNN_ACTIVATION_NONE ? simd_set1(-INFINITY) : simd_zero(),
+                               simd_set1(kind == CNN_ACTIVATION_RELU6 ? 6.0f : INFINITY)};
+}
+
+/* NaN passes through, as in activation_of. */
+static inline simd_float activation_bounded(activation_bounds bounds, simd_float x)
+{
+    return simd_min(bounds.most, simd_max(bounds.least, x));
 }
 
 static inline __attribute__((always_inline)) void activation_loop(float *dst, const float *src, ptrdiff_t count,

@@ -55,7 +55,8 @@ static inline __attribute__((always_inline)) void depthwise_body(const cnn_depth
         }
     }
     const simd_float bias = d->bias ? depthwise_load(d->bias + channel, left) : simd_zero();
-    const simd_float least = d->activation == CNN_ACTIVATION_RELU ? simd_zero() : simd_set1(-INFINITY);
+    const bool other = !activation_only_bounds(d->activation);
+    const activation_bounds bounds = activation_bounds_of(other ? CNN_ACTIVATION_NONE : d->activation);
     const ptrdiff_t out = pixel * d->dst_pixel + channel;
 #pragma GCC unroll 16
     for (int i = 0; i < pixels; i++) {
@@ -64,7 +65,7 @@ static inline __attribute__((always_inline)) void depthwise_body(const cnn_depth
             const simd_float mask = depthwise_load(d->mask + out + i * d->dst_pixel, left);
             x = simd_select(simd_at_most(mask, simd_zero()), simd_zero(), x);
         }
-        depthwise_store(d->dst + out + i * d->dst_pixel, simd_max(least, x), left);
+        depthwise_store(d->dst + out + i * d->dst_pixel, activation_bounded(bounds, x), left);
     }
 }
 
@@ -92,7 +93,7 @@ static void depthwise(const cnn_depthwise *d)
     case 5: depthwise_pixels(d, pixel, 5); break;
     default: break;
     }
-    if (d->activation > CNN_ACTIVATION_RELU)
+    if (!activation_only_bounds(d->activation))
         for (ptrdiff_t p = 0; p < d->pixels; p++) activation_end(d->activation, d->dst + p * d->dst_pixel, d->channels);
 }
 

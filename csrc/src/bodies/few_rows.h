@@ -38,6 +38,8 @@ static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_ro
         }
     }
 
+    const bool other = !activation_only_bounds(p->activation);
+    const activation_bounds bounds = activation_bounds_of(other ? CNN_ACTIVATION_NONE : p->activation);
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         const ptrdiff_t column = first * CNN_PANEL + v * SIMD_WIDTH, left = p->n - column;
@@ -46,11 +48,10 @@ static inline __attribute__((always_inline)) void few_rows_body(const cnn_few_ro
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++) {
             const simd_float y = simd_add(sum[i][v], bias);
-            simd_store_part(p->dst + i * p->n + column,
-                            p->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), y) : y, left);
+            simd_store_part(p->dst + i * p->n + column, activation_bounded(bounds, y), left);
         }
     }
-    if (p->activation <= CNN_ACTIVATION_RELU) return;
+    if (!other) return;
     const ptrdiff_t column = first * CNN_PANEL, left = p->n - column, width = (ptrdiff_t)vectors * SIMD_WIDTH;
     for (int i = 0; i < rows; i++)
         activation_end(p->activation, p->dst + i * p->n + column, left < width ? left : width);

@@ -34,13 +34,13 @@ static inline __attribute__((always_inline)) void tile_store(const cnn_tile *t, 
 {
     const ptrdiff_t c_row = t->c_row, c_group = t->c_group;
     const float *bias = t->bias;
-    const simd_float least = t->activation == CNN_ACTIVATION_RELU ? simd_zero() : simd_set1(-INFINITY);
+    const activation_bounds bounds = activation_bounds_of(t->activation);
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         float *out = c + (v / TILE_VECTORS_PER_GROUP) * c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
         const simd_float shift = bias ? simd_load(bias + v * SIMD_WIDTH) : simd_zero();
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) simd_store(out + i * c_row, simd_max(least, simd_add(sum[i][v], shift)));
+        for (int i = 0; i < rows; i++) simd_store(out + i * c_row, activation_bounded(bounds, simd_add(sum[i][v], shift)));
     }
 }
 
@@ -74,7 +74,8 @@ static void tile_activate(const cnn_tile *t, float *sums, int rows, int vectors)
 static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, const float *mask, float *sums, int rows,
                                                   int vectors)
 {
-    const bool other = t->activation > CNN_ACTIVATION_RELU;
+    const bool other = !activation_only_bounds(t->activation);
+    const activation_bounds bounds = activation_bounds_of(other ? CNN_ACTIVATION_NONE : t->activation);
     assert(!other || (!t->accumulate && !mask));
     if (other) tile_activate(t, sums, rows, vectors);
     for (int v = 0; v < vectors; v++) {
@@ -89,11 +90,11 @@ static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, c
             if (left >= SIMD_WIDTH) {
                 if (t->accumulate) x = simd_add(x, simd_load(out));
                 if (mask) x = tile_masked(x, simd_load(mask + at + i * t->c_row));
-                simd_store(out, t->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), x) : x);
+                simd_store(out, activation_bounded(bounds, x));
             } else {
                 if (t->accumulate) x = simd_add(x, simd_load_part(out, left));
                 if (mask) x = tile_masked(x, simd_load_part(mask + at + i * t->c_row, left));
-                simd_store_part(out, t->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), x) : x, left);
+                simd_store_part(out, activation_bounded(bounds, x), left);
             }
         }
     }
@@ -149,7 +150,7 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
     }
 
     const bool whole = t->columns >= vectors * SIMD_WIDTH;
-    if (whole && !t->accumulate && !mask && t->activation <= CNN_ACTIVATION_RELU) {
+    if (whole && !t->accumulate && !mask && activation_only_bounds(t->activation)) {
         tile_store(t, c, sum, rows, vectors);
     } else if (whole && !t->bias && !mask && t->activation == CNN_ACTIVATION_NONE) {
         tile_add(t, c, sum, rows, vectors);

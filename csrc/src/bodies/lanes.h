@@ -42,14 +42,15 @@ static inline __attribute__((always_inline)) void lanes_body(const cnn_lanes *l,
         }
     }
 
-    const simd_float least = l->activation == CNN_ACTIVATION_RELU ? simd_zero() : simd_set1(-INFINITY);
+    const bool other = !activation_only_bounds(l->activation);
+    const activation_bounds bounds = activation_bounds_of(other ? CNN_ACTIVATION_NONE : l->activation);
 #pragma GCC unroll 16
     for (int o = 0; o < channels; o++) {
         const simd_float bias = simd_set1(l->bias ? l->bias[first + o] : 0.0f);
 #pragma GCC unroll 16
-        for (int v = 0; v < vectors; v++) sum[v][o] = simd_max(least, simd_add(sum[v][o], bias));
+        for (int v = 0; v < vectors; v++) sum[v][o] = activation_bounded(bounds, simd_add(sum[v][o], bias));
     }
-    if (l->activation > CNN_ACTIVATION_RELU) {
+    if (other) {
         float ends[CNN_LANES_VECTORS * CNN_LANES_CHANNELS * SIMD_WIDTH];
         for (int v = 0; v < vectors; v++)
             for (int o = 0; o < channels; o++) simd_store(ends + (v * channels + o) * SIMD_WIDTH, sum[v][o]);

@@ -280,28 +280,33 @@ static inline float pool_share(const cnn_pool2d_geometry *g, ptrdiff_t top, ptrd
     return 1.0f / (float)(g->count_include_pad ? padded : inside);
 }
 
-enum { POOL_CHANNELS = 64 };
+/* A vector of channels of one window: sums run along a row of the window, then over its rows, two short chains instead of
+ * a long one. `step` elements lie between rows. */
+static inline simd_float pool_sum(const float *restrict window, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t step,
+                                  ptrdiff_t c, ptrdiff_t left)
+{
+    simd_float total = simd_zero();
+    for (ptrdiff_t y = 0; y < rows; y++, window += step) {
+        simd_float line = simd_zero();
+        for (ptrdiff_t x = 0; x < columns; x++) line = simd_add(line, pool_load(window + x * c, left, left));
+        total = simd_add(total, line);
+    }
+    return total;
+}
 
-/* Sums run along a row of the window, then over its rows: two short chains instead of a long one. */
 static void avg_pool_row(float *restrict dst, const float *restrict src, const cnn_pool2d_geometry *g, ptrdiff_t oh)
 {
     const ptrdiff_t top = oh * g->stride_h - g->pad_top, c = g->c;
     const pool_range kh = pool_taps(top, g->kh, g->h);
-    float total[POOL_CHANNELS], line[POOL_CHANNELS];
-    for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
+    for (ptrdiff_t ow = 0; ow < g->ow; ow++, dst += c) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
-        const float share = pool_share(g, top, left, kh, kw);
-        for (ptrdiff_t base = 0; base < c; base += POOL_CHANNELS) {
-            const ptrdiff_t run = c - base < POOL_CHANNELS ? c - base : POOL_CHANNELS;
-            for (ptrdiff_t i = 0; i < run; i++) total[i] = 0.0f;
-            for (ptrdiff_t y = kh.first; y < kh.last; y++) {
-                const float *restrict in = src + ((top + y) * g->w + left) * c + base;
-                for (ptrdiff_t i = 0; i < run; i++) line[i] = 0.0f;
-                add_rows(line, in + kw.first * c, kw.last - kw.first, run, c);
-                for (ptrdiff_t i = 0; i < run; i++) total[i] += line[i];
-            }
-            for (ptrdiff_t i = 0; i < run; i++) dst[ow * c + base + i] = total[i] * share;
+        const simd_float share = simd_set1(pool_share(g, top, left, kh, kw));
+        const float *window = src + ((top + kh.first) * g->w + left + kw.first) * c;
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const simd_float sum =
+                pool_sum(window + i, kh.last - kh.first, kw.last - kw.first, g->w * c, c, c - i);
+            unpool_store(dst + i, sum * share, c - i, c - i);
         }
     }
 }

@@ -169,6 +169,9 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
     enum { MOST = WINOGRAD_MOST };
     const int alpha = tile + kernel - 1;
     const ptrdiff_t position = t->position, dst_row = t->dst_row, dst_pixel = t->dst_pixel;
+    /* what comes before the maximum, ReLU excepted, or needs more than bounds */
+    const bool other = pool ? t->activation > CNN_ACTIVATION_RELU : !activation_only_bounds(t->activation);
+    const activation_bounds bounds = activation_bounds_of(other ? CNN_ACTIVATION_NONE : t->activation);
     for (ptrdiff_t channel = 0; channel < t->channels; channel += SIMD_WIDTH) {
         const ptrdiff_t left = t->channels - channel;
         const float *from = t->src + channel;
@@ -188,16 +191,15 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             winograd_output_1d(y[i], half[i], tile, kernel);
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) y[i][j] = simd_add(y[i][j], bias);
-            if (pool || t->activation > CNN_ACTIVATION_RELU) continue;
+            if (pool || other) continue;
             if (i >= t->rows) break;
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) {
                 if (j >= t->columns) break;
-                const simd_float v = t->activation == CNN_ACTIVATION_RELU ? simd_max(simd_zero(), y[i][j]) : y[i][j];
-                winograd_store(t, v, i * dst_row + j * dst_pixel + channel, left);
+                winograd_store(t, activation_bounded(bounds, y[i][j]), i * dst_row + j * dst_pixel + channel, left);
             }
         }
-        if (t->activation > CNN_ACTIVATION_RELU) {
+        if (other) {
             float ends[MOST * MOST * SIMD_WIDTH];
 #pragma GCC unroll 8
             for (int i = 0; i < tile; i++)

@@ -1,15 +1,18 @@
 /* Direct convolution, forward: dst = pool(act(src * weights + bias)), channels last.
  *
- * A task is a block of output rows of one sample. The rows of the source that it needs are copied with their padding
- * into the worker's scratch (skipped without padding); with fused pooling two rows of outputs stay in scratch.
+ * A task is a block of output rows of one sample; a worker takes neighbouring ones together. The rows of the source that
+ * they need are copied with their padding into its scratch, each when its turn comes (skipped without padding); with fused
+ * pooling two rows of outputs stay in scratch.
  *
  * Few output channels leave most of a panel empty. Then pixels take the lanes of the vectors instead (see cnn_lanes), and
  * the rows of the source are copied to planes, one for each channel. Where every channel has one filter of its own, all
- * channels of a pixel are computed together (see cnn_depthwise).
+ * channels of a pixel are computed together (see cnn_depthwise). A kernel of 1x1 that takes every pixel is a product whose
+ * rows are the pixels of all samples (see cnn_product).
  */
 #include "blocking.h"
 #include "ops/depthwise.h"
 #include "ops/pixels.h"
+#include "ops/product.h"
 
 static ptrdiff_t source_rows(const cnn_conv2d_geometry *g, ptrdiff_t output_rows)
 {
@@ -33,6 +36,12 @@ static bool pixels_in_lanes(const cnn_conv2d_geometry *g)
     return filled > least_gain * (double)g->oc / CNN_PANEL;
 }
 
+static bool is_product(const cnn_conv2d_geometry *g)
+{
+    return g->kh * g->kw == 1 && g->stride_h == 1 && g->stride_w == 1 && g->oh == g->h && g->ow == g->w &&
+           g->groups == 1 && !g->pool;
+}
+
 cnn_blocking cnn_conv2d_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     (void)batch;
@@ -42,10 +51,20 @@ cnn_blocking cnn_conv2d_forward_blocking(const cnn_geometry *geometry, ptrdiff_t
         .variant = CNN_VARIANT_LANES, .lane_channels = CNN_LANES_CHANNELS, .lane_vectors = CNN_LANES_VECTORS};
 }
 
+/* Rows of outputs that a worker takes together at most: the windows of neighbouring tasks share rows of the source, which
+ * are copied once for all of them while the copies, `columns` wide, fit well into L2. */
+static ptrdiff_t rows_together(const cnn_conv2d_geometry *g, ptrdiff_t columns)
+{
+    enum { MOST_COPIED = 32 * 1024 }; /* floats */
+    const ptrdiff_t beyond = MOST_COPIED / (columns * g->ic) - source_rows(g, 1);
+    return beyond < 0 ? 0 : cnn_min(beyond / g->stride_h + 1, used_rows(g));
+}
+
 typedef struct scratch {
     ptrdiff_t *offsets; /* of taps: 2 * KH * KW, or one for each weight of a channel where pixels take the lanes */
     float *source, *rows;
     size_t bytes;
+    ptrdiff_t together; /* tasks, where rows are copied */
 } scratch;
 
 static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory)
@@ -55,17 +74,18 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
     const size_t offsets = cnn_align((size_t)(taps * (beyond ? g->ic : 2)) * sizeof(ptrdiff_t));
     /* pixels in lanes: without padding the whole width of the source is copied */
     const ptrdiff_t columns = beyond ? cnn_max(source_columns(g), g->w) : source_columns(g);
-    const size_t source = cnn_align((size_t)(source_rows(g, block) * columns * g->ic + beyond) * sizeof(float));
+    const ptrdiff_t most = cnn_max(rows_together(g, columns), block);
+    const size_t source = cnn_align((size_t)(source_rows(g, most) * columns * g->ic + beyond) * sizeof(float));
     const size_t rows = g->pool ? cnn_align((size_t)(2 * g->ow * g->oc) * sizeof(float)) : 0;
     return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source),
-                     offsets + source + rows};
+                     offsets + source + rows, most / block};
 }
 
 cnn_workspace cnn_conv2d_forward_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
-    /* fewer samples mean smaller blocks, so the largest batch needs the most */
+    /* fewer samples mean smaller tasks, so the largest batch needs the most */
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return (cnn_workspace){0, carve(g, batch, NULL).bytes};
+    return (cnn_workspace){0, is_product(g) ? cnn_product_scratch(g->ic) : carve(g, batch, NULL).bytes};
 }
 
 /* What all tasks of a call share. `columns` is the width of a row of what is read: the copy, or the source itself. */
@@ -180,6 +200,17 @@ static void copy_planes(const plan *p, const float *image, const cnn_window *win
                 *offset++ = c * plane + y * g->dilation_h * p->columns + x * g->dilation_w;
 }
 
+/* Copy what the rows of outputs [top, bottom) read and is not there yet: the window is what was copied last, without rows
+ * at first, and becomes what is copied now. */
+static void copy_up_to(const plan *p, const float *image, cnn_window *window, ptrdiff_t top, ptrdiff_t bottom)
+{
+    const cnn_conv2d_geometry *g = p->g;
+    const ptrdiff_t start = top * g->stride_h - g->pad_top, end = start + source_rows(g, bottom - top);
+    window->top += window->rows;
+    window->rows = end - window->top;
+    cnn_window_copy(p->memory.source + (window->top - start) * p->columns * g->ic, image, window, g->h, g->w, g->ic);
+}
+
 void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -188,6 +219,18 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     uint8_t *argmax = call->operands[CNN_conv2d_forward_argmax];
     const float *src = call->operands[CNN_conv2d_forward_src];
     assert(cnn_geometry_fits(cnn_op_find(CNN_OP_conv2d_forward), call->geometry));
+    if (is_product(g)) {
+        cnn_product_run(&(cnn_product){.dst = dst,
+                                       .src = src,
+                                       .weights = call->operands[CNN_conv2d_forward_weights],
+                                       .bias = call->operands[CNN_conv2d_forward_bias],
+                                       .m = call->batch * g->h * g->w,
+                                       .k = g->ic,
+                                       .n = g->oc,
+                                       .activation = (cnn_activation)g->activation},
+                        worker);
+        return;
+    }
 
     const bool lanes = pixels_in_lanes(g), depthwise = cnn_is_depthwise(g);
     plan p = {.g = g,
@@ -202,22 +245,27 @@ void cnn_conv2d_forward(const cnn_call *call, const cnn_worker *worker)
     const ptrdiff_t blocks = cnn_ceil_div(rows, block);
     cnn_window window = {0, -g->pad_left, 0, p.columns};
 
+    const ptrdiff_t together = p.padded || lanes ? p.memory.together : blocks;
     ptrdiff_t first, last;
     cnn_share(worker, call->batch * blocks, &first, &last);
-    for (ptrdiff_t task = first; task < last; task++) {
-        const ptrdiff_t n = task / blocks, top = task % blocks * block, bottom = cnn_min(top + block, rows);
+    for (ptrdiff_t task = first; task < last;) {
+        const ptrdiff_t n = task / blocks, begin = task % blocks;
+        const ptrdiff_t end = begin + cnn_min(cnn_min(together, blocks - begin), last - task);
+        const ptrdiff_t top = begin * block, bottom = cnn_min(end * block, rows);
         const float *image = src + n * g->h * g->w * g->ic, *source = p.memory.source;
+        task += end - begin;
         window.top = top * g->stride_h - g->pad_top;
         window.rows = source_rows(g, bottom - top);
         if (lanes)
             copy_planes(&p, image, &window, kernels);
         else if (p.padded)
-            cnn_window_copy(p.memory.source, image, &window, g->h, g->w, g->ic);
+            window.rows = 0;
         else
             source = image + window.top * g->w * g->ic;
         const ptrdiff_t source_step = g->stride_h * p.columns * (lanes ? 1 : g->ic);
-        const ptrdiff_t step = g->pool ? 2 : bottom - top;
+        const ptrdiff_t step = g->pool ? 2 : lanes || !p.padded ? bottom - top : 1;
         for (ptrdiff_t y = top; y < bottom; y += step) {
+            if (p.padded && !lanes) copy_up_to(&p, image, &window, top, y + step);
             const float *at = source + (y - top) * source_step;
             float *to = g->pool ? p.memory.rows : dst + (n * g->oh + y) * g->ow * g->oc;
             (lanes ? output_rows_in_lanes : depthwise ? output_rows_depthwise : output_rows)(&p, at, to, step, kernels);

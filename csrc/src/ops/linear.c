@@ -1,112 +1,36 @@
 /* Fully connected layers. Weights stay packed in panels [N/16][K][16] across steps: no call packs them again. */
 #include "blocking.h"
 #include "ops/pixels.h"
+#include "ops/product.h"
 
 static const ptrdiff_t no_offset[1] = {0};
 
 /* ---- forward: dst (M x N) = act(src (M x K) * weights (K x N) + bias) ------------------------------------------ */
 
-enum {
-    ROWS = 64,          /* samples that meet a panel of weights while it is in cache */
-    LEAST_SEGMENT = 96, /* products over k between two fetches */
-    MOST_SEGMENTS = 32,
-    LEAST_STREAMED = 128 * 1024, /* weights from which the next panel is fetched: fewer stay in L2 */
-};
-
-/* K is cut into so many segments of one length, with a fetch in each. */
-static ptrdiff_t segments_of(ptrdiff_t k)
-{
-    ptrdiff_t segments = cnn_max(1, cnn_min(k / LEAST_SEGMENT, MOST_SEGMENTS));
-    while (k % segments != 0) segments--;
-    return segments;
-}
-
 cnn_workspace cnn_linear_forward_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     (void)batch;
-    return (cnn_workspace){0, 3 * (size_t)segments_of(geometry->linear.k) * sizeof(ptrdiff_t)};
+    return (cnn_workspace){0, cnn_product_scratch(geometry->linear.k)};
 }
-
-static cnn_variant variant_of(ptrdiff_t batch) { return batch <= 2 ? CNN_VARIANT_FEW_ROWS : CNN_VARIANT_USUAL; }
 
 cnn_blocking cnn_linear_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     (void)geometry;
-    return (cnn_blocking){.variant = variant_of(batch)};
-}
-
-/* A batch of one or two is a pass over the weights. Whichever panels a worker reads, the bits are those of a tile. */
-static void forward_few(const cnn_call *call, const cnn_worker *worker)
-{
-    const cnn_linear_geometry *g = &call->geometry->linear;
-    cnn_few_rows product = {.dst = call->operands[CNN_linear_forward_dst],
-                            .src = call->operands[CNN_linear_forward_src],
-                            .weights = call->operands[CNN_linear_forward_weights],
-                            .bias = call->operands[CNN_linear_forward_bias],
-                            .k = g->k,
-                            .n = g->n,
-                            .rows = (int)call->batch,
-                            .activation = (cnn_activation)g->activation};
-    cnn_share(worker, cnn_panels(g->n), &product.first, &product.last);
-    worker->kernels->few_rows(&product);
+    return (cnn_blocking){.variant = cnn_product_variant(batch)};
 }
 
 void cnn_linear_forward(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_linear_geometry *g = &call->geometry->linear;
-    float *dst = call->operands[CNN_linear_forward_dst];
-    const float *src = call->operands[CNN_linear_forward_src], *weights = call->operands[CNN_linear_forward_weights],
-                *bias = call->operands[CNN_linear_forward_bias];
-    const cnn_kernels *kernels = worker->kernels;
-    assert(g->k >= 1 && g->n >= 1);
-    if (variant_of(call->batch) == CNN_VARIANT_FEW_ROWS) {
-        forward_few(call, worker);
-        return;
-    }
-
-    /* tasks: pairs of panels by blocks of rows. Hardware does not bring a panel from L3 fast enough for the first tile
-     * of a block, so each tile of the block before fetches a share of it. */
-    const ptrdiff_t width = kernels->tile_groups * CNN_PANEL, segments = segments_of(g->k);
-    const ptrdiff_t pairs = cnn_ceil_div(g->n, width), blocks = cnn_ceil_div(call->batch, ROWS);
-    const ptrdiff_t tiles = cnn_ceil_div(cnn_ceil_div(call->batch, blocks), kernels->tile_rows);
-    const ptrdiff_t lines = cnn_ceil_div(kernels->tile_groups * g->k, tiles * segments);
-    ptrdiff_t *a_offset = worker->scratch, *b_offset = a_offset + segments, *fetch_offset = b_offset + segments;
-    for (ptrdiff_t s = 0; s < segments; s++) {
-        a_offset[s] = s * (g->k / segments);
-        b_offset[s] = a_offset[s] * CNN_PANEL;
-        fetch_offset[s] = s * lines * CNN_PANEL;
-    }
-    cnn_tile tile = {.a_row = g->k,
-                     .a_k = 1,
-                     .b_k = CNN_PANEL,
-                     .b_group = g->k * CNN_PANEL,
-                     .c_row = g->n,
-                     .c_group = CNN_PANEL,
-                     .segments = segments,
-                     .k = g->k / segments,
-                     .a_offset = a_offset,
-                     .b_offset = b_offset,
-                     .fetch_offset = fetch_offset,
-                     .fetch_lines = (int)lines,
-                     .activation = (cnn_activation)g->activation};
-    ptrdiff_t first, last;
-    cnn_share(worker, pairs * blocks, &first, &last);
-    for (ptrdiff_t task = first; task < last; task++) {
-        const ptrdiff_t column = task / blocks * width, block = task % blocks;
-        const ptrdiff_t m = cnn_part(call->batch, blocks, block), end = cnn_part(call->batch, blocks, block + 1);
-        const bool fetches = block == blocks - 1 && task + 1 < last && g->k * g->n >= LEAST_STREAMED;
-        tile.b = weights + column * g->k;
-        tile.bias = bias ? bias + column : NULL;
-        tile.columns = (int)cnn_min(width, g->n - column);
-        for (ptrdiff_t t = 0; t < tiles; t++) {
-            const ptrdiff_t row = m + cnn_part(end - m, tiles, t);
-            tile.rows = m + cnn_part(end - m, tiles, t + 1) - row;
-            tile.a = src + row * g->k;
-            tile.c = dst + row * g->n + column;
-            tile.fetch = fetches ? tile.b + width * g->k + t * segments * lines * CNN_PANEL : NULL;
-            kernels->gemm_tile(&tile);
-        }
-    }
+    cnn_product_run(&(cnn_product){.dst = call->operands[CNN_linear_forward_dst],
+                                   .src = call->operands[CNN_linear_forward_src],
+                                   .weights = call->operands[CNN_linear_forward_weights],
+                                   .bias = call->operands[CNN_linear_forward_bias],
+                                   .m = call->batch,
+                                   .k = g->k,
+                                   .n = g->n,
+                                   .activation = (cnn_activation)g->activation},
+                    worker);
 }
 
 /* ---- gradient by the source: diff_src (M x K) = diff_dst (M x N) * weights^T ------------------------------------- */

@@ -263,8 +263,8 @@ def test_training_lowers_the_loss(optimizer: Optimizer) -> None:
 @pytest.mark.parametrize("small", [0.0, 1e-6, 1.0], ids=["together", "mixed", "alone"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_the_same_bits_for_any_number_of_threads(threads: int, small: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(team, "SMALL_PROGRAM", small if small == 1.0 else 0.0)
     monkeypatch.setattr(team, "SMALL_INSTRUCTION", small)
+    monkeypatch.setattr(team, "MEETING", 1e-15)  # as many workers as there are
     monkeypatch.setattr(team, "BRIEF_PROGRAM", 0.0)  # or the first steps would be one worker's
 
     def trained(count: int) -> tuple[list[float], bytes]:

@@ -28,7 +28,7 @@ from engine.models import MODELS, make_model
 from engine.models.numtadb import lenet
 from engine.network.graph import Graph, Network, Sequential
 from engine.optim import SGD, Adam, AdamW
-from engine.plan import INFERENCE, Request, algorithms
+from engine.plan import INFERENCE, Request, algorithms, team
 from engine.plan.cost import counts
 from engine.plan.gradients import RULES
 from engine.plan.layout import assign_slots, flattened_maps
@@ -376,9 +376,28 @@ def together(plan: Plan) -> set[str]:
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_a_small_program_is_one_workers(isa: str) -> None:
-    plan = plan_for(isa, lenet(), 1)
-    assert not together(plan) and plan.alone == set(range(len(plan.instructions)))
+    net = Sequential([Conv2D(1, 4, 3), ReLU(), MaxPool2D(2, 2), Flatten(), Linear(4, 2)], (1, 4, 4))
+    plan = plan_for(isa, net, 1)
+    assert not together(plan) and plan.alone == set(range(len(plan.instructions))) and plan.most_workers == 1
     assert "relu+maxpool+alone" in str(plan)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_program_has_as_many_workers_as_make_it_faster(isa: str) -> None:
+    one, many = plan_for(isa, lenet(), 1), plan_for(isa, lenet(), 64)
+    assert 2 <= one.most_workers < many.most_workers
+
+
+def test_the_best_number_of_workers_takes_the_least_time() -> None:
+    seconds, alone = [40e-6, 0.1e-6, 0.1e-6, 90e-6, 0.1e-6], [False, True, True, False, True]
+
+    def total(workers: int) -> float:
+        return 130e-6 / workers + (team.OPENING + 4) * team.MEETING * workers
+
+    best = team.most_workers(seconds, alone)
+    assert best == 12 and min(total(best), total(best + 1)) == min(map(total, range(1, 100)))
+    assert team.most_workers(seconds, [True] * 5) == 1
+    assert team.most_workers([], []) == 1
 
 
 @pytest.mark.parametrize("isa", ISAS)
