@@ -319,13 +319,17 @@ static void avg_unpool_row(float *restrict diff_src, const float *restrict diff_
     for (ptrdiff_t ow = 0; ow < g->ow; ow++) {
         const ptrdiff_t left = ow * g->stride_w - g->pad_left;
         const pool_range kw = pool_taps(left, g->kw, g->w);
-        const float share = pool_share(g, top, left, kh, kw);
+        const simd_float share = simd_set1(pool_share(g, top, left, kh, kw));
         const float *restrict dy = diff_dst + ow * c;
-        for (ptrdiff_t y = kh.first; y < kh.last; y++)
-            for (ptrdiff_t x = kw.first; x < kw.last; x++) {
-                float *restrict out = diff_src + ((top + y) * g->w + left + x) * c;
-                for (ptrdiff_t i = 0; i < c; i++) out[i] += dy[i] * share;
+        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
+            const ptrdiff_t run = c - i < SIMD_WIDTH ? c - i : SIMD_WIDTH;
+            const simd_float sent = pool_load(dy + i, run, run) * share;
+            for (ptrdiff_t y = kh.first; y < kh.last; y++) {
+                float *out = diff_src + ((top + y) * g->w + left + kw.first) * c + i;
+                for (ptrdiff_t x = kw.first; x < kw.last; x++, out += c)
+                    unpool_store(out, simd_add(pool_load(out, run, run), sent), run, run);
             }
+        }
     }
 }
 
