@@ -272,7 +272,8 @@ static void a_brief_program_wakes_nobody(void)
 static void no_more_workers_than_help(void)
 {
     enum { THREADS = 3 };
-    static const int most[] = {-1, 0, 1, 2, THREADS, THREADS + 1}, expected[] = {THREADS, THREADS, 1, 2, THREADS, THREADS};
+    static const int most[] = {-1, 0, 1, 2, THREADS, THREADS + 1},
+                     expected[] = {THREADS, THREADS, 1, 2, THREADS, THREADS};
     cnn_set_threads(THREADS);
     for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
         network *net = make_network();

@@ -40,7 +40,8 @@ static inline __attribute__((always_inline)) void tile_store(const cnn_tile *t, 
         float *out = c + (v / TILE_VECTORS_PER_GROUP) * c_group + (v % TILE_VECTORS_PER_GROUP) * SIMD_WIDTH;
         const simd_float shift = bias ? simd_load(bias + v * SIMD_WIDTH) : simd_zero();
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) simd_store(out + i * c_row, activation_bounded(bounds, simd_add(sum[i][v], shift)));
+        for (int i = 0; i < rows; i++)
+            simd_store(out + i * c_row, activation_bounded(bounds, simd_add(sum[i][v], shift)));
     }
 }
 

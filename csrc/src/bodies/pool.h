@@ -304,8 +304,7 @@ static void avg_pool_row(float *restrict dst, const float *restrict src, const c
         const simd_float share = simd_set1(pool_share(g, top, left, kh, kw));
         const float *window = src + ((top + kh.first) * g->w + left + kw.first) * c;
         for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
-            const simd_float sum =
-                pool_sum(window + i, kh.last - kh.first, kw.last - kw.first, g->w * c, c, c - i);
+            const simd_float sum = pool_sum(window + i, kh.last - kh.first, kw.last - kw.first, g->w * c, c, c - i);
             unpool_store(dst + i, sum * share, c - i, c - i);
         }
     }

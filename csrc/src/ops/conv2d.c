@@ -77,8 +77,8 @@ static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t batch, char *memory
     const ptrdiff_t most = cnn_max(rows_together(g, columns), block);
     const size_t source = cnn_align((size_t)(source_rows(g, most) * columns * g->ic + beyond) * sizeof(float));
     const size_t rows = g->pool ? cnn_align((size_t)(2 * g->ow * g->oc) * sizeof(float)) : 0;
-    return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source),
-                     offsets + source + rows, most / block};
+    return (scratch){(void *)memory, cnn_at(memory, offsets), cnn_at(memory, offsets + source), offsets + source + rows,
+                     most / block};
 }
 
 cnn_workspace cnn_conv2d_forward_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
