@@ -16,7 +16,8 @@ from engine.data.sets.registry import record
 from engine.errors import UserError
 from engine.files import naming, sync_folder
 from engine.recipe.config import TrainConfig, read_config
-from experiments.tasks.fingerprint import PACKAGED, Fingerprints, files_of, sources
+from experiments.tasks.fingerprint import Fingerprints, files_of
+from experiments.tasks.places import PACKAGED, PICTURES_AND_MASKS, places
 
 PIECE = 4 << 20  # bytes; what travels at once, well below what Dask takes for too large a message
 STALE_SECONDS = 24 * 3600.0  # pieces of a transfer that broke off longer ago are removed
@@ -114,8 +115,8 @@ def remove_stale(folder: Path) -> None:
 
 
 def places_of(config: TrainConfig) -> tuple[Path, ...]:
-    """Files and folders that the configuration reads and that can lie elsewhere: all but those of a package."""
-    found = sources(config)
+    """Files and folders that the configuration names and that can lie elsewhere: all but those of a package."""
+    found = places(config)
     if config.dataset.name == PACKAGED:
         found = found[1:]
     folds = config.split.file
@@ -136,6 +137,8 @@ def moved(config: TrainConfig, where: Mapping[Path, Path]) -> TrainConfig:
         content["data_root"] = str(next(iter(where.values())).parent)
     elif section["name"] != PACKAGED:
         for part in filter(None, (section["train"], section["test"])):
+            inner = {key: Path(part["path"], part[key]) for key in PICTURES_AND_MASKS if part.get(key)}
+            part |= {key: str(where[place]) for key, place in inner.items() if place in where}
             part |= {key: name(part[key]) for key in ("path", "table") if part.get(key)}
     if content["split"]["file"]:
         content["split"]["file"] = name(content["split"]["file"])

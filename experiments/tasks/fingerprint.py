@@ -10,26 +10,21 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cnncore
 
 import engine
-from engine.data import digits
-from engine.data.listing import is_leftover
 from engine.data.location import data_root
-from engine.data.sets.registry import own_folder
 from engine.errors import UserError
 from engine.files import file_mark
 from engine.recipe.config import TrainConfig
 from engine.recipe.libraries import deciders
 from engine.recipe.samples import folds_to_draw
-from experiments.study.needs import PREFIX
+from experiments.tasks.places import is_ignored, sources
 
-PACKAGED = "digits5k"
 MOST_LINKS = 10_000  # to folders, in the folder of a set
 # Parts of the engine that draw, and train nothing.
 NO_PART_OF_A_RUN = ("plots",)
@@ -75,38 +70,6 @@ class Fingerprints:
         return self._seen[places]
 
 
-def sources(config: TrainConfig) -> tuple[Path, ...]:
-    """Folders and files that the configuration reads."""
-    section = config.dataset
-    folder = own_folder(section.name, data_root(None, config.data_root))
-    if folder is not None:
-        places = [folder]
-    elif section.name == PACKAGED:
-        places = [digits.FILE]
-    else:
-        parts = [part for part in (section.train, section.test) if part is not None]
-        places = [place for part in parts for place in _own_places(part)]
-    named: list[str] = []
-    listed = config.select.listed
-    if listed is not None and Path(listed.file).is_file():  # otherwise it lies in the set's folder
-        named.append(listed.file)
-    if config.initialize_from is not None:
-        named.append(config.initialize_from.checkpoint)
-    if config.pseudo_labels is not None:
-        named += [*config.pseudo_labels.checkpoints, *config.pseudo_labels.images]
-    places += [Path(name) for name in named if not name.startswith(PREFIX)]  # runs of the study have keys of their own
-    return tuple(dict.fromkeys(places))
-
-
-def _own_places(options: Mapping[str, Any]) -> list[Path]:
-    """Where a set of the user's own lies by its reader's options, and its table, which lies there or elsewhere."""
-    path, table = options.get("path"), options.get("table")
-    if not path:
-        return []  # the reader will say so
-    inside = Path(path, table or "")
-    return [Path(path), *([inside if inside.is_file() else Path(table)] if table else [])]
-
-
 def files_of(place: Path) -> list[Path]:
     """The files of a folder, sorted, without hidden ones; a file is its own list."""
     return [Path(path) for path in _listed(place)]
@@ -126,7 +89,7 @@ def _listed(place: Path) -> list[str]:
     found: list[str] = []
     links = 0
     for folder, folders, names in os.walk(place, followlinks=True):
-        folders[:] = [name for name in folders if not (name.startswith(".") and is_leftover(name))]
+        folders[:] = [name for name in folders if not is_ignored(name)]
         linked = [name for name in folders if os.path.islink(f"{folder}{os.sep}{name}")]
         if linked:
             here = Path(os.path.realpath(folder))
