@@ -2,7 +2,7 @@
 
 `lr: 1e-2` and `lr: 0.01`, 1 and 1.0, a default that is written out, the order of keys, `./photos/` and `photos` make no
 difference: values are read as the types of their sections have them, and written in the form below. Runs are known by
-it, so a form once chosen stays.
+it, so a form once chosen stays. Where the order of keys decides (`order_counts`), it is part of the form.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from engine.data.readers import READERS
@@ -57,9 +59,9 @@ def settings(config: TrainConfig) -> dict[str, Any]:
             read = partial(_options, config.dataset.name, options)
             content["dataset"] = {**content["dataset"], part: _or_as_written(read, options)}
     content["freeze"] = [str(name) for name in config.freeze or ()] or None
-    content["learning_rates"] = {str(name): rate for name, rate in (config.learning_rates or {}).items()} or None
+    content["learning_rates"] = _by_pattern(config.learning_rates or {}) or None
     if ends := content.pop("freeze_after", None):
-        content["freeze_after"] = {str(name): epochs for name, epochs in ends.items()}
+        content["freeze_after"] = _by_pattern(ends)
     content["class_weights"] = _plain(config.class_weights)
     if transfer := content["initialize_from"]:
         names = {key: [str(name) for name in transfer[key]] for key in ("layers", "exclude")}
@@ -158,6 +160,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def order_counts(config: TrainConfig) -> bool:
+    """Whether the order of `learning_rates` or `freeze_after` may decide what is trained, which JSON with sorted keys
+    does not tell."""
+    return any(_overlap([*(given or {}).items()]) for given in (config.learning_rates, config.freeze_after))
+
+
+def _by_pattern(given: Mapping[Any, Any]) -> dict[str, Any] | list[list[Any]]:
+    """What layers or parameters are given by name or pattern, of which the last that matches counts: in its order as a
+    list where two may match the same."""
+    if _overlap([*given.items()]):
+        return [[str(name), value] for name, value in given.items()]
+    return {str(name): value for name, value in given.items()}
+
+
+def _overlap(given: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether two names or patterns with different values may match the same parameter."""
+    pairs = combinations([(str(name), value) for name, value in given], 2)
+    return any(value != other and _may_match_the_same(name, second) for (name, value), (second, other) in pairs)
+
+
+def _may_match_the_same(first: str, second: str) -> bool:
+    """By what stands before the first wildcard; a layer's name stands for `LAYER.weights` as well."""
+    starts = [re.split(r"[*?[]", each)[0] for each in (first, second)]
+    if [first, second] == starts:
+        starts = [f"{each}." for each in starts]
+    return starts[0].startswith(starts[1]) or starts[1].startswith(starts[0])
 
 
 def _texts(names: Mapping[Any, Any]) -> dict[str, str]:

@@ -28,7 +28,7 @@ import cnncore
 
 from engine.recipe.config import TrainConfig
 from engine.recipe.libraries import deciders
-from experiments.study.identity import INDIFFERENT_KEYS, settings
+from experiments.study.identity import INDIFFERENT_KEYS, order_counts, settings
 from experiments.study.needs import PREFIX, resolved
 from experiments.study.schema import ScoreEpoch
 from experiments.tasks.fingerprint import Fingerprints, code_hash
@@ -71,7 +71,10 @@ class Run:
 
     @cached_property
     def former(self) -> str:
-        """The identity that the first results of this very text have."""
+        """The identity that the first results of this very text have. Where the order of keys counts there is no other
+        one than now: it does not tell which order such a result is of."""
+        if order_counts(self.config):
+            return self.identity
         content = self._resolved(self.former_needs).to_dict()
         try:
             return self._digest({name: value for name, value in content.items() if name not in INDIFFERENT_KEYS})

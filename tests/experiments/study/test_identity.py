@@ -187,6 +187,33 @@ def test_numbers_among_names_of_layers_have_a_key():
     assert run.former == run.identity != Run("row", 0, read(BASE), data="data").identity
 
 
+ORDERED = [
+    ('{"*": 5, conv: 2}', '{conv: 2, "*": 5}'),
+    ('{"c*": 5, "conv?.bias": 2}', '{"conv?.bias": 2, "c*": 5}'),
+    ('{"c[1]": 5, c1: 2}', '{c1: 2, "c[1]": 5}'),
+    ("{conv: 5, conv.bias: 2}", "{conv.bias: 2, conv: 5}"),
+]
+
+
+@pytest.mark.parametrize("section", ["learning_rates", "freeze_after"])
+@pytest.mark.parametrize(("ours", "theirs"), ORDERED)
+def test_where_the_last_that_matches_counts_the_order_does(section, ours, theirs):
+    configs = [read(BASE, f"{section}: {text}") for text in (ours, theirs)]
+    runs = [Run("row", 0, config, data="data") for config in configs]
+    for keys in ({run.key for run in runs}, {run.asked for run in runs}, {run.former for run in runs}):
+        assert len(keys) == 2
+    assert difference(*configs) == section
+
+
+@pytest.mark.parametrize("section", ["learning_rates", "freeze_after"])
+@pytest.mark.parametrize("given", [{"conv1": 5, "conv10": 2}, {"conv*": 5, "head*": 2}, {"*": 2, "conv": 2}])
+def test_where_order_decides_nothing_the_keys_stay(section, given):
+    texts = [json.dumps({section: order}) for order in (given, dict(reversed(given.items())))]
+    runs = [Run("row", 0, read(BASE, text), data="data") for text in texts]
+    assert runs[0].key == runs[1].key and runs[0].former == runs[1].former
+    assert settings(runs[0].config)[section] == given
+
+
 def test_a_configuration_made_in_python_is_the_one_of_the_file():
     config = dataclasses.replace(read(BASE), optimizer={"name": "SGD", "lr": 1, "momentum": 0}, max_norm=1)
     assert key(config) == key(read(BASE, "optimizer: {name: SGD, lr: 1.0, momentum: 0.0, l2: null}\nmax_norm: 1.0"))
