@@ -34,7 +34,7 @@ from experiments.running.executors import threads_each
 from experiments.running.progress import progress_for
 from experiments.running.runner import run_graph
 from experiments.running.search import Trial, run_search
-from experiments.running.verify import BAD, checks, drawn, outcome, part, reduced
+from experiments.running.verify import BAD, checks, drawn, lines_by_row, outcome, part, reduced
 from experiments.study.check import check_studies, describe
 from experiments.study.packaged import study_names
 from experiments.study.read import load_study
@@ -186,7 +186,7 @@ def verify(options: argparse.Namespace) -> int:
             with closing(progress_for(graph.runs, study.metric, executor.capacity)) as progress:
                 run_graph(graph, store, progress, executor=executor, fail_fast=options.fail_fast)
             results = {run.key: result for run in graph.runs if (result := store.result(run)) is not None}
-    found = checks(graph, results, asked, entries)
+    found = checks(graph, results, asked, entries, lines_by_row(study, entries))
     print("\n".join([*map(str, found), outcome(found)]))
     return int(not found or any(each.word in BAD for each in found))
 

@@ -102,12 +102,31 @@ def part(graph: Graph, chosen: Sequence[Entry]) -> Graph:
     return Graph(tuple(rows), tasks)
 
 
+def lines_by_row(study: Study, entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """By row and stage the ledger's lines of its finished runs with any seed: those that were asked for as the study
+    asks, whatever name they have. Lines of the row with other settings say nothing of it."""
+    seeds = dict.fromkeys(each.seed for each in entries)
+    whole = with_seeds(study, [(row.name, seed) for row in study.rows for seed in seeds])
+    graph = asked_graph(whole)
+    found = matching(graph, entries)
+    lines: dict[str, list[Entry]] = {}
+    for task in graph.tasks:
+        entry = found.get(task.run.asked[:ASKED])
+        if entry is not None and entry.status == "finished":
+            lines.setdefault(task.run.row, []).append(entry)
+    return lines
+
+
 def checks(
-    graph: Graph, results: Mapping[str, Result], asked: Mapping[tuple[str, int], Run], entries: Sequence[Entry]
+    graph: Graph,
+    results: Mapping[str, Result],
+    asked: Mapping[tuple[str, int], Run],
+    entries: Sequence[Entry],
+    lines: Mapping[str, Sequence[Entry]],
 ) -> list[Check]:
     """What became of the ledger's lines of all runs of the graph, also of those that others need.
 
-    results: by key; asked: the runs as `asked_graph` has them, by row and seed.
+    results: by key; asked: the runs as `asked_graph` has them, by row and seed; lines: those of `lines_by_row`.
     """
     known = {each.asked: each for each in entries}
     pairs = []
@@ -115,10 +134,12 @@ def checks(
         entry = known.get(asked[task.run.row, task.run.seed].asked[:ASKED])
         if entry is not None and task.run.key in results:
             pairs.append((task, entry))
-    return [_check(task, entry, results[task.run.key], entries, len(pairs)) for task, entry in pairs]
+    return [
+        _check(task, entry, results[task.run.key], lines.get(task.run.row, ()), len(pairs)) for task, entry in pairs
+    ]
 
 
-def _check(task: Task, entry: Entry, result: Result, entries: Sequence[Entry], count: int) -> Check:
+def _check(task: Task, entry: Entry, result: Result, lines: Sequence[Entry], count: int) -> Check:
     ours = entry_of(task.run, result)
     if ours is None or ours.status != entry.status:
         return Check(entry.label, "failed", f"{result.status} here: {result.error}")
@@ -132,7 +153,7 @@ def _check(task: Task, entry: Entry, result: Result, entries: Sequence[Entry], c
     reasons = _reasons(task.run, entry, ours)
     if not reasons:
         return Check(entry.label, "differs", f"weights {entry.weights[:12]}… in the ledger, {ours.weights[:12]}… here")
-    return _by_metric(entry, ours, entries, f"bits cannot be compared: {'; '.join(reasons)}", count)
+    return _by_metric(entry, ours, lines, f"bits cannot be compared: {'; '.join(reasons)}", count)
 
 
 _FIGURES = ("best_epoch", "epochs", "parameters")
@@ -160,15 +181,14 @@ def _reasons(run: Run, entry: Entry, ours: Entry) -> list[str]:
     return reasons
 
 
-def _by_metric(entry: Entry, ours: Entry, entries: Sequence[Entry], why: str, count: int) -> Check:
+def _by_metric(entry: Entry, ours: Entry, lines: Sequence[Entry], why: str, count: int) -> Check:
     """Where one more run of the row is expected by its lines, and whether ours lies there: by every accuracy and F1 of
     held-out samples. All `count` runs together are inside with 95 % probability, where nothing but chance differs."""
     names = [name for name in sorted(set(entry.metrics) & set(ours.metrics)) if name.startswith(("val_", "test_"))]
     names = [name for name in names if not name.endswith("_loss")]
-    same_row = [each for each in entries if each.row == entry.row and each.status == "finished"]
     told, outside = [], False
     for name in names:
-        values = [each.metrics[name] for each in same_row if name in each.metrics]
+        values = [each.metrics[name] for each in lines if name in each.metrics]
         confidence = 1 - (1 - CONFIDENCE) / (count * len(names))  # Bonferroni
         bounds = prediction_interval(values, confidence) if len(values) >= MIN_VERDICT else None
         if bounds is not None:

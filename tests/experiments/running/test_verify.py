@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from engine.errors import UserError
-from experiments.records.ledger import Entry, read_ledger, write_ledger
+from experiments.records.ledger import ASKED, Entry, read_ledger, write_ledger
 from experiments.records.planned import planned_graph
-from experiments.records.recalled import entries_of
+from experiments.records.recalled import asked_graph, entries_of
 from experiments.records.standing import standings
 from experiments.records.store import Store
 from experiments.running.progress import Lines
 from experiments.running.runner import run_graph
 from experiments.running.verify import drawn
-from experiments.study.read import load_study
+from experiments.study.read import load_study, select
 from tests.experiments.records.test_ledger import ablate, place, trained  # noqa: F401
 
 Change = Callable[[list[Entry]], list[Entry]]
@@ -32,16 +32,20 @@ def with_metric(value: float) -> Change:
     return lambda entries: first_with(metrics={**entries[0].metrics, "val_macro_f1": value})(entries)
 
 
-def elsewhere(metric: float | None = None, weights: str = "0" * 64, **changes: str) -> Change:
-    """The first run as another machine would have it, beside more seeds of its row."""
+def elsewhere(
+    metric: float | None = None, weights: str = "0" * 64, settings: str = "", row: str = "raw", **changes: str
+) -> Change:
+    """The first run as another machine would have it, beside more seeds of its row: with the row's settings, or others,
+    and under that name."""
 
     def changed(entries: list[Entry]) -> list[Entry]:
         first = entries[0]
         base = first.metrics["val_macro_f1"]
+        graph = asked_graph(select(load_study("quickstart.yaml", [settings] * bool(settings)), ["raw"], [11, 12, 13]))
+        asked = {task.run.seed: task.run.asked[:ASKED] for task in graph.tasks}
         seeds = [
-            dataclasses.replace(first, seed=seed, asked=f"{seed:016x}", metrics={"val_macro_f1": base + 0.01 * seed})
-            for seed in (-0, 11, 12, 13)
-            if seed
+            dataclasses.replace(first, row=row, seed=seed, asked=each, metrics={"val_macro_f1": base + 0.01 * seed})
+            for seed, each in asked.items()
         ]
         here = {"val_macro_f1": base if metric is None else metric}
         return [dataclasses.replace(first, weights=weights, metrics=here, **changes), *seeds]  # type: ignore[arg-type]
@@ -66,8 +70,13 @@ def elsewhere(metric: float | None = None, weights: str = "0" * 64, **changes: s
         (elsewhere(build="0" * 16), 0, ["agrees (bits cannot be compared: build 0000000000000000 in the ledger"]),
         (elsewhere(data="0" * 64), 0, ["agrees (bits cannot be compared: data 0000000000000000 in the ledger"]),
         (elsewhere(key="0" * 64), 0, ["agrees (bits cannot be compared: other versions of the libraries"]),
+        (elsewhere(isa="none", settings="epochs=9"), 1, ["not comparable (", "; fewer than 3 runs of the row"]),
+        (elsewhere(isa="none", row="its old name"), 0, ["raw, seed 0: agrees (bits cannot be compared: instruction"]),
     ],
-    ids=["same", "metric", "epochs", "weights", "isa, same bits", "isa, few", "isa", "build", "data", "libraries"],
+    ids=[
+        *("same", "metric", "epochs", "weights", "isa, same bits", "isa, few", "isa", "build", "data", "libraries"),
+        *("other settings", "another name"),
+    ],
 )
 def test_a_line_is_held_against_a_training(
     place: Path,  # noqa: F811
