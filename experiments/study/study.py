@@ -92,6 +92,7 @@ class Study:
     budget          what the study was scaled to; budgets: all that there are
     search          settings of a row that Optuna varies, on demand
     claims          what the report says of its rows
+    base_groups     groups that have a base row, those included whose base row was not selected (`read.select`)
     """
 
     name: str
@@ -113,8 +114,11 @@ class Study:
     margin: float | None = None
     sequential: bool = False
     claims: tuple[Claim, ...] = ()
+    base_groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.base_groups:
+            object.__setattr__(self, "base_groups", tuple(row.group for row in self.rows if row.base))
         if not self.metrics:
             object.__setattr__(self, "metrics", (self.metric,))
 
@@ -143,7 +147,8 @@ def margin_of(study: Study, metric: str) -> float | None:
 
 
 def base_of(study: Study, row: Row) -> Row | None:
-    """The row that this one is compared with: the base row of its group, else the study's only one, else none."""
-    bases = [each for each in study.rows if each.base]
-    own = next((each for each in bases if each.group == row.group), None)
-    return own or (bases[0] if len(bases) == 1 else None)
+    """The row that this one is compared with: the base row of its group, else the study's only one, else none. Which it
+    is does not depend on what other rows were selected: without it there is none."""
+    bases = {each.group: each for each in study.rows if each.base}
+    group = row.group if row.group in study.base_groups or len(study.base_groups) != 1 else study.base_groups[0]
+    return bases.get(group)

@@ -80,6 +80,30 @@ def test_rows_carry_what_the_file_says_of_them() -> None:
     assert [budget.name for budget in study.budgets] == ["full", "small", "tiny"]
 
 
+GROUPS = """
+    {name: n, title: t, metric: val_loss, seeds: [1], base: {dataset: mnist, model: {name: mnist_cnn}}, rows: [
+      {name: A0, group: A, base: true}, {name: A1, group: A, changes: {epochs: 2}},
+      {name: B0, group: B, base: BASE, changes: {epochs: 3}}, {name: B1, group: B, changes: {epochs: 4}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "rows", "bases"),
+    [
+        ("true", ["A0", "A1", "B1"], ["A0", "A0", None]),
+        ("true", ["A1", "B0"], [None, "B0"]),
+        ("true", ["B1", "B0", "A1"], [None, "B0", "B0"]),
+        ("false", ["A0", "B1"], ["A0", "A0"]),
+        ("false", ["A1", "B0"], [None, None]),
+    ],
+)
+def test_the_row_that_one_is_compared_with_is_that_of_the_whole_study(base, rows, bases) -> None:
+    for seeds in ([], [7]):
+        study = config.select(config.select(parse(GROUPS.replace("BASE", base)), rows), seeds=seeds)
+        found = [base_of(study, row) for row in study.rows]
+        assert [None if each is None else each.name for each in found] == bases
+
+
 def test_defaults_leave_one_metric_and_no_base() -> None:
     study = parse("{name: n, title: t, metric: val_loss, seeds: [1], base: {dataset: mnist, model: {name: mnist_cnn}},"
                   " rows: [{name: a}]}")  # fmt: skip
