@@ -7,8 +7,8 @@ A ledger is JSON Lines, `experiments/results/ledger/STUDY.jsonl` for the studies
     metrics, best_epoch, epochs, parameters, seconds   as in `Result`
     key                  of the run (`experiments.tasks.keys`)
     asked                what was asked for: settings, seed and the epoch that counts, without data, libraries and code
-                         (the first ASKED characters of `Run.asked`). A line whose row asks for something else by now
-                         is passed over
+                         (the first ASKED characters of `Run.asked`). A ledger has one line of it, whatever the row is
+                         called. A line whose row asks for something else by now is passed over
     weights, data, isa, build, code, commit, machine   as in `Origin`; no weights where it diverged
     sum                  of all characters of the line before it (the first SUM of their SHA-256)
 
@@ -22,7 +22,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,6 @@ class Entry:
     code: str
     commit: str
     machine: str
-
-    @property
-    def place(self) -> tuple[str, int, str]:
-        """Of which a ledger has one line."""
-        return self.row, self.seed, self.asked
 
     @property
     def label(self) -> str:
@@ -119,19 +114,24 @@ def entry_of(run: Run, result: Result) -> Entry | None:
 
 
 def read_ledger(path: Path) -> list[Entry]:
-    """All lines. UserError that names file and line for one that was changed, is damaged, or stands there twice."""
+    """All lines. UserError that names file and line for one that was changed, is damaged, or stands there twice, under
+    one name or two."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a ledger ({error})") from None
     entries: list[Entry] = []
-    places: dict[tuple[str, int, str], int] = {}
+    known: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         entry = parse_line(line, f"{path}, line {number}")
-        if (first := places.setdefault(entry.place, number)) != number:
-            raise UserError(f"{path}, line {number}: {entry.label} stands in line {first} already; remove one of them")
+        first, label = known.setdefault(entry.asked, (number, entry.label))
+        if first != number:
+            name = "" if label == entry.label else f" as {label}"
+            raise UserError(
+                f"{path}, line {number}: {entry.label} stands in line {first} already{name}; remove one of them"
+            )
         entries.append(entry)
     return entries
 
@@ -161,18 +161,22 @@ def write_ledger(path: Path, entries: Iterable[Entry]) -> None:
 def merged(old: Sequence[Entry], new: Sequence[Entry], order: Sequence[str]) -> list[Entry]:
     """The lines of a ledger with further ones, in the order of `order` (names of rows and stages), then by seed.
 
-    A line that is there stays as it is; one whose row asks for something else than the new lines of it is replaced.
-    UserError where a run of the same key ended in other weights.
+    A line that is there stays as it is, but for the name of its row, which may be another one by now; one whose row
+    asks for something else than the new lines of it is replaced. UserError where a run of the same key ended in other
+    weights.
     """
     asked = {(each.row, each.seed): each.asked for each in new}
-    kept = {each.place: each for each in old if asked.get((each.row, each.seed), each.asked) == each.asked}
+    wanted = set(asked.values())
+    stays = [each for each in old if each.asked in wanted or (each.row, each.seed) not in asked]
+    kept = {each.asked: each for each in stays}
     for each in new:
-        there = kept.setdefault(each.place, each)
+        there = kept.get(each.asked, each)
         if there.key == each.key and there.weights != each.weights:
             raise UserError(
                 f"{each.label}: the ledger has weights {there.weights[:12]}…, but this run of the same key ended in "
                 f"{each.weights[:12]}…; one of the two was changed, or is no run of this code"
             )
+        kept[each.asked] = replace(there, row=each.row, seed=each.seed)
     places = {name: place for place, name in enumerate(order)}
     return sorted(kept.values(), key=lambda each: (places.get(each.row, len(places)), each.row, each.seed))
 

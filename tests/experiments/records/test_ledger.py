@@ -119,8 +119,11 @@ def test_what_is_no_ledger_is_refused_by_file_and_line(tmp_path: Path, text: str
 
 def test_a_run_stands_in_a_ledger_once(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
-    write_ledger(path, [ENTRY, dataclasses.replace(ENTRY, seed=4), ENTRY])
-    with pytest.raises(UserError, match="line 3: Réverse, 2×, seed 3 stands in line 1 already"):
+    write_ledger(path, [ENTRY, dataclasses.replace(ENTRY, asked="0" * 16), ENTRY])
+    with pytest.raises(UserError, match="line 3: Réverse, 2×, seed 3 stands in line 1 already; remove"):
+        read_ledger(path)
+    write_ledger(path, [ENTRY, dataclasses.replace(ENTRY, row="new name", weights="0" * 64)])
+    with pytest.raises(UserError, match="line 2: new name, seed 3 stands in line 1 already as Réverse, 2×, seed 3; "):
         read_ledger(path)
 
 
@@ -129,10 +132,20 @@ def test_merging_keeps_lines_replaces_old_settings_and_refuses_other_weights_of_
     assert merged([ENTRY], [later], [ENTRY.row]) == [ENTRY]
     changed = dataclasses.replace(ENTRY, asked="0" * 16, key="0" * 64)
     assert merged([ENTRY], [changed], [ENTRY.row]) == [changed]
-    other = dataclasses.replace(ENTRY, row="first", seed=7)
+    other = dataclasses.replace(ENTRY, row="first", seed=7, asked="7" * 16)
     assert merged([ENTRY], [other], ["first", ENTRY.row]) == [other, ENTRY]
     with pytest.raises(UserError, match="this run of the same key ended in 000000000000…"):
         merged([ENTRY], [dataclasses.replace(ENTRY, weights="0" * 64)], [])
+
+
+def test_a_run_whose_row_has_another_name_by_now_keeps_its_line_under_that_name() -> None:
+    renamed = dataclasses.replace(ENTRY, row="new name", key="0" * 64, seconds=9.0)
+    assert merged([ENTRY], [renamed], ["new name"]) == [dataclasses.replace(ENTRY, row="new name")]
+    with pytest.raises(UserError, match="new name, seed 3: the ledger has weights cccccccccccc…, but this run of the"):
+        merged([ENTRY], [dataclasses.replace(ENTRY, row="new name", weights="0" * 64)], [])
+    follower = dataclasses.replace(ENTRY, asked="0" * 16, key="0" * 64)  # of the row that has the name now
+    both = merged([ENTRY], [follower, renamed], [ENTRY.row, "new name"])
+    assert both == [follower, dataclasses.replace(ENTRY, row="new name")]
 
 
 def test_every_finished_run_is_a_line_below_a_kilobyte(trained: Path) -> None:
@@ -227,10 +240,10 @@ def test_results_from_before_there_were_origins_have_lines_while_their_networks_
         record.write_text(json.dumps(content), "utf-8")
     next(folder.glob("runs/raw-seed0-*/best.safetensors")).unlink()
     assert ablate("--export", "old.jsonl") == 0
-    known = {each.place: each for each in read_ledger(place / "quickstart.jsonl")}
+    known = {each.asked: each for each in read_ledger(place / "quickstart.jsonl")}
     old = read_ledger(place / "old.jsonl")
     assert [each.label for each in old] == ["raw, seed 1", "Reverse, seed 0", "Reverse, seed 1"]
-    assert all(each.weights == known[each.place].weights and each.data == known[each.place].data for each in old)
+    assert all(each.weights == known[each.asked].weights and each.data == known[each.asked].data for each in old)
 
 
 @pytest.mark.parametrize(
