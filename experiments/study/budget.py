@@ -27,8 +27,13 @@ def scaling(content: Mapping[str, Any], budget: BudgetFile, where: str) -> dict[
     epochs = max(least, math.ceil(round(given * budget.epochs, 6)))
     factor = epochs / given
     changes: dict[str, Any] = {"epochs": epochs}
+    steps = factor if budget.steps is None else budget.steps
     if isinstance(schedule := content.get("schedule"), Mapping):
-        changes["schedule"] = scaled_schedule(schedule, factor, factor if budget.steps is None else budget.steps)
+        changes["schedule"] = scaled_schedule(schedule, factor, steps)
+    if warmup := _section(content, "warmup"):
+        changes["warmup"] = _scaled(warmup, {"epochs": factor, "steps": steps})
+    if ends := _section(content, "freeze_after"):
+        changes["freeze_after"] = _scaled(ends, dict.fromkeys(ends, factor))
     dataset = _section(content, "dataset")
     samples = _of_set(budget.samples, dataset.get("name"))
     if samples is not None:
@@ -53,9 +58,7 @@ def scaled_schedule(section: Mapping[str, Any], epochs: float, steps: float) -> 
     times `steps`, rounded; nothing below 1 but what is 0."""
     scaled = dict(section)
     factor = epochs if section.get("unit") == "epoch" else steps
-    for key, by in (("total", factor), ("warmup", factor), ("patience", epochs), ("cooldown", epochs)):
-        if _is_number(section.get(key)) and section[key]:
-            scaled[key] = max(1, round(section[key] * by))
+    scaled |= _scaled(section, {"total": factor, "warmup": factor, "patience": epochs, "cooldown": epochs})
     boundaries = section.get("boundaries")
     if isinstance(boundaries, (list, tuple)) and all(map(_is_number, boundaries)):
         rising = [0]
@@ -65,6 +68,12 @@ def scaled_schedule(section: Mapping[str, Any], epochs: float, steps: float) -> 
     if _is_number(scaled.get("total")) and _is_number(warmup := scaled.get("warmup", 0)):
         scaled["total"] = max(scaled["total"], warmup + 1)
     return scaled
+
+
+def _scaled(section: Mapping[Any, Any], factors: Mapping[Any, float]) -> dict[Any, Any]:
+    """Those keys of the section that have a factor, times it and rounded; nothing below 1 but what is 0."""
+    numbers = {key: section[key] for key in factors if _is_number(section.get(key)) and section[key]}
+    return {key: max(1, round(number * factors[key])) for key, number in numbers.items()}
 
 
 def _is_number(value: object) -> bool:

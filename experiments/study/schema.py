@@ -104,9 +104,10 @@ class BudgetFile:
     """A smaller version of a study.
 
     how           one sentence that says what was made smaller; it stands in every table
-    epochs        factor on each row's epochs (rounded up), which the positions and patience of schedules follow
+    epochs        factor on each row's epochs (rounded up), which the positions and patience of schedules, warm-up and
+                  freeze_after follow (early_stopping does not)
     least_epochs  but no fewer than these, where the row has so many
-    steps         factor on positions of schedules that count steps (default: as the epochs)
+    steps         factor on positions of schedules and a warm-up that count steps (default: as the epochs)
     samples       training samples, every class in its proportion: a number, or numbers by data set
     test_samples  test samples, likewise
     size          side of the images, for networks that take several

@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.recipe.config import read_config
+from engine.training.schedules import EarlyStopping, WarmupConfig
 from experiments.study import read as config
 from experiments.study.budget import scaled_schedule
 from experiments.study.check import check_studies, check_study
@@ -118,6 +119,24 @@ def test_a_budget_scales_epochs_schedules_samples_and_seeds() -> None:
     assert plain.schedule == {"name": "Cosine", "total": 150, "warmup": 2}
     assert plain.select.count == 100 and plain.dataset.test_subset == 50
     assert study.rows[2].config == plain
+
+
+@pytest.mark.parametrize(
+    ("budget", "section", "expected"),
+    [
+        ("epochs: 0.2", "warmup: {epochs: 5, start: 0}", WarmupConfig(epochs=1, start=0.0)),
+        ("epochs: 0.5", "warmup: {steps: 200}", WarmupConfig(steps=100)),
+        ("epochs: 0.5, steps: 0.1", "warmup: {steps: 200}", WarmupConfig(steps=20)),
+        ("epochs: 0.1, least_epochs: 5", "warmup: {epochs: 4}", WarmupConfig(epochs=2)),
+        ("epochs: 0.5", "warmup: false", None),
+        ("epochs: 0.5", "freeze_after: {0.bias: 3, 4: 8, 5: 1}", {"0.bias": 2, 4: 4, 5: 1}),
+        ("epochs: 0.5", "early_stopping: {patience: 4}", EarlyStopping(4)),
+    ],
+)
+def test_a_budget_scales_what_counts_epochs_or_steps_beside_the_schedule(budget, section, expected) -> None:
+    text = "{name: n, title: t, metric: val_loss, seeds: [1], base: {dataset: mnist, model: {name: mnist_cnn}, "
+    text += f"epochs: 10}}, rows: [{{name: a, changes: {{{section}}}}}], budgets: {{less: {{how: less, {budget}}}}}}}"
+    assert getattr(parse(text, budget="less").rows[0].config, section.split(":")[0]) == expected
 
 
 def test_a_budget_changes_all_rows_and_single_ones_and_overrides_come_last() -> None:
