@@ -19,7 +19,8 @@ Word = Literal["holds", "does not hold", "open", "no runs"]
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """One comparison: `comparison` is that of row - than (None: no seed in common); `words` say all of it."""
+    """One comparison: `comparison` is that of row - than (None: no seed in common, or a value that is
+    not finite); `words` say all of it."""
 
     pair: Pair
     metric: str
@@ -73,6 +74,8 @@ def _judged(
     values: tuple[Sequence[float], Sequence[float]],
 ) -> JudgedPair:
     if found is None:
+        if values[0]:
+            return JudgedPair(pair, metric, "open", None, "a value is not finite")
         return JudgedPair(pair, metric, "no runs", None, "no seed that both rows finished")
     margin = margin_of(study, metric)
     alike = shown_alike(*values, len(study.seeds) if study.sequential else None, margin)

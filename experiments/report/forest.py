@@ -106,7 +106,7 @@ def _verdict_strip(number: int, row: RowSummary, marks: Mapping[str, str]) -> St
     if main.ours is not None:
         spread = "" if main.ours.std is None else f" ± {main.ours.std:.4f}"
         figures += f", ours {main.ours.mean:.4f}{spread}"
-    values = tuple(value - target for value in main.values.values())
+    values = tuple(value - target for value in main.values.values() if math.isfinite(value))
     mean = None if main.ours is None else main.ours.mean - target
     interval = main.prediction and Bounds(main.prediction.low - target, main.prediction.high - target)
     label = f"{row.name}: {figures}, {len(values)} seeds; {main.verdict}"

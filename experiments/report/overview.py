@@ -65,12 +65,12 @@ def line(row: RowSummary) -> Line:
     """A published row in words."""
     main = row.main
     assert main.published is not None
-    values = list(main.values.values())
     ours = ""
-    if values:
+    if main.ours is not None:
+        values = list(main.values.values())
         interval = paired_interval(values, [0.0] * len(values))
         half = "" if interval is None or interval.half_width is None else f" ± {interval.half_width:.4f}"
-        ours = f"{sum(values) / len(values):.4f}{half} ({len(values)})"
+        ours = f"{main.ours.mean:.4f}{half} ({len(values)})"
     word, why = _verdict(row)
     return Line(row.name, metric_title(row.headline), f"{main.published.value:.4f}", ours, word, why)
 

@@ -33,8 +33,9 @@ PARAMETERS, EPOCH_SECONDS = FIGURES  # of a run and no metric: shown beside publ
 class Measure:
     """One metric or figure of a row, ours beside the published one.
 
-    values      of the finished runs, by seed
-    ours        their mean and standard deviation (None: no values)
+    values      of the finished runs, by seed, also where they are not finite
+    ours        their mean and standard deviation (None: no values, or one that is not finite: a seed that ended without
+                a figure is not passed over, since what the others say would be too good)
     interval    bootstrap interval of the mean; prediction: where one more run is expected (None: too few values)
     difference  our mean - the published value
     verdict     on the published value (None: nothing is published, or a figure); margin: that it was held against
@@ -59,8 +60,9 @@ class RowSummary:
     incomparable  why its published values are not compared with ours; limits: what the data at hand leave open of that
     measures      by metric or figure: every column of the study
     base          the row it is compared with, its own name for the base row itself (None: the study has none)
-    comparison    with that row, over the seeds that both finished; alike: their means were shown to differ by no more
-                  than the margin; more_pairs: how many more seeds of both would decide (None: no number, or decided)
+    comparison    with that row, over the seeds that both finished (None: there are none, or a value is not finite);
+                  alike: their means were shown to differ by no more than the margin; more_pairs: how many more seeds of
+                  both would decide (None: no number, or decided)
     planned       runs that the study asks for; finished, diverged and failed ones; error: the first one
     seconds       of training, per run
     per_million   accuracy per million parameters; published_per_million: the same from published values
@@ -93,6 +95,11 @@ class RowSummary:
     def main(self) -> Measure:
         """The measure of the headline."""
         return self.measures[self.headline]
+
+    @property
+    def without_figure(self) -> int:
+        """How many finished runs have a headline that is not finite."""
+        return sum(not math.isfinite(value) for value in self.main.values.values())
 
 
 @dataclass(frozen=True)
@@ -161,13 +168,11 @@ def _measures(study: Study, row: Row, results: Sequence[Result], columns: Sequen
 
 def _measure(study: Study, row: Row, finished: Sequence[Result], key: str, reason: str) -> Measure:
     found = {each.seed: _value(each, key) for each in finished}
-    values = {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
+    values = {seed: value for seed, value in found.items() if value is not None}
     numbers = list(values.values())
     ours, published = estimate(numbers), row.published.get(key)
     difference = None if published is None or ours is None else ours.mean - published.value
     judged, margin = published is not None and key not in FIGURES, margin_of(study, key)
-    # A seed that ended without a finite figure is not passed over: what the others say would be too good.
-    everything = [value for value in found.values() if value is not None]
     return Measure(
         key,
         values,
@@ -176,7 +181,7 @@ def _measure(study: Study, row: Row, finished: Sequence[Result], key: str, reaso
         prediction_interval(numbers),
         published,
         difference,
-        _verdict(study, published.value, everything, reason, margin) if published and judged else None,
+        _verdict(study, published.value, numbers, reason, margin) if published and judged else None,
         margin if judged else None,
     )
 

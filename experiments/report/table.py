@@ -197,7 +197,8 @@ def _base_bounds(row: RowSummary) -> Cell:
 
 def _runs(row: RowSummary) -> str:
     """ "4/5", and how the others ended."""
-    ends = [f"{count} {how}" for count, how in ((row.diverged, "diverged"), (row.failed, "failed")) if count]
+    counts = {"diverged": row.diverged, "failed": row.failed, "not finite": row.without_figure}
+    ends = [f"{count} {how}" for how, count in counts.items() if count]
     return ", ".join([f"{row.finished}/{row.planned}", *ends])
 
 

@@ -27,6 +27,7 @@ VALUES = {
     "like high": [0.901, 0.911, 0.890, 0.904, 0.897],
     "wild": [0.6, 0.95, 0.9, 0.99, 0.85],
     "few": [0.5, 0.52],
+    "broken": [0.9, 0.912, float("nan"), 0.905, 0.896],
 }
 
 
@@ -56,6 +57,7 @@ def judged(expects: Expects, *pairs: tuple[str, str], seeds: int = 5) -> JudgedC
         ("higher", ("like high", "high"), "does not hold", "alike within 0.01"),
         ("higher", ("wild", "high"), "open", "more seeds would decide"),
         ("higher", ("few", "high"), "open", "no test below 5 seeds"),
+        ("higher", ("broken", "low"), "open", "a value is not finite"),
         ("higher", ("untrained", "high"), "no runs", "no seed that both rows finished"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
+from collections.abc import Mapping
 
 import pytest
 
@@ -35,13 +37,21 @@ def study() -> Study:
     return Study("s", "S", "val_accuracy", (0, 1, 2, 3, 4), rows)
 
 
-def plots(of: Study) -> dict[str, Forest]:
+def plots(of: Study, ours: Mapping[str, list[float]] = OURS) -> dict[str, Forest]:
     results = [
         Result("k", name, seed, "finished", {"val_accuracy": value})
-        for name, values in OURS.items()
+        for name, values in ours.items()
         for seed, value in enumerate(values)
     ]
     return {each.name: each for each in forests(of, summarize(of, results))}
+
+
+def test_a_seed_without_a_finite_value_has_no_dot_and_leaves_no_mean() -> None:
+    found = plots(study(), {**OURS, "good": [0.95, math.nan, 0.958, 0.951, 0.956]})
+    good = found["verdicts-val_accuracy"].strips[1]
+    assert len(good.values) == 4 and good.mean is None and good.interval is None
+    assert good.words == "not comparable (a value is not finite)"
+    assert [each.name for each in found["differences-val_accuracy"].strips] == ["new"]
 
 
 def test_a_strip_shows_seeds_mean_and_interval_beside_the_published_value() -> None:

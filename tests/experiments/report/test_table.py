@@ -231,11 +231,17 @@ def test_every_format_shows_width_and_what_would_decide_beside_the_verdict():
     assert float(row["val_accuracy_half_width"]) == pytest.approx(width / 5)
 
 
-def test_nan_of_one_seed_is_not_passed_over():
-    published = {"val_macro_f1": PublishedValue(0.8)}
-    results = [*scores("a", 0.8)[:4], result("a", 4, float("nan"))]
-    only = summarize(study(Row("a", CONFIG, published=published)), results).rows[0]
-    assert str(only.main.verdict) == "not comparable (a value is not finite)"
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_seed_without_a_finite_value_is_not_passed_over(bad):
+    rows = [Row("a", CONFIG, published={"val_macro_f1": PublishedValue(0.8)}), Row("base", CONFIG, base=True)]
+    results = [*scores("a", 0.8)[:4], result("a", 4, bad), *scores("base", 0.7)]
+    summary = summarize(study(*rows), results)
+    first, base = summary.rows
+    assert str(first.main.verdict) == "not comparable (a value is not finite)"
+    assert first.main.ours is None and first.main.interval is None and first.main.prediction is None
+    assert first.comparison is None and not first.alike and base.main.ours is not None and summary.tests == 0
+    table = table_of(study(*rows), results)
+    assert table.column("runs") == ("5/5, 1 not finite", "5/5") and table.column("val_macro_f1")[0] is None
 
 
 def test_a_figure_is_shown_and_not_judged():
