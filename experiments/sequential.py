@@ -86,6 +86,12 @@ def sequential_p(first: int) -> Callable[[Sequence[float], Sequence[float]], flo
     return test
 
 
+def why_untested(count: int, first: int | None = None) -> str:
+    """Why so many pairs of finite values have no p-value. `first` as in `looks` (None: all are looked at once)."""
+    least = max(first or 0, MIN_TEST)
+    return f"no test below {least} seeds" if count < least else "no spread to test"
+
+
 def shown_alike(row: Sequence[float], base: Sequence[float], first: int | None, margin: float | None) -> bool:
     """Whether a look shows the mean difference to lie within the margin; pairs in the order of their seeds. `first` as
     in `looks` (None: all pairs are looked at once)."""

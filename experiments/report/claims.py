@@ -9,8 +9,8 @@ from typing import Literal
 from engine.training.metrics import direction
 from experiments.report.summary import Measure, StudySummary
 from experiments.report.table import metric_title
-from experiments.sequential import more_pairs, sequential_p, shown_alike
-from experiments.stats import CONFIDENCE, MIN_TEST, Comparison, Pairs, compare
+from experiments.sequential import more_pairs, sequential_p, shown_alike, why_untested
+from experiments.stats import CONFIDENCE, Comparison, Pairs, compare
 from experiments.study.claims import Claim, Pair
 from experiments.study.study import Study, headline, margin_of
 
@@ -83,7 +83,7 @@ def _judged(
     word = _word(claim, found.difference, differs, alike)
     interval = "" if found.bounds is None else f" [{found.bounds.low:+.4f}, {found.bounds.high:+.4f}]"
     seeds = f"{found.count} seed{'s' * (found.count > 1)}"
-    words = f"{metric_title(metric)} {found.difference:+.4f}{interval}, {seeds}, {_p_words(found)}"
+    words = f"{metric_title(metric)} {found.difference:+.4f}{interval}, {seeds}, {_p_words(study, found)}"
     if word == "open":
         more = more_pairs(*values, margin)
         words += "" if not more else f"; {more} more seed{'s' * (more > 1)} would decide"
@@ -107,9 +107,9 @@ def _other_way(claim: Claim) -> str:
     return "they differ" if claim.expects == "alike" else "the other way round"
 
 
-def _p_words(found: Comparison) -> str:
+def _p_words(study: Study, found: Comparison) -> str:
     if found.p is None:
-        return f"no test below {MIN_TEST} seeds" if found.count < MIN_TEST else "no spread to test"
+        return why_untested(found.count, len(study.seeds) if study.sequential else None)
     return "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from experiments.report.summary import RowSummary, StudySummary
 from experiments.report.table import letters, metric_title
+from experiments.sequential import why_untested
 from experiments.stats import CONFIDENCE, Bounds
 from experiments.study.study import Study, margin_of
 
@@ -119,7 +120,8 @@ def _differences(study: Study, metric: str, rows: Sequence[tuple[int, RowSummary
     compared = [(number, row) for number, row in rows if row.comparison is not None and row.base in by_name]
     if not compared:
         return None
-    strips = [_difference_strip(number, row, by_name[str(row.base)]) for number, row in compared]
+    first = len(study.seeds) if study.sequential else None
+    strips = [_difference_strip(number, row, by_name[str(row.base)], first) for number, row in compared]
     title = metric_title(metric)
     shaded = "" if margin is None else f"; shaded: a difference of at most {margin:g}"
     caption = (
@@ -129,19 +131,19 @@ def _differences(study: Study, metric: str, rows: Sequence[tuple[int, RowSummary
     return _forest(f"differences-{metric}", f"Differences to the base row: {title}", caption, strips, margin)
 
 
-def _difference_strip(number: int, row: RowSummary, base: RowSummary) -> Strip:
+def _difference_strip(number: int, row: RowSummary, base: RowSummary, first: int | None) -> Strip:
     found = row.comparison
     assert found is not None
     own, theirs = row.main.values, base.main.values
     values = tuple(own[seed] - theirs[seed] for seed in own if seed in theirs)
-    kind, words = difference_words(row)
+    kind, words = difference_words(row, first)
     figures = f"{found.difference:+.4f}"
     label = f"{row.name} - {base.name}: {figures}, {found.count} seeds; {words}"
     return Strip(number, row.name, row.group, figures, values, found.difference, found.bounds, kind, words, label)
 
 
-def difference_words(row: RowSummary) -> tuple[str, str]:
-    """How a row stands to its base row: good, bad or open, and in words."""
+def difference_words(row: RowSummary, first: int | None = None) -> tuple[str, str]:
+    """How a row stands to its base row: good, bad or open, and in words. `first` as in `why_untested`."""
     found = row.comparison
     assert found is not None
     if found.p is not None and found.p < 1 - CONFIDENCE:
@@ -151,7 +153,7 @@ def difference_words(row: RowSummary) -> tuple[str, str]:
     if row.alike:
         return "open", f"alike: the difference to {row.base} is within the margin"
     more = "" if row.more_pairs is None else f"; {row.more_pairs} more seed{'s' * (row.more_pairs > 1)} would decide"
-    p = "too few seeds for a test" if found.p is None else f"p = {found.p:.3f}"
+    p = why_untested(found.count, first) if found.p is None else f"p = {found.p:.3f}"
     return "open", f"open ({p}{more})"
 
 

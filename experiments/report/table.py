@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from experiments.report.summary import EPOCH_SECONDS, FIGURES, PARAMETERS, Measure, RowSummary, StudySummary
-from experiments.stats import CONFIDENCE, MIN_TEST, MIN_VERDICT, Bounds, Estimate
+from experiments.sequential import why_untested
+from experiments.stats import CONFIDENCE, MIN_VERDICT, Bounds, Estimate
 from experiments.study.study import Study
 
 BETTER = "*"
@@ -285,9 +286,10 @@ def _reading_notes(summary: StudySummary, columns: set[str]) -> list[str]:
                 f"; p: paired t-test, two-sided, corrected by Holm for {summary.tests} comparisons; "
                 f"{BETTER} better than the base row (p < {1 - CONFIDENCE:.2f})"
             )
-        else:
-            text += f"; no test below {MIN_TEST} seeds"
-        notes.append(text)
+        first = summary.sequential[0] if summary.sequential else None
+        untested = [row.comparison.count for row in summary.rows if row.comparison and row.comparison.p is None]
+        reasons = dict.fromkeys(why_untested(count, first) for count in untested)
+        notes.append("; ".join([text, *(reasons or ([] if summary.tests else [why_untested(0, first)]))]))
     if summary.sequential:
         numbers = ", ".join(map(str, summary.sequential))
         notes.append(

@@ -15,8 +15,9 @@ from experiments.sequential import (
     sequential_verdict,
     shares,
     shown_alike,
+    why_untested,
 )
-from experiments.stats import paired_p, verdict
+from experiments.stats import Pairs, compare, paired_p, verdict
 
 TRIALS = 200
 
@@ -28,6 +29,24 @@ def test_the_looks_spend_the_whole_error_once(first: int, expected: tuple[int, .
     assert looks(first) == expected and tuple(shares(first)) == expected
     assert sum(shares(first).values()) == pytest.approx(1) and min(shares(first).values()) > 0
     assert MOST == options.MOST
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "expected"),
+    [
+        (4, None, "no test below 5 seeds"),
+        (5, None, "no spread to test"),
+        (4, 3, "no test below 5 seeds"),
+        (6, 7, "no test below 7 seeds"),
+        (7, 7, "no spread to test"),
+    ],
+)
+def test_why_there_is_no_p_value(count: int, first: int | None, expected: str) -> None:
+    assert why_untested(count, first) == expected
+    row, base = [0.5 + 0.01 * seed for seed in range(count)], [0.4] * count
+    test = None if first is None else sequential_p(first)
+    spread = compare({"": Pairs(row, base, test=test)})[""]
+    assert (spread.p is not None) == (expected == "no spread to test")
 
 
 def test_a_published_run_like_ours_is_seldom_called_above_or_below() -> None:

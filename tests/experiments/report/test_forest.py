@@ -46,6 +46,11 @@ def plots(of: Study, ours: Mapping[str, list[float]] = OURS) -> dict[str, Forest
     return {each.name: each for each in forests(of, summarize(of, results))}
 
 
+def test_a_difference_without_spread_says_so() -> None:
+    found = plots(study(), {**OURS, "good": [value + 0.02 for value in OURS["base"]]})
+    assert found["differences-val_accuracy"].strips[0].words == "open (no spread to test)"
+
+
 def test_a_seed_without_a_finite_value_has_no_dot_and_leaves_no_mean() -> None:
     found = plots(study(), {**OURS, "good": [0.95, math.nan, 0.958, 0.951, 0.956]})
     good = found["verdicts-val_accuracy"].strips[1]
@@ -80,7 +85,7 @@ def test_differences_are_paired_by_seed() -> None:
     assert interval is not None and interval.half_width is not None and good.interval is not None
     assert good.interval.high - good.interval.low == pytest.approx(2 * interval.half_width)
     assert good.kind == "good" and good.words == "better than base (p < 0.001)"
-    assert len(new.values) == 3 and new.words.startswith("open (too few seeds for a test; ")
+    assert len(new.values) == 3 and new.words.startswith("open (no test below 5 seeds; ")
 
 
 def test_everything_stands_on_the_axis_and_ticks_are_round() -> None:

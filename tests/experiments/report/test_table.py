@@ -329,6 +329,10 @@ def test_the_mark_of_a_better_row():
     few = table_of(study(*rows), [*scores("base", 0.8)[:4], *scores("good", 0.9, 0.002)[:4]])
     assert "p" not in {column.key for column in few.columns} and isinstance(few.column("vs_base")[1], float)
     assert any("no test below 5 seeds" in note for note in few.notes)
+    alike = table_of(study(*rows), [*scores("base", 0.5), *scores("good", 0.75)])
+    assert [note.rpartition("; ")[2] for note in alike.notes if "vs base" in note] == ["no spread to test"]
+    open_yet = table_of(study(*rows, sequential=True), [*scores("base", 0.8)[:4], *scores("good", 0.9, 0.002)[:4]])
+    assert any("no test below 5 seeds" in note for note in open_yet.notes)
 
 
 def test_more_notes_than_letters():
