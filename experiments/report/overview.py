@@ -11,6 +11,7 @@ from experiments.records.ledger import read_ledger
 from experiments.records.recalled import recalled
 from experiments.records.standing import results_of
 from experiments.report.claims import JudgedClaim, judged_claims
+from experiments.report.render import markdown_line, markdown_text
 from experiments.report.summary import RowSummary, summarize
 from experiments.report.table import metric_title
 from experiments.stats import CONFIDENCE, MIN_VERDICT, paired_interval
@@ -98,7 +99,7 @@ def markdown(reports: Sequence[ReportOverview], level: int = 1) -> str:
         "for all pairs of a report.",
     ]
     for report in reports:
-        parts += [f"{head}# {report.study.title}", _rows(report.lines)]
+        parts += [f"{head}# {markdown_text(report.study.title)}", _rows(report.lines)]
         if report.claims:
             parts.append(_claims(report.claims))
     return "\n\n".join(parts) + "\n"
@@ -116,7 +117,7 @@ def _rows(lines: Sequence[Line]) -> str:
     for each in lines:
         why = "; ".join(marks.get(reason, reason) for reason in each.why)
         cells = (each.row, each.metric, each.published, each.ours or "-", each.verdict, why)
-        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        rows.append(markdown_line(cells))
     notes = [f"- {mark} {why}" for why, mark in marks.items()]
     return "\n".join([*rows, *([""] if notes else []), *notes])
 
@@ -128,5 +129,5 @@ def _claims(claims: Sequence[JudgedClaim]) -> str:
             first = (each.claim.text, each.claim.place, each.word) if place == 0 else ("", "", "")
             own = f"{pair.word}: " if len(each.pairs) > 1 else ""
             cells = (*first, f"{pair.pair.row}, {pair.pair.than}", f"{own}{pair.words}")
-            rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            rows.append(markdown_line(cells))
     return "\n".join(rows)

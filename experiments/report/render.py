@@ -7,6 +7,7 @@ import dataclasses
 import io
 import re
 import textwrap
+from collections.abc import Iterable
 
 from experiments.report.table import Cell, Column, Marked, Table
 from experiments.stats import Bounds, Estimate
@@ -41,7 +42,12 @@ def _number(value: float, column: Column) -> str:
 
 
 def _texts(table: Table) -> list[list[str]]:
-    return [[cell_text(cell, column) for cell, column in zip(row, table.columns)] for row in table.rows]
+    return [[one_line(cell_text(cell, column)) for cell, column in zip(row, table.columns)] for row in table.rows]
+
+
+def one_line(text: str) -> str:
+    """The text with a space in the place of tabs and breaks of lines, and of the spaces beside them."""
+    return re.sub(r"\s*[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text).strip()
 
 
 def terminal(table: Table) -> str:
@@ -55,8 +61,8 @@ def terminal(table: Table) -> str:
     ]
     rule = "-" * max(map(len, padded))
     more = [_elsewhere(left_out)] if left_out else []
-    notes = [textwrap.fill(note, NOTE_WIDTH, subsequent_indent="  ") for note in [*table.notes, *more]]
-    body = [table.title, "", padded[0], rule, *padded[1:], *([""] if notes else []), *notes]
+    notes = [textwrap.fill(one_line(note), NOTE_WIDTH, subsequent_indent="  ") for note in [*table.notes, *more]]
+    body = [one_line(table.title), "", padded[0], rule, *padded[1:], *([""] if notes else []), *notes]
     return "\n".join(line.rstrip() for line in body) + "\n"
 
 
@@ -77,16 +83,24 @@ def _pad(text: str, width: int, column: Column) -> str:
     return text.ljust(width) if column.kind == "text" else text.rjust(width)
 
 
+def markdown_text(text: str) -> str:
+    """Plain text as Markdown, on one line: what HTML would take for a tag or a character's name stays what it is."""
+    plain = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)
+
+
+def markdown_line(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(markdown_text(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def markdown(table: Table) -> str:
     """A Markdown table with its title above and its notes below."""
-
-    def line(cells: list[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    header = line([column.title for column in table.columns])
+    header = markdown_line([column.title for column in table.columns])
     rule = f"|{'|'.join('---' if column.kind == 'text' else '---:' for column in table.columns)}|"
-    notes = [f"- {note}" for note in table.notes]
-    body = [f"# {table.title}", "", header, rule, *map(line, _texts(table)), *([""] if notes else []), *notes]
+    notes = [f"- {one_line(note)}" for note in table.notes]
+    rows = map(markdown_line, _texts(table))
+    body = [f"# {markdown_text(table.title)}", "", header, rule, *rows, *([""] if notes else []), *notes]
     return "\n".join(body) + "\n"
 
 
@@ -130,12 +144,12 @@ def latex(table: Table) -> str:
 
     places = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     more = [_elsewhere(left_out)] if left_out else []
-    notes = [rf"  \par\smallskip\noindent {latex_text(note)}" for note in [*table.notes, *more]]
+    notes = [rf"  \par\smallskip\noindent {latex_text(one_line(note))}" for note in [*table.notes, *more]]
     body = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{latex_text(table.title)}}}",
+        rf"  \caption{{{latex_text(one_line(table.title))}}}",
         rf"  \label{{tab:{re.sub('[^A-Za-z0-9]+', '-', table.name)}}}",
         r"  \resizebox{\textwidth}{!}{%",
         rf"  \begin{{tabular}}{{{places}}}",

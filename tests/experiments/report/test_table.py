@@ -357,6 +357,29 @@ def test_markdown_and_terminal_say_the_same():
     assert set(rule) == {"-"} and {len(row) for row in rows} == {len(rule)} and len(header) == len(rule)
 
 
+NAMES = {
+    "line1\nline2\tx": "line1 line2 x",
+    " \r\n\u2028 a\x85b  c": "a b  c",
+    "<b>": "&lt;b>",
+    "</td><!--": "&lt;/td>&lt;!--",
+    "a < b & c, <0.001": "a < b & c, <0.001",
+    "&lt; &#60; &c": "&amp;lt; &amp;#60; &c",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_one_line_and_no_html_in_markdown(name):
+    def whole(name):
+        rows = [Row(name, CONFIG, footnotes=(f"see\n\n{name}",)), Row("other", CONFIG)]
+        return table_of(dataclasses.replace(study(*rows), title=f"Is it {name}?"), scores(name, 0.8))
+
+    lines = markdown(whole(name)).splitlines()
+    assert lines[0] == f"# Is it {NAMES[name]}? (budget: full)"
+    assert lines[4].startswith(f"| {NAMES[name]} (a) | ") and lines[5].startswith("| other | ")
+    for text in (markdown, terminal, latex):
+        assert len(text(whole(name)).splitlines()) == len(text(whole("name")).splitlines())
+
+
 def test_csv_keeps_full_precision_and_splits_estimates():
     rows = list(csv.DictReader(io.StringIO(csv_text(table_of(STUDY, RESULTS)))))
     assert [row["row"] for row in rows] == ["raw|1", "reverse", "new"]
