@@ -66,8 +66,11 @@ def check_ledger(options: argparse.Namespace) -> None:
 
 
 def names(text: str) -> list[str]:
-    """`a,b` as a list, for argparse."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """`a,b` as a list, for argparse; an error where there are none, which would stand for all."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
+    return found
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:

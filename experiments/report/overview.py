@@ -90,16 +90,20 @@ def markdown(reports: Sequence[ReportOverview], level: int = 1) -> str:
     head = "#" * level
     lines = [each for report in reports for each in report.lines]
     claims = [each for report in reports for each in report.claims]
+    counts = [f"{_counted((each.verdict for each in lines), WORDS)}."] if lines else []
+    if claims:
+        counts.append(f"Of {len(claims)} claims: {_counted((each.word for each in claims), CLAIM_WORDS)}.")
     parts = [
         f"{head} {len(lines)} published rows",
-        f"{_counted((each.verdict for each in lines), WORDS)}. Of {len(claims)} claims: "
-        f"{_counted((each.word for each in claims), CLAIM_WORDS)}.",
+        *([" ".join(counts)] if counts else []),
         f"Ours is the mean at full length with its {100 * CONFIDENCE:g} % t interval and the number of seeds; "
         f"a verdict needs {MIN_VERDICT} of them. Claims are tested paired by seed, with Holm's correction "
         "for all pairs of a report.",
     ]
     for report in reports:
-        parts += [f"{head}# {markdown_text(report.study.title)}", _rows(report.lines)]
+        parts.append(f"{head}# {markdown_text(report.study.title)}")
+        if report.lines:
+            parts.append(_rows(report.lines))
         if report.claims:
             parts.append(_claims(report.claims))
     return "\n\n".join(parts) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,17 @@ def test_the_command_prints_and_writes_the_page(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "p.md").read_text("utf-8") == printed
     with pytest.raises(UserError, match="no such folder of ledgers"):
         command.main(["--ledgers", str(tmp_path / "none")])
+    with pytest.raises(SystemExit):
+        command.main(["--ledgers", str(tmp_path), "--studies", " ,"])
+    assert "--studies: expected names separated by commas, got ' ,'" in capsys.readouterr().err
+
+
+def test_a_page_without_claims_or_published_rows_counts_none(tmp_path: Path) -> None:
+    found = markdown(overview(tmp_path, ["mnist_fast"]))
+    (report,) = overview(tmp_path, ["mnist_fast"])
+    assert not report.claims and "claims:" not in found and f"# {len(report.lines)} published rows\n\n" in found
+    bare = markdown([dataclasses.replace(report, lines=())])
+    assert bare.startswith("# 0 published rows\n\nOurs is the mean") and "|" not in bare
 
 
 def test_a_changed_ledger_makes_no_page(tmp_path: Path) -> None:
