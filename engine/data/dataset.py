@@ -160,6 +160,20 @@ class Dataset:
         """The same samples with another description of how they came about."""
         return self if preprocess == self.preprocess else replace(self, preprocess=preprocess)
 
+    def prepared_as(self, preprocess: Mapping[str, Any] | None) -> Dataset:
+        """The same samples, where bytes do not say what is done to them as a network does: its `preprocess` (None: it
+        does not say either)."""
+        if self.preprocess is not None or preprocess is None or self.images.dtype != np.uint8:
+            return self
+        known = Preprocess.from_dict(preprocess, "the network")
+        channels = self.images.shape[1]
+        if any(len(values) not in (0, 1, channels) for values in (known.mean, known.std)):
+            raise UserError(
+                f"{self.name}: images have shape {self.sample_shape}, but the network's preprocess is of "
+                f"{known.channels} channels"
+            )
+        return replace(self, preprocess=known)
+
     @property
     def normaliser(self) -> Preprocess:
         """The preprocess; without one, uint8 goes to 0..1."""

@@ -32,12 +32,15 @@ def calibrate(net: Network, data: Dataset | tuple[Any, Any] | Images, batch_size
     The batches' statistics are joined as in Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm" (PreciseBN). A network
     without BatchNorm stays as it is.
 
-    data         a Dataset, (images, labels) or images alone, float32 (n, C, H, W), as in training; no label is used
+    data         a Dataset, (images, labels) or images alone, float32 (n, C, H, W), as in training; no label is used.
+                 Bytes of a Dataset without a preprocess are normalised by the network's, where it has one
     batch_size   at most so many samples at a time; the batches are as equal as can be
     UserError where images do not fit, DivergedError where the network's outputs are not finite.
     """
     nothing = {key: np.zeros_like(array) for key, array in net.buffers().items()}
     twin = Network(_measuring(net.topology), arrays=(net.parameters(), nothing))
+    if isinstance(data, Dataset):
+        data = data.prepared_as(net.preprocess)
     moments = {
         node.name: _Moments(spatial(node.shape)) for node in net.topology.nodes if isinstance(node.layer, BatchNorm)
     }

@@ -70,7 +70,7 @@ class EvaluationViews:
         """The mean over the views, (N, classes)."""
         if dataset.images.dtype != np.uint8:
             raise UserError(f"{dataset.name}: views change uint8 images, these are {dataset.images.dtype}")
-        views = parse_views(self.views)
+        dataset, views = dataset.prepared_as(net.preprocess), parse_views(self.views)
         means: list[NDArray[np.float32]] = []
         for start in range(0, len(dataset), CHUNK):
             images = dataset.images[start : start + CHUNK].astype(np.uint8, copy=False)

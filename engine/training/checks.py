@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,13 @@ from numpy.typing import NDArray
 
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader
-from engine.data.preprocess import Preprocess
-from engine.errors import SampleError, UserError, listed, unknown, warn
+from engine.data.preprocess import PER_BATCH, Preprocess
+from engine.errors import SampleError, UserError, listed, shown, unknown, warn
 from engine.layers import BatchNorm
 from engine.layers.patterns import layers_with_parameters
 from engine.losses import CustomLoss, LabelMaps
 from engine.network.inputs import check_probabilities, checked_targets, label_error, single_value_norm
+from engine.network.network import Network
 from engine.program.shapes import Shape
 from engine.training import metrics
 from engine.training.stepper import Stepper
@@ -26,6 +29,7 @@ WITH_PIXELS = ("loss", "pixel_accuracy", "mean_iou")
 # which are measured anew; after ten updates even the default momentum leaves that many.
 STALE_SHARE = 1 / 3
 MAPS_AT_A_TIME = 64
+BYTES = Preprocess()  # as Dataset.normaliser: bytes that come without a preprocess go to 0..1
 
 
 def check_data(stepper: Stepper, datasets: Iterable[Dataset | None]) -> None:
@@ -130,6 +134,74 @@ def check_preprocess(preprocess: Preprocess, taken: Shape) -> None:
     else:
         return
     raise UserError(f"{got}, but the network takes {taken}; {_shape_advice(channels, size, taken)}")
+
+
+def keep_preprocess(net: Network, dataset: Dataset) -> None:
+    """Have the network say how its inputs are prepared in training with this set.
+
+    Bytes of a set without a preprocess go to 0..1, whatever the network said before: then it says so, with a warning.
+    What is done to an image before it is bytes stays as it was, and so does all where the images are floats.
+    """
+    if dataset.preprocess is not None:
+        net.preprocess = dataset.preprocess.to_dict()
+        return
+    if net.preprocess is None or dataset.images.dtype != np.uint8:
+        return
+    before = Preprocess.from_dict(net.preprocess, "the network")
+    if not _same_values(before, BYTES):
+        warn(
+            f"{dataset.name}: uint8 images without a preprocess are trained on as 0..1, but the network came with "
+            f"{_values(before)}, and says 0..1 from now on. To go on as before, give a Dataset with "
+            "preprocess=Preprocess.from_dict(net.preprocess)"
+        )
+        net.preprocess = replace(before, **{name: getattr(BYTES, name) for name in PER_BATCH}).to_dict()
+
+
+def check_same_values(
+    path: Path, then: Mapping[str, Any] | None, now: Mapping[str, Any] | None, dataset: Dataset
+) -> None:
+    """UserError where bytes come to other values than in the run that is gone on with, and one of the two does not say
+    what they come to: then it is 0..1."""
+    if dataset.images.dtype != np.uint8 or (then is None) == (now is None):
+        return
+    before, after = (BYTES if each is None else Preprocess.from_dict(each, path) for each in (then, now))
+    if not _same_values(before, after):
+        raise UserError(
+            f"{path}: the run was started with images that were normalised by {_values(before)}, now it is by "
+            f"{_values(after)}; give a Dataset with the preprocess of then"
+        )
+
+
+def warn_of_scales(train: Dataset, validation: Dataset | None) -> None:
+    """Warn where validation images come to other values than training images, as far as the sets tell."""
+    if validation is None or validation.images.dtype != np.uint8:
+        return
+    if train.images.dtype != np.uint8 and train.preprocess is None:
+        if validation.preprocess is None:
+            warn(
+                f"{validation.name}: its images are uint8, and those of {train.name} float32, which do not tell how "
+                "they were scaled: give both as float32, or as uint8"
+            )
+        return
+    if validation.preprocess is None:
+        return  # normalised as the network says, which is as in training
+    trained, measured = train.normaliser, validation.preprocess
+    if not _same_values(measured, trained):
+        warn(
+            f"{validation.name}: its images are normalised by {_values(measured)}, but those of {train.name} by "
+            f"{_values(trained)}"
+        )
+
+
+def _same_values(one: Preprocess, other: Preprocess) -> bool:
+    """Whether both do the same to the values of batches, whatever they do to images before."""
+    return all(getattr(one, name) == getattr(other, name) for name in PER_BATCH)
+
+
+def _values(preprocess: Preprocess) -> str:
+    """What is done to the values of batches, in words."""
+    told = [name for name in PER_BATCH if name == "scale" or getattr(preprocess, name) != getattr(BYTES, name)]
+    return ", ".join(f"{name} {shown(getattr(preprocess, name))}" for name in told)
 
 
 def _shape_advice(channels: int, size: Sequence[int] | None, taken: Shape) -> str:

@@ -21,7 +21,10 @@ from engine.training.checks import (
     check_classes,
     check_data,
     check_last_batch,
+    check_same_values,
+    keep_preprocess,
     names_in_log,
+    warn_of_scales,
     warn_of_statistics,
     watched_per_class,
 )
@@ -99,8 +102,8 @@ class Run:
 
     def go(self, resume: bool, callbacks: Sequence[Callable[[Record], None]]) -> History:
         dataset = self.loader.dataset
-        if dataset.preprocess is not None:
-            self.trainer.net.preprocess = dataset.preprocess.to_dict()
+        keep_preprocess(self.trainer.net, dataset)
+        warn_of_scales(dataset, self.validation)
         if dataset.class_names:
             self.trainer.net.name_classes(dataset.class_names)  # check_classes has told of outputs without one
         with instruction_set(None):
@@ -145,6 +148,7 @@ class Run:
             if found.last is not None:
                 check_length(found.path, found.last, self.epochs)
                 check_same_run(found.path, found.last, trainer.net, self._settings(), self._data)
+                check_same_values(found.path, found.last.preprocess, trainer.net.preprocess, self.loader.dataset)
             else:
                 check_same_config(self.out, trainer.config or self._settings(), trainer.free_keys)
             last = found.take()

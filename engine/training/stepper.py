@@ -198,12 +198,12 @@ class Stepper:
         accuracy and mean IoU where they are maps of classes.
 
         `extra`: which of engine.training.metrics.PER_CLASS to give as well. Weights of samples or classes do not count.
-        Labels are matched by name where both the set and the network have class names.
-
+        Labels are matched by name where both the set and the network have class names, and bytes that do not say what
+        is done to them are normalised as the network's preprocess says (to 0..1 where it has none).
         UserError for a class that the network does not know; DivergedError, with the step reached, where the loss or an
         output is not finite.
         """
-        dataset = as_dataset(data).with_classes(self.net.class_names)
+        dataset = as_dataset(data).prepared_as(self.net.preprocess).with_classes(self.net.class_names)
         if not self.net.class_names and len(self.net.output_shape) == 1:  # else it was told when they got their names
             warn_of_nameless(f"{dataset.name}: the network has", dataset.class_names, self.net.output_shape[0])
         self.check_weights(self.steps, during=dataset.name)
