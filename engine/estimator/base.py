@@ -20,6 +20,7 @@ from engine.errors import UserError, shown
 from engine.estimator.networks import Recipe, plain_network, recipe_network
 from engine.layers.topology import checked_input_shape
 from engine.losses import Loss
+from engine.network.inputs import LONGEST_NAME
 from engine.network.network import Network
 from engine.optim import Adam, Optimizer, checked_optimizer
 from engine.plan import Choices
@@ -117,8 +118,9 @@ class CNN(BaseEstimator):
         loss: Loss,
         softmax: bool,
         weights: NDArray[np.float32] | None = None,
+        classes: Sequence[Any] = (),
     ) -> None:
-        """Make the network and train it; sets network_, n_iter_ and history_."""
+        """Make the network and train it; sets network_, n_iter_ and history_. `classes`: what its outputs stand for."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         shape = self.image_shape_ or (rows.shape[1], 1, 1)
         net = (
@@ -126,6 +128,8 @@ class CNN(BaseEstimator):
             if self.network is None
             else recipe_network(self.network, shape, outputs, seed)
         )
+        # What a network that is given knew of its inputs and outputs does not hold for X and y.
+        net.preprocess, net.class_names = None, _names(classes)
         given = Adam() if self.optimizer is None else checked_optimizer(type(self).__name__, self.optimizer)
         trainer = Trainer(
             net,
@@ -142,6 +146,12 @@ class CNN(BaseEstimator):
         self.history_ = trainer.fit(loader, epochs=self.epochs)
         self.n_iter_ = len(self.history_.epochs)
         self.network_ = net
+
+
+def _names(classes: Sequence[Any]) -> list[str]:
+    """The classes as names of a network's outputs, none where one is too long for a name."""
+    names = [str(each) for each in classes]
+    return names if all(len(name) <= LONGEST_NAME for name in names) else []
 
 
 def _rows(X: Any) -> tuple[Any, Shape | None]:

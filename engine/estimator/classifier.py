@@ -102,7 +102,8 @@ class CNNClassifier(ClassifierMixin, CNN):
                     "samples with a weight above 0"
                 )
         scaled = None if weights is None else (weights * (len(weights) / weights.sum())).astype(np.float32)
-        self._train(rows, labels.astype(np.int64), len(self.classes_), CrossEntropy(), True, scaled)
+        outputs = len(self.classes_)
+        self._train(rows, labels.astype(np.int64), outputs, CrossEntropy(), True, scaled, list(self.classes_))
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:

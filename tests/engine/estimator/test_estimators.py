@@ -244,3 +244,20 @@ def test_without_scikit_learn_the_error_says_what_to_install() -> None:
     assert done.stderr.splitlines()[-1] == (
         'ImportError: engine.estimator needs scikit-learn: pip install "cnn-engine[sklearn]"'
     )
+
+
+def test_the_network_says_of_its_outputs_what_the_estimator_does(tmp_path) -> None:
+    images, names = bars(40)
+    given = engine.Sequential([Flatten(), Linear(64, 2)], SHAPE)
+    given.class_names, given.preprocess = ["along", "across"], {"scale": "-1..1"}
+    fitted = quick(network=given).fit(images, names)
+    assert fitted.network_.class_names == ["across", "along"] and fitted.network_.preprocess is None
+    fitted.network_.save(tmp_path / "net.safetensors")
+    stored = engine.load(tmp_path / "net.safetensors")
+    assert np.array_equal(np.array(stored.class_names)[stored.predict(images).argmax(axis=1)], fitted.predict(images))
+    assert given.class_names == ["along", "across"]
+    numbers = quick(network=given, epochs=1).fit(images, np.where(names == "along", 7, -2))
+    assert numbers.network_.class_names == ["-2", "7"]
+    assert quick(epochs=1).fit(images, np.where(names == "along", "a" * 1001, "b")).network_.class_names == []
+    regressor = CNNRegressor(network=given, epochs=1, random_state=0).fit(images, np.zeros((40, 2)))
+    assert regressor.network_.class_names == [] and regressor.network_.preprocess is None
