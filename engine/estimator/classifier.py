@@ -14,7 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from engine.errors import UserError, shown
 from engine.estimator.base import CNN
 from engine.estimator.networks import Recipe
-from engine.inference.ensemble import as_probabilities
+from engine.inference.ensemble import softmax
+from engine.layers import Softmax
 from engine.losses import CrossEntropy
 from engine.optim import Optimizer
 from engine.training.schedules import Schedule
@@ -109,7 +110,9 @@ class CNNClassifier(ClassifierMixin, CNN):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probabilities float32 (n, classes), in the order of `classes_`."""
         outputs = self._outputs(X)
-        return as_probabilities(self.network_, outputs)
+        # As the loss of the training took them: also what a Sigmoid gives are scores there, not a probability each.
+        ends_in_softmax = isinstance(self.network_.layers[self.network_.topology.output], Softmax)
+        return outputs if ends_in_softmax else softmax(outputs)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The likeliest class of each sample, (n,)."""

@@ -124,6 +124,11 @@ def as_probabilities(net: AnyNetwork, outputs: NDArray[np.float32]) -> NDArray[n
     """The network's outputs (N, classes), which are finite, as `probabilities` gives them."""
     if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
         return outputs
+    return softmax(outputs)
+
+
+def softmax(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of every row (N, classes), all finite."""
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 

@@ -261,3 +261,16 @@ def test_the_network_says_of_its_outputs_what_the_estimator_does(tmp_path) -> No
     assert quick(epochs=1).fit(images, np.where(names == "along", "a" * 1001, "b")).network_.class_names == []
     regressor = CNNRegressor(network=given, epochs=1, random_state=0).fit(images, np.zeros((40, 2)))
     assert regressor.network_.class_names == [] and regressor.network_.preprocess is None
+
+
+@pytest.mark.parametrize("last", [[], [engine.Sigmoid()], [Softmax()]], ids=["scores", "sigmoid", "softmax"])
+def test_probabilities_are_a_distribution_whatever_the_network_ends_in(last) -> None:
+    images, names = bars(40)
+    fitted = quick(network=engine.Sequential([Flatten(), Linear(64, 2), *last], SHAPE)).fit(images, names)
+    found = fitted.predict_proba(images)
+    assert np.allclose(found.sum(axis=1), 1.0, atol=1e-6)
+    # The mean logarithm is the loss of the training, which goes down to this.
+    loss = -np.log(found[np.arange(40), (names == "along").astype(int)]).mean()
+    labels = (names == "along").astype(np.int64)
+    expected, _ = fitted.network_.loss_and_gradients(images, labels, engine.CrossEntropy())
+    assert loss == pytest.approx(expected, rel=1e-5)
