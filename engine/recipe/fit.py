@@ -62,10 +62,12 @@ def find_rate(options: argparse.Namespace) -> Sweep:
     where = f"{options.config}: "
     trainer = checked_trainer(config, None, where)
     train_set, _, _ = load_data(config, data_root(options.data_root, config.data_root), where)
+    set_first_filters(config, trainer, train_set)
     loader = make_loader(config, train_set)
-    given = {
-        name: getattr(config, name) for name in ("max_norm", "algorithm", "freeze", "learning_rates", "accumulate")
-    }
+    names = ("max_norm", "algorithm", "freeze", "learning_rates", "accumulate")
+    given = {name: getattr(config, name) for name in names}
+    if config.average is not None and config.average.kind == "lookahead":  # other averages leave the steps as they are
+        given["average"] = config.average
     return find_learning_rate(
         trainer.net, loader, trainer.optimizer, trainer.loss, batch_size=config.batch_size, seed=config.seed, **given
     )
@@ -110,8 +112,7 @@ def fit_and_test(
         test = test.with_classes(train_set.class_names)
         check_fits(trainer, test)
     with trainer.holding():
-        if config.whiten is not None and not _goes_on(trainer):
-            whiten(trainer.net, train_set, config.whiten, config.seed)
+        set_first_filters(config, trainer, train_set)
         history = trainer.fit(
             make_loader(config, train_set),
             validation,
@@ -151,6 +152,12 @@ def fit_and_test(
         if trainer.out is not None:
             write_atomically(trainer.out / RESULT, (json_text(result, indent=2) + "\n").encode())
         return history, result
+
+
+def set_first_filters(config: TrainConfig, trainer: Trainer, train_set: Dataset) -> None:
+    """Give the network the filters of the section `whiten`, if there is one and the training begins."""
+    if config.whiten is not None and not _goes_on(trainer):
+        whiten(trainer.net, train_set, config.whiten, config.seed)
 
 
 def final_figures(history: History) -> Record:

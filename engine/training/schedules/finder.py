@@ -86,7 +86,7 @@ def find_learning_rate(
     lowest, highest   rates of the first step and the last
     smoothing   weight of the mean so far against the newest loss, 0 … 1
     worst       the search ends where the smoothed loss is so many times its lowest, or a loss is not finite
-    options     further arguments of Trainer, such as freeze, learning_rates, max_norm or accumulate
+    options     further arguments of Trainer, such as freeze, learning_rates, max_norm, accumulate or average
 
     UserError where fewer than five steps came to a finite loss.
     """
@@ -99,6 +99,7 @@ def find_learning_rate(
     worst = real("find_learning_rate", "worst", worst, 1.0, math.inf, above=True)
     growing = _Growing(lowest, highest, steps)
     stepper = Stepper(copy.deepcopy(net), optimizer, loss, growing, batch_size=batch_size, seed=seed, **options)
+    stepper.set_length(1, steps)  # for what goes by the length of a run, as an average may
     whole = stepper.batch_size * stepper.accumulate
     loader = train if isinstance(train, Loader) else Loader(as_dataset(train), whole, seed=seed)
     check_data(stepper, [loader.dataset])

@@ -1,15 +1,21 @@
 """Whitening filters: patches come out decorrelated, the same bits whatever the library, and what cannot be whitened."""
 
+import argparse
 import hashlib
 
 import numpy as np
 import pytest
+import yaml
 
 import engine
 from engine.data.dataset import Dataset
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
+from engine.recipe.config import read_config
+from engine.recipe.fit import find_rate, make_loader, make_trainer
+from engine.recipe.samples import load_data
 from engine.recipe.whitening import WhitenConfig, eigenvectors, second_moments, whiten
+from engine.training.schedules.finder import find_learning_rate
 
 
 def photos(count: int = 60, channels: int = 3, height: int = 9, width: int = 12) -> Dataset:
@@ -115,3 +121,43 @@ def test_weights_with_the_rate_nothing_stay_while_their_bias_learns():
     assert np.array_equal(after["first.weights"], before["first.weights"])
     assert not np.array_equal(after["first.bias"], before["first.bias"])
     assert not np.array_equal(after["head.weights"], before["head.weights"])
+
+
+def colour_config(tmp_path, **more):
+    """A configuration of a network that `whiten` fits, on 30 images."""
+    np.savez(tmp_path / "photos.npz", x=photos(30).images.transpose(0, 2, 3, 1), y=np.arange(30) % 2)
+    layers = [{"Conv2D": [3, 12, 2]}, "ReLU", "GlobalAvgPool2D", {"Linear": [12, 2]}]
+    settings = {
+        "dataset": {"name": "npz", "train": {"path": str(tmp_path / "photos.npz")}},
+        "preprocess": {"colour": True},
+        "model": {"layers": layers, "input_shape": [3, 9, 12]},
+        "optimizer": {"name": "SGD", "lr": 0.02},
+        "learning_rates": {"0.weights": 0},
+        "batch_size": 8,
+        "epochs": 1,
+        **more,
+    }
+    (tmp_path / "photos.yaml").write_text(yaml.safe_dump(settings))
+    return settings
+
+
+def find(tmp_path):
+    options = {"config": tmp_path / "photos.yaml", "overrides": [], "data_root": None}
+    return find_rate(argparse.Namespace(**options))
+
+
+def test_a_search_for_a_rate_is_made_with_the_filters_and_the_average_of_the_training(tmp_path):
+    colour_config(tmp_path)
+    without = find(tmp_path)
+    settings = colour_config(tmp_path, whiten="0")
+    config = read_config(settings)
+    trainer, (data, _, _) = make_trainer(config, None), load_data(config, None)
+    whiten(trainer.net, data, config.whiten, config.seed)
+    expected = find_learning_rate(
+        trainer.net, make_loader(config, data), trainer.optimizer, batch_size=8, learning_rates={"0.weights": 0}
+    )
+    assert find(tmp_path) == expected != without
+    for average, same in (({"kind": "ema", "decay": 0.5}, True), ({"kind": "lookahead", "decay": 0.5}, False)):
+        for power in (0.0, 2.0):
+            colour_config(tmp_path, whiten="0", average={**average, "power": power})
+            assert (find(tmp_path).losses == expected.losses) is same
