@@ -210,6 +210,12 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
         initialize_trainer(trainer, config.initialize_from)
     if config.whiten is not None:
         check_whitening(trainer.net, config.whiten)
+        layer, first = str(config.whiten.layer), trainer.initialized or {}
+        if layer in first.get("loaded", ()):
+            raise UserError(
+                f"whiten: the layer {layer!r} has just been loaded from {first['checkpoint']}, whose filters would be "
+                f"lost; leave it out there (initialize_from.exclude: [{layer}]), or do without whiten"
+            )
         trainer.whitened = asdict(config.whiten)
     if config.evaluation_views is not None:
         config.evaluation_views.check(trainer.net)

@@ -161,3 +161,14 @@ def test_a_search_for_a_rate_is_made_with_the_filters_and_the_average_of_the_tra
         for power in (0.0, 2.0):
             colour_config(tmp_path, whiten="0", average={**average, "power": power})
             assert (find(tmp_path).losses == expected.losses) is same
+
+
+def test_filters_that_were_just_loaded_are_not_overwritten(tmp_path):
+    config = read_config(colour_config(tmp_path))
+    make_trainer(config, None).net.save(tmp_path / "net.safetensors")
+    section = {"checkpoint": str(tmp_path / "net.safetensors")}
+    both = read_config(colour_config(tmp_path, whiten="0", initialize_from=section))
+    with pytest.raises(UserError, match=r"whiten: the layer '0' has just been loaded from .*exclude: \[0\]"):
+        make_trainer(both, None)
+    rest = read_config(colour_config(tmp_path, whiten="0", initialize_from={**section, "exclude": ["0"]}))
+    assert make_trainer(rest, None).initialized["loaded"] == ["3"]
