@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from engine.arguments import assign, integer, number, real, truth
 from engine.errors import UserError, unknown
@@ -26,8 +26,9 @@ class Average:
     decay   d
     every   steps between updates
     warmup  update n (from 1) has at most the decay (1 + n) / (10 + n), so that the first weights are soon forgotten
-    power   the decay grows as decay * (t / T)^power over the T steps of the run, t counted from 1. The CIFAR-10 recipe
-            airbench94 (Jordan 2024): kind lookahead, decay 0.95^5 = 0.7737809375, every 5, power 3
+    power   the decay grows as decay * (t / T)^power over the T steps of the run, t counted from 1, whose `epochs` a
+            resume can then not change. The CIFAR-10 recipe airbench94 (Jordan 2024): kind lookahead, decay 0.95^5 =
+            0.7737809375, every 5, power 3
     """
 
     kind: Literal["ema", "lookahead"] = "ema"
@@ -46,6 +47,10 @@ class Average:
             warmup=truth("average", "warmup", self.warmup),
             power=real("average", "power", self.power, 0.0, math.inf),
         )
+
+    def describe(self, total: int | None) -> dict[str, Any]:
+        """What decides the averages of a run of `total` steps, in JSON's own types: its length, too, with a power."""
+        return {"name": type(self).__name__, **asdict(self), **({"total": total} if self.power else {})}
 
     def at(self, step: int, total: int | None) -> float:
         """The decay of the update behind step `step` (from 0) of `total`; RESTS where there is none."""

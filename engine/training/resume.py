@@ -216,6 +216,8 @@ def check_same_run(
     `data_record`); it names what differs, with the values then and now."""
     stored = last.training["settings"]
     found = _differences(stored, settings, settings)
+    if "total" not in (stored.get("average") or {"total": None}):
+        found.pop("average.total", None)  # a checkpoint of an earlier version
     # The network has the trainer's seed in a configuration: one change is told once.
     told = {values for key, values in found.items() if key == "seed"}
     found = {key: values for key, values in found.items() if key != "order_seed" or values not in told}

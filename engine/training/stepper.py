@@ -306,7 +306,7 @@ class Stepper:
                 "freeze": list(self.frozen) or None,
                 "learning_rates": dict(rate_factors(self.net.store.slots, self.learning_rates)) or None,
                 "freeze_after": dict(self.ends) or None,
-                "average": describe(self.average) if self.average else None,
+                "average": self.average.describe(self._total) if self.average else None,
                 "accumulate": self.accumulate if self.accumulate > 1 else None,
                 "algorithm": "tuned" if self.tune else self.algorithm,
                 "metric": self.metric,

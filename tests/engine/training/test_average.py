@@ -158,3 +158,22 @@ def test_a_configuration_names_it():
     for wrong, message in (({"kind": "swa"}, "swa"), ({"decay": 1.0}, "decay"), ({"every": 0}, "every")):
         with pytest.raises(UserError, match=message):
             read_config({**content, "average": wrong})
+
+
+def test_an_average_that_grows_over_the_run_is_not_resumed_for_longer(tmp_path):
+    growing = KINDS[1]
+    trainer(growing, tmp_path / "growing").fit(TRAIN, epochs=1)
+    with pytest.raises(UserError, match=r"the run was started with average\.total = 6, now it is 12"):
+        trainer(growing, tmp_path / "growing").fit(TRAIN, epochs=2, resume=True)
+    # A checkpoint of an earlier version does not say how long the run was to be.
+    path = tmp_path / "growing" / "last.safetensors"
+    old = checkpoint.read(path)
+    del old.training["settings"]["average"]["total"]
+    checkpoint.write(path, old)
+    trainer(growing, tmp_path / "growing").fit(TRAIN, epochs=1, resume=True)
+    # Without a power the length decides nothing.
+    trainer(KINDS[0], tmp_path / "even").fit(TRAIN, epochs=1)
+    longer, whole = trainer(KINDS[0], tmp_path / "even"), trainer(KINDS[0])
+    longer.fit(TRAIN, epochs=2, resume=True)
+    whole.fit(TRAIN, epochs=2)
+    assert weights_hash(longer.net) == weights_hash(whole.net) and "total" not in longer.settings()["average"]
