@@ -29,9 +29,9 @@ def checked_patterns(what: str, patterns: object) -> tuple[str, ...]:
 def select(what: str, patterns: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """The names that the patterns choose, in the order of `names`.
 
-    A pattern is a name, or one with `*`, `?` and `[…]` as in the shell. A later pattern overrules an earlier one, and
-    `!pattern` takes away what it matches; where the first pattern does so, it takes away from all names. UserError
-    for a pattern that matches nothing.
+    A pattern is a name, whatever signs are in it, or else one with `*`, `?` and `[…]` as in the shell (`[[]` is the
+    sign itself). A later pattern overrules an earlier one, and `!pattern` takes away what it matches; where the first
+    pattern does so, it takes away from all names. UserError for a pattern that matches nothing.
     """
     chosen = set(names) if patterns and patterns[0].startswith("!") else set()
     for pattern in patterns:
@@ -44,8 +44,8 @@ def select(what: str, patterns: Sequence[str], names: Sequence[str]) -> tuple[st
 
 
 def matching(what: str, pattern: str, names: Sequence[str]) -> set[str]:
-    """The names that one pattern matches; UserError where there are none."""
-    matched = {name for name in names if fnmatchcase(name, pattern)}
+    """The names that one pattern matches, or the name that it is; UserError where there are none."""
+    matched = {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
     if not matched:
         raise unknown(f"layer with parameters in {what}:", pattern, names)
     return matched

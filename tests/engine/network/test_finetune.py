@@ -7,7 +7,8 @@ import pytest
 import engine
 from engine.errors import UserError
 from engine.losses import CrossEntropy
-from engine.network.checkpoint import weights_hash
+from engine.network.checkpoint import Checkpoint, weights_hash
+from engine.network.transfer import initialize
 from tests.engine.small import SIDE, small_dataset, small_net
 
 DATA, HELD_OUT = small_dataset(64), small_dataset(32, seed=1)
@@ -187,3 +188,46 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
 def test_mistakes_are_named(options, message):
     with pytest.raises(UserError, match=message):
         engine.Trainer(small_net(), engine.SGD(lr=0.1), **options)
+
+
+BRACKETS = "c[1]"  # as a pattern of the shell it means c1
+
+
+def bracket_net():
+    layers = {
+        BRACKETS: engine.Linear(100, 4),
+        "relu": engine.ReLU(),
+        "c1": engine.Linear(4, 4),
+        "d": engine.Linear(4, 3),
+    }
+    return engine.Sequential({"flat": engine.Flatten(), **layers}, input_shape=(1, SIDE, SIDE))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"freeze": [BRACKETS]},
+        {"freeze": ["*", "!c1", "!d"]},
+        {"learning_rates": {BRACKETS: 0}},
+        {"learning_rates": {"c1": 2, f"{BRACKETS}.weights": 0, f"{BRACKETS}.bias": 0}},
+    ],
+    ids=["freeze", "all but", "rate of a layer", "rates of parameters"],
+)
+def test_a_name_with_the_signs_of_patterns_means_itself(options):
+    before, after = bracket_net().parameters(), step(bracket_net(), **options)
+    for key, array in after.items():
+        assert np.array_equal(array, before[key]) == key.startswith(BRACKETS), key
+
+
+@pytest.mark.parametrize("given", [BRACKETS, "c[[]*", "?[[]1].*"])
+def test_such_a_layer_stops_after_an_epoch_and_the_training_goes_on(given):
+    net, seen = bracket_net(), []
+    trainer = engine.Trainer(net, engine.SGD(0.1), batch_size=16, progress="none", freeze_after={given: 1})
+    trainer.fit(DATA, epochs=3, callbacks=[lambda _: seen.append(net.parameters())])
+    for key in seen[0]:
+        assert np.array_equal(seen[0][key], seen[2][key]) == key.startswith(BRACKETS), key
+
+
+def test_transfer_takes_the_layer_of_that_name():
+    source, net = Checkpoint.of(bracket_net()), bracket_net()
+    assert initialize(net, source, layers=[BRACKETS]).loaded == (BRACKETS,)
