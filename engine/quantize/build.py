@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.arguments import is_real, pair
 from engine.data.dataset import Dataset
-from engine.errors import UserError, shown, unknown
+from engine.errors import UserError, shown, unknown, warn
 from engine.layers import Add, AvgPool2D, ConvTranspose2D
 from engine.layers.topology import INPUT
 from engine.network.inputs import checked_input
@@ -36,6 +37,7 @@ SCALES = ("power_of_two", "free")
 ENDS = ("int8", "float")
 CALIBRATIONS = ("error", "percentile", "minmax")
 PERCENTILE = 99.99
+FEWEST = 10  # samples that differ, without a warning
 
 LEAST_SHARE = 2.0**-20  # of the largest weight of a layer: a channel of smaller ones has no finer scale
 
@@ -105,7 +107,23 @@ def calibration_samples(net: Network, calibration: Any) -> NDArray[np.float32]:
     samples = checked_input(calibration, net.input_shape)
     if not len(samples):
         raise UserError("quantize: there is no calibration sample; expected a few hundred, as they come later")
+    _warn_of_few(samples)
     return samples
+
+
+def _warn_of_few(samples: NDArray[np.float32]) -> None:
+    """Warn of samples that tell little of how large values become: what they agree on says nothing of others."""
+    advice = "expected a few hundred samples, as they come later"
+    first = samples.flat[0]
+    if (samples == first).all():
+        warn(f"quantize: every number of the calibration samples is {first:g}, which tells nothing of others; {advice}")
+        return
+    different: set[bytes] = set()
+    for sample in samples:
+        different.add(hashlib.sha256(np.ascontiguousarray(sample).data).digest())
+        if len(different) == FEWEST:
+            return
+    warn(f"quantize: {len(different)} different calibration samples say little of the ranges of others; {advice}")
 
 
 def _check_weights(net: Network) -> None:

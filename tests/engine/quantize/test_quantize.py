@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import engine
 from engine import layers
 from engine.data.dataset import Dataset
 from engine.data.preprocess import Preprocess
-from engine.errors import UserError
+from engine.errors import EngineWarning, UserError
 from engine.layers.topology import INPUT
 from engine.models import make_model
 from engine.quantize.arithmetic import Encoding
@@ -280,3 +281,17 @@ def test_what_only_a_maximum_reads_does_not_count() -> None:
     group = next(each for each in groups_of(topology) if "0" in each)
     assert group == ["0", "1"] and counted(topology, group) == ["1"]
     assert [INPUT] in groups_of(topology)
+
+
+def test_samples_that_tell_little_of_others_are_told() -> None:
+    net = make_model("lenet", channels=1)
+    several = samples(net, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        engine.quantize(net, several)
+    for same in (np.zeros_like(several), np.full_like(several, 0.5)):
+        with pytest.warns(EngineWarning, match="every number of the calibration samples is 0.*a few hundred"):
+            engine.quantize(net, same)
+    for few in (several[:9], np.concatenate([several[:9], several[:9]])):
+        with pytest.warns(EngineWarning, match="9 different calibration samples say little"):
+            engine.quantize(net, few)
