@@ -15,6 +15,7 @@ from engine.data.loader import Loader, batch_mixer
 from engine.data.location import data_root
 from engine.errors import UserError
 from engine.files import json_text, write_atomically
+from engine.network.network import Network
 from engine.network.transfer import InitializeConfig, Report, initialize_as
 from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup
 from engine.recipe.config import TrainConfig, load_config
@@ -63,7 +64,7 @@ def find_rate(options: argparse.Namespace) -> Sweep:
     trainer = checked_trainer(config, None, where)
     train_set, _, _ = load_data(config, data_root(options.data_root, config.data_root), where)
     set_first_filters(config, trainer, train_set)
-    loader = make_loader(config, train_set)
+    loader = make_loader(config, train_set, trainer.net)
     names = ("max_norm", "algorithm", "freeze", "learning_rates", "accumulate")
     given = {name: getattr(config, name) for name in names}
     if config.average is not None and config.average.kind == "lookahead":  # other averages leave the steps as they are
@@ -114,7 +115,7 @@ def fit_and_test(
     with trainer.holding():
         set_first_filters(config, trainer, train_set)
         history = trainer.fit(
-            make_loader(config, train_set),
+            make_loader(config, train_set, trainer.net),
             validation,
             epochs=config.epochs,
             early_stopping=config.early_stopping,
@@ -223,17 +224,19 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
     return trainer
 
 
-def make_loader(config: TrainConfig, dataset: Dataset) -> Loader:
-    """The loader of the training set, with the configuration's augmentation."""
+def make_loader(config: TrainConfig, dataset: Dataset, net: Network | None = None) -> Loader:
+    """The loader of the training set, with the configuration's augmentation. Mixed labels have a column for each class,
+    or each output of the network that they are for, which may have more."""
     if config.class_weights is not None or config.sample_weights is not None:
         dataset = weighted(dataset, config.class_weights, config.sample_weights)
+    classes = max(len(dataset.class_names), 0 if net is None else net.output_shape[0])
     return Loader(
         dataset,
         config.batch_size * config.accumulate,
         seed=config.seed,
         drop_last=config.drop_last,
         augment=config.augment,
-        batch_transform=batch_mixer(config.augment, len(dataset.class_names)),
+        batch_transform=batch_mixer(config.augment, classes),
         description=config.augment.describe(),
     )
 

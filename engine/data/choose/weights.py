@@ -121,7 +121,8 @@ class WeightedLoader(Loader):
     def __init__(self, loader: Loader, targets: NDArray[np.float32]):
         self.__dict__.update(loader.__dict__)
         self._weighted = copy.copy(loader)
-        self._weighted.dataset = replace(loader.dataset, labels=targets)
+        # Without names, of which there may be fewer than outputs; the targets have a column for each of those.
+        self._weighted.dataset = replace(loader.dataset, labels=targets, class_names=())
 
     def batch(self, order: NDArray[np.int64], epoch: int, index: int) -> Batch:
         return self._weighted.batch(order, epoch, index)

@@ -15,8 +15,9 @@ from engine.plots.gather import predict_part
 from engine.reading.schema import merge
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.config import load_config, read_config
-from engine.recipe.fit import make_loader
+from engine.recipe.fit import fit_and_test, make_loader, make_trainer
 from engine.recipe.samples import load_data
+from tests.engine.small import CLASSES, small_config, write_archive
 
 
 def raw(names, labels):
@@ -280,3 +281,30 @@ def test_a_network_with_more_outputs_than_classes_is_told():
     with pytest.warns(UserWarning, match="3 outputs, but the data 2 classes: a, b") as told:
         fresh.fit(data, data, epochs=2)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"augment": {"mixup": 0.2}},
+        {"augment": {"cutmix": {"alpha": 1.0, "probability": 1.0}}},
+        {"augment": None, "class_weights": "balanced"},
+        {
+            "augment": {"mixup": 0.2},
+            "class_weights": {"0": 2.0},
+            "loss": {"name": "CrossEntropy", "label_smoothing": 0.1},
+        },
+    ],
+    ids=["mixup", "cutmix", "weights", "both"],
+)
+def test_outputs_without_a_class_are_trained_with_mixed_and_weighted_labels_too(tmp_path, more):
+    settings = small_config(write_archive(tmp_path / "set.npz", 60)) | {"epochs": 1} | more
+    *body, head, softmax = settings["model"]["layers"]
+    wide = {**settings["model"], "layers": [*body, {"Linear": [head["Linear"][0], len(CLASSES) + 2]}, softmax]}
+    config = read_config({**settings, "model": wide})
+    trainer, (train, validation, _) = make_trainer(config, None), load_data(config, None)
+    with pytest.warns(EngineWarning, match="the network has 5 outputs, but the data 3 classes"):
+        history, _ = fit_and_test(config, trainer, train, validation, None, resume=False)
+    assert np.isfinite(history["val_loss"]).all()
+    for _, labels in make_loader(config, train, trainer.net).epoch(0):
+        assert labels.ndim == 1 or (labels.shape[1] == 5 and not labels[:, 3:].any())
