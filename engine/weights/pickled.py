@@ -198,8 +198,13 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
         raise UserError(f"damaged pickle (a tensor of shape {shown(shape)} and strides {shown(strides)})")
     last = _whole(offset) + sum((extent - 1) * step for extent, step in zip(extents, steps, strict=True))
     count = _product(extents)
-    if count > storage.count or (count and last >= storage.count):
+    if count and last >= storage.count:
         raise UserError(f"a tensor of shape {extents} does not lie within its storage of {storage.count} numbers")
+    if count > storage.count:
+        raise UserError(
+            f"a tensor of shape {extents} repeats the {storage.count} numbers of its storage, as `expand` makes it; "
+            "save its `contiguous()`"
+        )
     return Tensor(storage, offset, extents, steps)
 
 
