@@ -40,7 +40,7 @@ def match(topology: Topology, source: Source, names: Mapping[str, str] | str | N
     if strict:
         _by_shape(found, source, nodes, modules)
     left = {name: _candidates(source, node, modules) for name, node in nodes.items()}
-    found.kept |= {name: _why(candidates) for name, candidates in left.items()}
+    found.kept |= {name: _why(name, candidates, modules, strict) for name, candidates in left.items()}
     found.unused |= {name: f"it has {module.shapes()}" for name, module in modules.items()}
     if strict and (found.kept or found.unused):
         raise UserError(f"{source.path}: {_leftover(found, source.ordered)}")
@@ -104,8 +104,14 @@ def _candidates(source: Source, node: Node, modules: Mapping[str, Module]) -> li
     return [name for name, module in modules.items() if not isinstance(source.fit(module, node), str)]
 
 
-def _why(candidates: list[str]) -> str:
-    return f"several modules have its shapes: {listed(candidates)}" if candidates else "no module has its shapes"
+def _why(name: str, candidates: list[str], modules: Mapping[str, Module], strict: bool) -> str:
+    """Why a layer has no module, of which these fit it."""
+    if name in modules and name.isdecimal():
+        return f"the module {name!r} has its number alone, which counts only where every layer has its namesake"
+    if len(candidates) != 1:
+        return f"several modules have its shapes: {listed(candidates)}" if candidates else "no module has its shapes"
+    what = f"the module {candidates[0]!r} has its shapes"
+    return f"{what}, but those of other layers too" if strict else f"{what}, but with strict=False only names count"
 
 
 def _take(found: Matching, source: Source, node: Node, module: Module, how: str, strict: bool) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import engine
 from engine.errors import UserError
@@ -140,6 +141,22 @@ def test_numbers_in_common_are_no_names(files: Path) -> None:
     net = engine.Sequential(layers, (8, 3, 3))
     with pytest.raises(UserError, match="no layer of the network can be loaded"):
         engine.load_weights(net, files / "torch" / "depthwise.pt", strict=False)
+
+
+def test_why_a_layer_keeps_its_weights(tmp_path: Path) -> None:
+    arrays = {"0.weight": np.zeros((2, 4)), "3.weight": np.zeros((5, 3)), "other.weight": np.zeros((3, 2))}
+    save_file({name: array.astype(np.float32) for name, array in arrays.items()}, tmp_path / "f.safetensors")
+    first, second, third = (Linear(*sizes, bias=False) for sizes in ((4, 2), (2, 3), (3, 5)))
+    net = engine.Sequential({"flat": Flatten(), "0": first, "mine": second, "2": third}, (4, 1, 1))
+    with pytest.raises(UserError) as found:
+        engine.load_weights(net, tmp_path / "f.safetensors", strict=False)
+    assert "0: the module '0' has its number alone, which counts only where every layer has its namesake" in str(
+        found.value
+    )
+    assert "mine: the module 'other' has its shapes, but with strict=False only names count" in str(found.value)
+    twice = engine.Sequential({"flat": Flatten(), "a": first, "b": Linear(2, 4, bias=False), "c": first}, (4, 1, 1))
+    with pytest.raises(UserError, match="layer 'a': the module '0' has its shapes, but those of other layers too"):
+        engine.load_weights(twice, tmp_path / "f.safetensors")
 
 
 def test_another_head_keeps_its_weights_where_that_is_allowed(files: Path) -> None:
