@@ -51,9 +51,7 @@ def fit(module: Module, node: Node) -> list[Placement] | str:
 
 
 def _source(path: Path, stored: Mapping[str, Stored], ordered: bool) -> Source:
-    for wrapper in WRAPPERS:
-        if stored and all(name.startswith(wrapper) for name in stored):
-            stored = {name.removeprefix(wrapper): array for name, array in stored.items()}
+    stored = _unwrapped(stored)
     modules: dict[str, dict[str, Stored]] = {}
     ignored = []
     for name, array in stored.items():
@@ -64,6 +62,14 @@ def _source(path: Path, stored: Mapping[str, Stored], ordered: bool) -> Source:
             modules.setdefault(owner, {})[role] = array
     found = tuple(Module(owner, arrays) for owner, arrays in modules.items())
     return Source(str(path), found, fit, ordered, EPSILON, tuple(ignored))
+
+
+def _unwrapped(stored: Mapping[str, Stored]) -> Mapping[str, Stored]:
+    """The arrays by the names that the model itself has for them: wrappers may lie around each other in any order."""
+    for wrapper in WRAPPERS:
+        if stored and all(name.startswith(wrapper) for name in stored):
+            return _unwrapped({name.removeprefix(wrapper): array for name, array in stored.items()})
+    return stored
 
 
 def _safetensors(path: Path) -> dict[str, Stored]:

@@ -159,6 +159,19 @@ def test_why_a_layer_keeps_its_weights(tmp_path: Path) -> None:
         engine.load_weights(twice, tmp_path / "f.safetensors")
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.", "module.module."]
+)
+def test_names_lose_what_wrappers_put_before_them(tmp_path: Path, prefix: str) -> None:
+    weights = np.arange(6, dtype=np.float32).reshape(2, 3)
+    arrays = {f"{prefix}{name}": each for name, each in {"head.weight": weights, "head.bias": weights[:, 0]}.items()}
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, tmp_path / "f.safetensors")
+    net = engine.Sequential({"flat": Flatten(), "head": Linear(3, 2)}, (3, 1, 1))
+    report = engine.load_weights(net, tmp_path / "f.safetensors")
+    assert {row.theirs: row.matched for row in report.rows} == {"head.weight": "name", "head.bias": "name"}
+    assert np.array_equal(net.parameters()["head.weights"], weights)
+
+
 def test_another_head_keeps_its_weights_where_that_is_allowed(files: Path) -> None:
     graph = engine.Graph((2, 8, 8), seed=1)
     x = graph.add(Conv2D(2, 4, 3, padding=1, bias=False), graph.input, name="conv0")
