@@ -25,6 +25,7 @@ from engine.network.network import Network
 from engine.optim import Adam, Optimizer, checked_optimizer
 from engine.plan import Choices
 from engine.program.shapes import Shape
+from engine.training.checks import check_last_batch
 from engine.training.schedules import Schedule
 from engine.training.trainer import Trainer
 
@@ -143,6 +144,7 @@ class CNN(BaseEstimator):
         data = Dataset("X", rows.reshape(len(rows), *shape), labels, sample_weights=weights)
         # Without prefetching there is no thread beside the core's: a search over several processes counts on it.
         loader = Loader(data, self.batch_size, seed=seed, prefetch=0)
+        check_last_batch(trainer, loader, "choose another batch_size")  # all that there is to choose here
         self.history_ = trainer.fit(loader, epochs=self.epochs)
         self.n_iter_ = len(self.history_.epochs)
         self.network_ = net

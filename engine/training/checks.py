@@ -226,16 +226,17 @@ def _outputs_advice(classes: int) -> str:
     )
 
 
-def check_last_batch(stepper: Stepper, loader: Loader) -> None:
-    """UserError where a batch has one sample and a BatchNorm would see one value per channel."""
+def check_last_batch(
+    stepper: Stepper, loader: Loader, advice: str = "choose another batch_size, or leave that batch out (drop_last)"
+) -> None:
+    """UserError where a batch has one sample and a BatchNorm would see one value per channel; `advice` ends it."""
     layer = single_value_norm(stepper.net.topology, stepper.frozen)
     rest = len(loader.dataset) % loader.batch_size
     single = loader.batch_size == 1 or (rest == 1 and not loader.drop_last)
     if layer and single:
         raise UserError(
             f"{loader.dataset.name}: with {len(loader.dataset)} samples in batches of {loader.batch_size} a batch "
-            f"has one sample, of which BatchNorm {layer!r} sees one value per channel; "
-            "choose another batch_size, or leave that batch out (drop_last)"
+            f"has one sample, of which BatchNorm {layer!r} sees one value per channel; {advice}"
         )
 
 

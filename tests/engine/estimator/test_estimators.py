@@ -274,3 +274,10 @@ def test_probabilities_are_a_distribution_whatever_the_network_ends_in(last) -> 
     labels = (names == "along").astype(np.int64)
     expected, _ = fitted.network_.loss_and_gradients(images, labels, engine.CrossEntropy())
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_last_batch_of_one_sample_is_met_with_what_the_estimator_has() -> None:
+    net = engine.Sequential([Flatten(), Linear(64, 4), BatchNorm(4), Linear(4, 2)], SHAPE)
+    images, names = bars(33)
+    with pytest.raises(UserError, match=r"sees one value per channel; choose another batch_size$"):
+        quick(network=net, batch_size=16).fit(images, names)
