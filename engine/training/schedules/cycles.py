@@ -15,7 +15,8 @@ SHAPES = ("cosine", "linear")
 @dataclass
 class OneCycle(Schedule):
     """The 1cycle policy (Smith & Topin 2018), with the positions of PyTorch's OneCycleLR: one rise to the optimiser's
-    rate, one fall to far below the first one. The momentum is left as it is.
+    rate, one fall to far below the first one. Where the rise has less than a step, as in runs of a few steps, the first
+    step has the optimiser's rate; PyTorch's is on its way down by then. The momentum is left as it is.
 
     total    length in steps (None: that of the run, whose `epochs` a resume can then not change)
     start    the first step's rate, as a share of the optimiser's

@@ -51,6 +51,12 @@ def test_one_cycle_has_pytorchs_positions(shape, total, share):
     assert schedule.rate(0.5, total, 1) == 0.5 * 4e-6
 
 
+@pytest.mark.parametrize(("total", "share"), [(3, 0.3), (10, 0.05), (10, 0.0), (1, 0.3)])
+def test_one_cycle_without_a_step_to_rise_in_begins_with_the_optimisers_rate(total, share):
+    rates = [OneCycle(total=total, peak_at=share).rate(0.5, step, 0) for step in range(total)]
+    assert rates[0] == (0.5 if total > 1 else 0.5 * 4e-6) and rates == sorted(rates, reverse=True)
+
+
 @pytest.mark.parametrize("kind", [OneCycle, Triangular])
 def test_lengths(kind):
     assert kind().for_run(3, 4) == kind(total=12) and kind(total=5).for_run(3, 4) == kind(total=5)
