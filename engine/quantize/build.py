@@ -123,7 +123,10 @@ def _warn_of_few(samples: NDArray[np.float32]) -> None:
         different.add(hashlib.sha256(np.ascontiguousarray(sample).data).digest())
         if len(different) == FEWEST:
             return
-    warn(f"quantize: {len(different)} different calibration samples say little of the ranges of others; {advice}")
+    warn(
+        f"quantize: {len(different)} of {len(samples)} calibration samples differ from each other, which says little "
+        f"of the ranges of others; {advice}"
+    )
 
 
 def _check_weights(net: Network) -> None:

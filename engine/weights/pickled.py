@@ -202,8 +202,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
         raise UserError(f"a tensor of shape {extents} does not lie within its storage of {storage.count} numbers")
     if count > storage.count:
         raise UserError(
-            f"a tensor of shape {extents} repeats the {storage.count} numbers of its storage, as `expand` makes it; "
-            "save its `contiguous()`"
+            f"a tensor of shape {extents} repeats numbers of its storage, which has {storage.count}, as `expand` makes "
+            "it; save its `contiguous()`"
         )
     return Tensor(storage, offset, extents, steps)
 

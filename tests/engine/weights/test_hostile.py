@@ -152,7 +152,7 @@ def test_a_tensor_lies_within_its_storage(tmp_path: Path, view: tuple[Any, ...])
 def test_a_tensor_that_repeats_its_numbers_is_told_so(tmp_path: Path, shape: Any, strides: Any) -> None:
     content = saved(_items(described(shape, strides, 4)), data__0=b"\0" * 16)
     message = refused(tmp_path / "f.pt", content)
-    assert f"a tensor of shape {shape} repeats the 4 numbers of its storage, as `expand` makes it" in message
+    assert f"a tensor of shape {shape} repeats numbers of its storage, which has 4, as `expand` makes it" in message
 
 
 def _items(pickled: bytes) -> bytes:
