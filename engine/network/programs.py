@@ -189,7 +189,15 @@ class Programs:
         used = {space: array for space, array in spaces.items() if array.size}
         try:
             program = cnncore.Program(
-                instructions, operands, plan.batch, plan.arena_bytes, used, plan.alone, plan.brief, plan.most_workers, exact=True
+                instructions,
+                operands,
+                plan.batch,
+                plan.arena_bytes,
+                used,
+                plan.alone,
+                plan.brief,
+                plan.most_workers,
+                exact=True,
             )
         except (ValueError, cnncore.CoreError):
             check_sizes(plan.code, plan.batch)  # in words of the network, where a layer has got a size wrong

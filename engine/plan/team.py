@@ -1,5 +1,5 @@
-"""Who runs what: instructions that are less work than a meeting of the team are one worker's, and so are whole programs;
-others have as many workers as shorten them.
+"""Who runs what: instructions that are less work than a meeting of the team are one worker's, and so are whole
+programs; others have as many workers as shorten them.
 
 A team that spins is opened in about a microsecond and meets in a fraction of one; waking one that sleeps costs 40, and
 hundreds once its cores sleep too: more than many a network on one image. What is small and what is brief are functions
@@ -35,8 +35,8 @@ def leave_alone(code: Code, batch: int, isa: str) -> Code:
 def most_workers(seconds: Sequence[float], alone: Sequence[bool]) -> int:
     """How many workers make a program fastest whose instructions take one worker so long, and are one worker's or not.
 
-    n workers take shared / n + meetings * MEETING * n seconds for the shared instructions, which is least where n is the
-    root of shared / (meetings * MEETING). The team meets behind each of them, and once for a row of the others.
+    n workers take shared / n + meetings * MEETING * n seconds for the shared instructions, which is least where n is
+    the root of shared / (meetings * MEETING). The team meets behind each of them, and once for a row of the others.
     """
     shared = sum(time for time, single in zip(seconds, alone, strict=True) if not single)
     meetings = OPENING + sum(1 if single else len(list(row)) for single, row in groupby(alone))

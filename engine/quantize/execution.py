@@ -158,7 +158,15 @@ class Execution:
         instructions, operands = plan.program_tables()
         try:
             program = cnncore.Program(
-                instructions, operands, batch, plan.arena_bytes, used, plan.alone, plan.brief, plan.most_workers, exact=True
+                instructions,
+                operands,
+                batch,
+                plan.arena_bytes,
+                used,
+                plan.alone,
+                plan.brief,
+                plan.most_workers,
+                exact=True,
             )
         except (ValueError, cnncore.CoreError):
             check_sizes(plan.code, batch)  # in words of the network, where a layer has got a size wrong
