@@ -8,7 +8,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -266,19 +266,25 @@ def plain_path(text: str) -> str:
     return text if not text or ":" in text.split("/")[0] else str(PurePath(text))
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any], kinds: Collection[str] | None = None) -> dict[str, Any]:
     """`base` with `changes` on top; mappings within are merged key by key, anything else is replaced.
 
-    A mapping that gets another `name` is replaced too: its other keys were the arguments of the old one.
+    A mapping that gets another `name` (sgd is SGD) is replaced too: its other keys were the arguments of the old one.
+    `kinds` are the keys whose mapping has such a name (None: all of them, also further in).
     """
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
         merged[key] = value
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            same = "name" not in value or value["name"] == old.get("name")
-            merged[key] = merge(old, value) if same else value
+            another = (kinds is None or key in kinds) and _another_name(old.get("name"), value.get("name"))
+            merged[key] = value if another else merge(old, value, None if kinds is None else ())
     return merged
+
+
+def _another_name(old: object, new: object) -> bool:
+    """Whether both are names, and not the same one in another case."""
+    return isinstance(old, str) and isinstance(new, str) and old.lower() != new.lower()
 
 
 def parse_override(text: str) -> dict[str, Any]:

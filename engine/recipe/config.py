@@ -18,7 +18,8 @@ from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.inference.evaluation import EvaluationViews
 from engine.network.transfer import InitializeConfig
-from engine.reading.schema import FilePath, is_false, merge, parse_override, read_mapping
+from engine.reading.schema import FilePath, is_false, parse_override, read_mapping
+from engine.reading.settings import joined, laid_over, with_dataset_section
 from engine.reading.yaml_text import read_yaml
 from engine.recipe.pseudo import PseudoLabelConfig
 from engine.recipe.roles import Role, decides, none_if_false, unsaid
@@ -250,8 +251,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
             f"{path}: holds the settings of a run that was started from Python, which name neither data set nor "
             f"network; give a configuration, or where a network is wanted a checkpoint: {BEST} or {LAST} beside it"
         )
-    for text in overrides:
-        given = merge(given, parse_override(text))
+    if overrides:
+        given = laid_over(TrainConfig, given, joined(TrainConfig, map(parse_override, overrides)))
     return read_config(given, str(path))
 
 
@@ -261,9 +262,8 @@ def read_config(given: Mapping[str, Any], where: str = "configuration") -> Train
     given = {key: None if key in may_be_false and is_false(value) else value for key, value in given.items()}
     if given.get("augment") is None:
         given.pop("augment", None)
+    given = with_dataset_section(given)
     dataset = given.get("dataset")
-    if isinstance(dataset, str):
-        given["dataset"] = {"name": dataset}
-    elif isinstance(dataset, Mapping) and is_false(dataset.get("test")):
+    if isinstance(dataset, Mapping) and is_false(dataset.get("test")):
         given["dataset"] = {**dataset, "test": None}
     return read_mapping(TrainConfig, given, where)

@@ -15,6 +15,8 @@ import dataclasses
 from enum import Enum
 from typing import Any
 
+from engine.reading.settings import FALSE_IS_NONE
+
 
 class Role(Enum):
     """What a key decides, in words."""
@@ -34,13 +36,13 @@ class Role(Enum):
 INDIFFERENT = (Role.PLACE, Role.USE, Role.READING, Role.LOG)
 SHARED = (*INDIFFERENT, Role.SEED)
 
-_ROLE, _FALSE_IS_NONE, _LATER = "role", "false_is_none", "later"
+_ROLE, _LATER = "role", "later"
 
 
 def decides(role: Role, *, false_is_none: bool = False, later: bool = False) -> dict[str, Any]:
     """The metadata of a field. `false_is_none`: a file may say `false` for none. `later`: there were runs before the
     key; a configuration that leaves it at its default is written without it, and so known as they are."""
-    return {_ROLE: role, _FALSE_IS_NONE: false_is_none, _LATER: later}
+    return {_ROLE: role, FALSE_IS_NONE: false_is_none, _LATER: later}
 
 
 def role_of(field: dataclasses.Field[Any]) -> Role:
@@ -89,7 +91,7 @@ def of_samples(schema: type) -> tuple[str, ...]:
 
 def none_if_false(schema: type) -> tuple[str, ...]:
     """Keys that take `false` for none, as the script of the NumtaDB report has it."""
-    return tuple(each.name for each in dataclasses.fields(schema) if each.metadata.get(_FALSE_IS_NONE))
+    return tuple(each.name for each in dataclasses.fields(schema) if each.metadata.get(FALSE_IS_NONE))
 
 
 def unsaid(config: Any) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ from itertools import product
 from typing import Any
 
 from engine.errors import UserError
-from engine.reading.schema import merge, nested
+from engine.reading.schema import nested
+from engine.reading.settings import joined
+from engine.recipe.config import TrainConfig
 from experiments.study.schema import RowFile
 
 
@@ -44,7 +46,4 @@ def _levels(name: str, values: Any, where: str) -> list[tuple[str, dict[str, Any
 
 
 def _row(levels: tuple[tuple[str, dict[str, Any]], ...]) -> RowFile:
-    changes: dict[str, Any] = {}
-    for _, change in levels:
-        changes = merge(changes, change)
-    return RowFile("/".join(name for name, _ in levels), changes)
+    return RowFile("/".join(name for name, _ in levels), joined(TrainConfig, (changes for _, changes in levels)))

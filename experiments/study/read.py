@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError, twice, unknown
-from engine.reading.schema import merge, parse_override, read_mapping
+from engine.reading.schema import parse_override, read_mapping
+from engine.reading.settings import joined, laid_over, with_dataset_section
 from engine.reading.yaml_text import parse_yaml
 from engine.recipe.build import build_loss, build_optimizer, build_schedule, check_metrics
 from engine.recipe.config import TrainConfig, read_config
@@ -53,9 +54,7 @@ def parse_study(text: str, where: str, overrides: Iterable[str] = (), budget: st
     if limits:
         configs = {each.name: _config(each, given, where, limits, {}) for each in everything}
     if overrides:
-        on_top: dict[str, Any] = {}
-        for override in overrides:
-            on_top = merge(on_top, parse_override(override))
+        on_top = joined(TrainConfig, map(parse_override, overrides))
         configs = {each.name: _config(each, given, where, limits, on_top) for each in everything}
     configs = {name: configs[same.get(name, name)] for name in configs}
     full = written if limits or overrides else {}
@@ -148,13 +147,13 @@ def _config(
     the scaling, the study's metric, the overrides."""
     kind = "row" if isinstance(given, RowFile) else "stage"
     place = f"{where}, {kind} {given.name!r}"
-    content = merge(study.base, given.changes)
+    content = laid_over(TrainConfig, study.base, given.changes)
+    for changes in (budget.changes, budget.rows.get(given.name, {})) if budget is not None else ():
+        content = laid_over(TrainConfig, content, changes)
+    content = _with_defaults(content)
     if budget is not None:
-        content = merge(merge(content, budget.changes), budget.rows.get(given.name, {}))
-    content = _spelled_out(content)
-    if budget is not None:
-        content = merge(content, scaling(content, budget, place))
-    content = merge(content, on_top)
+        content = laid_over(TrainConfig, content, scaling(content, budget, place))
+    content = laid_over(TrainConfig, content, on_top)
     refuse_own_keys(content, place, split_per_seed=study.split_per_seed)
     config = read_config({**content, "metric": study.metric}, place)
     try:
@@ -167,13 +166,12 @@ def _config(
     return config
 
 
-def _spelled_out(content: Mapping[str, Any]) -> dict[str, Any]:
+def _with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """With what a configuration has where it says nothing, or no more than a name, so that parts of it can be changed:
     its optimiser, schedule and loss, and the section of its data set."""
     factories = {each.name: each.default_factory for each in dataclasses.fields(TrainConfig)}
     defaults = {name: make() for name, make in factories.items() if make is not dataclasses.MISSING}
-    dataset = content.get("dataset")
-    return {**defaults, **content, **({"dataset": {"name": dataset}} if isinstance(dataset, str) else {})}
+    return {**defaults, **with_dataset_section(content)}
 
 
 def _checked_repeats(rows: Sequence[RowFile], configs: Mapping[str, TrainConfig], where: str) -> dict[str, str]:

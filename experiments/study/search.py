@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.errors import UserError, unknown
-from engine.reading.schema import merge, nested
+from engine.reading.schema import nested
+from engine.reading.settings import joined, laid_over
 from engine.recipe.build import build_loss, build_optimizer, build_schedule
 from engine.recipe.config import TrainConfig, read_config
 from experiments.study.own_keys import refuse_own_keys
@@ -87,10 +88,8 @@ def _check_ends(place: str, kind: str, ends: Sequence[Any]) -> None:
 
 def with_values(config: TrainConfig, values: Mapping[str, Any], where: str) -> TrainConfig:
     """The configuration with settings such as optimizer.lr replaced; UserError where it is none then."""
-    content = config.to_dict()
-    for name, value in values.items():
-        content = merge(content, nested(name, value))
-    changed = read_config(content, where)
+    changes = joined(TrainConfig, (nested(name, value) for name, value in values.items()))
+    changed = read_config(laid_over(TrainConfig, config.to_dict(), changes), where)
     build_optimizer(changed.optimizer)
     build_schedule(changed.schedule)
     build_loss(changed.loss)
