@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from engine.arguments import as_float32, integer, is_real
@@ -18,11 +19,13 @@ Factors = tuple[tuple[str, float], ...]
 
 def frozen_layers(topology: Topology, patterns: Sequence[str | int] | None) -> tuple[str, ...]:
     """Names of the layers that the patterns freeze (engine.layers.patterns.select); UserError where none can learn."""
-    if not patterns:
-        return ()
-    names = layers_with_parameters(topology)
-    frozen = select("freeze", checked_patterns("freeze", patterns), names)
-    if len(frozen) == len(names):
+    return frozen_of(layers_with_parameters(topology), patterns) if patterns else ()
+
+
+def frozen_of(names: Sequence[str], patterns: Sequence[str | int] | None) -> tuple[str, ...]:
+    """As `frozen_layers`, of the layers with these names."""
+    frozen = select("freeze", checked_patterns("freeze", patterns or ()), names)
+    if frozen and len(frozen) == len(names):
         raise UserError("freeze: every layer with parameters is frozen, so that there is nothing to train")
     return frozen
 
@@ -50,27 +53,50 @@ def rate_factors(slots: Mapping[str, Slot], rates: Mapping[Any, float] | None) -
     return tuple((key, factor) for key, factor in factors.items() if factor != 1.0)
 
 
-def ends_of_learning(slots: Mapping[str, Slot], ends: Mapping[Any, int] | None) -> tuple[tuple[str, int], ...]:
+def ends_of_learning(
+    slots: Mapping[str, Slot],
+    ends: Mapping[Any, int] | None,
+    frozen: Collection[str] = (),
+    rates: Mapping[Any, float] | None = None,
+    buffers: Mapping[str, Slot] = MappingProxyType({}),
+) -> tuple[tuple[str, int], ...]:
     """(key of a parameter, epochs after which it stays as it is), by pattern as `rate_factors`.
 
-    UserError for what is no whole number of epochs, and where nothing would be left to train.
+    UserError for what is no whole number of epochs, and where nothing would be left to train: every parameter ends, or
+    has a factor of 0 (`rates`), or is one of the `frozen` layers. Running statistics (`buffers`) go on with a factor
+    of 0, so that a network may be trained for them alone.
     """
-    if ends is None:
-        return ()
-    if not isinstance(ends, Mapping):
-        raise UserError(f"freeze_after: expected names or patterns of layers with numbers of epochs, got {ends!r}")
-    layers = list(dict.fromkeys(slot.layer for slot in slots.values()))
+    factors = dict(rate_factors(slots, rates))
     found: dict[str, int] = {}
-    for given, epochs in ends.items():
-        pattern = str(given)
-        epochs = integer(f"freeze_after.{pattern}", "epochs", epochs, 1)
-        matched = matching("freeze_after", pattern, [*layers, *slots])
-        found |= {key: epochs for key, slot in slots.items() if key in matched or slot.layer in matched}
-    if len(found) == len(slots):
-        raise UserError(
-            "freeze_after: every parameter is named, so that nothing would be left to train; give fewer epochs"
-        )
+    if ends is not None:
+        if not isinstance(ends, Mapping):
+            raise UserError(f"freeze_after: expected names or patterns of layers with numbers of epochs, got {ends!r}")
+        layers = list(dict.fromkeys(slot.layer for slot in slots.values()))
+        for given, epochs in ends.items():
+            pattern = str(given)
+            epochs = integer(f"freeze_after.{pattern}", "epochs", epochs, 1)
+            matched = matching("freeze_after", pattern, [*layers, *slots])
+            found |= {key: epochs for key, slot in slots.items() if key in matched or slot.layer in matched}
+    _check_learns(slots, found, frozen, factors, statistics=any(each.layer not in frozen for each in buffers.values()))
     return tuple(found.items())
+
+
+def _check_learns(
+    slots: Mapping[str, Slot],
+    ends: Mapping[str, int],
+    frozen: Collection[str],
+    factors: Mapping[str, float],
+    *,
+    statistics: bool,
+) -> None:
+    """UserError where from the first epoch, or from a later one on, nothing would learn."""
+    learns = [key for key, slot in slots.items() if slot.layer not in frozen and factors.get(key) != 0]
+    if ends and all(key in ends for key in learns):
+        every = "every parameter" if len(learns) == len(slots) else "every parameter that learns"
+        raise UserError(f"freeze_after: {every} is named, so that nothing would be left to train; give fewer epochs")
+    if slots and not learns and not statistics:
+        others = "of those that freeze leaves " if frozen else ""
+        raise UserError(f"learning_rates: every parameter {others}has a factor of 0, so that there is nothing to train")
 
 
 def factors_at(

@@ -113,8 +113,8 @@ class Stepper:
             instance("Trainer", "average", average, Average, "an average such as Average(decay=0.999)")
         self.accumulate = integer("Trainer", "accumulate", accumulate, 1)
         self.frozen = frozen_layers(net.topology, freeze)
-        rate_factors(net.store.slots, learning_rates)  # a mistake in it shows here
-        self.ends = ends_of_learning(net.store.slots, freeze_after)
+        store = net.store
+        self.ends = ends_of_learning(store.slots, freeze_after, self.frozen, learning_rates, store.buffer_slots)
         self.choices: Choices | None = None  # algorithms of the last run, training and evaluation alike
         self.progress: Mode = progress
         self.config = _checked_config(config)

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from engine.data.readers import READERS
 from engine.errors import UserError, unknown
 from engine.layers.patterns import checked_patterns, layers_with_parameters, select
-from engine.network.finetune import ends_of_learning, rate_factors
+from engine.network.finetune import ends_of_learning, frozen_of
 from engine.program.slots import Slot
 from engine.reading.schema import read_arguments
 from engine.recipe.build import build_network
@@ -30,18 +29,20 @@ from experiments.study.study import Study
 @dataclass(frozen=True)
 class Built:
     """What a network is like: its input (C, H, W), parameters with running statistics, layers that own arrays, and
-    where its parameters lie."""
+    where its parameters and running statistics lie."""
 
     input_shape: tuple[int, ...]
     parameters: int
     layers: tuple[str, ...]
     slots: Mapping[str, Slot]
+    buffers: Mapping[str, Slot]
 
 
 def build(section: ModelConfig) -> Built:
     """Build the network of a configuration and note what it is like."""
     net = build_network(section, seed=0)
-    return Built(net.input_shape, net.num_parameters, layers_with_parameters(net.topology), net.store.slots)
+    layers, store = layers_with_parameters(net.topology), net.store
+    return Built(net.input_shape, net.num_parameters, layers, store.slots, store.buffer_slots)
 
 
 class Builder:
@@ -89,13 +90,11 @@ def check_config(config: TrainConfig, built: Built) -> None:
     """UserError where the configuration does not fit its network or its data set's reader."""
     check_preprocess(config.preprocess, built.input_shape)
     check_reader(config)
-    rate_factors(built.slots, config.learning_rates)
-    ends_of_learning(built.slots, config.freeze_after)
-    patterns: dict[str, Any] = {"freeze": config.freeze}
+    frozen = frozen_of(built.layers, config.freeze)
+    ends_of_learning(built.slots, config.freeze_after, frozen, config.learning_rates, built.buffers)
     if config.initialize_from is not None:
-        patterns |= {"layers": config.initialize_from.layers, "exclude": config.initialize_from.exclude}
-    for what, given in patterns.items():
-        select(what, checked_patterns(what, given or ()), built.layers)
+        for what, given in (("layers", config.initialize_from.layers), ("exclude", config.initialize_from.exclude)):
+            select(what, checked_patterns(what, given), built.layers)
 
 
 def check_reader(config: TrainConfig) -> None:

@@ -109,3 +109,36 @@ def test_a_configuration_can_say_it():
 def test_what_cannot_be_is_refused(given, message):
     with pytest.raises(UserError, match=message):
         trainer(freeze_after=given)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"freeze": ["0"]}, {"learning_rates": {"0": 0}}, {"freeze": ["0"], "learning_rates": {"0": 2}}],
+    ids=["frozen", "at a factor of 0", "frozen with a factor"],
+)
+def test_what_never_learns_is_not_left_to_train(others):
+    rest = [key for key in small_net().parameters() if not key.startswith("0.")]
+    with pytest.raises(UserError, match="freeze_after: every parameter that learns is named"):
+        trainer(freeze_after=dict.fromkeys(rest, 3), **others)
+    trainer(freeze_after=dict.fromkeys(rest[1:], 3), **others)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rates": {"*": 0}}, "learning_rates: every parameter has a factor of 0"),
+        ({"learning_rates": {"0": 2, "*": 0}}, "learning_rates: every parameter has a factor of 0"),
+        ({"learning_rates": {"[!0]*": 0}, "freeze": ["0"]}, "every parameter of those that freeze leaves has a factor"),
+    ],
+)
+def test_a_run_in_which_nothing_learns_is_refused(options, message):
+    layers = [engine.Conv2D(1, 2, 3), engine.Flatten(), engine.Linear(8, 3)]
+    net = engine.Sequential(layers, input_shape=(1, 4, 4), seed=0)
+    with pytest.raises(UserError, match=message):
+        engine.Trainer(net, engine.SGD(), progress="none", **options)
+
+
+def test_running_statistics_are_something_to_train():
+    trainer(learning_rates={"*": 0})
+    with pytest.raises(UserError, match="every parameter of those that freeze leaves has a factor of 0"):
+        trainer(learning_rates={"*": 0}, freeze=["1"])

@@ -327,6 +327,8 @@ def test_a_study_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
             "epochs: 20\n      learning_rates: {'*.scale': 2}",
             r"parameters in learning_rates: '\*\.scale'",
         ),
+        ("epochs: 20", "epochs: 20\n      freeze: ['*']", "'plain': freeze: every layer with parameters is frozen"),
+        ("epochs: 20", "epochs: 20\n      learning_rates: {'*': 0}", "'plain': learning_rates: every parameter has"),
         ("name: mnist, train", "name: mnst, train", "'plain': unknown data set 'mnst'; did you mean 'mnist'"),
         ("{split: train}", "{spit: train}", "'plain': data set 'mnist': unknown option 'spit'"),
         (", test: {split: test}", "", "'plain': split.kind is test, but dataset.test is not given"),
