@@ -68,20 +68,21 @@ def read_stored(schema: type[Schema], given: object, where: str) -> Schema:
 
 
 def _section_meant(field: dataclasses.Field[Any], hint: Any, value: object) -> str:
-    """What a value that stands where a section should may be meant to be: the first key of that section, if it takes
-    the value."""
+    """What a value that stands where a section should may be meant to be: the first key of that section, if a section
+    with that key alone can be read."""
     if not isinstance(value, (str, int, float)):
         return ""
-    kinds: list[tuple[str, Any]] = [  # the name and the type of the first key
-        (first := dataclasses.fields(each)[0].name, _hints(each)[first])
-        for each in (hint, *typing.get_args(hint))
-        if isinstance(each, type) and dataclasses.is_dataclass(each)
+    kinds = [each for each in (hint, *typing.get_args(hint)) if isinstance(each, type)]
+    tried: list[tuple[str, Callable[[], object]]] = [
+        (first := dataclasses.fields(each)[0].name, partial(read_mapping, each, {first: value}, first))
+        for each in kinds
+        if dataclasses.is_dataclass(each)
     ]
     if field.default_factory is not dataclasses.MISSING and isinstance(default := field.default_factory(), dict):
-        kinds += [(key, type(usual)) for key, usual in default.items()][:1]
-    for key, kind in kinds:
+        tried += [(key, partial(_read_value, type(usual), value, key)) for key, usual in default.items()][:1]
+    for key, read in tried:
         try:
-            _read_value(kind, value, key)
+            read()
         except UserError:
             continue
         return f"; is {{{key}: {shortened(str(value))}}} meant?"

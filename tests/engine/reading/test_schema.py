@@ -92,6 +92,23 @@ def test_a_value_where_a_section_stands_is_shown_as_one(given, hint):
     assert str(told.value).endswith(hint or str(told.value)[-1])
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"rotation": 400}, ""),
+        ({"scaling": 1}, ""),
+        ({"shift": 2}, ""),
+        ({"cutmix": -1}, ""),
+        ({"colour_jitter": 5}, ""),
+        ({"colour_jitter": 0.3}, "; is {brightness: 0.3} meant?"),
+    ],
+)
+def test_a_value_that_its_section_would_not_take_is_not_advised(given, hint):
+    with pytest.raises(UserError, match="augment: ") as told:
+        read_config({"dataset": "digits5k", "model": {"name": "lenet"}, "augment": given})
+    assert "".join(re.findall("; is .*", str(told.value))) == hint
+
+
 def test_an_override_lies_not_endlessly_deep():
     with pytest.raises(UserError, match="at most 64 sections deep"):
         parse_override("a" + ".a" * 2000 + "=1")

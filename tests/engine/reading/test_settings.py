@@ -28,7 +28,9 @@ def over(base, changes):
     return read_config(laid_over(TrainConfig, {**BASE, **base}, changes))
 
 
-@pytest.mark.parametrize("settings", permutations(["optimizer.lr=0.0003", "optimizer.name=Adam", "optimizer.eps=0.1"]))
+@pytest.mark.parametrize(
+    "settings", list(permutations(["optimizer.lr=0.0003", "optimizer.name=Adam", "optimizer.eps=0.1"]))
+)
 def test_the_order_of_settings_decides_nothing(load, settings):
     assert load(*settings).optimizer == {"name": "Adam", "lr": 0.0003, "eps": 0.1}
 
