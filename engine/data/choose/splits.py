@@ -27,17 +27,18 @@ def combine(columns: Sequence[NDArray[Any]]) -> Indices:
 
 
 def stratified_split(
-    strata: NDArray[Any], fraction: float, seed: int, names: Sequence[str] = ()
+    strata: NDArray[Any], fraction: float, seed: int, names: Sequence[str] = (), *, slack: float = 0.0
 ) -> tuple[Indices, Indices]:
     """Indices (train, validation), sorted; `fraction` of every stratum goes to validation.
 
     UserError where a stratum has one sample only, or the split would leave one side without some stratum.
-    names: of the strata in the order of their values, for that error.
+    names: of the strata in the order of their values, for that error. slack: how much too large a fraction may be that
+    was computed; what is to be held out is rounded up without it.
     """
     if not 0 < fraction < 1:
         raise UserError(f"the validation fraction must lie between 0 and 1, got {fraction}")
     values, counts = np.unique(strata, return_counts=True)
-    held_out = math.ceil(len(strata) * fraction)
+    held_out = math.ceil(len(strata) * (fraction - slack))
     beginning = f"the data cannot be split with a validation fraction of {fraction}: "
     if counts.min() < 2:
         smallest = str((names or values)[int(counts.argmin())])

@@ -14,6 +14,7 @@ import yaml
 import engine
 from engine import train as command
 from engine.cli import run
+from engine.data.choose.splits import stratified_split
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
 from engine.inference.ensemble import Member, probabilities
@@ -42,6 +43,20 @@ def test_a_fraction_of_every_stratum_keeps_its_labels():
     again, _ = strip_labels(strata, 0.1, seed=3)
     other, _ = strip_labels(strata, 0.1, seed=4)
     assert np.array_equal(labelled, again) and not np.array_equal(labelled, other)
+
+
+@pytest.mark.parametrize(("percent", "each"), [(70, 10), (90, 10), (93, 100), (10, 10), (65, 20), (1, 100)])
+def test_what_is_labelled_is_counted_as_it_is_written(percent, each):
+    """1 - 0.7 is a bit more than 0.3, which would be rounded up to another sample without its label."""
+    strata = np.repeat(np.arange(4), each)
+    labelled, _ = strip_labels(strata, percent / 100, seed=0)
+    assert np.bincount(strata[labelled]).tolist() == [each * percent // 100] * 4
+
+
+def test_a_draw_that_was_right_stays_what_it_was():
+    strata = np.repeat([0, 1], [12, 8])
+    assert np.array_equal(strip_labels(strata, 0.25, 3)[0], stratified_split(strata, 0.75, 3)[0])
+    assert np.array_equal(strip_labels(strata, 1 / 3, 3)[0], stratified_split(strata, 2 / 3, 3)[0])
 
 
 @pytest.mark.parametrize(
