@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.data.choose.folds import folds_text, saved_folds
 from engine.data.choose.noise import with_label_noise
-from engine.data.choose.selection import keep_classes, select
+from engine.data.choose.selection import keep_classes, select, without_unreadable
 from engine.data.choose.splits import Indices, combine, stratified_folds, stratified_split
 from engine.data.dataset import Dataset, RawDataset, SizesDiffer, prepare
 from engine.data.readers import read_dataset
@@ -44,7 +44,9 @@ def load_data(
         raise UserError(f"{where}pseudo_labels: {error}") from None
     raw, stripped, selected = chosen_samples(config, root, where, read)
     train_set, validation, test = split_and_prepare(config, raw, root, where, read)
-    train_set = replace(train_set, record={"select": selected} if selected else {})
+    if selected:
+        parts = [train_set] if validation is None or config.split.kind == "test" else [train_set, validation]
+        train_set = replace(train_set, record={"select": without_unreadable(selected, raw, parts)})
     try:
         if test is not None and config.select.classes:
             test = keep_classes(test, config.select.classes, may_lack=True)

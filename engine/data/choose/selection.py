@@ -132,6 +132,17 @@ def select(
     return train, test, record
 
 
+def without_unreadable(record: Record, chosen: RawDataset, prepared: Sequence[Dataset]) -> Record:
+    """The record of `select` without those of the chosen samples that could not be decoded: what is kept are the
+    samples of the prepared parts."""
+    lost = class_counts(chosen) - np.sum([class_counts(part) for part in prepared], axis=0)
+    if not lost.any():
+        return record
+    by_class = dict(zip(chosen.class_names, lost.tolist(), strict=True))
+    kept = {name: count - by_class[name] for name, count in record["kept_by_class"].items()}
+    return {**record, "unreadable": int(lost.sum()), "kept": sum(kept.values()), "kept_by_class": kept}
+
+
 def keep_classes(dataset: Samples, classes: Sequence[str], *, may_lack: bool = False) -> Samples:
     """The samples of these classes; the first one named gets label 0. UserError for a name given twice, and for one
     unknown unless the set `may_lack` some, as a test part that is not the source of the classes.

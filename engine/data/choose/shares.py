@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from engine.data.choose.splits import Indices
-from engine.data.dataset import RawDataset
+from engine.data.dataset import Dataset, RawDataset
 from engine.errors import UserError
 
 
-def class_counts(dataset: RawDataset) -> Indices:
+def class_counts(dataset: RawDataset | Dataset) -> Indices:
     """Samples of each class, (classes,)."""
     return np.bincount(dataset.labels, minlength=len(dataset.class_names))
 

@@ -264,6 +264,27 @@ def test_one_image_in_a_class_cannot_make_five_folds(tmp_path):
         load_data(wished, None)
 
 
+@pytest.mark.parametrize(
+    "split", [{"kind": "fraction", "fraction": 0.25}, {"kind": "folds", "folds": 2}, {"kind": "none"}]
+)
+def test_the_record_counts_what_could_be_read(tmp_path, split):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(10):
+            image = np.random.default_rng(index).integers(0, 256, (6, 5), np.uint8)
+            cv2.imwrite(str(tmp_path / "pets" / name / f"{index}.png"), image)
+    for index in (2, 5):
+        (tmp_path / "pets" / "dog" / f"{index}.png").write_bytes(b"no picture")
+    section = {"name": "folder", "train": {"path": str(tmp_path / "pets")}}
+    wished = {"dataset": section, "model": {"name": "lenet"}, "split": split, "select": {"per_class": 10}}
+    with pytest.warns(UserWarning, match="could not be|cannot be"):
+        train, validation, _ = load_data(read_config(wished), None)
+    used = len(train) + (0 if validation is None else len(validation))
+    record = train.record["select"]
+    assert record["kept_by_class"] == {"cat": 10, "dog": 8} and record["kept"] == used == 18
+    assert record["unreadable"] == 2 and json.loads(json.dumps(record)) == record
+
+
 def test_relabelling_refuses_a_set_without_any_of_the_classes():
     data = pictures(counts=(3, 0, 3))
     with pytest.raises(UserError, match="holds no samples of the classes in select.classes: dog"):
