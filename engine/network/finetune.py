@@ -53,6 +53,14 @@ def rate_factors(slots: Mapping[str, Slot], rates: Mapping[Any, float] | None) -
     return tuple((key, factor) for key, factor in factors.items() if factor != 1.0)
 
 
+def idle_patterns(slots: Mapping[str, Slot], frozen: Collection[str], given: Mapping[Any, object] | None) -> list[str]:
+    """Those of the patterns (of `rate_factors`, `ends_of_learning`) that name parameters of frozen layers alone."""
+    layers = list(dict.fromkeys(slot.layer for slot in slots.values()))
+    owner = {**{layer: layer for layer in layers}, **{key: slot.layer for key, slot in slots.items()}}
+    matched = {str(each): matching("patterns", str(each), [*layers, *slots]) for each in given or ()}
+    return [pattern for pattern, names in matched.items() if all(owner[name] in frozen for name in names)]
+
+
 def ends_of_learning(
     slots: Mapping[str, Slot],
     ends: Mapping[Any, int] | None,

@@ -20,7 +20,7 @@ from engine.quantize.network import AnyNetwork
 from engine.quantize.reading import is_quantized
 from engine.quantize.reading import load as load_quantized
 from engine.reading.schema import parse_override, read_arguments, read_mapping
-from engine.recipe.config import ModelConfig, TrainConfig, load_config
+from engine.recipe.config import ModelConfig, SplitConfig, TrainConfig, load_config
 from engine.training.checks import WITH_CLASSES, WITH_PIXELS, logged_names, watched_per_class
 from engine.training.folder import find_checkpoint
 from engine.training.schedules import SCHEDULES, Constant, Schedule, Warmup
@@ -47,6 +47,35 @@ def with_warmup(config: TrainConfig) -> Schedule:
     """The configuration's schedule, with its warm-up."""
     schedule, warmup = build_schedule(config.schedule), config.warmup
     return schedule if warmup is None else Warmup(schedule, warmup.steps, warmup.epochs, warmup.start)
+
+
+def without_effect(config: TrainConfig) -> list[str]:
+    """What the configuration sets and then has no use for, each as "key: why"."""
+    section, split, model, optimizer = config.dataset, config.split, config.model, build_optimizer(config.optimizer)
+    schedule = build_schedule(config.schedule)
+    own = ModelConfig()
+    usual = SplitConfig()
+    decays = getattr(optimizer, "weight_decay", 0.0) != 0.0
+    found = {
+        "model.input_shape: belongs to layers": model.name is not None and model.input_shape is not None,
+        "model.initializer: belongs to layers": model.name is not None and model.initializer != own.initializer,
+        "optimizer.decay: there is no weight_decay": bool(optimizer.decay) and not decays,
+        "optimizer.decoupled: there is no weight_decay": getattr(optimizer, "decoupled", False) and not decays,
+        "schedule.growth: there are no restarts": getattr(schedule, "growth", 1.0) != 1.0
+        and not getattr(schedule, "restarts", 0),
+        "dataset.test_subset: there is no dataset.test": section.test_subset is not None and section.test is None,
+        f"split.fraction: split.kind is {split.kind}": split.kind != "fraction" and split.fraction != usual.fraction,
+        f"split.folds: split.kind is {split.kind}": split.kind != "folds" and split.folds != usual.folds,
+        f"split.fold: split.kind is {split.kind}": split.kind != "folds" and split.fold != usual.fold,
+        "evaluation_views: there are neither validation nor test samples": config.evaluation_views is not None
+        and split.kind == "none"
+        and section.test is None,
+    }
+    for name in ("rotation", "scaling", "shift", "crop"):
+        each = getattr(config.augment, name)
+        if each is not None:
+            found[f"augment.{name}.value: fill is {each.fill}"] = each.value != 0 and each.fill != "constant"
+    return [what for what, idle in found.items() if idle]
 
 
 def build_network(section: ModelConfig, seed: int) -> Network:

@@ -13,11 +13,12 @@ from engine.data.choose.weights import weighted
 from engine.data.dataset import Dataset
 from engine.data.loader import Loader, batch_mixer
 from engine.data.location import data_root
-from engine.errors import UserError
+from engine.errors import UserError, warn
 from engine.files import json_text, write_atomically
+from engine.network.finetune import idle_patterns
 from engine.network.network import Network
 from engine.network.transfer import InitializeConfig, Report, initialize_as
-from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup
+from engine.recipe.build import build_loss, build_network, build_optimizer, with_warmup, without_effect
 from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.libraries import deciders
 from engine.recipe.maps import check_maps
@@ -47,6 +48,8 @@ def train(options: argparse.Namespace) -> None:
     if trainer.initialized is not None:
         print(Report(**trainer.initialized))
     train_set, validation, test = load_data(config, data_root(options.data_root, config.data_root), where)
+    if idle := [*without_effect(config), *on_frozen_layers(config, trainer)]:
+        warn(f"{where}what has no effect: {'; '.join(idle)}")
     if "pseudo_labels" in train_set.record:
         print(pseudo_labels_line(train_set.record["pseudo_labels"]))
     history, result = fit_and_test(config, trainer, train_set, validation, test, resume=options.resume)
@@ -55,6 +58,16 @@ def train(options: argparse.Namespace) -> None:
     if measured:
         print("test: " + ", ".join(measured))
     print(f"written: {out}")
+
+
+def on_frozen_layers(config: TrainConfig, trainer: Trainer) -> list[str]:
+    """What the configuration says of the learning of frozen layers, as `without_effect`."""
+    slots, rates, ends = trainer.net.store.slots, config.learning_rates, config.freeze_after
+    return [
+        f"{key}.{pattern}: freeze holds it"
+        for key, given in (("learning_rates", rates), ("freeze_after", ends))
+        for pattern in idle_patterns(slots, trainer.frozen, given)
+    ]
 
 
 def find_rate(options: argparse.Namespace) -> Sweep:

@@ -8,6 +8,7 @@ import engine
 from engine.errors import UserError
 from engine.losses import CrossEntropy
 from engine.network.checkpoint import Checkpoint, weights_hash
+from engine.network.finetune import idle_patterns
 from engine.network.transfer import initialize
 from tests.engine.small import SIDE, small_dataset, small_net
 
@@ -231,3 +232,9 @@ def test_such_a_layer_stops_after_an_epoch_and_the_training_goes_on(given):
 def test_transfer_takes_the_layer_of_that_name():
     source, net = Checkpoint.of(bracket_net()), bracket_net()
     assert initialize(net, source, layers=[BRACKETS]).loaded == (BRACKETS,)
+
+
+def test_patterns_of_frozen_layers_alone_are_idle():
+    slots, given = small_net().store.slots, {"0": 2, "*": 3, "0.bias": 0, "[!0]*": 1}
+    assert idle_patterns(slots, ["0"], given) == ["0", "0.bias"]
+    assert idle_patterns(slots, [], given) == idle_patterns(slots, ["0"], None) == []

@@ -7,7 +7,7 @@ import yaml
 
 from engine.errors import UserError
 from engine.reading.schema import merge
-from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule
+from engine.recipe.build import build_loss, build_network, build_optimizer, build_schedule, without_effect
 from engine.recipe.config import load_config, read_config
 from tests.engine.small import SMALL_LAYERS_CONFIG, small_net
 
@@ -182,3 +182,48 @@ def test_no_augmentation_may_be_said(none):
     given = {"dataset": "digits5k", "model": {"name": "lenet"}}
     assert read_config({**given, "augment": none}) == read_config(given)
     assert read_config(merge({**given, "augment": {"flip": 0.5}}, {"augment": none})) == read_config(given)
+
+
+IDLE = {
+    "model.initializer": {"model": {"name": "lenet", "initializer": "glorot_uniform"}},
+    "model.input_shape": {"model": {"name": "lenet", "input_shape": [1, 28, 28]}},
+    "optimizer.decay": {"optimizer": {"name": "SGD", "decay": {"bias": 0}}},
+    "optimizer.decoupled": {"optimizer": {"name": "SGD", "decoupled": True}},
+    "schedule.growth": {"schedule": {"name": "Cosine", "total": 10, "growth": 2}},
+    "dataset.test_subset": {"dataset": {"name": "mnist", "test_subset": 10}},
+    "split.fraction": {"split": {"kind": "none", "fraction": 0.3}},
+    "split.folds": {"split": {"folds": 3}},
+    "split.fold": {"split": {"fold": 1}},
+    "evaluation_views": {"evaluation_views": "flip", "split": {"kind": "none"}},
+    "augment.shift.value": {"augment": {"shift": {"value": 255}}},
+    "augment.rotation.value": {"augment": {"rotation": {"fill": "wrap", "value": 3}}},
+}
+USED = [
+    {"optimizer": {"name": "AdamW", "decay": {"bias": 0}}},
+    {"optimizer": {"name": "SGD", "weight_decay": 0.1, "decoupled": True, "decay": {"bias": 0}}},
+    {"schedule": {"name": "Cosine", "total": 10, "growth": 2, "restarts": 1}},
+    {
+        "dataset": {"name": "mnist", "test": {}, "test_subset": 10},
+        "evaluation_views": "flip",
+        "split": {"kind": "none"},
+    },
+    {"split": {"kind": "folds", "folds": 3, "fold": 1}, "evaluation_views": "flip"},
+    {"split": {"fraction": 0.3}, "augment": {"shift": {"fill": "constant", "value": 255}, "crop": None}},
+    {"model": {"layers": ["Flatten"], "input_shape": [1, 2, 2], "initializer": "glorot_uniform"}},
+]
+
+
+@pytest.mark.parametrize("key", IDLE)
+def test_what_has_no_effect_is_named(key):
+    (found,) = without_effect(read_config({**BASE, **IDLE[key]}))
+    assert found.startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("given", USED, ids=range(len(USED)))
+def test_what_has_an_effect_is_not_named(given):
+    assert without_effect(read_config({**BASE, **given})) == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_all_that_the_examples_say_has_an_effect(path):
+    assert without_effect(load_config(path)) == []

@@ -362,3 +362,11 @@ def test_whitened_filters_come_from_the_training_part_and_a_resume_leaves_them(p
     assert status == 2 and "unknown layer in whiten" in err and not (place / "v").exists()
     status, _, err = call(monkeypatch, capsys, "small.yaml", "epochs=4", *overrides[1:], "--resume", "--out", "t")
     assert status == 2 and "whiten" in err
+
+
+def test_a_setting_without_effect_is_warned_of(place, monkeypatch, capsys):
+    settings = ["split.fold=1", "freeze=['0']", "learning_rates={0: 2, '*': 1}", "freeze_after={0.bias: 1}", "epochs=1"]
+    status, _, error = call(monkeypatch, capsys, "small.yaml", *settings)
+    idle = ["split.fold: split.kind is fraction", "learning_rates.0: freeze holds it"]
+    assert status == 0 and f"what has no effect: {'; '.join(idle)}; freeze_after.0.bias: freeze holds it" in error
+    assert "no effect" not in call(monkeypatch, capsys, "small.yaml", "epochs=1", "--out", "plain")[2]
