@@ -76,15 +76,36 @@ def load_members(paths: Sequence[Path], nets: Sequence[AnyNetwork] | None = None
 
 def member_of(source: str, net: AnyNetwork) -> Member:
     """A trained network as a classifier. UserError, which names the source, for one that says nothing of its
-    preprocessing or does not fit it, is no classifier, or gives two classes one name.
+    preprocessing or does not fit it, is no classifier (see `check_classifier`), or gives two classes one name.
     """
     preprocess = preprocess_of(source, net)
-    if len(net.output_shape) != 1:
-        raise UserError(f"{source}: the network is no classifier, its output has shape {net.output_shape}")
+    check_classifier(source, net)
     member = Member(source, net, preprocess)
     if (name := twice(member.class_names)) is not None:
         raise UserError(f"{source}: two classes of the network have the name {name!r}, so a label could be either")
     return member
+
+
+def check_classifier(source: object, net: AnyNetwork) -> None:
+    """UserError, which names the source, for a network whose outputs are no probabilities of classes and no scores that
+    softmax makes some of: a map, one number, or what was trained by a loss of other things."""
+    if len(net.output_shape) != 1:
+        raise UserError(f"{source}: the network is no classifier, its output has shape {net.output_shape}")
+    advice = "engine.load(…).predict(images) in Python gives its outputs as they are"
+    if net.output_shape == (1,):
+        raise UserError(
+            f"{source}: the network has one output, and a classifier one for each of two classes or more; {advice}"
+        )
+    if net.trained_by and not gives_probabilities(net):
+        raise UserError(
+            f"{source}: the network was trained by {net.trained_by}, so its outputs are no scores of classes that "
+            f"exclude each other: end it in Softmax or Sigmoid, which gives probabilities, and train it again; {advice}"
+        )
+
+
+def gives_probabilities(net: AnyNetwork) -> bool:
+    """Whether the outputs of the network, (classes,), are probabilities as they are."""
+    return isinstance(net.layers[net.topology.output], (Softmax, Sigmoid))
 
 
 def preprocess_of(source: object, net: AnyNetwork) -> Preprocess:
@@ -121,10 +142,9 @@ def probabilities(
 
 
 def as_probabilities(net: AnyNetwork, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The network's outputs (N, classes), which are finite, as `probabilities` gives them."""
-    if isinstance(net.layers[net.topology.output], (Softmax, Sigmoid)):
-        return outputs
-    return softmax(outputs)
+    """The outputs (N, classes), which are finite, of a network that `check_classifier` takes, as `probabilities` gives
+    them."""
+    return outputs if gives_probabilities(net) else softmax(outputs)
 
 
 def softmax(outputs: NDArray[np.float32]) -> NDArray[np.float32]:

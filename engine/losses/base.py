@@ -20,6 +20,7 @@ class Loss:
     """Base of the losses; each is the mean over the batch.
 
     `absorbs` is the layer that the loss includes: a network that ends in it is trained on its input (the logits).
+    `of_classes`: softmax makes probabilities of classes of the outputs of a network that it trained.
     `ops` maps the kind of target to the op that computes the loss and its gradient; `stored`: from maps as they lie in
     memory (H, W, C), not in the public order.
     """
@@ -28,6 +29,7 @@ class Loss:
     ops: ClassVar[dict[str, str]] = {}
     source: ClassVar[str] = "logits"
     stored: ClassVar[bool] = False
+    of_classes: ClassVar[bool] = True
 
     def check_output(self, shape: Shape) -> None:
         """UserError where outputs of this shape cannot be trained with this loss."""

@@ -145,6 +145,7 @@ class Huber(NumPyLoss):
     delta: float = 1.0
 
     ops: ClassVar[dict[str, str]] = {TARGETS: "copy_channels"}
+    of_classes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         assign(self, delta=number("Huber", "delta", self.delta, 0.0, math.inf, above=True))

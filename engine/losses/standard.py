@@ -48,6 +48,7 @@ class MeanSquaredError(Loss):
 
     ops: ClassVar[dict[str, str]] = {TARGETS: "mean_squared_error"}
     source: ClassVar[str] = "src"
+    of_classes: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class BinaryCrossEntropy(Loss):
     """Sigmoid and binary cross-entropy, from logits; mean over batch and elements; float32 targets in 0 ... 1."""
 
     absorbs: ClassVar[type[Layer] | None] = Sigmoid
+    of_classes: ClassVar[bool] = False
     ops: ClassVar[dict[str, str]] = {TARGETS: "binary_cross_entropy"}
 
     def target_range(self, shape: Shape) -> tuple[float, float]:

@@ -60,6 +60,7 @@ class _Document:
     class_names: list[str] = field(default_factory=list)
     plan_choices: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    trained_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Storable(Protocol):
     @property
     def class_names(self) -> Sequence[str]: ...
     @property
+    def trained_by(self) -> str | None: ...
+    @property
     def topology(self) -> Topology: ...
     def to_config(self) -> dict[str, Any]: ...
     def parameters(self) -> Tensors: ...
@@ -98,6 +101,7 @@ class Checkpoint:
     plan_choices  algorithm of each convolution and instruction set of the training plan
     optimizer     the session's state, for a run that can go on
     training      position, counters, history, settings of the run (JSON-able), or empty
+    trained_by    `Network.trained_by`
     """
 
     graph: dict[str, Any]
@@ -108,6 +112,7 @@ class Checkpoint:
     plan_choices: dict[str, Any] = field(default_factory=dict)
     optimizer: Tensors = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    trained_by: str | None = None
 
     @classmethod
     def of(cls, net: Storable, **rest: Any) -> Checkpoint:
@@ -122,6 +127,7 @@ class Checkpoint:
             parameters=net.parameters(),
             buffers=net.buffers(),
             preprocess=net.preprocess,
+            trained_by=net.trained_by,
             class_names=checked_class_names(
                 () if net.class_names is None else net.class_names, net.topology.output_shape[0]
             ),
@@ -170,6 +176,7 @@ def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) ->
         "class_names": checkpoint.class_names,
         "plan_choices": checkpoint.plan_choices,
         "training": checkpoint.training,
+        **({"trained_by": checkpoint.trained_by} if checkpoint.trained_by else {}),
     }
     try:
         check_depth(content)
@@ -218,6 +225,7 @@ def read(path: Path | str) -> Checkpoint:
         class_names=list(content.class_names),
         plan_choices=content.plan_choices,
         training=content.training,
+        trained_by=content.trained_by,
         **_by_group(path, tensors),
     )
 

@@ -33,7 +33,7 @@ def from_config(config: Any, arrays: Arrays | None = None) -> Network:
 def restored(checkpoint: Checkpoint) -> Network:
     """A new network of the stored graph with the stored weights, `preprocess` and `class_names`."""
     net = from_config(checkpoint.graph, (checkpoint.parameters, checkpoint.buffers))
-    net.preprocess = checkpoint.preprocess
+    net.preprocess, net.trained_by = checkpoint.preprocess, checkpoint.trained_by
     net.name_classes(checkpoint.class_names)
     return net
 

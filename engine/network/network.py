@@ -30,8 +30,12 @@ from engine.program.slots import Slot
 
 
 class _Answers:
-    """What the outputs of a network stand for."""
+    """What the outputs of a network stand for.
 
+    trained_by  the loss that it was trained by last, where they are no scores of classes (see Loss.of_classes), or None
+    """
+
+    trained_by: str | None = None
     _class_names: Sequence[str] = ()
 
     @property

@@ -115,8 +115,10 @@ def initialize(
     new = {f"{name}.{key}": array for name, origin in loaded.items() for key, array in arrays[origin].items()}
     net.load_parameters({key: array for key, array in new.items() if key in net.store.slots}, strict=False)
     net.load_buffers({key: array for key, array in new.items() if key in net.store.buffer_slots}, strict=False)
-    if names[-1] in loaded and len(stored.class_names) == net.output_shape[0]:
-        net.class_names = list(stored.class_names)  # what the outputs stand for came with the last layer
+    if names[-1] in loaded:  # with the last layer came what the outputs stand for
+        net.trained_by = stored.trained_by
+        if len(stored.class_names) == net.output_shape[0]:
+            net.class_names = list(stored.class_names)
     unused = tuple(name for name in arrays if name not in loaded.values())
     return Report(where, tuple(loaded), kept, unused)
 

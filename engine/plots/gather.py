@@ -15,7 +15,7 @@ from engine.data.images import read_image
 from engine.data.location import data_root
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
-from engine.inference.ensemble import class_names, probabilities
+from engine.inference.ensemble import check_classifier, class_names, probabilities
 from engine.inference.judging import Judgement, rank_of
 from engine.layers import Dropout, Flatten
 from engine.layers.topology import INPUT
@@ -146,8 +146,7 @@ def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) ->
             f"{checkpoint}: the network takes {net.input_shape}, but the {part} images of {dataset.name} have shape "
             f"{dataset.sample_shape}"
         )
-    if len(net.output_shape) != 1:
-        raise UserError(f"{checkpoint}: the network is no classifier, its output has shape {net.output_shape}")
+    check_classifier(checkpoint, net)
     try:
         dataset = dataset.with_classes(net.class_names)
     except UserError as error:

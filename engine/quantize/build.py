@@ -88,7 +88,7 @@ def quantize(
     check_body(body)
     notes = Notes(scales, method, first, last, weight_bits, len(samples))
     made = QuantizedNetwork(body, parts.head, parts.tail, notes)
-    made.preprocess = net.preprocess
+    made.preprocess, made.trained_by = net.preprocess, net.trained_by
     made.name_classes(net.class_names)
     return made
 

@@ -35,12 +35,13 @@ class QuantizedNetwork:
     body        the integer part (engine.quantize.body)
     head, tail  what lies before and behind it in float32: the layers that were left as they are, softmax; or None
     notes       how it was quantised
-    preprocess, class_names   as a Network has them
+    preprocess, class_names, trained_by   as a Network has them
 
     predict and evaluate are those of a Network. It cannot be trained.
     """
 
     preprocess: dict[str, Any] | None = None
+    trained_by: str | None = None
 
     def __init__(self, body: Body, head: Network | None, tail: Network | None, notes: stored.Notes):
         self.body, self.head, self.tail = body, head, tail

@@ -85,7 +85,7 @@ def _network(document: Document, tensors: Tensors) -> QuantizedNetwork:
     ends = {end: _end(end, getattr(document, end), groups) for end in ENDS}
     net = QuantizedNetwork(body, ends["head"], ends["tail"], read_stored(Notes, document.notes, "header: notes"))
     _check_joints(net)
-    net.preprocess = document.preprocess
+    net.preprocess, net.trained_by = document.preprocess, document.trained_by
     net.name_classes(document.class_names)
     return net
 

@@ -60,6 +60,7 @@ class Document:
     tail: dict[str, Any] | None = None
     preprocess: dict[str, Any] | None = None
     class_names: list[str] = field(default_factory=list)
+    trained_by: str | None = None
 
 
 class Storable(Protocol):
@@ -74,6 +75,8 @@ class Storable(Protocol):
     def preprocess(self) -> dict[str, Any] | None: ...
     @property
     def class_names(self) -> Sequence[str]: ...
+    @property
+    def trained_by(self) -> str | None: ...
 
 
 def save(net: Storable, path: Path | str) -> None:
@@ -98,6 +101,7 @@ def save(net: Storable, path: Path | str) -> None:
             **{end: None if (part := getattr(net, end)) is None else part.to_config() for end in ENDS},
             "preprocess": net.preprocess,
             "class_names": list(net.class_names),
+            **({"trained_by": net.trained_by} if net.trained_by else {}),
         }
     )
     header = {"version": FORMAT_VERSION, "sha256": digest(document, tensors), "document": document}

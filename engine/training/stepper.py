@@ -173,8 +173,8 @@ class Stepper:
         )  # fmt: skip
         if self.session is not None:
             session.take_over(self.session)
-        self.choices = session.plan.choices["convolutions"]
-        self.session, self._capacity = session, batch
+        self.session, self._capacity, self.choices = session, batch, session.plan.choices["convolutions"]
+        self.net.trained_by = None if self.loss.of_classes else type(self.loss).__name__
         return session
 
     def set_length(self, epochs: int, steps: int) -> None:

@@ -24,7 +24,8 @@ from engine.reading.packages import optional
 
 PRODUCER = "cnn-engine"
 OUTPUT = "output"
-PREPROCESS, CLASS_NAMES, IN_GRAPH = "preprocess", "class_names", "preprocess_in_graph"  # keys of the metadata
+# Keys of the metadata.
+PREPROCESS, CLASS_NAMES, IN_GRAPH, TRAINED_BY = "preprocess", "class_names", "preprocess_in_graph", "trained_by"
 OPSETS = range(14, 23)  # which all engines load; the first in which they agree on Softmax and on BatchNormalization
 OPSET = 17
 IRS = range(7, 11)
@@ -200,6 +201,8 @@ def _metadata(network: AnyNetwork, options: OnnxOptions) -> dict[str, str]:
         found[PREPROCESS] = json.dumps(network.preprocess)
     if network.class_names:
         found[CLASS_NAMES] = json.dumps(list(network.class_names), ensure_ascii=False)
+    if network.trained_by is not None:
+        found[TRAINED_BY] = json.dumps(network.trained_by)
     if options.preprocess:
         found[IN_GRAPH] = "true"
     return found

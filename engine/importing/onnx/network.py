@@ -13,7 +13,7 @@ import numpy as np
 from engine import layers
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError
-from engine.export.onnx.model import CLASS_NAMES, IN_GRAPH, PREPROCESS
+from engine.export.onnx.model import CLASS_NAMES, IN_GRAPH, PREPROCESS, TRAINED_BY
 from engine.export.onnx.preprocess import NORMALISED
 from engine.importing.onnx import arithmetic, convolutions, norms, pointwise, pools, reshapes
 from engine.importing.onnx.document import Document, Op, document, parsed
@@ -143,6 +143,8 @@ def imported(
     parameters = {key: array for key, array in reader.arrays.items() if key not in kept}
     network = Network(topology, arrays=(parameters, {key: reader.arrays[key] for key in kept}))
     network.preprocess = preprocess
+    loss = _json(whole, TRAINED_BY)
+    network.trained_by = None if loss is None else str(loss)
     network.name_classes(names)
     return Imported(network, reader.turned)
 
