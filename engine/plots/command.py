@@ -132,7 +132,7 @@ def judged(folder: Path, root: Path | None) -> tuple[Network, dict[str, Dataset]
     path = find_checkpoint(folder)
     net = load(path)
     parts = gather.read_parts(config, root, str(folder / CONFIG))
-    return net, parts, gather.predict_part(net, path, *gather.held_out(parts, str(folder)))
+    return net, parts, gather.predict_part(net, path, *gather.judged_part(folder, parts))
 
 
 def _confusion(answers: Predictions) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engine.data.dataset import Dataset
 from engine.data.images import read_image
 from engine.data.location import data_root
-from engine.data.preprocess import Preprocess
-from engine.errors import UserError, unknown
+from engine.data.preprocess import PER_BATCH, Preprocess
+from engine.errors import UserError, unknown, warn
 from engine.inference.ensemble import check_classifier, class_names, probabilities
 from engine.inference.judging import Judgement, rank_of
 from engine.layers import Dropout, Flatten
@@ -25,6 +25,7 @@ from engine.recipe.config import TrainConfig, load_config
 from engine.recipe.samples import load_data
 from engine.training.folder import CONFIG, no_run
 from engine.training.metrics import predicted_classes
+from engine.training.resume import facts_of, find_last, other_data
 
 Parts = tuple[Dataset, Dataset | None, Dataset | None]
 
@@ -115,6 +116,28 @@ def held_out(parts: Mapping[str, Dataset], where: str) -> tuple[str, Dataset]:
     raise UserError(f"{where}: the run has neither a test nor a validation part, so there is nothing to judge it on")
 
 
+def judged_part(folder: Path, parts: Mapping[str, Dataset]) -> tuple[str, Dataset]:
+    """The part that the network of a run is judged on (see `held_out`). A warning where it is the validation part, and
+    not the one that the run had: a part that is drawn anew may have images that the network was trained on."""
+    name, dataset = held_out(parts, str(folder))
+    last = find_last(folder).last
+    if name == "validation" and last is not None and "position" in last.training:
+        then, now = last.training.get("facts", {}).get(name), facts_of(dataset)
+        if then is not None and _images(then) != _images(now):
+            told = other_data({name: then}, {name: now}, last.class_names)
+            warn(
+                f"{folder}: the data are not those of the run ({'; '.join(told)}): among these validation images may "
+                "be some that the network was trained on, and it is right of them too often. Put the data back as they "
+                "were, or train again"
+            )
+    return name, dataset
+
+
+def _images(facts: Mapping[str, Any]) -> list[Any]:
+    """What tells the images of a part from others; labels may have been corrected since."""
+    return [facts["samples"], facts["shape"], facts["sums"].get("images")]
+
+
 def class_labels(dataset: Dataset) -> NDArray[np.int64]:
     """Labels (N,): of soft ones the largest; UserError for one that is NaN, and for maps of labels."""
     if dataset.labels.ndim == 3:
@@ -138,8 +161,8 @@ def counts_by_class(parts: Mapping[str, Dataset], classes: int) -> dict[str, NDA
 
 
 def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) -> Predictions:
-    """The network's probabilities on a set, whose labels are matched by name; UserError where the two do not fit, or
-    the network gives NaN or infinity.
+    """The network's probabilities on a set, whose labels are matched by name and whose images come to the values that
+    they had in its training; UserError where the two do not fit, or the network gives NaN or infinity.
     """
     if dataset.sample_shape != net.input_shape:
         raise UserError(
@@ -151,6 +174,11 @@ def predict_part(net: Network, checkpoint: Path, part: str, dataset: Dataset) ->
         dataset = dataset.with_classes(net.class_names)
     except UserError as error:
         raise UserError(f"{checkpoint}: {error}") from None
+    if net.preprocess is not None and dataset.preprocess is not None:
+        # What is measured on images (standardise: set) was measured on those of then.
+        own = Preprocess.from_dict(net.preprocess, checkpoint)
+        values = {name: getattr(own, name) for name in PER_BATCH}
+        dataset = dataset.with_preprocess(replace(dataset.preprocess, **values))
     truth = class_labels(dataset)
     if truth.max() >= net.output_shape[0]:
         raise UserError(

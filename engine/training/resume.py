@@ -189,11 +189,12 @@ def data_record(training: Dataset, validation: Dataset | None) -> dict[str, Any]
     it is told what differs: of each part the samples, of each class too, and checksums of images, labels and weights.
     """
     parts = {"training": training, "validation": validation}
-    facts = {name: _facts(dataset) for name, dataset in parts.items() if dataset is not None}
+    facts = {name: facts_of(dataset) for name, dataset in parts.items() if dataset is not None}
     return {"data": data_hash(parts.values()), "facts": facts}
 
 
-def _facts(dataset: Dataset) -> dict[str, Any]:
+def facts_of(dataset: Dataset) -> dict[str, Any]:
+    """What `data_record` keeps of one part."""
     labels = dataset.labels
     arrays = {"images": dataset.images, "labels": labels, "weights": dataset.sample_weights}
     sums = {name: _checksum(array) for name, array in arrays.items() if array is not None}
@@ -231,7 +232,7 @@ def check_same_run(
     renamed = bool(names[0] and names[1] and names[0] != names[1])
     others = _other_names(*names) if renamed else []
     if last.training["data"] != data["data"]:
-        others += _other_data(last.training.get("facts", {}), data["facts"], names[1])
+        others += other_data(last.training.get("facts", {}), data["facts"], names[1])
     elif not renamed:
         _refuse(path, found)
         return
@@ -327,7 +328,7 @@ def _other_names(then: Sequence[str], now: Sequence[str]) -> list[str]:
     ]
 
 
-def _other_data(then: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def other_data(then: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """What differs in the parts of the data, in words."""
     found = []
     for part in {**now, **then}:

@@ -218,7 +218,7 @@ def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
     path = find_checkpoint(folder)
     net = load(path)
     parts = gather.read_parts(config, None, str(folder), data.load)
-    answers = gather.predict_part(net, path, *gather.held_out(parts, str(folder)))
+    answers = gather.predict_part(net, path, *gather.judged_part(folder, parts))
     names, truth = answers.class_names, answers.truth
 
     def draw_confusion() -> Figure:

@@ -391,3 +391,53 @@ def test_gradcam_of_images(trained, capsys, tmp_path):
         assert out.read_bytes() == before
     status, _, error = call(capsys, "gradcam", trained / "run", trained / "small.yaml", "--out", out)
     assert status == 2 and "small.yaml: not an image" in error and out.read_bytes() == before
+
+
+def folder_run(place: Path, *overrides: str) -> Path:
+    """A run, in place/run, on pictures in place/pictures, with a validation part that is drawn."""
+    images, labels = small_images(60, seed=4)
+    for number, (image, label) in enumerate(zip(images, labels)):
+        (place / "pictures" / str(label)).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place / "pictures" / str(label) / f"{number:02}.png"), image)
+    config = small_config(place / "set.npz") | {
+        "epochs": 1,
+        "dataset": {"name": "folder", "train": {"path": str(place / "pictures")}},
+    }
+    (place / "run.yaml").write_text(yaml.safe_dump(config))
+    assert call_module(train, "train", [place / "run.yaml", *overrides, "--out", place / "run"]) == 0
+    return place / "run"
+
+
+def test_a_validation_part_that_is_not_that_of_the_run_is_told(tmp_path, recwarn):
+    folder = folder_run(tmp_path)
+    command.judged(folder, None)
+    assert not recwarn.list
+    gone = sorted((tmp_path / "pictures" / "1").iterdir())[:4]
+    for file in gone:
+        file.rename(tmp_path / file.name)
+    with pytest.warns(
+        engine.errors.EngineWarning, match=r"data are not those of the run \(validation had 15 samples, now"
+    ):
+        _, parts, answers = command.judged(folder, None)
+    last = (folder / "last.safetensors").read_bytes()
+    (folder / "last.safetensors").unlink()  # as of a run that has no record of its data
+    recwarn.clear()
+    command.judged(folder, None)
+    (folder / "last.safetensors").write_bytes(last)
+    # Other pictures, but not of this part: those judged are what they were.
+    for file in gone:
+        (tmp_path / file.name).rename(file)
+    trained_on = next(file for file in command.judged(folder, None)[1]["training"].files)
+    cv2.imwrite(str(trained_on), np.zeros((SIDE, SIDE), np.uint8))
+    command.judged(folder, None)
+    assert not recwarn.list
+
+
+def test_images_come_to_the_values_that_they_had_in_training(tmp_path):
+    folder = folder_run(tmp_path, "preprocess.standardise=set")
+    before = command.judged(folder, None)[2]
+    for file in (tmp_path / "pictures").rglob("*.png"):
+        if file not in before.dataset.files:
+            cv2.imwrite(str(file), np.full((SIDE, SIDE), 255, np.uint8))
+    after = command.judged(folder, None)[2]
+    assert np.array_equal(before.probabilities, after.probabilities)
