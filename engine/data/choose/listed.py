@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from engine.reading.schema import FilePath, read_json
 def read_listed(dataset: RawDataset, listed: Listed, folder: Path | None = None) -> Indices:
     """Sorted indices of the samples that a publisher's file lists, as the scenes' folds.json does.
 
-    The file is JSON: {subset: {part: ["class/file.jpg", …]}}. Samples are found by class folder and file name without
-    suffix, since the images may have been converted. UserError for a subset or part that the file lacks, or a listed
-    image that the data lack.
+    The file is JSON: {subset: {part: ["class/file.jpg", …]}}. Samples are found by class folder and file name; one
+    that is not there by its name without suffix, since the images may have been converted. UserError for a subset or
+    part that the file lacks, and for a listed image that the data lack, or that several of them could be.
     """
     path = Path(listed.file)
     if not path.is_file() and folder is not None and (folder / path).is_file():
@@ -28,14 +28,21 @@ def read_listed(dataset: RawDataset, listed: Listed, folder: Path | None = None)
     names = _listed_names(path, listed)
     if not isinstance(dataset.images, ImageFiles):
         raise UserError(f"{path}: lists files, but the images of {dataset.name} are not files")
-    by_stem = {f"{file.parent.name}/{file.stem}": index for index, file in enumerate(dataset.images.paths)}
-    missing = [name for name in names if _stem(name) not in by_stem]
+    files = dataset.images.paths
+    by_name, by_stem = _grouped(files, _name), _grouped(files, _stem)
+    found = [by_name.get(_name(place)) or by_stem.get(_stem(place)) or [] for place in map(PurePosixPath, names)]
+    missing = [name for name, places in zip(names, found, strict=True) if not places]
     if missing:
         raise UserError(
             f"{path}: {len(missing)} of the {len(names)} images that {listed.name} lists are not in the data, the "
             f"first is {missing[0]}"
         )
-    indices = np.array([by_stem[_stem(name)] for name in names], np.int64)
+    for name, places in zip(names, found, strict=True):
+        if len(places) > 1:
+            raise UserError(
+                f"{path}: {listed.name} lists {name}, which could be {files[places[0]]} or {files[places[1]]}"
+            )
+    indices = np.array([place for (place,) in found], np.int64)
     if len(np.unique(indices)) < len(indices):
         raise UserError(f"{path}: {listed.name} lists an image twice")
     return np.sort(indices)
@@ -54,8 +61,19 @@ def _listed_names(path: Path, listed: Listed) -> list[str]:
     return names
 
 
-def _stem(name: str) -> str:
-    place = PurePosixPath(name)
+def _grouped(files: Sequence[PurePath], key: Callable[[PurePath], str]) -> dict[str, list[int]]:
+    """The places of the files that have one key."""
+    groups: dict[str, list[int]] = {}
+    for index, file in enumerate(files):
+        groups.setdefault(key(file), []).append(index)
+    return groups
+
+
+def _name(place: PurePath) -> str:
+    return f"{place.parent.name}/{place.name}"
+
+
+def _stem(place: PurePath) -> str:
     return f"{place.parent.name}/{place.stem}"
 
 

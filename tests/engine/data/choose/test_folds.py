@@ -127,6 +127,21 @@ def test_listed_images_are_matched_by_class_and_stem(tmp_path):
         read_listed(pictures(), Listed("lists.json", "small"), tmp_path)
 
 
+def test_of_files_of_one_stem_the_listed_one_is_taken(tmp_path):
+    names = ("a/1.jpg", "a/1.png", "a/2.png", "b/1.jpg", "b/1.png", "b/2.png")
+    data = RawDataset("pets", ImageFiles([tmp_path / name for name in names]), np.zeros(6, np.int64), ("cat",))
+    lists = {"own": ["a/1.jpg", "a/2.png", "b/1.jpg"], "both": ["a/1.jpg", "a/1.png"], "open": ["b/2.jpg", "b/1.webp"]}
+    (tmp_path / "lists.json").write_text(json.dumps({name: {"train": each} for name, each in lists.items()}))
+    assert read_listed(data, Listed("lists.json", "own"), tmp_path).tolist() == [0, 2, 3]
+    assert read_listed(data, Listed("lists.json", "both"), tmp_path).tolist() == [0, 1]
+    with pytest.raises(UserError, match=r"open lists b/1.webp, which could be .*b/1.jpg or .*b/1.png"):
+        read_listed(data, Listed("lists.json", "open"), tmp_path)
+    # Folders of one name in two places.
+    again = RawDataset("pets", ImageFiles([tmp_path / "x/a/1.png", tmp_path / "y/a/1.png"]), np.zeros(2, int), ("cat",))
+    with pytest.raises(UserError, match=r"both lists a/1.jpg, which could be .*x/a/1.png or .*y/a/1.png"):
+        read_listed(again, Listed("lists.json", "both"), tmp_path)
+
+
 def test_a_run_takes_its_fold_from_the_file(tmp_path):
     data, path = pictures(), tmp_path / "folds.json"
     np.savez(tmp_path / "pets.npz", x=data.images, y=data.labels)
