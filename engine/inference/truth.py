@@ -41,8 +41,9 @@ def read_truth(table: Path, paths: Sequence[Path], names: Sequence[str]) -> NDAr
 
 
 def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list[Path]:
-    """The table's row for each image: its path as written, else the longest one that its path ends in, else the only
-    one of its name. UserError where an image has none or several, or a row would stand for two images.
+    """The table's row for each image: its path as written, else the longest one that its path ends in; else, where the
+    table has none of the images' folders, and so was made in another place, the only one of its name. UserError where
+    an image has none or several, or a row would stand for two images.
     """
     by_name: dict[str, list[Path]] = {}
     for row in rows:
@@ -53,10 +54,15 @@ def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list
     image_of: dict[Path, Path] = {}
     matched = []
     endings = _by_parts(rows)
+    of_here = _folder_of_both(paths, rows)
     for path in paths:
         fitting, named = _fitting(path, endings), by_name[path.name]
         if not fitting and len(named) > 1:
             raise UserError(f"{table}: {path} is ambiguous, it could be {named[0]} or {named[1]}")
+        if not fitting and of_here is not None:
+            raise UserError(
+                f"{table}: no label for {path}: its row {named[0]} is of another folder, as the table knows {of_here}"
+            )
         best = (fitting or named)[0]
         if image_of.setdefault(best, path) != path:
             raise UserError(f"{table}: {best} is ambiguous, it could be {image_of[best]} or {path}")
@@ -65,6 +71,13 @@ def match_rows(table: Path, paths: Sequence[Path], rows: Sequence[Path]) -> list
 
 
 Endings = Mapping[tuple[str, ...], Path]
+
+
+def _folder_of_both(paths: Iterable[Path], rows: Iterable[Path]) -> Path | None:
+    """A folder that images lie in and rows name; None where the rows name none, or those of another place."""
+    named = _by_parts({row.parent: None for row in rows if row.parent.parts})
+    found = (_fitting(folder, named) for folder in {path.parent: None for path in paths})
+    return next((each[0] for each in found if each), None)
 
 
 def _by_parts(rows: Iterable[Path]) -> Endings:

@@ -133,14 +133,29 @@ def test_bad_tables(place, monkeypatch, capsys, tmp_path, table, message):
 def test_rows_of_a_table_are_found_by_path():
     table = Path("gt.csv")
     images = [Path("a/1.png"), Path("b/1.png"), Path("2.png")]
-    rows = [Path("1.png"), Path("b/1.png"), Path("x/2.png")]
+    rows = [Path("1.png"), Path("b/1.png"), Path("2.png")]
     assert match_rows(table, images, rows) == rows
+    moved = [Path("x/7.png"), Path("y/8.png")]  # a table of another place
+    assert match_rows(table, [Path("a/7.png"), Path("8.png")], moved) == moved
     for paths, rows in (
         ([Path("c/1.png")], [Path("a/1.png"), Path("b/1.png")]),
         ([Path("a/1.png"), Path("b/1.png")], [Path("1.png")]),
     ):
         with pytest.raises(UserError, match="ambiguous"):
             match_rows(table, paths, rows)
+
+
+def test_a_row_of_another_folder_is_not_taken_by_its_name_alone():
+    """Where the table knows the folder, it would have had the image there."""
+    for paths, rows in (
+        (["gtd/x/1.png"], ["y/1.png", "x/3.png"]),
+        (["a/1.png", "x/9.png"], ["a/1.png", "y/9.png"]),
+        ([Path("x/1.png").resolve()], [Path("x/2.png").resolve(), "y/1.png"]),
+    ):
+        with pytest.raises(
+            UserError, match=r"gt.csv: no label for .*x/.*: its row y/.*png is of another folder, as .*"
+        ):
+            match_rows(Path("gt.csv"), list(map(Path, paths)), list(map(Path, rows)))
 
 
 def test_a_folder_is_no_output(place, monkeypatch, capsys, tmp_path):
