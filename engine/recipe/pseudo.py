@@ -9,6 +9,7 @@ second step from the teachers' checkpoints.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,7 @@ from engine.data.choose.splits import Indices, stratified_split
 from engine.data.dataset import Dataset, RawDataset, prepare
 from engine.data.images import ImageFiles, list_images
 from engine.data.preprocess import PER_BATCH
-from engine.errors import UserError, listed
+from engine.errors import UserError, listed, twice
 from engine.inference.ensemble import CHUNK, Member, ensemble_probabilities, load_members
 from engine.reading.schema import FilePath
 from engine.training.metrics import predicted_classes
@@ -177,18 +178,25 @@ def add_pseudo_labels(
     labelled: Dataset,
     stripped: RawDataset | None,
     *,
+    held: Mapping[str, Dataset | None] | None = None,
     strict: bool = False,
     use_cache: bool = True,
 ) -> Dataset:
     """The labelled samples with those that the teachers label as the section says; what was kept stands in `record`.
 
-    stripped: samples whose labels were put away; they only tell how many pseudo-labels are right. strict, use_cache: as
-    for `engine.data.dataset.prepare`.
+    stripped: samples whose labels were put away; they only tell how many pseudo-labels are right. held: by name the
+    parts that the student is judged on. strict, use_cache: as for `engine.data.dataset.prepare`. UserError for an image
+    without a label that the run has already.
     """
     assert labelled.preprocess is not None
     sources = {} if stripped is None else {"stripped": stripped}
     if section.images:
         paths, unread = list_images(section.images)
+        known: dict[str, Sequence[Path]] = {"training": labelled.files}
+        known |= {name: part.files for name, part in (held or {}).items() if part is not None}
+        if stripped is not None and isinstance(stripped.images, ImageFiles):
+            known["unlabelled"] = stripped.images.paths
+        check_new(paths, known)
         unknown = np.zeros(len(paths), np.int64)
         sources["unlabelled"] = RawDataset(
             "unlabelled", ImageFiles(paths), unknown, labelled.class_names, unread=unread
@@ -202,6 +210,22 @@ def add_pseudo_labels(
         truth = images.labels.astype(np.int64) if name == "stripped" else None
         record[name] = describe(pseudo, labelled.class_names, truth)
     return replace(result, skipped=skipped, record={**labelled.record, "pseudo_labels": record})
+
+
+def check_new(paths: Sequence[Path], known: Mapping[str, Sequence[Path]]) -> None:
+    """UserError where images are files that a part of the run has, by whatever spelling or link, or one file twice: it
+    would be trained on what it is judged on, or on samples twice."""
+    part_of = {os.path.realpath(file): name for name, files in known.items() for file in files}
+    places = [os.path.realpath(path) for path in paths]
+    shared = [(path, part_of[place]) for path, place in zip(paths, places, strict=True) if place in part_of]
+    if shared:
+        path, name = shared[0]
+        raise UserError(
+            f"images: {path} is one of the {name} samples of this run ({len(shared)} of {len(paths)} images are "
+            "samples of it already); name others"
+        )
+    if (again := twice(places)) is not None:
+        raise UserError(f"images: {again} is given twice")
 
 
 def describe(pseudo: PseudoLabels, class_names: Sequence[str], truth: NDArray[np.int64] | None) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def load_data(
     if config.pseudo_labels is not None:
         try:
             options = {"strict": config.strict, "use_cache": config.cache}
-            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped, **options)
+            held = {"test": test, "validation": validation}
+            train_set = add_pseudo_labels(config.pseudo_labels, teachers, train_set, stripped, held=held, **options)
         except UserError as error:
             raise UserError(f"{where}pseudo_labels: {error}") from None
     return train_set, validation, test

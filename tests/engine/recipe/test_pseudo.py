@@ -259,6 +259,35 @@ def test_images_without_labels(place, monkeypatch, capsys):
     assert status == 2 and "unlabelled: 1 of 9 images cannot be read" in err and not (place / "no").exists()
 
 
+def test_images_that_the_run_has_already_are_refused(place, monkeypatch, capsys):
+    """A student must not be trained on what it is judged on, nor on samples twice."""
+    train_teachers(monkeypatch, capsys)
+    images, labels = small_images(40, seed=5)
+    for number, (image, label) in enumerate(zip(images, labels)):
+        for folder in ("set", "test", "more"):
+            (place / folder / str(label)).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(place / folder / str(label) / f"{number:02}.png"), image)
+    (place / "more" / "link").symlink_to(place / "set" / "0")
+    data = ["dataset={name: folder, train: {path: set}, test: {path: test}}", "preprocess.colour=false"]
+    for given, message in {
+        "set/0": r"set/0/\d+.png is one of the (training|validation) samples of this run \(\d+ of \d+ images",
+        "set/../test/2": r"test/2/\d+.png is one of the test samples of this run",
+        "more/link": r"more/link/\d+.png is one of the (training|validation) samples",
+        "more/0, more/../more/0": "0/.* is given twice",
+    }.items():
+        section = PSEUDO.replace("0.4", "0.0").replace("0.5}", f"0.5, images: [{given}]}}")
+        status, _, err = call(monkeypatch, capsys, section, *data, "--out", "student")
+        assert status == 2 and re.search(f"small.yaml: pseudo_labels: images: .*{message}", err), err
+        assert not (place / "student").exists()
+    section = PSEUDO.replace("0.4", "0.0").replace("0.5}", "0.5, images: [more/0]}")
+    status, _, err = call(monkeypatch, capsys, section, *data, "--out", "student")
+    assert status == 0, err
+    # What was stripped of its labels is labelled already.
+    stripped = ["dataset.labelled_fraction=0.5", section.replace("more/0", "set/0, set/2")]
+    status, _, err = call(monkeypatch, capsys, *data, *stripped, "--out", "other")
+    assert status == 2 and "samples of this run" in err
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_images_to_label_are_cached_where_the_configuration_wants_it(place, monkeypatch, capsys, kept):
     train_teachers(monkeypatch, capsys)
