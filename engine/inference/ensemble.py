@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,12 @@ def class_names(net: AnyNetwork) -> list[str]:
 
 
 def load_networks(paths: Sequence[Path]) -> list[AnyNetwork]:
-    """The networks in these checkpoints; UserError for a file given twice."""
-    if (again := twice(paths)) is not None:
-        raise UserError(f"{again}: the checkpoint is given twice")
+    """The networks in these checkpoints; UserError for a file given twice, by whatever spelling or link."""
+    places = [os.path.realpath(path) for path in paths]
+    if (again := twice(places)) is not None:
+        one, other = [path for path, place in zip(paths, places, strict=True) if place == again][:2]
+        also = f", also as {one}" if one != other else ""
+        raise UserError(f"{other}: the checkpoint is given twice{also}")
     return [load_any(path) for path in paths]
 
 

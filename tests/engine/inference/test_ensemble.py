@@ -202,9 +202,14 @@ def test_networks_of_other_classes_are_both_named(place, monkeypatch, capsys, tm
     assert "3 classes (top, bottom, left)" in err and "3 classes (top, left, middle)" in err
 
 
-def test_a_checkpoint_counts_once(place, monkeypatch, capsys):
+def test_a_checkpoint_counts_once(place, monkeypatch, capsys, tmp_path):
     status, _, err = call(monkeypatch, capsys, place / "pictures", *checkpoints(place, 0, 1, 0))
     assert status == 2 and "0.safetensors: the checkpoint is given twice" in err
+    (tmp_path / "link.safetensors").symlink_to(place / "0.safetensors")
+    for other in (place / ".." / place.name / "0.safetensors", tmp_path / "link.safetensors"):
+        given = ["--checkpoint", place / "0.safetensors", "--checkpoint", other]
+        status, _, err = call(monkeypatch, capsys, place / "pictures", *given)
+        assert status == 2 and f"{other}: the checkpoint is given twice, also as {place / '0.safetensors'}" in err
 
 
 def test_an_image_that_fits_one_network_only_is_told_with_that_network(place, monkeypatch, capsys, tmp_path):
