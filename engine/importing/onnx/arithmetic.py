@@ -44,6 +44,7 @@ def sub(reader: Reader, op: Op) -> Value:
 def total(reader: Reader, op: Op, terms: Sequence[Value]) -> Value:
     if len(terms) == 1:
         return terms[0]
+    terms = reader.alike(op, terms)
     for term in terms[1:]:
         if not terms[0].same_view(term):
             raise op.refused(
@@ -61,7 +62,7 @@ def mul(reader: Reader, op: Op) -> Value:
     constant = _split(reader, op)
     if constant is not None:
         return scaled(reader, op, *constant)
-    first, second = reader.data(op, 0), reader.data(op, 1)
+    first, second = reader.alike(op, [reader.data(op, 0), reader.data(op, 1)])
     if first.same_view(second):
         return first.like(reader.add(op, Multiply(), [first, second]))
     larger, smaller = (first, second) if first.stored[1:] and np.prod(first.stored[1:]) > 1 else (second, first)
@@ -93,7 +94,7 @@ def neg(reader: Reader, op: Op) -> Value:
 
 
 def concat(reader: Reader, op: Op) -> Value:
-    values = [reader.data(op, index) for index in range(len(op.inputs))]
+    values = reader.alike(op, [reader.data(op, index) for index in range(len(op.inputs))])
     axis, rank = op.whole("axis", 1), len(values[0].axes) + 1
     if len(values) == 1:
         return values[0]

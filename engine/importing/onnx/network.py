@@ -187,6 +187,8 @@ def _output(reader: Reader) -> str:
     turned = reader.turned and value.order is None and value.axes == (1, 2, 0)
     if not value.straight and not turned:
         raise last.refused(f"is the output, whose axes {value.axes} or elements lie in another order than the engine's")
+    if len(value.axes) == 1:
+        value = reader.flat(last, value)  # a map of one pixel, which was seen as a vector
     return reader.add(last, layers.Scale(1.0), [value]) if value.source == INPUT else value.source
 
 

@@ -69,7 +69,7 @@ def grouped_instances(reader: Reader, op: Op) -> Value:
     """A Reshape to groups, an InstanceNormalization, and a Reshape back: as many exporters write a GroupNorm."""
     value = reader.data(op)
     if len(value.stored) == 3:
-        value = reader.image(op)
+        value = reader.image(op) if len(value.axes) > 1 else reader.flat(op, value)
     factors = [reader.floats(op, index, what).reshape(-1) for index, what in ((3, "scale"), (4, "bias"))]
     eps, groups, channels = op.number("epsilon", 1e-5), len(factors[0]), value.stored[0]
     if op.flag("allowzero", 0):

@@ -128,6 +128,12 @@ class Reader:
         order = None if value.straight else value.indices()
         return Value(source, (math.prod(value.stored),), (0,), order)
 
+    def alike(self, op: Op, values: Sequence[Value]) -> list[Value]:
+        """What is joined: vectors, of which some are held as maps of one pixel and some are not, all as vectors."""
+        if any(len(value.axes) != 1 for value in values) or len({len(value.stored) for value in values}) == 1:
+            return list(values)
+        return [self.flat(op, value) for value in values]
+
     # ---- what it becomes ----
 
     def add(self, op: Op, layer: Layer, inputs: Sequence[Value], arrays: Arrays | None = None, part: str = "") -> str:

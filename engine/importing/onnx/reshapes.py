@@ -66,7 +66,7 @@ def _seen_as(reader: Reader, op: Op, value: Value, shape: tuple[int, ...]) -> Va
         return value
     seen = reshaped(value, shape)
     if seen is not None:
-        return seen
+        return _as_vector(reader, op, seen)
     wide = [extent for extent in shape if extent > 1]
     if len(wide) == 1:  # one axis, and perhaps some of extent 1
         flat = reader.flat(op, value, part="")
@@ -74,6 +74,13 @@ def _seen_as(reader: Reader, op: Op, value: Value, shape: tuple[int, ...]) -> Va
         assert seen is not None
         return seen
     raise op.refused(f"makes shape {('N', *shape)} of {('N', *value.shape)}, which the engine does not have")
+
+
+def _as_vector(reader: Reader, op: Op, seen: Value) -> Value:
+    """A map that is seen as a vector (N, K) is one where its elements are no channels: layers go by the stored axes."""
+    if len(seen.axes) == 1 and len(seen.stored) > 1 and seen.axes != (0,):
+        return reader.flat(op, seen, part="")
+    return seen
 
 
 def transpose(reader: Reader, op: Op) -> Value:
@@ -99,7 +106,7 @@ def squeeze(reader: Reader, op: Op) -> Value:
     shape = tuple(extent for place, extent in enumerate(value.shape, 1) if place not in gone)
     seen = reshaped(value, shape)
     assert seen is not None
-    return seen
+    return _as_vector(reader, op, seen)
 
 
 def unsqueeze(reader: Reader, op: Op) -> Value:

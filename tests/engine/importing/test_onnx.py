@@ -243,3 +243,38 @@ def test_the_layers_have_the_names_of_the_nodes(tmp_path: Path) -> None:
     path = written(tmp_path / "net.onnx", [made, ("Relu", "z", {})], {"w": weights(3, 2, 3, 3)})
     assert list(engine.from_onnx(path).layers) == ["stage_1/conv", "n1"]
     assert model([("Relu", "x", {})]).graph.node[0].name == "n0"
+
+
+def ours(net: engine.Network, path: Path) -> None:
+    """The network's own file gives its outputs back, bit by bit and in their shape."""
+    x = np.random.default_rng(0).standard_normal((3, *net.input_shape)).astype(np.float32)
+    net.to_onnx(path)
+    back = engine.from_onnx(path)
+    assert back.output_shape == net.output_shape
+    assert np.array_equal(back.predict(x), net.predict(x))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 20), (1, 20, 1), (20, 1, 1), (1, 4, 5)])
+def test_a_map_of_one_wide_axis_is_a_vector_once_it_is_flattened(shape: tuple[int, ...], tmp_path: Path) -> None:
+    layers = engine.layers
+    behind: list[list[engine.Layer]] = [
+        [],
+        [layers.BatchNorm(20)],
+        [layers.LayerNorm(20), engine.Linear(20, 3)],
+        [layers.Scale(channels=20)],
+        [layers.PReLU(20)],
+        [layers.Softmax()],
+    ]
+    for last in behind:
+        ours(engine.Sequential([engine.Flatten(), *last], shape), tmp_path / "net.onnx")
+        ours(engine.Sequential([engine.ReLU(), engine.Flatten(), *last], shape), tmp_path / "net.onnx")
+    for join, outputs in ((layers.Add(), 20), (layers.Multiply(), 20), (layers.Concat(), 3)):
+        net = engine.Graph(shape)
+        flat = net.add(engine.Flatten(), net.input)
+        net.output = net.add(join, flat, net.add(engine.Linear(20, outputs), flat))
+        ours(net, tmp_path / "net.onnx")
+
+
+def test_a_convolution_that_leaves_one_axis_is_flattened(tmp_path: Path) -> None:
+    ours(engine.Sequential([engine.Conv2D(1, 1, (4, 1)), engine.Flatten()], (1, 4, 9)), tmp_path / "net.onnx")
+    ours(engine.Sequential([engine.Conv2D(3, 5, (4, 9)), engine.Flatten()], (3, 4, 9)), tmp_path / "net.onnx")
