@@ -47,8 +47,10 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
             return None
         if second.operands["src"] != first.operands["dst"]:
             return None
-        slot = slots[f"{first.layer}.weights"]
         columns = second.geometry["c"]
+        if columns != first.geometry["oc" if first.op == "conv2d_forward" else "n"]:
+            return None  # a map was flattened in between, which moves nothing: each of its pixels has statistics
+        slot = slots[f"{first.layer}.weights"]
         weights_offset, bias_offset = start, start + padded(slot.count) * ITEM_BYTES["float32"]
         start = bias_offset + padded(columns) * ITEM_BYTES["float32"]
         values.append(Value((slot.count,), CONSTANTS, weights_offset, per_sample=False))

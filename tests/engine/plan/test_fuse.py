@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -240,3 +242,21 @@ def test_fused_normalisation_computes_the_same(make, monkeypatch: pytest.MonkeyP
     for name, value in plain.items():
         scale = np.abs(value).max()
         assert np.abs(gradients[name] - value).max() <= 1e-4 * scale + 1e-7, name
+
+
+@pytest.mark.parametrize(
+    ("filters", "kernel", "folded"), [(1, 1, False), (3, 1, False), (1, (4, 1), False), (3, (4, 5), True)]
+)
+def test_a_normalisation_of_pixels_is_not_folded_into_filters(filters: int, kernel: Any, folded: bool) -> None:
+    """A Flatten moves nothing, so the normalisation behind it reads what the convolution wrote."""
+    rng = np.random.default_rng(0)
+    conv = Sequential([Conv2D(1, filters, kernel)], (1, 4, 5))
+    channels = int(np.prod(conv.output_shape))
+    net = Sequential([Conv2D(1, filters, kernel), Flatten(), BatchNorm(channels), ReLU()], (1, 4, 5))
+    net.load_buffers({name: rng.uniform(0.5, 2, channels).astype(np.float32) for name in net.buffers()})
+    conv.load_parameters({name: net.parameters()[name] for name in conv.parameters()})
+    x = rng.standard_normal((3, 1, 4, 5)).astype(np.float32)
+    mean, var = net.buffers()["2.running_mean"], net.buffers()["2.running_var"]
+    expected = np.maximum((conv.predict(x).reshape(3, -1) - mean) / np.sqrt(var + 1e-5), 0)
+    np.testing.assert_allclose(net.predict(x), expected, atol=1e-5)
+    assert bool(net.plan(3).folds) == folded
