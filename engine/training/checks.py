@@ -67,7 +67,7 @@ def check_classes(stepper: Stepper, dataset: Dataset) -> None:
         raise UserError(f"the network's outputs stand for {other}, and its last layer is frozen")
     warn(
         f"the network's outputs stood for {other}: its last layer has to learn anew what they mean "
-        "(engine.replace_head draws it anew)"
+        "(engine.network.transfer.replace_head draws it anew)"
     )
 
 

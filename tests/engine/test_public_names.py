@@ -1,7 +1,9 @@
 """The public names: one list, in the stub of the package."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from engine.optim import OPTIMIZERS
 from engine.training.schedules import SCHEDULES
 
 NAMES = engine.__all__
+ROOT = Path(__file__).parents[2]
 
 
 def test_no_name_is_listed_twice():
@@ -39,3 +42,26 @@ def test_a_star_takes_all_of_them():
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'Transformer'"):
         engine.Transformer  # noqa: B018  (asking for it is the test)
+
+
+def _is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or something that its module defines or imports, found without an import."""
+    place, rest = ROOT, name.split(".")
+    while rest and (place / rest[0]).is_dir():
+        place /= rest.pop(0)
+    module = place / "__init__.py"
+    if rest and (place / f"{rest[0]}.py").is_file():
+        module = place / f"{rest.pop(0)}.py"
+    defined = "" if not rest else rf"(?m)\b(def|class|import) (.*\b)?{rest[0]}\b|^ *{rest[0]}(,| ?[:=])"
+    return (not rest or rest[0] in NAMES and place == ROOT / "engine") or bool(re.search(defined, module.read_text()))
+
+
+def test_names_that_messages_and_descriptions_advise_are_there():
+    said = {}
+    for path in (ROOT / "engine").rglob("*.py"):
+        text = path.read_text("utf-8")
+        if not re.search(r"(?m)^ *engine = ", text):  # a variable of that name
+            said |= dict.fromkeys(re.findall(r"(?<![\w./-])engine(?:\.\w+)+", text), path.name)
+    del said["engine.spell"]  # not a name of Python
+    assert len(said) > 100 and not _is_there("engine.replace_head")
+    assert {name: file for name, file in said.items() if not _is_there(name)} == {}
