@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.labels import palette
-from engine.data.labels.files import LabelMap, read_label_map
+from engine.data.labels.files import LabelMap, check_stems, read_label_map
 from engine.data.listing import images_in
 from engine.errors import UserError
 from engine.files import json_text, naming
@@ -141,8 +141,10 @@ def _places(out: Path, paths: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _masks(folder: Path, paths: Sequence[Path]) -> dict[Path, Path]:
-    """The true mask of each image, by its name; UserError where one has none."""
-    found = {path.stem: path for path in images_in(folder).images}
+    """The true mask of each image, by its name; UserError where one has none, or could have several."""
+    masks = images_in(folder).images
+    check_stems("masks", masks)
+    found = {path.stem: path for path in masks}
     missing = [path for path in paths if path.stem not in found]
     if missing:
         raise UserError(

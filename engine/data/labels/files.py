@@ -76,8 +76,8 @@ def paired(folder: Path, images: Sequence[Path], masks: Sequence[Path]) -> tuple
     """The mask of each image: the file of the same name but for its ending. UserError unless every image has one, and
     every mask an image."""
     by_stem = {path.stem: path for path in masks}
-    _check_stems("masks", masks)
-    _check_stems("images", images)
+    check_stems("masks", masks)
+    check_stems("images", images)
     for path in images:
         if path.stem not in by_stem:
             raise UserError(f"{path}: has no mask (expected {path.stem}.png in {folder})")
@@ -88,7 +88,8 @@ def paired(folder: Path, images: Sequence[Path], masks: Sequence[Path]) -> tuple
     return tuple(by_stem[path.stem] for path in images)
 
 
-def _check_stems(what: str, paths: Sequence[Path]) -> None:
+def check_stems(what: str, paths: Sequence[Path]) -> None:
+    """UserError where two files have one name but for its ending; `what` says what they are."""
     seen: dict[str, Path] = {}
     for path in paths:
         if (first := seen.setdefault(path.stem, path)) != path:

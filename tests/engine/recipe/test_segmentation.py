@@ -171,6 +171,14 @@ def refused(capsys, module, *arguments):
     return shown.err
 
 
+def test_two_masks_of_one_image_are_refused(trained, tmp_path, capsys):
+    for ending in ("png", "bmp"):
+        cv2.imwrite(str(tmp_path / f"000.{ending}"), cv2.imread(str(trained / "set" / "masks" / "000.png"), 0))
+    image, out = trained / "set" / "images" / "000.png", tmp_path / "out"
+    error = refused(capsys, predict, image, "--checkpoint", trained / "run", "--out", out, "--gt", tmp_path)
+    assert "000.bmp has the same name but for its ending, so that masks are ambiguous" in error and not out.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
