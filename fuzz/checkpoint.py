@@ -54,7 +54,13 @@ def corpus() -> dict[str, bytes]:
             engine.ConvTranspose2D(2, 3, 2, 2, groups=1),
             engine.GlobalAvgPool2D(),
         ],
-        "pooling": [engine.AvgPool2D(3, 2, 1), engine.ELU(0.5), engine.GlobalAvgPool2D(), engine.Sigmoid()],
+        "pooling": [
+            engine.Conv2D(1, 2, 1),
+            engine.AvgPool2D(3, 2, 1),
+            engine.ELU(0.5),
+            engine.GlobalAvgPool2D(),
+            engine.Sigmoid(),
+        ],
     }
     found, nets = {}, {}
     for name, each in layers.items():
