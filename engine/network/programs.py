@@ -185,24 +185,7 @@ class Programs:
             spaces["states"] = states
         if plan.segments:
             write_segments(constants, plan.segments, cnncore.SEGMENT_DTYPE, plan.segments_offset)
-        instructions, operands = plan.program_tables()
-        used = {space: array for space, array in spaces.items() if array.size}
-        try:
-            program = cnncore.Program(
-                instructions,
-                operands,
-                plan.batch,
-                plan.arena_bytes,
-                used,
-                plan.alone,
-                plan.brief,
-                plan.most_workers,
-                exact=True,
-            )
-        except (ValueError, cnncore.CoreError):
-            check_sizes(plan.code, plan.batch)  # in words of the network, where a layer has got a size wrong
-            raise
-        return Compiled(plan, program, constants, own, self.topology.output_shape)
+        return Compiled(plan, plan.program(spaces), constants, own, self.topology.output_shape)
 
     def refresh(self, compiled: Compiled) -> None:
         """Fold batch normalisation and transform weights anew where parameters or statistics have changed."""

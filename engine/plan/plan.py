@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import cnncore
+from numpy.typing import NDArray
+
 from engine.plan.algorithms import Filter, layer_of, pass_of
 from engine.plan.cost import counts, estimate
 from engine.plan.fuse import Fold
+from engine.plan.lower import check_sizes
 from engine.plan.memory import Arena, Footprint
 from engine.plan.request import Request
 from engine.plan.table import byte_size, exact, milliseconds, preformatted, quantity, table
@@ -19,7 +24,7 @@ from engine.program.code import ACTIVATION_NAMES, ARENA, EXTERNAL, Code, Instruc
 
 @dataclass(frozen=True)
 class Plan:
-    """A finished plan. `print(plan)` shows it; `program_tables` is what cnncore.Program takes."""
+    """A finished plan. `print(plan)` shows it; `program` makes what runs it."""
 
     request: Request
     code: Code
@@ -98,7 +103,28 @@ class Plan:
         """Workers beyond which a run gets no faster."""
         return most_workers(self.estimates, [instruction.alone for instruction in self.instructions])
 
-    def program_tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
+    def program(self, spaces: Mapping[str, NDArray[Any]]) -> cnncore.Program:
+        """The program of the plan on these spaces, of which it leaves out those without elements. UserError where a
+        layer has got a size wrong, in words of the network."""
+        instructions, operands = self._tables()
+        used = {space: array for space, array in spaces.items() if array.size}
+        try:
+            return cnncore.Program(
+                instructions,
+                operands,
+                self.batch,
+                self.arena_bytes,
+                used,
+                self.alone,
+                self.brief,
+                self.most_workers,
+                exact=True,
+            )
+        except (ValueError, cnncore.CoreError):
+            check_sizes(self.code, self.batch)
+            raise
+
+    def _tables(self) -> tuple[list[tuple[str, dict[str, int], dict[str, Any]]], list[tuple[str, int, int]]]:
         """Instructions and operands as cnncore.Program takes them."""
         used = sorted({value for instruction in self.instructions for value in instruction.operands.values()})
         number = {value: position for position, value in enumerate(used)}

@@ -17,7 +17,7 @@ from engine.network.network import Network
 from engine.plan import INFERENCE, Request, finish
 from engine.plan.constants import write_fold
 from engine.plan.layout import flattened_maps
-from engine.plan.lower import check_sizes, check_written, emit_output
+from engine.plan.lower import check_written, emit_output
 from engine.plan.memory import require_memory, require_plan
 from engine.plan.plan import Plan
 from engine.program.code import EXTERNAL, INPUT_EXTERNAL, OUTPUT_EXTERNAL, Builder, Code, Tensor, Value
@@ -154,24 +154,7 @@ class Execution:
         for fold in plan.folds:
             write_fold(constants, fold, part.slots, part.buffer_slots, part.data, part.buffers)
         spaces = {"parameters": part.data, "buffers": part.buffers, "constants": constants}
-        used = {space: array for space, array in spaces.items() if array.size}
-        instructions, operands = plan.program_tables()
-        try:
-            program = cnncore.Program(
-                instructions,
-                operands,
-                batch,
-                plan.arena_bytes,
-                used,
-                plan.alone,
-                plan.brief,
-                plan.most_workers,
-                exact=True,
-            )
-        except (ValueError, cnncore.CoreError):
-            check_sizes(plan.code, batch)  # in words of the network, where a layer has got a size wrong
-            raise
-        return Compiled(plan, program, constants)
+        return Compiled(plan, plan.program(spaces), constants)
 
     def _lower(self, whole: bool) -> Lowered:
         builder = Builder(False, {**self.part.slots, **self.part.buffer_slots}, layer=INPUT)
