@@ -93,7 +93,7 @@ def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
     An error of the operating system, such as that of a full disk, names `path`. What is no file is not replaced: see
     `replacing`.
 
-    keep: the name that the file that was there gets. For a moment between two renames there is none of the name `path`.
+    keep: the name that the file that was there gets.
     """
     with replacing(path, keep) as file:
         file.write(data)
@@ -107,7 +107,8 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     points to is replaced. A FIFO, a character device and an open file of this process (/dev/stdout, /dev/fd/N) are
     written to as they are. UserError for anything else that is neither file nor folder.
 
-    keep: the name that the file that was there gets.
+    keep: the name that the file that was there gets. There is always one of the name `path`, but for a moment between
+    two renames on a file system without hard links.
     """
     with naming(path):
         before = _status(path)
@@ -129,7 +130,7 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             if keep is not None and before is not None:
                 if target == path:
-                    path.replace(keep)
+                    _keep(path, keep)
                 else:  # the target of a link may lie on another file system
                     write_atomically(keep, target.read_bytes())
             temporary.replace(target)
@@ -138,6 +139,19 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
                 temporary.unlink()
             raise
         sync_folder(target.parent)
+
+
+def _keep(path: Path, keep: Path) -> None:
+    """Give the file the name `keep`, which another may have had; where there are hard links it has both then."""
+    spare = keep.with_name(f".{keep.name}.{os.getpid()}.tmp")
+    try:
+        spare.unlink(missing_ok=True)
+        os.link(path, spare)
+    except OSError:  # no links here, or not to this file
+        path.replace(keep)
+        return
+    spare.replace(keep)
+    spare.unlink(missing_ok=True)  # to replace a file by itself does nothing
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -166,7 +166,8 @@ def write(path: Path | str, checkpoint: Checkpoint, keep: Path | None = None) ->
     """Write a checkpoint so that `path` always holds a whole one: the old or the new. UserError for a tensor that is no
     array of numbers; a warning for one that holds NaN or infinity, with which nothing can be predicted or trained.
 
-    keep: the name that the checkpoint that was there gets; of the two names, one always holds a whole checkpoint.
+    keep: the name that the checkpoint that was there gets; of the two names, one always holds a whole checkpoint, and
+    where the file system has hard links that is `path`.
     """
     tensors = _grouped({group: getattr(checkpoint, group) for group in GROUPS})
     content = {

@@ -56,14 +56,18 @@ def start_and_kill(arguments: Sequence[str], out: Path) -> bool:
 
 
 def _stamp(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.exists() else 0
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
-def position(file: Path) -> str:
-    """Where a checkpoint stands, for the table."""
-    from engine.network.checkpoint import read  # only now, as below: --help answers at once
+def position(out: Path) -> str:
+    """Where a run stands, for the table. A kill between two renames leaves it its checkpoint before the last."""
+    from engine.training.resume import find_last  # only now, as below: --help answers at once
 
-    return f"step {read(file).training['position']['step']}"
+    found = find_last(out).last
+    return "no checkpoint" if found is None else f"step {found.training['position']['step']}"
 
 
 def weights(file: Path) -> str:
@@ -82,7 +86,7 @@ def check(config: Path, overrides: Sequence[str], folder: Path) -> bool:
         print(f"undisturbed, {threads} threads          {weights(out / LAST)}", flush=True)
     out, kills = folder / "killed", 0
     while start_and_kill(command(config, overrides, out, TEAMS[kills % len(TEAMS)], resume=kills > 0), out):
-        print(f"kill -9 at {position(out / LAST)}, was on {TEAMS[kills % len(TEAMS)]} threads", flush=True)
+        print(f"kill -9 at {position(out)}, was on {TEAMS[kills % len(TEAMS)]} threads", flush=True)
         kills += 1
     found.add(weights(out / LAST))
     print(f"killed {kills} times and resumed      {weights(out / LAST)}")

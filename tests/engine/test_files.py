@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -92,6 +93,37 @@ def test_a_link_in_a_circle_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="link") as told:
         files.write_atomically(tmp_path / "link", b"x")
     assert told.value.filename == str(tmp_path / "link") and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("links", (True, False), ids=("with links", "without"))
+def test_the_file_that_is_kept_stays_until_the_new_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Whoever looks, at any time, finds one; a process that was killed in between left both names to one file."""
+    last, previous, missed = tmp_path / "last", tmp_path / "previous", list[Path]()
+    replace = Path.replace
+
+    def watched(path: Path, target: Path) -> Path:
+        done = replace(path, target)
+        missed.extend([last] * (not last.exists()))
+        return done
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(Path, "replace", watched)
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    for number in range(3):
+        files.write_atomically(last, b"%d" % number, keep=previous)
+        if number:
+            assert previous.read_bytes() == b"%d" % (number - 1)
+    if links:
+        previous.unlink()
+        os.link(last, previous)
+        files.write_atomically(last, b"3", keep=previous)
+        assert previous.read_bytes() == b"2" and not missed
+    assert {each.name for each in tmp_path.iterdir()} == {"last", "previous"}
 
 
 def test_what_a_link_pointed_to_is_kept_under_the_other_name(tmp_path: Path) -> None:
