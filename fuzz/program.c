@@ -150,12 +150,15 @@ static void bend(input *in, program *p)
         cnn_operand *operand = &p->operands[take(in) % (unsigned)p->operand_count];
         cnn_instruction *instruction = &p->instructions[take(in) % (unsigned)p->description.instruction_count];
         const unsigned what = take(in), amount = take(in);
-        switch (what % 6) {
+        switch (what % 7) {
         case 0: operand->bytes -= (int64_t)amount; break;
         case 1: operand->offset += ((int64_t)amount - 128) * CNN_ALIGNMENT; break;
         case 2: operand->space = (cnn_space)(amount % (CNN_SPACE_COUNT + 1)); break;
-        case 3: instruction->operands[amount % CNN_MAX_OPERANDS] = (int)(what / 6) % (p->operand_count + 2) - 1; break;
+        case 3: instruction->operands[amount % CNN_MAX_OPERANDS] = (int)(what / 7) % (p->operand_count + 2) - 1; break;
         case 4: p->arena -= (int64_t)amount * 16; break;
+        case 5:
+            instruction->first = (ptrdiff_t)(amount % 6) - 1, instruction->samples = (ptrdiff_t)(what / 7 % 6) - 1;
+            break;
         default: p->description.max_batch = amount < 8 ? INT64_MAX >> amount : (ptrdiff_t)amount % 9; break;
         }
     }

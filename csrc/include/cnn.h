@@ -407,6 +407,7 @@ typedef struct cnn_worker {
 typedef struct cnn_call {
     const cnn_geometry *geometry;
     ptrdiff_t batch;
+    ptrdiff_t first; /* of these samples in the run's batch: 0, unless the instruction has a window */
     void *operands[CNN_MAX_OPERANDS];
     cnn_run *run;
     cnn_status *status;
@@ -486,6 +487,12 @@ enum {
  *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
  *                       without pooling. weights and bias: absent ones are ones and zeros. An activation beyond ReLU
  *                       goes without pooling and has no backward.
+ * batchnorm_moments, _normalize   the forward pass in two, for instructions with windows: moments takes the windows in
+ *                       the order of the samples and joins each with those before, in save_mean and squares (of the
+ *                       deviations, [2][C] likewise); the last one also writes save_inv_std and the running statistics
+ * batchnorm_sums, _data the backward pass in two, likewise: sums of the gradient and of the gradient * (src - mean), in
+ *                       [2][C]; with the last window come diff_weights, diff_bias and factors, from which data makes
+ *                       diff_src
  * groupnorm_*           normalises every group of C / groups channels of a sample by its own mean and biased variance (Wu &
  *                       He 2018, section 3); layer normalisation is groups = 1, instance normalisation groups = C.
  *                       save_* and absent weights and bias as in batchnorm, [2][groups] and [groups] of each sample.
@@ -649,6 +656,45 @@ enum {
     O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
     O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
     O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_SOURCE)
+#define CNN_OPERANDS_batchnorm_moments(O, op)                                                                          \
+    O(op, save_mean, CNN_F32, CNN_UPDATED, CNN_CHANNEL_PAIRS)                                                          \
+    O(op, save_inv_std, CNN_F32, CNN_WRITTEN, CNN_CHANNELS)                                                            \
+    O(op, squares, CNN_F32, CNN_UPDATED, CNN_CHANNEL_PAIRS)                                                            \
+    O(op, running_mean, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                            \
+    O(op, running_var, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                             \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)
+#define CNN_OPERANDS_batchnorm_normalize(O, op)                                                                        \
+    O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
+    O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL, CNN_ARGMAX)                                                      \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
+    O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
+    O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_batchnorm_sums(O, op)                                                                             \
+    O(op, factors, CNN_F32, CNN_WRITTEN, CNN_CHANNEL_PAIRS)                                                            \
+    O(op, diff_weights, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                             \
+    O(op, diff_bias, CNN_F32, CNN_WRITTEN | CNN_OPTIONAL, CNN_CHANNELS)                                                \
+    O(op, sums, CNN_F32, CNN_UPDATED, CNN_CHANNEL_PAIRS)                                                               \
+    O(op, products, CNN_F32, CNN_UPDATED, CNN_CHANNEL_PAIRS)                                                           \
+    O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, diff_dst, CNN_F32, CNN_READ, CNN_DESTINATION)                                                                \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
+    O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
+    O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
+    O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)
+#define CNN_OPERANDS_batchnorm_data(O, op)                                                                             \
+    O(op, diff_src, CNN_F32, CNN_WRITTEN, CNN_SOURCE)                                                                  \
+    O(op, src, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                           \
+    O(op, diff_dst, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_DESTINATION)                                                 \
+    O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
+    O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
+    O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
+    O(op, save_inv_std, CNN_F32, CNN_READ, CNN_CHANNELS)                                                               \
+    O(op, factors, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                               \
     O(op, argmax, CNN_U8, CNN_READ | CNN_NEEDED, CNN_ARGMAX)                                                           \
     O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_SOURCE)
 #define CNN_OPERANDS_groupnorm_forward(O, op)                                                                          \
@@ -816,6 +862,10 @@ enum {
     X(batchnorm_forward_training, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_training)                        \
     X(batchnorm_forward_inference, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_forward_inference)                      \
     X(batchnorm_backward, norm, batchnorm_backward, CNN_RUNS_ON, batchnorm, batchnorm_backward)                        \
+    X(batchnorm_moments, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_moments)                                          \
+    X(batchnorm_normalize, norm, no, CNN_RUNS_ON, batchnorm, batchnorm_normalize)                                      \
+    X(batchnorm_sums, norm, batchnorm_backward, CNN_RUNS_ON, batchnorm, batchnorm_sums)                                \
+    X(batchnorm_data, norm, batchnorm_backward, CNN_RUNS_ON, batchnorm, batchnorm_data)                                \
     X(groupnorm_forward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_forward)                                     \
     X(groupnorm_backward, groupnorm, no, CNN_RUNS_ON, groupnorm, groupnorm_backward)                                   \
     X(dropout, dropout, no, CNN_RUNS_ON, dropout, activation)                                                          \
@@ -985,7 +1035,14 @@ typedef struct cnn_instruction {
     int operands[CNN_MAX_OPERANDS]; /* indices into the operand table; -1 for an absent optional one */
     cnn_geometry geometry;
     bool alone; /* one worker runs it: for an op that is less work than a meeting of the team */
+    /* Its window: it runs on so many samples of the batch at most, from `first` on, and not at all where the batch has
+     * none of them; its operands begin with the first of these samples, so none is an external. samples 0: the whole
+     * batch. */
+    ptrdiff_t first, samples;
 } cnn_instruction;
+
+/* How many samples an instruction runs on when the batch has so many. */
+ptrdiff_t cnn_instruction_batch(const cnn_instruction *instruction, ptrdiff_t batch);
 
 typedef struct cnn_program_description {
     const cnn_instruction *instructions;
@@ -1005,7 +1062,7 @@ typedef struct cnn_program cnn_program;
  * instruction at fault. Running never allocates, except once when the team grows.
  *
  * Whoever wrote the description, a program that is made touches nothing but its operands: each has the bytes that the
- * geometry needs at max_batch and lies in its space; what is written overlaps no other operand of its instruction,
+ * geometry needs at max_batch, or for its window, and lies in its space; what is written overlaps no other operand of its instruction,
  * except in place; segments are constants, and an argmax that is read is one or was written last by the forward pass of
  * the same pooling. The caller answers for the sizes of spaces and externals. */
 cnn_status cnn_program_create(const cnn_program_description *description, cnn_program **program, ptrdiff_t *detail);

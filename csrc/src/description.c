@@ -8,6 +8,12 @@ typedef struct range {
     int64_t start, end; /* of an external: its number, and none */
 } range;
 
+ptrdiff_t cnn_instruction_batch(const cnn_instruction *instruction, ptrdiff_t batch)
+{
+    if (!instruction->samples) return batch;
+    return cnn_max(0, cnn_min(batch - instruction->first, instruction->samples));
+}
+
 static bool is_space(cnn_space space) { return space > CNN_SPACE_NONE && space < CNN_SPACE_COUNT; }
 
 static bool spaces_fit(const cnn_program_description *d)
@@ -44,7 +50,8 @@ static const cnn_operand *operand_at(const cnn_program_description *d, const cnn
 
 static int64_t bytes_at(const cnn_program_description *d, const cnn_instruction *instruction, int place)
 {
-    return cnn_operand_bytes(cnn_op_find(instruction->op), place, &instruction->geometry, d->max_batch);
+    return cnn_operand_bytes(cnn_op_find(instruction->op), place, &instruction->geometry,
+                             cnn_instruction_batch(instruction, d->max_batch));
 }
 
 static range range_of(const cnn_operand *operand, int64_t bytes)
@@ -69,7 +76,7 @@ static bool operands_fit(const cnn_program_description *d, const cnn_instruction
             if (index >= 0) return false;
             continue;
         }
-        const int64_t needed = cnn_operand_bytes(info, i, &instruction->geometry, d->max_batch);
+        const int64_t needed = bytes_at(d, instruction, i);
         if (!cnn_presence_fits(info, i, needed, index >= 0)) return false;
         if (index < 0) continue;
         if (index >= d->operand_count || !place_fits(d, &d->operands[index], needed)) return false;
@@ -140,9 +147,12 @@ static bool writes_into(const cnn_program_description *d, const cnn_instruction 
     return false;
 }
 
-static bool writes_argmax(const cnn_instruction *instruction, int operand, const cnn_pool2d_geometry *pool)
+/* Whether it writes what `reader` reads as argmax, of the same pooling and for the same samples. */
+static bool writes_argmax(const cnn_instruction *instruction, const cnn_instruction *reader, int operand,
+                          const cnn_pool2d_geometry *pool)
 {
     const cnn_op_info *info = cnn_op_find(instruction->op);
+    if (instruction->first != reader->first || instruction->samples != reader->samples) return false;
     for (int i = 0; i < info->operand_count; i++) {
         if (info->operands[i].extent != CNN_ARGMAX || !(info->operands[i].use & CNN_WRITTEN)) continue;
         if (instruction->operands[i] != operand) continue;
@@ -172,7 +182,8 @@ static bool is_from_forward(const cnn_program_description *d, ptrdiff_t reader, 
                             const cnn_pool2d_geometry *pool)
 {
     for (ptrdiff_t i = reader - 1; i >= 0; i--)
-        if (writes_into(d, &d->instructions[i], bytes)) return writes_argmax(&d->instructions[i], operand, pool);
+        if (writes_into(d, &d->instructions[i], bytes))
+            return writes_argmax(&d->instructions[i], &d->instructions[reader], operand, pool);
     return false;
 }
 
@@ -185,7 +196,7 @@ static bool argmax_fits(const cnn_program_description *d, ptrdiff_t reader, cons
         if (info->operands[i].extent != CNN_ARGMAX || !(info->operands[i].use & CNN_READ) || !operand) continue;
         const cnn_pool2d_geometry pool = pooling_of(info, &instruction->geometry);
         const uint8_t *constant = constant_at(d, operand);
-        if (constant) return places_fit(constant, &pool, d->max_batch);
+        if (constant) return places_fit(constant, &pool, cnn_instruction_batch(instruction, d->max_batch));
         return operand->space == CNN_SPACE_ARENA &&
                is_from_forward(d, reader, instruction->operands[i], range_at(d, instruction, i), &pool);
     }
@@ -194,12 +205,26 @@ static bool argmax_fits(const cnn_program_description *d, ptrdiff_t reader, cons
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
+/* Whether the window, if there is one, lies in the largest batch. An external begins with the first of all samples. */
+static bool window_fits(const cnn_program_description *d, const cnn_instruction *instruction, const cnn_op_info *info)
+{
+    if (!instruction->samples) return instruction->first == 0;
+    for (int i = 0; i < info->operand_count; i++) {
+        const int index = instruction->operands[i];
+        if (index >= 0 && index < d->operand_count && d->operands[index].space == CNN_SPACE_EXTERNAL) return false;
+    }
+    return instruction->first >= 0 && instruction->samples > 0 && instruction->first < d->max_batch &&
+           instruction->samples <= d->max_batch - instruction->first;
+}
+
 static bool instruction_fits(const cnn_program_description *d, ptrdiff_t i)
 {
     const cnn_instruction *instruction = &d->instructions[i];
     const cnn_op_info *info = cnn_op_find(instruction->op);
-    return info && cnn_batch_fits(info, &instruction->geometry, d->max_batch) && operands_fit(d, instruction, info) &&
-           is_apart(d, instruction, info) && segments_fit(d, instruction, info) && argmax_fits(d, i, info);
+    return info && window_fits(d, instruction, info) &&
+           cnn_batch_fits(info, &instruction->geometry, cnn_instruction_batch(instruction, d->max_batch)) &&
+           operands_fit(d, instruction, info) && is_apart(d, instruction, info) && segments_fit(d, instruction, info) &&
+           argmax_fits(d, i, info);
 }
 
 cnn_status cnn_description_check(const cnn_program_description *description, ptrdiff_t *detail)

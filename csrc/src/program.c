@@ -31,7 +31,9 @@ static cnn_workspace workspace_of(const cnn_program *program)
     cnn_workspace most = {0, 0};
     for (ptrdiff_t i = 0; i < program->instruction_count; i++) {
         const cnn_instruction *instruction = &program->instructions[i];
-        const cnn_workspace need = cnn_op_find(instruction->op)->workspace(&instruction->geometry, program->max_batch);
+        const cnn_workspace need =
+            cnn_op_find(instruction->op)
+                ->workspace(&instruction->geometry, cnn_instruction_batch(instruction, program->max_batch));
         if (need.shared > most.shared) most.shared = need.shared;
         if (need.scratch > most.scratch) most.scratch = need.scratch;
     }
@@ -129,7 +131,8 @@ int64_t cnn_program_workspace_bytes(const cnn_program *program)
 static void resolve(const cnn_program *program, const cnn_instruction *instruction, cnn_run *run, cnn_call *call)
 {
     call->geometry = &instruction->geometry;
-    call->batch = run->batch;
+    call->batch = cnn_instruction_batch(instruction, run->batch);
+    call->first = instruction->samples ? instruction->first : 0;
     call->run = run;
     for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
         const int index = instruction->operands[i];
@@ -151,8 +154,8 @@ static bool result_is_finite(const cnn_program *program, const cnn_instruction *
     const cnn_operand *operand = &program->operands[instruction->operands[0]];
     if (operand->space == CNN_SPACE_EXTERNAL) return true;
     int64_t bytes = operand->bytes;
-    if (operand->space == CNN_SPACE_ARENA && bytes % program->max_batch == 0)
-        bytes = bytes / program->max_batch * call->batch;
+    const ptrdiff_t most = cnn_instruction_batch(instruction, program->max_batch);
+    if (operand->space == CNN_SPACE_ARENA && bytes % most == 0) bytes = bytes / most * call->batch;
     return cnn_find_nonfinite(call->operands[0], (ptrdiff_t)(bytes / (int64_t)sizeof(float))) < 0;
 }
 
@@ -187,6 +190,7 @@ static void run_instruction(program_run *state, ptrdiff_t i, const cnn_worker *w
     cnn_status status = CNN_OK;
     cnn_call call;
     resolve(state->program, instruction, state->run, &call);
+    if (call.batch < 1) return;
     call.status = &status;
     (state->reference ? info->reference : info->function)(&call, worker);
     if (status != CNN_OK) stop(state, i, status);
@@ -197,7 +201,7 @@ static void look_for_culprit(program_run *state, ptrdiff_t i)
     cnn_call call;
     const cnn_instruction *instruction = &state->program->instructions[i];
     resolve(state->program, instruction, state->run, &call);
-    if (is_stopped(state, i + 1) || result_is_finite(state->program, instruction, &call)) return;
+    if (call.batch < 1 || is_stopped(state, i + 1) || result_is_finite(state->program, instruction, &call)) return;
     state->run->detail = i;
     stop(state, i, CNN_NONFINITE_OUTPUT);
 }

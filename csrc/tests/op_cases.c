@@ -640,6 +640,30 @@ static void absent_norm_cases(visitor *visit, op_case norm)
     }
 }
 
+/* Batch normalisation in the parts that take windows, here of one window. */
+static void split_norm_cases(visitor *visit, op_case norm)
+{
+    const bool pool = norm.geometry.norm.pool != 0;
+    norm.alias = 0, norm.absent = 0;
+    norm.op = CNN_OP_batchnorm_moments;
+    visit(&norm);
+    norm.op = CNN_OP_batchnorm_normalize;
+    if (!pool) norm.absent = without(CNN_batchnorm_normalize_argmax);
+    visit(&norm);
+    norm.absent |= without(CNN_batchnorm_normalize_weights) | without(CNN_batchnorm_normalize_argmax);
+    visit(&norm);
+    norm.op = CNN_OP_batchnorm_sums, norm.absent = pool ? 0 : without(CNN_batchnorm_sums_argmax);
+    visit(&norm);
+    norm.absent |= without(CNN_batchnorm_sums_weights) | without(CNN_batchnorm_sums_diff_weights) |
+                   without(CNN_batchnorm_sums_bias) | without(CNN_batchnorm_sums_diff_bias);
+    visit(&norm);
+    norm.op = CNN_OP_batchnorm_data, norm.absent = pool ? 0 : without(CNN_batchnorm_data_argmax);
+    visit(&norm);
+    norm.absent |= without(CNN_batchnorm_data_mask) | without(CNN_batchnorm_data_bias);
+    norm.alias = CNN_batchnorm_data_src;
+    visit(&norm);
+}
+
 /* Batch normalisation with what it fuses: ReLU, max-pool, the mask of a ReLU before. */
 static void fused_norm_cases(visitor *visit, ptrdiff_t columns)
 {
@@ -668,6 +692,7 @@ static void fused_norm_cases(visitor *visit, ptrdiff_t columns)
             visit(&norm);
             norm.alias = 0;
             absent_norm_cases(visit, norm);
+            split_norm_cases(visit, norm);
         }
 }
 
@@ -693,6 +718,7 @@ static void row_cases(visitor *visit)
             norm.op = CNN_OP_batchnorm_backward, norm.absent = without(CNN_batchnorm_backward_argmax);
             visit_aliases(visit, norm);
             absent_norm_cases(visit, norm);
+            split_norm_cases(visit, norm);
             norm.absent = 0;
         }
         fused_norm_cases(visit, columns[i]);

@@ -109,19 +109,19 @@ static void place_instructions(network *net)
     fused.conv2d.activation = CNN_ACTIVATION_RELU, fused.conv2d.pool = 2;
     const cnn_geometry optimizer = {.optimizer = {.count = LEARNT, .segments = 4, .momentum = 0.9f, .max_norm = 5.0f}};
     const cnn_instruction all[INSTRUCTIONS] = {
-        {CNN_OP_check_finite, {INPUT}, input, false},
-        {CNN_OP_check_labels, {LABELS}, loss, false},
-        {CNN_OP_nchw_to_nhwc, {IMAGE, INPUT}, image, false},
-        {CNN_OP_conv2d_forward, {MAP, ARGMAX, IMAGE, WEIGHTS, BIAS}, fused, false},
-        {CNN_OP_linear_forward, {LOGITS, MAP, LINEAR, LINEAR_BIAS}, linear, false},
-        {CNN_OP_cross_entropy, {DIFF_LOGITS, LOGITS, LABELS}, loss, false},
-        {CNN_OP_linear_backward_weights, {DIFF_LINEAR, DIFF_LINEAR_BIAS, MAP, DIFF_LOGITS}, linear, false},
-        {CNN_OP_linear_backward_data, {DIFF_MAP, DIFF_LOGITS, LINEAR, ABSENT}, linear, false},
-        {CNN_OP_maxpool2d_backward, {DIFF_CONV, DIFF_MAP, ARGMAX}, pool, false},
-        {CNN_OP_conv2d_backward_weights, {DIFF_WEIGHTS, DIFF_BIAS, IMAGE, DIFF_CONV, ABSENT}, conv, false},
-        {CNN_OP_check_gradients, {GRADIENTS}, optimizer, false},
-        {CNN_OP_clip_gradients, {GRADIENTS}, optimizer, false},
-        {CNN_OP_sgd, {PARAMETERS, VELOCITY, GRADIENTS, SEGMENTS}, optimizer, false},
+        {CNN_OP_check_finite, {INPUT}, input, false, 0, 0},
+        {CNN_OP_check_labels, {LABELS}, loss, false, 0, 0},
+        {CNN_OP_nchw_to_nhwc, {IMAGE, INPUT}, image, false, 0, 0},
+        {CNN_OP_conv2d_forward, {MAP, ARGMAX, IMAGE, WEIGHTS, BIAS}, fused, false, 0, 0},
+        {CNN_OP_linear_forward, {LOGITS, MAP, LINEAR, LINEAR_BIAS}, linear, false, 0, 0},
+        {CNN_OP_cross_entropy, {DIFF_LOGITS, LOGITS, LABELS}, loss, false, 0, 0},
+        {CNN_OP_linear_backward_weights, {DIFF_LINEAR, DIFF_LINEAR_BIAS, MAP, DIFF_LOGITS}, linear, false, 0, 0},
+        {CNN_OP_linear_backward_data, {DIFF_MAP, DIFF_LOGITS, LINEAR, ABSENT}, linear, false, 0, 0},
+        {CNN_OP_maxpool2d_backward, {DIFF_CONV, DIFF_MAP, ARGMAX}, pool, false, 0, 0},
+        {CNN_OP_conv2d_backward_weights, {DIFF_WEIGHTS, DIFF_BIAS, IMAGE, DIFF_CONV, ABSENT}, conv, false, 0, 0},
+        {CNN_OP_check_gradients, {GRADIENTS}, optimizer, false, 0, 0},
+        {CNN_OP_clip_gradients, {GRADIENTS}, optimizer, false, 0, 0},
+        {CNN_OP_sgd, {PARAMETERS, VELOCITY, GRADIENTS, SEGMENTS}, optimizer, false, 0, 0},
     };
     for (int i = 0; i < INSTRUCTIONS; i++) {
         net->instructions[i] = all[i];
@@ -451,6 +451,18 @@ static void refuses_bad_programs(void)
     net = make_network();
     net->description.spaces[CNN_SPACE_STATES] = NULL;
     expect_refusal("space without memory", net, CNN_BAD_PROGRAM, 12);
+    net = make_network();
+    net->instructions[2].samples = 1;
+    expect_refusal("window on what the caller gives", net, CNN_BAD_PROGRAM, 2);
+    net = make_network();
+    net->instructions[4].first = BATCH - 1, net->instructions[4].samples = 2;
+    expect_refusal("window that leaves the batch", net, CNN_BAD_PROGRAM, 4);
+    net = make_network();
+    net->instructions[4].first = 1;
+    expect_refusal("first sample of no window", net, CNN_BAD_PROGRAM, 4);
+    net = make_network();
+    net->instructions[CONV_INSTRUCTION].samples = BATCH - 1;
+    expect_refusal("places of maxima of fewer samples than are read", net, CNN_BAD_PROGRAM, 8);
     net = make_network();
     net->description.max_batch = 0;
     expect_refusal("largest batch 0", net, CNN_BAD_BATCH, -1);

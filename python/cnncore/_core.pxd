@@ -168,6 +168,9 @@ cdef extern from "cnn.h" nogil:
         int operands[CNN_MAX_OPERANDS]
         cnn_geometry geometry
         c_bool alone
+        ptrdiff_t first, samples
+
+    ptrdiff_t cnn_instruction_batch(const cnn_instruction *instruction, ptrdiff_t batch)
 
     ctypedef struct cnn_program_description:
         const cnn_instruction *instructions

@@ -76,6 +76,7 @@ class Program:
         brief: bool = False,
         most_workers: int = 0,
         exact: bool = False,
+        windows: Mapping[int, tuple[int, int]] = ...,
     ) -> None: ...
     def takes(self, x: Any, shape: tuple[int, ...]) -> bool: ...
     def run(

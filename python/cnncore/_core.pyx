@@ -275,7 +275,8 @@ cdef int _check_exact(cnn_instruction *table, Py_ssize_t count, cnn_operand *pla
             operand = table[number].operands[place]
             if operand < 0:
                 continue
-            needed = cnn_operand_bytes(info, place, &table[number].geometry, batch)
+            needed = cnn_operand_bytes(info, place, &table[number].geometry,
+                                       cnn_instruction_batch(&table[number], batch))
             if places[operand].bytes != needed:
                 raise ValueError(f"instruction {number}, {info.name.decode()}: operand "
                                  f"{info.operands[place].name.decode()!r} has {places[operand].bytes} bytes, by its "
@@ -290,6 +291,7 @@ cdef class Program:
     operands       list of (space, offset in bytes, bytes at the largest batch); for "external" the offset is its index
     spaces         {space: aligned 1-D array}: parameters, gradients, buffers, states, constants; kept alive
     alone          indices of the instructions that one worker runs; a program of nothing else opens no team
+    windows        {index of an instruction: (first, samples)}: it runs on so many samples at most, from `first` on
     brief          a run takes hardly longer than waking the team: after a pause it is one worker's
     most_workers   of the team, where more would lose in their meetings what they gain; 0: as many as there are
     exact          every operand has as many bytes as the geometry of its op says, and none is larger
@@ -307,7 +309,7 @@ cdef class Program:
     cdef readonly int64_t arena_bytes
 
     def __init__(self, list instructions, list operands, ptrdiff_t max_batch, int64_t arena_bytes, dict spaces,
-                 alone=(), bint brief=False, int most_workers=0, bint exact=False):
+                 alone=(), bint brief=False, int most_workers=0, bint exact=False, windows={}):
         cdef cnn_program_description description
         cdef ptrdiff_t detail = -1, i
         cdef cnn_instruction *table = NULL
@@ -330,6 +332,7 @@ cdef class Program:
             for i, (op, names, geometry) in enumerate(instructions):
                 self._write_instruction(&table[i], op, names, geometry)
                 table[i].alone = i in alone
+                table[i].first, table[i].samples = windows.get(i, (0, 0))
             for i, (space, offset, size) in enumerate(operands):
                 places[i].space = <cnn_space><int>SPACES[space]
                 places[i].offset = offset

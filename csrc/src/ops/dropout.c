@@ -16,7 +16,7 @@ cnn_workspace cnn_dropout_workspace(const cnn_geometry *geometry, ptrdiff_t batc
 /* Draws before those of this batch: a part of a step's batch has the draws of its place in the whole. */
 static uint64_t draws_before(const cnn_call *call)
 {
-    return (uint64_t)call->run->first_sample * (uint64_t)call->geometry->dropout.draws;
+    return (uint64_t)(call->run->first_sample + call->first) * (uint64_t)call->geometry->dropout.draws;
 }
 
 /* Draws that elements share are first made factors, by dropping ones. */

@@ -11,7 +11,7 @@ void cnn_ref_dropout(const cnn_call *call, const cnn_worker *worker)
     const uint64_t seed = call->run->seed, step = call->run->step;
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     const float scale = 1.0f / (1.0f - g->rate);
-    const uint64_t before = (uint64_t)call->run->first_sample * (uint64_t)g->draws;
+    const uint64_t before = (uint64_t)(call->run->first_sample + call->first) * (uint64_t)g->draws;
     for (ptrdiff_t e = 0; e < call->batch * g->count; e++) {
         const uint64_t place = before + (uint64_t)(e / g->count * g->draws + e % g->count % g->draws),
                        block = place / 4;

@@ -1,5 +1,6 @@
 """Batch and group normalisation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +131,57 @@ class BatchNorm(Family):
             OpCall(
                 "batchnorm_backward", self.geometry(), self.batch, {**backward, "mask": mask},
                 {**gradients, "diff_src": np.where(mask > 0, diff[0], 0.0)}, scales=scales,
+            ),
+            *self.split_calls(chosen, saved, expected, doubtful, backward, gradients, diff_dst, mask, scales),
+        ]  # fmt: skip
+
+    def split_calls(
+        self, chosen: Callable[..., dict[str, NDArray]], saved: dict[str, Array], expected: dict[str, NDArray],
+        doubtful: dict[str, NDArray], backward: dict[str, NDArray], gradients: dict[str, Array], diff_dst: Array,
+        mask: NDArray, scales: dict[str, float],
+    ) -> list[OpCall]:  # fmt: skip
+        """The same in two ops each: over a whole batch, which is a window that is first and last."""
+        src, weights, _, mean, var, _ = wide(*self.draw().values())
+        momentum, batch = float(np.float32(self.momentum)), oracle.BatchStatistics.of(src)
+        none = np.zeros(self.c)
+        before = {name: np.full((2, self.c), 7.0, np.float32) for name in ("save_mean", "squares", "sums", "products")}
+        mean32, left = backward["save_mean"].astype(np.float64)
+        inv_std = backward["save_inv_std"].astype(np.float64)
+        rows, sums = len(src), diff_dst.sum(axis=0)
+        products = (diff_dst * (src - mean32 - left)).sum(axis=0)
+        slopes = -weights * inv_std**3 * products / rows
+        factors = np.stack([slopes, -weights * inv_std * sums / rows - slopes * left])
+        slope, rest = factors.astype(np.float32).astype(np.float64)
+        diff_src = weights * inv_std * diff_dst + (src - mean32) * slope + rest
+        statistics = {name: backward[name] for name in ("save_mean", "save_inv_std")}
+        given = {**backward, "factors": factors.astype(np.float32)}
+        learned = {name: value for name, value in gradients.items() if name != "diff_src"}
+        return [
+            OpCall(
+                "batchnorm_moments", self.geometry(), self.batch,
+                {**chosen("src", "running_mean", "running_var"), "save_mean": before["save_mean"],
+                 "squares": before["squares"]},
+                {
+                    **saved, "squares": np.stack([batch.biased * rows, none]),
+                    "running_mean": (1.0 - momentum) * mean + momentum * batch.mean,
+                    "running_var": (1.0 - momentum) * var + momentum * batch.unbiased,
+                },
+            ),
+            OpCall(
+                "batchnorm_normalize", self.geometry(), self.batch, {**chosen("src", "weights", "bias"), **statistics},
+                expected, doubtful=doubtful,
+            ),
+            OpCall(
+                "batchnorm_sums", self.geometry(), self.batch,
+                {**backward, "sums": before["sums"], "products": before["products"]},
+                {**learned, "sums": np.stack([sums, none]), "products": np.stack([products, none]), "factors": factors},
+            ),
+            OpCall(
+                "batchnorm_data", self.geometry(), self.batch, given, {"diff_src": diff_src}, scales=scales,
+            ),
+            OpCall(
+                "batchnorm_data", self.geometry(), self.batch, {**given, "mask": mask},
+                {"diff_src": np.where(mask > 0, diff_src, 0.0)}, scales=scales,
             ),
         ]  # fmt: skip
 
