@@ -9,7 +9,7 @@ from typing import Any
 
 import cnncore
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from engine.arguments import as_array, assign, refuse_masked
 from engine.data import cache
@@ -182,6 +182,19 @@ class Dataset:
     def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """A batch of this set's images as the network takes them."""
         return images if images.dtype == np.float32 else self.normaliser.normalise(images)
+
+
+Data = Dataset | tuple[ArrayLike, ArrayLike]
+"""A data set, or images and labels: arrays, or lists of what arrays hold."""
+
+
+def as_dataset(data: Data, name: str = "data") -> Dataset:
+    """A Dataset as it is, or one made of a pair (images, labels)."""
+    if isinstance(data, Dataset):
+        return data
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise UserError(f"{name}: {NO_DATA}{type(data).__name__}")
+    return Dataset(name, as_array(name, "images", data[0]), as_labels(name, data[1]))
 
 
 def _as_columns(name: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -83,8 +83,9 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
     ops = []
     for index, instruction in enumerate(plan.instructions):
         seconds = max(float(medians[index]), 1e-9)
-        flops = counts.done(instruction, batch)
-        moved = counts.bytes_touched(instruction, plan.code.values, batch)
+        samples = instruction.batch(batch)
+        flops = counts.done(instruction, samples)
+        moved = counts.bytes_touched(instruction, plan.code.values, samples)
         limit = max(flops / peak, moved / bandwidth)
         ops.append(
             OpTime(
@@ -95,7 +96,7 @@ def profile(net: Network, name: str, mode: str, batch: int) -> Profile:
                 float(waited[index]),
                 plan.estimates[index],
                 flops,
-                counts.direct_flops(instruction, batch) + counts.function_flops(instruction, batch),
+                counts.direct_flops(instruction, samples) + counts.function_flops(instruction, samples),
                 moved,
                 limit / seconds,
             )  # fmt: skip

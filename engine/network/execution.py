@@ -17,7 +17,7 @@ from engine.network.inputs import capacity, checked_input, checked_targets, sing
 from engine.network.parameters import Array, read
 from engine.network.programs import Compiled, Programs
 from engine.plan import EVALUATION, GRADIENTS, INFERENCE, Algorithm, Request
-from engine.plan.memory import require_memory
+from engine.plan.memory.available import require_memory
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from engine.network.summary import BATCH, Summary, brief, render, summarize
 from engine.optim import Optimizer
 from engine.plan import Algorithm, Choices
 from engine.plan.plan import Plan
+from engine.plan.request import USUAL
 from engine.plan.table import preformatted
 from engine.program.shapes import Shape
 from engine.program.slots import Slot
@@ -236,11 +237,11 @@ class Network(_Answers, WaysOut):
         learning_rates: Mapping[Any, float] | None = None,
         average: str | None = None,
         parts: int = 1,
+        memory: str = USUAL,
     ) -> TrainingSession:
-        """One compiled training step (checks, forward, loss, backward, clipping, update) for up to `batch` samples; the
-        arguments as in TrainingSession."""
+        """A compiled training step, from checks to update, for up to `batch` samples; arguments: TrainingSession."""
         return TrainingSession(
-            self.programs, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates, average, parts
+            self.programs, loss, optimizer, batch, max_norm, algorithm, freeze, learning_rates, average, parts, memory
         )
 
     def plan(
@@ -254,6 +255,7 @@ class Network(_Answers, WaysOut):
         tune: bool = False,
         freeze: Sequence[str | int] | None = None,
         learning_rates: Mapping[Any, float] | None = None,
+        memory: str = USUAL,
     ) -> Plan:
         """The plan for batches of up to `batch` samples; `print` it to see it.
 
@@ -262,12 +264,11 @@ class Network(_Answers, WaysOut):
 
         algorithm   of the convolutions: "auto" takes what the cost model finds fastest, "direct" the exact form
                     everywhere; `plan.choices["convolutions"]` of another plan repeats that plan's
-        tune        measure on this machine instead of asking the cost model; the outcome may differ from run to run,
-                    so keep `plan.choices`
-        freeze, learning_rates   of a training plan, as in engine.training.trainer.Trainer
+        tune        measure on this machine, which may choose otherwise in every run: keep `plan.choices`
+        freeze, learning_rates, memory   of a training plan, as in engine.training.trainer.Trainer
         """
         return self.programs.plan_for(
-            batch, training, loss, optimizer, max_norm, algorithm, tune, freeze, learning_rates
+            batch, training, loss, optimizer, max_norm, algorithm, tune, freeze, learning_rates, memory
         )
 
     def tuned_choices(

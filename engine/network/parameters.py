@@ -14,7 +14,7 @@ from engine.arguments import refuse_masked
 from engine.errors import UserError, listed
 from engine.layers.topology import Topology
 from engine.plan.layout import assign_slots
-from engine.plan.memory import require_memory
+from engine.plan.memory.available import require_memory
 from engine.program.limits import check_elements
 from engine.program.slots import Slot, pack, total_floats, unpack
 

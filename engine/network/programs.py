@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arguments import integer, number
-from engine.errors import DivergedError, UserError
+from engine.errors import DivergedError, UserError, unknown
 from engine.layers.topology import Topology
 from engine.losses import (
     LABELS,
@@ -29,11 +29,13 @@ from engine.network.finetune import frozen_layers, rate_factors
 from engine.network.inputs import label_error, nonfinite_error
 from engine.network.parameters import Array, ParameterStore
 from engine.optim import Optimizer, checked_optimizer
-from engine.plan import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Algorithm, Request, make_plan
+from engine.plan import EVALUATION, GRADIENTS, INFERENCE, SMALL, TRAINING, Algorithm, Request, make_plan
 from engine.plan.constants import write_filter, write_fold, write_segments
 from engine.plan.lower import check_sizes
-from engine.plan.memory import require_plan
+from engine.plan.memory.available import require_plan
+from engine.plan.memory.less import AIM, LEAST_SPEED, sees_the_whole_batch
 from engine.plan.plan import Plan
+from engine.plan.request import MEMORY, USUAL
 from engine.plan.update import learning_range
 from engine.program.limits import MOST_ELEMENTS
 from engine.program.shapes import Shape
@@ -121,6 +123,7 @@ class Programs:
         tune: bool,
         freeze: Sequence[str | int] | None,
         learning_rates: Mapping[Any, float] | None,
+        memory: str,
     ) -> Plan:
         """`plan` in the words of `Network.plan`."""
         batch = integer("plan", "batch", batch, 1, MOST_ELEMENTS)
@@ -137,9 +140,30 @@ class Programs:
         rates = rate_factors(self.store.slots, learning_rates) if training else ()
         stepping = optimizer if training else None
         request = Request(mode, batch, loss, kind, stepping, max_norm, algorithm, frozen, rates)
+        if checked_memory(memory) == SMALL and training:
+            request = self.in_less(request)
         plan = self.plan(self.tuned(request) if tune else request)
-        check_sizes(plan.code, batch)
+        check_sizes(plan.code, request.batch)
         return plan
+
+    def in_less(self, request: Request) -> Request:
+        """The request of a training step that takes less memory: of parts of the batch, which come one after the other,
+        or, where the whole batch decides what normalises it, of one that computes again what it does not keep."""
+        whole, small = self.plan(request), replace(request, memory=SMALL)
+        plan = self.plan(small)
+        if plan.arena_bytes <= AIM * whole.arena_bytes or sees_the_whole_batch(whole.code):
+            return small
+        smallest, least = small, plan.arena_bytes
+        for parts in range(2, request.batch + 1):
+            tried = replace(request, batch=-(-request.batch // parts), parts=parts)
+            plan = self.plan(tried)
+            if LEAST_SPEED * plan.step_estimate > whole.step_estimate:
+                break
+            if plan.arena_bytes < least:
+                smallest, least = tried, plan.arena_bytes
+            if plan.arena_bytes <= AIM * whole.arena_bytes:
+                break
+        return smallest
 
     def tuned(self, request: Request) -> Request:
         """The request with the algorithms that were the fastest when all were measured just now."""
@@ -147,7 +171,7 @@ class Programs:
 
         if request.algorithm != "auto":
             raise UserError(f"tune chooses the algorithms, but algorithm = {request.algorithm!r} does so too")
-        direct = self.plan(replace(request, algorithm="direct"))
+        direct = self.plan(replace(request, algorithm="direct", memory=USUAL))
         _require(direct)
         return replace(request, algorithm=measured_choices(direct.code, request.batch, not request.trains))
 
@@ -270,6 +294,13 @@ class Programs:
             self.refresh(apart)
             named = _first_nonfinite(apart, externals, seed, step, first) or named.split("+")[0]
         return named if any(node.name == named for node in self.topology.nodes) else None
+
+
+def checked_memory(memory: Any) -> str:
+    """How much memory a training step may take; UserError for what is no such word."""
+    if memory not in MEMORY:
+        raise unknown("memory", memory, MEMORY)
+    return str(memory)
 
 
 def _require(plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import cnncore
@@ -24,12 +25,12 @@ from engine.network.inputs import (
     single_value_norm,
 )
 from engine.network.parameters import Array, read, write
-from engine.network.programs import Compiled, Programs
+from engine.network.programs import Compiled, Programs, checked_memory
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import TRAINING, Algorithm, Request
-from engine.plan.memory import require_memory
+from engine.plan.memory.available import require_memory
 from engine.plan.plan import Plan
-from engine.plan.request import AVERAGES, StateLayout
+from engine.plan.request import AVERAGES, SMALL, USUAL, StateLayout
 from engine.program.limits import MOST_ELEMENTS
 from engine.program.slots import Slot, total_floats
 
@@ -46,6 +47,8 @@ class TrainingSession:
     parts     passes in which a batch is computed: the activations of one are in memory at a time. Gradients are added
               up, weighted by the samples, before they are clipped and used. Dropout draws as for the whole batch; batch
               normalisation sees a part at a time
+    memory    "small": a step takes half the memory of activations or little more, by computing again what is not kept
+              (see engine.plan.memory.less), or by such parts where no layer sees the whole batch
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class TrainingSession:
         learning_rates: Mapping[Any, float] | None = None,
         average: str | None = None,
         parts: int = 1,
+        memory: str = USUAL,
     ):
         if max_norm is not None:
             max_norm = number("training_session", "max_norm", max_norm, 0.0, math.inf, above=True)
@@ -73,6 +77,7 @@ class TrainingSession:
             raise unknown("average", average, AVERAGES)
         self.average = average
         self.parts = integer("training_session", "parts", parts, 1)
+        self.memory = checked_memory(memory)
         self.frozen = frozen_layers(programs.topology, freeze)
         self.learning_rates = learning_rates
         self.rates = rate_factors(programs.store.slots, learning_rates)
@@ -82,6 +87,9 @@ class TrainingSession:
         self._learning = {key: slot for key, slot in store.slots.items() if slot.layer not in self.frozen}
         self._store = store
         self._fewest = 2 if single_value_norm(programs.topology, self.frozen) else 1
+        if self.memory == SMALL:
+            part = self._request(next(iter(loss.ops)), -(-self.batch // self.parts))
+            self.parts *= programs.in_less(part).parts
         # Parts of one size, as far as that goes; of few samples there are fewer parts, each of the fewest or more.
         self._capacity = min(self.batch, max(-(-self.batch // self.parts), 2 * self._fewest - 1))
         names = optimizer.states
@@ -298,8 +306,7 @@ class TrainingSession:
     def _select(self, kind: str) -> None:
         """Make the program for this kind of targets the current one; both kinds share the optimiser's state."""
         if kind not in self._compiled:
-            request = Request(TRAINING, self._capacity, self.loss, kind, self.optimizer, self.max_norm, self.algorithm,
-                              self.frozen, self.rates, self.average, self.parts)  # fmt: skip
+            request = replace(self._request(kind, self._capacity), parts=self.parts, memory=self.memory)
             self._compiled[kind] = self.programs.compile(request, self._states)
         self._current = self._compiled[kind]
         bounds = self.loss.target_range(self.programs.topology.output_shape)
@@ -307,6 +314,10 @@ class TrainingSession:
         self._bounded = kind == TARGETS and (looks or bounds != (-math.inf, math.inf))
         self._target_dtype = _INT64 if kind == LABELS else _FLOAT32
         self._target_shape = self.loss.target_shape(kind, self.programs.topology.output_shape) or ()
+
+    def _request(self, kind: str, batch: int) -> Request:
+        return Request(TRAINING, batch, self.loss, kind, self.optimizer, self.max_norm, self.algorithm, self.frozen,
+                       self.rates, self.average)  # fmt: skip
 
     def _refuse_rate(self, learning_rate: Any) -> NoReturn:
         """Say what is wrong with a rate that, times the largest factor on it, is none in float32."""

@@ -15,9 +15,10 @@ from engine.plan.algorithms import apply, choose
 from engine.plan.fuse import Fold, fold_batchnorm, fuse_activations, fuse_backward, fuse_maxpool
 from engine.plan.gradients import differentiate, without_needless_positions
 from engine.plan.lower import absorbed_layer, lower
-from engine.plan.memory import check_batch, measure, plan_arena
+from engine.plan.memory.arena import check_batch, measure, plan_arena
+from engine.plan.memory.less import with_less
 from engine.plan.plan import Plan
-from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, TRAINING, Request
+from engine.plan.request import EVALUATION, GRADIENTS, INFERENCE, SMALL, TRAINING, Request
 from engine.plan.team import leave_alone
 from engine.plan.update import Segment, append_update, check_covered, check_gradients, make_segments
 from engine.program.code import Algorithm, Choices, Code, constants_end
@@ -68,6 +69,8 @@ def finish(code: Code, parameters: Mapping[str, Slot], buffers: Mapping[str, Slo
     keep_filters = not request.trains
     choices = choose(code, request.batch, isa, request.algorithm, keep_filters)
     code, filters = apply(code, choices, keep_filters, start=constants_end(code))
+    if request.trains and request.memory == SMALL:
+        code = with_less(code, request.batch, isa)
     code = leave_alone(code, request.batch, isa)
     arena = plan_arena(code, request.batch)
     return Plan(

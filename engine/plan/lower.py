@@ -96,7 +96,7 @@ def check_sizes(code: Code, batch: int) -> None:
     """UserError unless every value is as large as the geometry of the op that reads or writes it says."""
     sizes = [value.bytes(batch) for value in code.values]
     for each in code.instructions:
-        needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), batch)
+        needed = cnncore.op_operand_bytes(each.op, dict(each.geometry), each.batch(batch))
         for name, value in each.operands.items():
             if (size := sizes[value]) != needed[name]:
                 raise UserError(

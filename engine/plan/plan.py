@@ -14,7 +14,7 @@ from engine.plan.algorithms import Filter, layer_of, pass_of
 from engine.plan.cost import counts, estimate
 from engine.plan.fuse import Fold
 from engine.plan.lower import check_sizes
-from engine.plan.memory import Arena, Footprint
+from engine.plan.memory.arena import Arena, Footprint
 from engine.plan.request import Request
 from engine.plan.table import byte_size, exact, milliseconds, preformatted, quantity, table
 from engine.plan.team import is_brief, most_workers
@@ -61,17 +61,25 @@ class Plan:
     @property
     def flops(self) -> int:
         """Floating-point operations of one run at the largest batch."""
-        return sum(counts.flops(instruction, self.batch) for instruction in self.instructions)
+        return sum(counts.flops(each, each.batch(self.batch)) for each in self.instructions)
 
     @cached_property
     def estimates(self) -> tuple[float, ...]:
         """Modelled seconds of every instruction on one core, at the largest batch."""
-        return tuple(estimate.seconds(i, self.code.values, self.batch, self.isa) for i in self.instructions)
+        values, batch = self.code.values, self.batch
+        return tuple(estimate.seconds(i, values, i.batch(batch), self.isa) for i in self.instructions)
+
+    @property
+    def step_estimate(self) -> float:
+        """Modelled seconds of a training step on one core: every part of the batch, and one update."""
+        pairs = zip(self.instructions, self.estimates, strict=True)
+        update = sum(seconds for each, seconds in pairs if each.op in estimate.UPDATES)
+        return self.request.parts * (sum(self.estimates) - update) + update
 
     @property
     def direct_flops(self) -> int:
         """The same, had every convolution the direct algorithm."""
-        return sum(counts.direct_flops(instruction, self.batch) for instruction in self.instructions)
+        return sum(counts.direct_flops(each, each.batch(self.batch)) for each in self.instructions)
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -119,6 +127,7 @@ class Plan:
                 self.brief,
                 self.most_workers,
                 exact=True,
+                windows={i: each.window for i, each in enumerate(self.instructions) if each.window is not None},
             )
         except (ValueError, cnncore.CoreError):
             check_sizes(self.code, self.batch)
@@ -160,7 +169,7 @@ def describe(plan: Plan) -> str:
     ms and share are the cost model's, for one core: what the choice of algorithms rests on.
     """
     rows = [_row(plan, index, instruction) for index, instruction in enumerate(plan.instructions)]
-    touched = sum(counts.bytes_touched(i, plan.code.values, plan.batch) for i in plan.instructions)
+    touched = sum(counts.bytes_touched(i, plan.code.values, i.batch(plan.batch)) for i in plan.instructions)
     total = (
         "",
         "total",
@@ -202,7 +211,7 @@ def _header(plan: Plan) -> list[str]:
 
 
 def _row(plan: Plan, index: int, instruction: Instruction) -> tuple[str, ...]:
-    values = plan.code.values
+    values, batch = plan.code.values, instruction.batch(plan.batch)
     inputs = [_shape(values[value]) for value in instruction.sources() if _is_data(values[value])]
     outputs = [_shape(values[value]) for value in instruction.outputs() if _is_data(values[value])]
     return (
@@ -211,8 +220,8 @@ def _row(plan: Plan, index: int, instruction: Instruction) -> tuple[str, ...]:
         instruction.layer,
         _variant(instruction),
         " ".join([*inputs[:2], "->", *outputs[:1]]) if outputs else " ".join(inputs[:2]),
-        quantity(counts.bytes_touched(instruction, values, plan.batch)),
-        quantity(counts.flops(instruction, plan.batch)),
+        quantity(counts.bytes_touched(instruction, values, batch)),
+        quantity(counts.flops(instruction, batch)),
         milliseconds(plan.estimates[index]),
         f"{plan.estimates[index] / sum(plan.estimates):.1%}",
         _place(plan, instruction),
@@ -224,6 +233,8 @@ def _variant(instruction: Instruction) -> str:
     parts += [ACTIVATION_NAMES[number]] if (number := instruction.geometry.get("activation")) else []
     parts += ["maxpool"] if instruction.geometry.get("pool") else []
     parts += ["alone"] if instruction.alone else []
+    if instruction.window is not None:
+        parts.append(f"from {instruction.window[0]}")
     return "+".join(parts)
 
 

@@ -12,6 +12,9 @@ from engine.program.code import Algorithm
 AVERAGES = {"ema": "average", "lookahead": "lookahead"}
 """Kind of average of the weights → the op that keeps it."""
 
+USUAL, SMALL = MEMORY = ("usual", "small")
+"""How much memory a step may take."""
+
 INFERENCE, EVALUATION, GRADIENTS, TRAINING = "inference", "evaluation", "gradients", "training"
 
 
@@ -51,7 +54,7 @@ class Request:
     names the layers that stay as they are, and `rates` has factors on the learning rate by key of a parameter.
     `average` names the kind of averaged weights that the update keeps (AVERAGES), `parts` says how many passes a step
     is computed in; `batch` is that of a pass. `fused` lets one op do the work of several layers; without it every layer
-    has ops of its own.
+    has ops of its own. `memory` "small": see engine.plan.memory.less.
     """
 
     mode: str
@@ -66,6 +69,7 @@ class Request:
     average: str | None = None
     parts: int = 1
     fused: bool = True
+    memory: str = USUAL
 
     @property
     def trains(self) -> bool:

@@ -24,7 +24,7 @@ BRIEF_PROGRAM = 500e-6  # what a team gains on one of less it loses in waking af
 
 def leave_alone(code: Code, batch: int, isa: str) -> Code:
     """Mark the small instructions, or all of them where a team would not make the program faster."""
-    seconds = [estimate.seconds(instruction, code.values, batch, isa) for instruction in code.instructions]
+    seconds = [estimate.seconds(each, code.values, each.batch(batch), isa) for each in code.instructions]
     alone = [time <= SMALL_INSTRUCTION for time in seconds]
     if most_workers(seconds, alone) == 1:
         alone = [True] * len(alone)

@@ -85,6 +85,8 @@ class Value(_Record):
     """A piece of memory. `shape` is as stored (H, W, C for maps), per sample where `per_sample`.
 
     `offset` is in bytes inside a persistent space, or the number of an external; in the arena it is assigned last.
+    Of the batch, it holds `samples` at most (0: all of them). `view` is the value that it lies in, and which of that
+    value's samples it begins with.
     """
 
     shape: tuple[int, ...]
@@ -92,19 +94,23 @@ class Value(_Record):
     offset: int = 0
     dtype: str = "float32"
     per_sample: bool = True
+    samples: int = 0
+    view: tuple[int, int] | None = None
 
     def elements(self, batch: int) -> int:
-        return math.prod(self.shape) * (batch if self.per_sample else 1)
+        count = min(batch, self.samples) if self.samples else batch
+        return math.prod(self.shape) * (count if self.per_sample else 1)
 
     def bytes(self, batch: int) -> int:
-        return math.prod(self.shape) * (batch if self.per_sample else 1) * ITEM_BYTES[self.dtype]
+        return self.elements(batch) * ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True)
 class Instruction(_Record):
     """One call of an op. `layer` names the layer it belongs to ("0", or "0+1+2" once fused).
 
-    `alone`: one worker of the team runs it (see engine.plan.team).
+    `alone`: one worker of the team runs it (see engine.plan.team). `window` is the first sample of the batch that it
+    runs on and how many there are at most; None: the whole batch.
     """
 
     op: str
@@ -113,6 +119,14 @@ class Instruction(_Record):
     layer: str = ""
     algorithm: str = ""
     alone: bool = False
+    window: tuple[int, int] | None = None
+
+    def batch(self, batch: int) -> int:
+        """How many samples it runs on when the batch has so many."""
+        if self.window is None:
+            return batch
+        first, samples = self.window
+        return max(0, min(batch - first, samples))
 
     def outputs(self) -> tuple[int, ...]:
         operands = self.operands

@@ -18,7 +18,7 @@ from engine.plan import INFERENCE, Request, finish
 from engine.plan.constants import write_fold
 from engine.plan.layout import flattened_maps
 from engine.plan.lower import check_written, emit_output
-from engine.plan.memory import require_memory, require_plan
+from engine.plan.memory.available import require_memory, require_plan
 from engine.plan.plan import Plan
 from engine.program.code import EXTERNAL, INPUT_EXTERNAL, OUTPUT_EXTERNAL, Builder, Code, Tensor, Value
 from engine.program.shapes import Shape, elements, needs_transpose, stored_shape

@@ -17,7 +17,9 @@ from engine.data.choose.weights import check_class_weights
 from engine.data.preprocess import Preprocess
 from engine.errors import UserError, unknown
 from engine.inference.evaluation import EvaluationViews
+from engine.network.programs import checked_memory
 from engine.network.transfer import InitializeConfig
+from engine.plan.request import USUAL
 from engine.reading.schema import FilePath, is_false, parse_override, read_mapping
 from engine.reading.settings import joined, laid_over, with_dataset_section
 from engine.reading.yaml_text import read_yaml
@@ -138,6 +140,7 @@ class TrainConfig:
     tune                measure the algorithms on this machine when training begins
     batch_size          samples in a pass
     accumulate          passes in a step, whose gradients are added up: a step has batch_size * accumulate samples
+    memory              usual, or small: a step takes about half the memory of activations, for some time
     drop_last           leave out a last batch of an epoch that is not full
     select              which samples to train on
     label_noise         training labels made wrong on purpose; false for none
@@ -187,6 +190,7 @@ class TrainConfig:
     tune: bool = field(default=False, metadata=decides(Role.TRAINING))
     batch_size: int = field(default=64, metadata=decides(Role.TRAINING))
     accumulate: int = field(default=1, metadata=decides(Role.TRAINING, later=True))
+    memory: str = field(default=USUAL, metadata=decides(Role.TRAINING, later=True))
     drop_last: bool = field(default=False, metadata=decides(Role.TRAINING))
     select: Selection = field(default=Selection(), metadata=decides(Role.DATA))
     label_noise: LabelNoise | None = field(default=None, metadata=decides(Role.DATA, false_is_none=True))
@@ -221,6 +225,7 @@ class TrainConfig:
         check_class_weights(self.class_weights)
         if isinstance(self.algorithm, str) and self.algorithm not in ("auto", "direct"):
             raise unknown("algorithm", self.algorithm, ("auto", "direct"))
+        checked_memory(self.memory)
         if self.tune and self.algorithm != "auto":
             raise UserError(f"tune chooses the algorithms, but algorithm = {self.algorithm!r} does so too")
         if self.pseudo_labels is not None:

@@ -78,7 +78,7 @@ def find_rate(options: argparse.Namespace) -> Sweep:
     train_set, _, _ = load_data(config, data_root(options.data_root, config.data_root), where)
     set_first_filters(config, trainer, train_set)
     loader = make_loader(config, train_set, trainer.net)
-    names = ("max_norm", "algorithm", "freeze", "learning_rates", "accumulate")
+    names = ("max_norm", "algorithm", "freeze", "learning_rates", "accumulate", "memory")
     given = {name: getattr(config, name) for name in names}
     if config.average is not None and config.average.kind == "lookahead":  # other averages leave the steps as they are
         given["average"] = config.average
@@ -215,6 +215,7 @@ def make_trainer(config: TrainConfig, out: Path | None) -> Trainer:
         freeze_after=config.freeze_after,
         average=config.average,
         accumulate=config.accumulate,
+        memory=config.memory,
         config=config.to_dict(),
     )
     trainer.free_keys = resumable(TrainConfig)

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from engine.arguments import as_array, checked_seed, instance, integer, is_real, number, truth
-from engine.data.dataset import NO_DATA, Dataset
-from engine.data.labels.checks import as_labels
+from engine.arguments import checked_seed, instance, integer, is_real, number, truth
+from engine.data.dataset import Data, Dataset, as_dataset
 from engine.errors import DivergedError, SampleError, UserError, unknown
 from engine.losses import CrossEntropy, CustomLoss, LabelMaps, Loss, checked_loss
 from engine.network.finetune import ends_of_learning, factors_at, frozen_layers, rate_factors
 from engine.network.inputs import check_probabilities, warn_of_nameless
 from engine.network.network import Network
+from engine.network.programs import checked_memory
 from engine.network.session import TrainingSession
 from engine.optim import Optimizer, checked_optimizer
 from engine.plan import Algorithm, Choices
+from engine.plan.request import USUAL
 from engine.training import metrics
 from engine.training.average import RESTS, Average
 from engine.training.history import Record
@@ -34,9 +35,6 @@ from engine.training.tracking import Tracker
 # Steps between two looks at weights and state, which no loss shows when they become infinite: one look reads all of
 # them, as an update does.
 LOOK_EVERY = 128
-
-Data = Dataset | tuple[ArrayLike, ArrayLike]
-"""A data set, or images and labels: arrays, or lists of what arrays hold."""
 
 
 class Measure(Protocol):
@@ -77,6 +75,7 @@ class Stepper:
         freeze_after: Mapping[Any, int] | None = None,
         average: Average | None = None,
         accumulate: int = 1,
+        memory: str = USUAL,
         progress: Mode = "auto",
         config: Mapping[str, Any] | None = None,
     ):
@@ -112,6 +111,7 @@ class Stepper:
         if average is not None:
             instance("Trainer", "average", average, Average, "an average such as Average(decay=0.999)")
         self.accumulate = integer("Trainer", "accumulate", accumulate, 1)
+        self.memory = checked_memory(memory)
         self.frozen = frozen_layers(net.topology, freeze)
         store = net.store
         self.ends = ends_of_learning(store.slots, freeze_after, self.frozen, learning_rates, store.buffer_slots)
@@ -169,7 +169,7 @@ class Stepper:
         session = self.net.training_session(
             self.loss, self.optimizer, batch, self.max_norm, algorithm, self.freeze,
             factors_at(self.learning_rates, self.ends, self.epoch), self.average.kind if self.average else None,
-            self.accumulate,
+            self.accumulate, self.memory,
         )  # fmt: skip
         if self.session is not None:
             session.take_over(self.session)
@@ -308,6 +308,7 @@ class Stepper:
                 "freeze_after": dict(self.ends) or None,
                 "average": self.average.describe(self._total) if self.average else None,
                 "accumulate": self.accumulate if self.accumulate > 1 else None,
+                "memory": self.memory if self.memory != USUAL else None,
                 "algorithm": "tuned" if self.tune else self.algorithm,
                 "metric": self.metric,
                 "mode": self.mode,
@@ -324,15 +325,6 @@ def _checked_config(config: Any) -> Mapping[str, Any] | None:
     if not writable:
         raise UserError(f"Trainer: config must be a mapping of what YAML can hold, not {config!r}")
     return config
-
-
-def as_dataset(data: Data, name: str = "data") -> Dataset:
-    """A Dataset as it is, or one made of a pair (images, labels)."""
-    if isinstance(data, Dataset):
-        return data
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise UserError(f"{name}: {NO_DATA}{type(data).__name__}")
-    return Dataset(name, as_array(name, "images", data[0]), as_labels(name, data[1]))
 
 
 def _same(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from engine.arguments import instance, integer, number, truth
+from engine.data.dataset import Data, as_dataset
 from engine.data.loader import Loader
 from engine.errors import UserError
 from engine.files import PATIENCE
@@ -15,7 +16,7 @@ from engine.training.history import History, Record
 from engine.training.resume import holds_run
 from engine.training.run import Run
 from engine.training.schedules import EarlyStopping
-from engine.training.stepper import Data, Stepper, as_dataset
+from engine.training.stepper import Stepper
 
 
 class Trainer(Stepper):
@@ -43,6 +44,8 @@ class Trainer(Stepper):
     accumulate  passes in a step, of `batch_size` samples each: the gradients are added up, so that a step learns from
                 batch_size * accumulate samples with the memory of batch_size. A Loader that is given has the samples of
                 a whole step in its batches
+    memory      "small": a step takes about half the memory of activations, with results that differ by rounding: it
+                computes again what is not kept, or goes in parts as with accumulate where no layer sees the whole batch
     progress    "bar", "lines", "none", or "auto": a bar on a terminal, otherwise a line per epoch
     config      goes to config.yaml in the run folder (None: the trainer's own settings)
 

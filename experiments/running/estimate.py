@@ -194,6 +194,7 @@ def plans(config: TrainConfig) -> tuple[Network, Plan, Plan]:
         config.algorithm,
         freeze=config.freeze,
         learning_rates=config.learning_rates,
+        memory=config.memory,
     )
     return net, step, net.plan(EVALUATED, False, loss, algorithm=config.algorithm)
 

@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.layers.topology import Topology
 from engine.network.network import Network
 from engine.plan import INFERENCE, Request
-from engine.plan.memory import Arena, plan_arena
+from engine.plan.memory.arena import Arena, plan_arena
 from engine.program.code import BUFFERS, CONSTANTS, EXTERNAL, INPUT_EXTERNAL, PARAMETERS, Code, Instruction, Value
 from engine.quantize.network import QuantizedNetwork
 

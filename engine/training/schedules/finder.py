@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.arguments import instance, integer, number, real
 from engine.data.choose.weights import weighted_loader
+from engine.data.dataset import Data, as_dataset
 from engine.data.loader import Loader
 from engine.errors import DivergedError, UserError
 from engine.losses import Loss
@@ -19,7 +20,7 @@ from engine.optim import Optimizer, checked_optimizer
 from engine.plan.table import table
 from engine.training.checks import check_data, check_last_batch
 from engine.training.schedules.base import Schedule
-from engine.training.stepper import Data, Stepper, as_dataset
+from engine.training.stepper import Stepper
 
 SHOWN = 20  # rows of the table
 FEWEST = 5  # steps that a slope needs

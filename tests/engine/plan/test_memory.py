@@ -11,7 +11,7 @@ import pytest
 import engine
 from engine.errors import UserError
 from engine.network import network
-from engine.plan import memory
+from engine.plan.memory import available as memory
 from tests.engine.small import SIDE, small_net
 
 MEGABYTE = 10**6

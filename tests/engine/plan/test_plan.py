@@ -32,7 +32,7 @@ from engine.plan import INFERENCE, Request, algorithms, team
 from engine.plan.cost import counts
 from engine.plan.gradients import RULES
 from engine.plan.layout import assign_slots, flattened_maps
-from engine.plan.memory import live_intervals
+from engine.plan.memory.arena import live_intervals
 from engine.plan.plan import Plan
 from engine.plan.table import quantity
 from engine.plan.update import make_segments

@@ -1,23 +1,15 @@
-"""The memory plan: which values live when, where each lies in the one arena, and what a program takes altogether; and
-how much memory there is: that of the machine, or less where a control group or a limit of the process says so.
-"""
+"""The memory plan: which values live when, where each lies in the one arena, and what a program takes altogether."""
 
 from __future__ import annotations
 
 import math
-import os
-import resource
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from itertools import accumulate
 
 import cnncore
 
-from engine.errors import UserError
 from engine.plan.request import TRAINING, Request
-from engine.plan.table import byte_size
 from engine.program.code import (
     ARENA,
     BUFFERS,
@@ -78,10 +70,12 @@ class Interval:
 
 
 def live_intervals(code: Code) -> dict[int, tuple[int, int]]:
-    """Arena value → (first, last) index of the instructions that touch it."""
+    """Arena value → (first, last) index of the instructions that touch it, or a view of it."""
     intervals: dict[int, tuple[int, int]] = {}
     for index, instruction in enumerate(code.instructions):
         for value in instruction.operands.values():
+            if (view := code.values[value].view) is not None:
+                value = view[0]
             if code.values[value].space == ARENA:
                 first, _ = intervals.get(value, (index, index))
                 intervals[value] = first, index
@@ -99,7 +93,7 @@ def share_in_place(code: Code, intervals: Mapping[int, tuple[int, int]]) -> dict
             continue
         target = instruction.outputs()[0]
         for name in IN_PLACE[instruction.op]:
-            source = instruction.operands[name]
+            source = instruction.operands.get(name, -1)
             fits = source in intervals and target in intervals and _alike(code.values[source], code.values[target])
             if fits and intervals[source][1] == index and intervals[target][0] == index and block[target] == target:
                 block[target] = block[source]
@@ -110,7 +104,7 @@ def share_in_place(code: Code, intervals: Mapping[int, tuple[int, int]]) -> dict
 def _alike(source: Value, target: Value) -> bool:
     """Whether both hold as many elements of one type: behind a fused max-pool the sizes differ."""
     same_size = math.prod(source.shape) == math.prod(target.shape) and source.per_sample == target.per_sample
-    return source.dtype == target.dtype and same_size
+    return source.dtype == target.dtype and same_size and source.samples == target.samples
 
 
 def measure(
@@ -128,7 +122,9 @@ def measure(
         BUFFERS: statistics * ITEM_BYTES["float32"],
         CONSTANTS: constants_end(code),
     }
-    needs = [cnncore.op_workspace(each.op, dict(each.geometry), request.batch) for each in code.instructions]
+    needs = [
+        cnncore.op_workspace(each.op, dict(each.geometry), each.batch(request.batch)) for each in code.instructions
+    ]
     return Footprint(
         {name: size for name, size in spaces.items() if size},
         workspace=max((shared for shared, _ in needs), default=0),
@@ -147,8 +143,37 @@ def plan_arena(code: Code, batch: int) -> Arena:
     """Offsets of all values: first those that do not grow with the batch, behind them the others, per sample.
 
     Values that grow are placed by their bytes per sample and the places multiplied by the batch, so that the arena
-    grows in proportion to the batch and its layout is the same at any.
+    grows in proportion to the batch and its layout is the same at any. A value of some of the samples takes its share.
     """
+    block_of, fixed, growing = _blocks(code, batch)
+    fixed_offsets, fixed_bytes = _place(fixed.values())
+    sample_offsets, sample_bytes = _place(growing.values())
+    offsets = fixed_offsets | {name: fixed_bytes + offset * batch for name, offset in sample_offsets.items()}
+    places = {value: offsets[name] for value, name in block_of.items()}
+    for number, value in enumerate(code.values):
+        if value.view is not None and value.view[0] in places:
+            source, first = value.view
+            places[number] = places[source] + first * code.values[source].bytes(1)
+    return Arena(places, fixed_bytes, sample_bytes, batch)
+
+
+def least_bytes(code: Code, batch: int) -> int:
+    """Bytes that no arena of the code goes below: of all that lives at the worst time. A look at it is quick."""
+    _, fixed, growing = _blocks(code, batch)
+    return _peak(fixed.values()) + _peak(growing.values()) * batch
+
+
+def _peak(blocks: Iterable[Interval]) -> int:
+    changes: dict[int, int] = {}
+    for block in blocks:
+        changes[block.first] = changes.get(block.first, 0) + block.bytes
+        changes[block.last + 1] = changes.get(block.last + 1, 0) - block.bytes
+    return max(accumulate(changes[index] for index in sorted(changes)), default=0)
+
+
+def _blocks(code: Code, batch: int) -> tuple[dict[int, int], dict[int, Interval], dict[int, Interval]]:
+    """Arena value → the block that it lies in, and the blocks: those that do not grow with the batch, with their bytes,
+    and those that do, with their bytes per sample."""
     intervals = live_intervals(code)
     block_of = share_in_place(code, intervals)
     growing: dict[int, Interval] = {}
@@ -156,13 +181,11 @@ def plan_arena(code: Code, batch: int) -> Arena:
     for value, (first, last) in intervals.items():
         name, kind = block_of[value], code.values[value]
         blocks = growing if kind.per_sample else fixed
-        size = -(-kind.bytes(1) // LINE_BYTES) * LINE_BYTES
+        share = -(-kind.bytes(batch) // batch) if kind.samples else kind.bytes(1)
+        size = -(-share // LINE_BYTES) * LINE_BYTES
         known = blocks.get(name, Interval(name, first, last, size))
         blocks[name] = Interval(name, min(known.first, first), max(known.last, last), max(known.bytes, size))
-    fixed_offsets, fixed_bytes = _place(fixed.values())
-    sample_offsets, sample_bytes = _place(growing.values())
-    offsets = fixed_offsets | {name: fixed_bytes + offset * batch for name, offset in sample_offsets.items()}
-    return Arena({value: offsets[name] for value, name in block_of.items()}, fixed_bytes, sample_bytes, batch)
+    return block_of, fixed, growing
 
 
 def _place(blocks: Iterable[Interval]) -> tuple[dict[int, int], int]:
@@ -189,73 +212,3 @@ def _lowest_gap(block: Interval, placed: list[tuple[int, int, int, int]]) -> int
             break
         offset = max(offset, end)
     return offset
-
-
-# ---- how much there is ----
-
-
-def memory_limit() -> int:
-    """Bytes that this process can have at most, whatever of them others use now."""
-    return min([_machine_limit(), *_own_limits()])
-
-
-def require_memory(what: str, need: int, advice: str) -> None:
-    """UserError, before anything is allocated, where something needs more bytes than this process can have."""
-    limit = memory_limit()
-    if need > limit:
-        raise UserError(
-            f"{what} needs {byte_size(need)} of memory, but this process can have {byte_size(limit)}: {advice}"
-        )
-
-
-@cache  # reading the groups takes a millisecond
-def _machine_limit() -> int:
-    return min([_physical(), *_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
-
-
-def _physical() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # a system that does not tell
-        return sys.maxsize
-
-
-def _own_limits() -> Iterator[int]:
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
-        soft, _ = resource.getrlimit(kind)
-        if soft != resource.RLIM_INFINITY:
-            yield soft
-
-
-def _group_limits(proc: Path, groups: Path) -> Iterator[int]:
-    """The limits of the control groups that the process is in, and of those around them; of version 1 or 2."""
-    try:
-        lines = proc.read_text().splitlines()
-    except OSError:  # not Linux, or not mounted
-        return
-    for line in lines:
-        _, controllers, place = line.split(":", 2)
-        if not controllers:
-            root, name = groups, "memory.max"
-        elif "memory" in controllers.split(","):
-            root, name = groups / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        folder = root / place.lstrip("/")
-        for each in (folder, *folder.parents):
-            if each != root and root not in each.parents:
-                break
-            try:
-                text = (each / name).read_text().strip()
-            except OSError:  # outside of what a container shows, or the root, which has none
-                continue
-            if text.isdecimal():
-                yield int(text)
-
-
-def require_plan(footprint: Footprint, arena: Arena, mode: str, threads: int) -> None:
-    """`require_memory` for a program, with the batch that would do where its samples take the most."""
-    need, limit = footprint.bytes(threads), memory_limit()
-    fits = (limit - (need - arena.sample_bytes * arena.batch)) // arena.sample_bytes if arena.sample_bytes else 0
-    advice = f"take a smaller batch, of {fits} or less" if fits > 0 else "take a smaller network or smaller images"
-    require_memory(f"the plan for {mode} with a batch of {arena.batch}", need, advice)

@@ -1,0 +1,1 @@
+"""What a training step in less memory saves, and what it costs."""
