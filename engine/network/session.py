@@ -89,7 +89,8 @@ class TrainingSession:
         self._fewest = 2 if single_value_norm(programs.topology, self.frozen) else 1
         if self.memory == SMALL:
             part = self._request(next(iter(loss.ops)), -(-self.batch // self.parts))
-            self.parts *= programs.in_less(part).parts
+            chosen = programs.in_less(part)  # by windows or by parts, not by both: each has its limit on the time
+            self.parts, self.memory = self.parts * chosen.parts, chosen.memory
         # Parts of one size, as far as that goes; of few samples there are fewer parts, each of the fewest or more.
         self._capacity = min(self.batch, max(-(-self.batch // self.parts), 2 * self._fewest - 1))
         names = optimizer.states

@@ -46,8 +46,9 @@ def waiting_for(
     return tuple(found)
 
 
-def windows_of(values: Iterable[Value], batch: int, pieces: int) -> list[Window]:
-    """The batch in so many windows, or fewer, each of which begins at a whole line of memory in all values."""
+def windows_of(code: Code, instructions: Iterable[Instruction], batch: int, pieces: int) -> list[Window]:
+    """The batch in so many windows, or fewer, each of which begins at a whole line of memory in all that these use."""
+    values = (code.values[value] for each in instructions for value in each.operands.values())
     unit = lcm(*(LINE_BYTES // gcd(LINE_BYTES, value.bytes(1)) for value in values if value.per_sample))
     most = -(-batch // (pieces * unit)) * unit
     return [(first, min(most, batch - first)) for first in range(0, batch, most)]

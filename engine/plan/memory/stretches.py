@@ -69,8 +69,7 @@ def stretches(code: Code) -> Iterator[Stretch]:
 
 def in_windows(code: Code, stretch: Stretch, batch: int, pieces: int) -> Code | None:
     """The code with a stretch in windows; None where the batch has too few samples to be cut so."""
-    values = (code.values[value] for each in stretch.instructions(code) for value in each.operands.values())
-    windows = windows_of(values, batch, pieces)
+    windows = windows_of(code, stretch.instructions(code), batch, pieces)
     if len(windows) < 2:
         return None
     cutting = Cutting(code, windows)

@@ -78,8 +78,7 @@ def stages(code: Code) -> Iterator[Stage]:
 
 def in_windows(code: Code, stage: Stage, batch: int, pieces: int) -> Code | None:
     """The code with a stage in windows; None where the batch has too few samples to be cut so."""
-    values = (code.values[value] for each in stage.instructions(code) for value in each.operands.values())
-    windows = windows_of(values, batch, pieces)
+    windows = windows_of(code, stage.instructions(code), batch, pieces)
     if len(windows) < 2:
         return None
     cutting = Cutting(code, windows)
