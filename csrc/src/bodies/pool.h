@@ -294,6 +294,27 @@ static inline simd_float pool_sum(const float *restrict window, ptrdiff_t rows, 
     return total;
 }
 
+/* Vectors of channels that are summed together: a pass over a large window then reads whole lines side by side, and the
+ * additions of one vector do not wait for each other. With AVX2 their sums fill half of the registers. */
+enum { POOL_SUMS = 4 };
+
+/* POOL_SUMS whole vectors, each in the order of pool_sum. */
+static inline void pool_sums(simd_float *restrict total, const float *restrict window, ptrdiff_t rows,
+                             ptrdiff_t columns, ptrdiff_t step, ptrdiff_t c)
+{
+    for (int v = 0; v < POOL_SUMS; v++) total[v] = simd_zero();
+    for (ptrdiff_t y = 0; y < rows; y++, window += step) {
+        simd_float line[POOL_SUMS];
+#pragma GCC unroll 4
+        for (int v = 0; v < POOL_SUMS; v++) line[v] = simd_zero();
+        for (ptrdiff_t x = 0; x < columns; x++)
+#pragma GCC unroll 4
+            for (int v = 0; v < POOL_SUMS; v++) line[v] = simd_add(line[v], simd_load(window + x * c + v * SIMD_WIDTH));
+#pragma GCC unroll 4
+        for (int v = 0; v < POOL_SUMS; v++) total[v] = simd_add(total[v], line[v]);
+    }
+}
+
 static void avg_pool_row(float *restrict dst, const float *restrict src, const cnn_pool2d_geometry *g, ptrdiff_t oh)
 {
     const ptrdiff_t top = oh * g->stride_h - g->pad_top, c = g->c;
@@ -303,8 +324,15 @@ static void avg_pool_row(float *restrict dst, const float *restrict src, const c
         const pool_range kw = pool_taps(left, g->kw, g->w);
         const simd_float share = simd_set1(pool_share(g, top, left, kh, kw));
         const float *window = src + ((top + kh.first) * g->w + left + kw.first) * c;
-        for (ptrdiff_t i = 0; i < c; i += SIMD_WIDTH) {
-            const simd_float sum = pool_sum(window + i, kh.last - kh.first, kw.last - kw.first, g->w * c, c, c - i);
+        const ptrdiff_t rows = kh.last - kh.first, columns = kw.last - kw.first;
+        ptrdiff_t i = 0;
+        for (; i + POOL_SUMS * SIMD_WIDTH <= c; i += POOL_SUMS * SIMD_WIDTH) {
+            simd_float sums[POOL_SUMS];
+            pool_sums(sums, window + i, rows, columns, g->w * c, c);
+            for (int v = 0; v < POOL_SUMS; v++) simd_store(dst + i + v * SIMD_WIDTH, sums[v] * share);
+        }
+        for (; i < c; i += SIMD_WIDTH) {
+            const simd_float sum = pool_sum(window + i, rows, columns, g->w * c, c, c - i);
             unpool_store(dst + i, sum * share, c - i, c - i);
         }
     }
