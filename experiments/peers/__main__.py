@@ -30,9 +30,9 @@ from engine.files import write_atomically
 from experiments.circumstances import circumstances
 from experiments.measuring import neighbour
 from experiments.peers import render
-from experiments.peers.cases import BATCHES, COMPARED, ONLY, OPTIMIZERS, TASKS, Case, cases_of
+from experiments.peers.cases import BATCHES, COMPARED, ONLY, OPTIMIZERS, TASKS, USUAL_TASKS, Case, cases_of
 from experiments.peers.frameworks import FRAMEWORKS, OURS, PEERS, probe
-from experiments.peers.job import INFERENCE, SGD, TRAINING
+from experiments.peers.job import INFERENCE, INT8, SGD, TRAINING
 from experiments.peers.plot import draw, load_pyplot
 from experiments.peers.protocol import Settings, measure
 from experiments.peers.records import CaseRecord, Run, from_json, merged, to_json
@@ -40,7 +40,7 @@ from experiments.peers.records import CaseRecord, Run, from_json, merged, to_jso
 T = TypeVar("T", int, float)
 
 QUICK_NETWORKS = ("lenet", "model3", "mnist_cnn", "vgg3")
-QUICK_BATCHES = {TRAINING: (64,), INFERENCE: (1, 64)}
+QUICK_BATCHES = {TRAINING: (64,), INFERENCE: (1, 64), INT8: (1, 64)}
 QUICK = Settings(rounds=5, turn=0.25, case_seconds=20.0)
 QUICK_MINUTES = 8.0  # the last case may begin just before
 BESIDE = "beside"  # the name of the fact that there was a neighbour
@@ -103,7 +103,12 @@ def parser() -> argparse.ArgumentParser:
     add("--peers", type=listed("peer", PEERS), help=f"of {', '.join(PEERS)} (default: each for what it is good at)")
     add("--networks", type=listed("network", COMPARED), help=f"of {', '.join(COMPARED)} (default: all)")
     add("--threads", type=counts, help="such as 1,2 (default: 1,2)")
-    add("--tasks", type=listed("task", TASKS), default=list(TASKS), help="training, inference or both (default)")
+    add(
+        "--tasks",
+        type=listed("task", TASKS),
+        default=list(USUAL_TASKS),
+        help=f"of {', '.join(TASKS)} (default: the first two)",
+    )
     add("--optimizers", type=listed("optimizer", OPTIMIZERS), help="sgd, adam or both (default)")
     add("--batches", type=counts, help="of training (default: 64,16)")
     add("--inference-batches", type=counts, help="of inference (default: 1,8,64,256)")
@@ -129,7 +134,10 @@ def parser() -> argparse.ArgumentParser:
 def chosen_cases(options: argparse.Namespace) -> list[Case]:
     quick = options.quick
     usual = QUICK_BATCHES if quick else BATCHES
-    batches = {TRAINING: options.batches or usual[TRAINING], INFERENCE: options.inference_batches or usual[INFERENCE]}
+    batches = {
+        task: (options.batches if task == TRAINING else options.inference_batches) or sizes
+        for task, sizes in usual.items()
+    }
     return cases_of(
         options.networks or (QUICK_NETWORKS if quick else COMPARED),
         options.tasks,

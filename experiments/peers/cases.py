@@ -12,16 +12,18 @@ import numpy as np
 import engine
 from engine.inspection.activations import activations
 from experiments.measuring.networks import LATER_NETWORKS, NETWORKS, ODD_NETWORKS, Measured
-from experiments.peers.job import ADAM, INFERENCE, SGD, TRAINING, Array, Job, Node
+from experiments.peers.job import ADAM, INFERENCE, INT8, SGD, TRAINING, Array, Job, Node
 
 COMPARED = {**NETWORKS, **LATER_NETWORKS, **ODD_NETWORKS}
-TASKS = (TRAINING, INFERENCE)
+TASKS = (TRAINING, INFERENCE, INT8)
+USUAL_TASKS = TASKS[:2]
 OPTIMIZERS = (SGD, ADAM)
-BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256)}
+BATCHES = {TRAINING: (64, 16), INFERENCE: (1, 8, 64, 256), INT8: (1, 64)}
 
 
 ONLY = {"scene_8": ("torch", "torch-cl")}  # peers of a network that would keep the others busy for minutes
 MEASURED_ON = 16  # images for running statistics
+QUANTIZED_BY = 64  # images that tell how large every value becomes
 RATE = 0.001
 # These jump at the usual one, and rounding grows with it.
 RATES = {("vgg19", SGD): 1e-4, ("vgg19", ADAM): 1e-5, ("mobilenet_v2", SGD): 1e-4, ("mobilenet_v2", ADAM): 1e-5}
@@ -111,19 +113,22 @@ def write_job(case: Case, net: engine.Network, folder: Path, dropout: bool = Tru
 
 
 def arrays_of(case: Case, net: engine.Network) -> dict[str, Array]:
-    """The first weights and a batch. For inference the running statistics are measured, as 0 and 1 would hide an error,
-    and the last weights are such that the largest score is 1: behind a Softmax larger ones would hide an error, as it
-    gives 0 or 1, and smaller ones too, as it gives the same for every class. An error of the scores is then about as
-    large a share of the largest as the error of the outputs is of theirs."""
+    """The first weights and a batch. For predictions the running statistics are measured, as 0 and 1 would hide an
+    error, and the last weights are such that the largest score is 1: behind a Softmax larger ones would hide an error,
+    as it gives 0 or 1, and smaller ones too, as it gives the same for every class. An error of the scores is then about
+    as large a share of the largest as the error of the outputs is of theirs. With integers "samples" are there too, by
+    which the network is quantised."""
     random = np.random.default_rng(0)
     arrays: dict[str, Array] = {**net.parameters(), **net.buffers()}
-    if case.task == INFERENCE:
+    if case.task != TRAINING:
         images = random.standard_normal((MEASURED_ON, *net.input_shape)).astype(np.float32)
         engine.calibrate(net, images)
         arrays |= net.buffers()
     arrays["x"] = random.standard_normal((case.batch, *net.input_shape)).astype(np.float32)
-    if case.task == INFERENCE:
+    if case.task != TRAINING:
         last = [name for name in arrays if name.endswith(".weights")][-1]
         arrays[last] = arrays[last] / np.abs(scores(net, arrays["x"])).max()
+    if case.task == INT8:
+        arrays["samples"] = random.standard_normal((QUANTIZED_BY, *net.input_shape)).astype(np.float32)
     arrays["y"] = random.integers(0, net.output_shape[0], (case.batch, *net.output_shape[1:]))
     return arrays

@@ -1,4 +1,4 @@
-"""A job's network as an ONNX model, which other engines read, and what that model says in float64."""
+"""A job's network as an ONNX model, of integers too, which other engines read, and what that model says in float64."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from engine.export.onnx.model import to_onnx
 from engine.network.load import from_config
 from engine.network.network import Network
+from engine.quantize.build import quantize
 from engine.reading.packages import optional
-from experiments.peers.job import MODEL, Array, Job
+from experiments.peers.job import FLOAT_MODEL, INT8, MODEL, QUANTIZED, Array, Job
 
 IMAGES = 4  # of a batch that are computed in float64: the evaluator's pools take a second for an image
 
@@ -24,8 +25,16 @@ def loaded(job: Job) -> Network:
 
 
 def write_model(job: Job) -> None:
-    """Write MODEL to the job's folder; UserError without the onnx package, or for a layer that ONNX cannot express."""
-    to_onnx(loaded(job), job.folder / MODEL)
+    """Write MODEL to the job's folder, and for integers FLOAT_MODEL and QUANTIZED; UserError without the onnx package,
+    or for a layer that ONNX, or the integers, cannot express."""
+    net = loaded(job)
+    if job.task != INT8:
+        to_onnx(net, job.folder / MODEL)
+        return
+    quantized = quantize(net, job.arrays["samples"])
+    quantized.save(job.folder / QUANTIZED)
+    to_onnx(quantized, job.folder / MODEL)
+    to_onnx(net, job.folder / FLOAT_MODEL)
 
 
 def exact(job: Job) -> Array:

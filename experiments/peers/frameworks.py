@@ -14,9 +14,10 @@ from pathlib import Path
 import experiments
 from experiments.measuring.serving import Answer
 from experiments.measuring.sides import Side, SideEnded
-from experiments.peers.job import EXACT, INFERENCE, TRAINING
+from experiments.peers.job import EXACT, INFERENCE, INT8, TRAINING
 
 OURS = "ours"
+OURS_FLOAT = "ours-float"  # beside our integers the same network in float32, which is no peer
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Framework:
     converts: bool = False
 
 
-def engine_of_models(adapter: str, converts: bool = False) -> Framework:
+def engine_of_models(adapter: str, *tasks: str, converts: bool = False) -> Framework:
     """An engine that only predicts, from the ONNX model."""
-    return Framework(adapter, (INFERENCE,), (INFERENCE,), reads=True, converts=converts)
+    return Framework(adapter, tasks, tasks, reads=True, converts=converts)
 
 
 FRAMEWORKS: dict[str, Framework] = {
@@ -47,12 +48,14 @@ FRAMEWORKS: dict[str, Framework] = {
     EXACT: Framework("torch", (), ()),
     "jax": Framework("jax", (TRAINING,)),
     "keras": Framework("keras", (TRAINING,)),
-    "onnxruntime": engine_of_models("onnxruntime"),
-    "openvino": engine_of_models("openvino"),
-    "mnn": engine_of_models("mnn", converts=True),
-    "ncnn": engine_of_models("ncnn", converts=True),
-    "litert": engine_of_models("litert", converts=True),
-    "tract": engine_of_models("tract"),
+    OURS_FLOAT: Framework("ours", (INT8,), (INT8,)),
+    "onnxruntime": engine_of_models("onnxruntime", INFERENCE, INT8),
+    "onnxruntime-static": engine_of_models("onnxruntime", INT8, converts=True),
+    "openvino": engine_of_models("openvino", INFERENCE, INT8),
+    "mnn": engine_of_models("mnn", INFERENCE, converts=True),
+    "ncnn": engine_of_models("ncnn", INFERENCE, converts=True),
+    "litert": engine_of_models("litert", INFERENCE, converts=True),
+    "tract": engine_of_models("tract", INFERENCE, INT8),
 }
 PEERS = tuple(name for name, each in FRAMEWORKS.items() if name != OURS and each.tasks)
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TRAINING, INFERENCE = "training", "inference"
+TRAINING, INFERENCE, INT8 = "training", "inference", "int8"  # int8: inference with integers
 SGD, ADAM = "sgd", "adam"
 MODEL = "model.onnx"  # in the folder of a job of inference: what `engine.to_onnx` writes, for any size of batch
+FLOAT_MODEL = "float.onnx"  # in that of a job with integers, whose MODEL is of integers
+QUANTIZED = "quantized.safetensors"  # beside it, the same as our own file
 EXACT = "torch-64"  # the side in float64, beside which the rounding of the others is seen; nothing of it is timed
 
 # What the optimisers of all sides are set to. They differ in where Adam adds epsilon, which no loss shows.
@@ -79,7 +81,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Job:
-    """A network, and whether a training step or a prediction is timed. `graph` is Network.to_config's.
+    """A network, and what is timed: a training step, a prediction, or one with integers. `graph` is of `to_config`.
 
     With a recipe the steps are its first ones, on one batch after the other and then from the first batch on.
     """

@@ -15,8 +15,8 @@ from experiments.peers.render import label
 from experiments.stats import spread
 
 PALETTE = (
-    "#d1495b", "#edae49", "#8d5a97", "#30638e", "#3f8f5b", "#222222", "#00a6a6", "#b5651d", "#7f7f7f", "#e377c2",
-    "#9acd32",
+    "#d1495b", "#edae49", "#8d5a97", "#30638e", "#3f8f5b", "#c8b6a6", "#222222", "#6b6b9d", "#00a6a6", "#b5651d",
+    "#7f7f7f", "#e377c2", "#9acd32",
 )  # fmt: skip
 COLOURS = dict(zip(PEERS, PALETTE, strict=True))
 TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.peers.cases import Case
-from experiments.peers.frameworks import OURS
+from experiments.peers.frameworks import OURS, OURS_FLOAT
 from experiments.stats import spread
 
 FIVE_DIGITS = 1e-5  # the largest error of five correct digits, as a share of the largest value
@@ -68,7 +68,7 @@ class CaseRecord:
     @property
     def best(self) -> str | None:
         """The peer with the smallest median ratio, of those with five correct digits."""
-        precise = [side for side in self.peers if self.sides[side].precise]
+        precise = [side for side in self.peers if side != OURS_FLOAT and self.sides[side].precise]
         return min(precise, key=lambda side: spread(self.ratios(side)).median, default=None)
 
     def ranking(self) -> dict[str, int | None]:

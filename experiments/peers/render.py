@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from experiments.peers.cases import TASKS, Case
 from experiments.peers.frameworks import OURS, PEERS
 from experiments.peers.goals import goal_of, judged_ratio, verdicts
-from experiments.peers.job import TRAINING
+from experiments.peers.job import INFERENCE, INT8, TRAINING
 from experiments.peers.records import FIVE_DIGITS, CaseRecord, Run, best_ratio, geometric_mean
 from experiments.stats import spread
 
 MEGA = 1e6
 NOTHING = "-"
 COARSE = "~"
+TITLES = {TRAINING: "Training step", INFERENCE: "Inference", INT8: "Inference with integers"}
 
 HOW = (
     "A peer's figure is its time divided by ours, so that more than 1 means that ours is faster: the median over the "
@@ -27,6 +28,12 @@ ERRORS = (
     f"as a share of the largest value. A peer above {FIVE_DIGITS:g} has not five correct digits: it is marked {COARSE},"
     " has no place, and counts neither as the best peer nor in a mean.",
     "95 % and 99 % are the times that so many of all timed calls stayed within.",
+)
+INTEGERS = (
+    "With integers all sides but two take the file that `engine.quantize` makes and ONNX's QDQ form says; "
+    "onnxruntime-static is ONNX Runtime's own quantisation of the float32 model, and ours-float this engine with that "
+    "model, which is no peer. Where the difference is "
+    "below 1e-6 the integers are the same, and only the softmax behind them, in float32, is each side's own."
 )
 DROPOUT = "*: compared with dropout switched off, timed with it, as every side draws masks of its own."
 TABLES: tuple[tuple[str, Callable[[CaseRecord, str], str]], ...] = (
@@ -44,9 +51,11 @@ def markdown(run: Run) -> str:
         if not records:
             continue
         sides = [side for side in PEERS if any(side in record.peers for record in records)]
-        title = "Training step" if task == TRAINING else "Inference"
+        title = TITLES[task]
         parts += [f"## {title}", _speed(records, sides), _means(records, sides)]
-        if any(each.error is not None for record in records for each in record.sides.values()):
+        if task == INT8:
+            parts += [f"### {title}: Places, differences to ours and times of single calls", _places(records)]
+        elif any(each.error is not None for record in records for each in record.sides.values()):
             parts += [f"### {title}: Places, errors and times of single calls", _places(records)]
         for caption, cell in TABLES:
             parts += [f"### {title}: {caption}", _each_side(records, [OURS, *sides], cell)]
@@ -128,6 +137,7 @@ def _ratio(record: CaseRecord, side: str) -> str:
 
 def _places(records: Sequence[CaseRecord]) -> str:
     """A row for each side of a case, in the order of their places; `COARSE` for those that have none."""
+    integers = records[0].case.task == INT8
     rows = []
     for record in records:
         for side, place in record.ranking().items():
@@ -136,12 +146,21 @@ def _places(records: Sequence[CaseRecord]) -> str:
             cells = [
                 side,
                 COARSE if place is None else str(place),
-                NOTHING if each.error is None else f"{each.error:.1e}",
+                f"{each.difference:.1e}" if integers else NOTHING if each.error is None else f"{each.error:.1e}",
             ]
             times = [NOTHING if value is None else f"{value * 1e3:.3f}" for value in (median, each.p95, each.p99)]
             calls = NOTHING if each.calls is None else f"{each.calls:,}"
             rows.append([*_names(record), *cells, *times, calls])
-    columns = [*_header(records), "side", "place", "error", "median, ms", "95 %, ms", "99 %, ms", "calls"]
+    columns = [
+        *_header(records),
+        "side",
+        "place",
+        "difference" if integers else "error",
+        "median, ms",
+        "95 %, ms",
+        "99 %, ms",
+        "calls",
+    ]
     return table(columns, rows, 1)
 
 
@@ -193,7 +212,8 @@ def _absent(run: Run) -> str:
 def _notes(run: Run) -> list[str]:
     errors = any(each.error is not None for record in run.records for each in record.sides.values())
     apart = any(record.dropout_apart for record in run.records)
-    return [*HOW, *(ERRORS if errors else ()), *([DROPOUT] if apart else ())]
+    integers = any(record.case.task == INT8 for record in run.records)
+    return [*HOW, *(ERRORS if errors else ()), *([INTEGERS] if integers else ()), *([DROPOUT] if apart else ())]
 
 
 def progress(record: CaseRecord) -> str:

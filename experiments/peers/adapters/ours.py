@@ -1,17 +1,21 @@
-"""This engine: `Trainer.step` and `Network.predict`, as a user calls them; a recipe is its configuration's trainer."""
+"""This engine: `Trainer.step` and `predict`, as a user calls them; a recipe is its configuration's trainer."""
 
 from __future__ import annotations
 
 import cnncore
 
 from engine.losses import CrossEntropy, PixelCrossEntropy
+from engine.network.network import Network
 from engine.optim import SGD, Adam
 from engine.plan.plan import Plan
+from engine.quantize import reading
+from engine.quantize.network import QuantizedNetwork
 from engine.recipe.config import read_config
 from engine.recipe.fit import make_trainer
 from engine.training.trainer import Trainer
 from experiments.peers import job as jobs
 from experiments.peers.exact import loaded
+from experiments.peers.frameworks import OURS_FLOAT
 from experiments.peers.job import Job, Prepared, Recipe
 
 
@@ -23,10 +27,11 @@ def prepare(job: Job, side: str) -> Prepared:
     cnncore.set_num_threads(job.threads)
     if job.recipe is not None:
         return _recipe_steps(job, job.recipe)
+    if not job.trains:
+        integers = job.task == jobs.INT8 and side != OURS_FLOAT
+        return _predictions(job, reading.load(job.folder / jobs.QUANTIZED) if integers else loaded(job))
     net = loaded(job)
     x, y = job.arrays["x"], job.arrays["y"]
-    if not job.trains:
-        return Prepared(lambda: net.predict(x, batch_size=job.batch), lambda: planned_bytes(net.plan(batch=job.batch)))
     optimizer = (
         SGD(lr=job.learning_rate, momentum=jobs.MOMENTUM)
         if job.optimizer == jobs.SGD
@@ -36,6 +41,11 @@ def prepare(job: Job, side: str) -> Prepared:
     trainer = Trainer(net, optimizer, loss, batch_size=job.batch)
     session = trainer.open_session(job.batch)
     return Prepared(lambda: trainer.step(x, y), lambda: planned_bytes(session.plan))
+
+
+def _predictions(job: Job, net: Network | QuantizedNetwork) -> Prepared:
+    x = job.arrays["x"]
+    return Prepared(lambda: net.predict(x, batch_size=job.batch), lambda: planned_bytes(net.plan(batch=job.batch)))
 
 
 def planned_bytes(plan: Plan) -> int:
