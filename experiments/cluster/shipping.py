@@ -17,7 +17,7 @@ from engine.errors import UserError
 from engine.files import naming, sync_folder
 from engine.recipe.config import TrainConfig, read_config
 from experiments.tasks.fingerprint import Fingerprints, files_of
-from experiments.tasks.places import PACKAGED, PICTURES_AND_MASKS, places
+from experiments.tasks.places import PACKAGED, PAIRED_FOLDERS, places
 
 PIECE = 4 << 20  # bytes; what travels at once, well below what Dask takes for too large a message
 STALE_SECONDS = 24 * 3600.0  # pieces of a transfer that broke off longer ago are removed
@@ -137,7 +137,7 @@ def moved(config: TrainConfig, where: Mapping[Path, Path]) -> TrainConfig:
         content["data_root"] = str(next(iter(where.values())).parent)
     elif section["name"] != PACKAGED:
         for part in filter(None, (section["train"], section["test"])):
-            inner = {key: Path(part["path"], part[key]) for key in PICTURES_AND_MASKS if part.get(key)}
+            inner = {key: Path(part["path"], part[key]) for key in PAIRED_FOLDERS if part.get(key)}
             part |= {key: str(where[place]) for key, place in inner.items() if place in where}
             part |= {key: name(part[key]) for key in ("path", "table") if part.get(key)}
     if content["split"]["file"]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from engine.data import digits
 from engine.data.listing import is_leftover
 from engine.data.location import data_root
-from engine.data.readers import WITH_MASKS, read_csv
+from engine.data.readers import READERS, WITH_MASKS, read_csv
 from engine.data.sets.registry import own_folder
 from engine.errors import UserError
 from engine.files import file_mark
@@ -19,9 +20,7 @@ from engine.recipe.config import TrainConfig
 from experiments.study.needs import PREFIX
 
 PACKAGED = "digits5k"
-# What the readers of the user's own sets call their parts, where a configuration does not say.
-PICTURES_AND_MASKS: Mapping[str, str] = {"images": "images", "masks": "masks"}
-COLUMNS: Mapping[str, str] = {"file_column": "filename", "label_column": "label"}
+PAIRED_FOLDERS = ("images", "masks")  # options of a reader of images and masks
 
 
 def sources(config: TrainConfig) -> tuple[Path, ...]:
@@ -74,9 +73,14 @@ def _own_places(reader: str, options: Mapping[str, Any]) -> list[Path]:
     if options.get("table"):
         found.append(_table(options))
     if reader in WITH_MASKS:
-        names = [str(options.get(key, default)) for key, default in PICTURES_AND_MASKS.items()]
+        names = [_option(reader, options, key) for key in PAIRED_FOLDERS]
         found += [folder / name for name in names if _is_outside(folder, Path(name, "a file"))]
     return found
+
+
+def _option(reader: str, options: Mapping[str, Any], key: str) -> str:
+    """An option, or what the reader takes where the configuration does not say."""
+    return str(options.get(key, signature(READERS[reader]).parameters[key].default))
 
 
 def _table(options: Mapping[str, Any]) -> Path:
@@ -88,7 +92,7 @@ def _images_outside(options: Mapping[str, Any]) -> tuple[Path, ...]:
     if not options.get("table"):
         return ()
     table = _table(options)
-    columns = tuple(str(options.get(key, default)) for key, default in COLUMNS.items())
+    columns = tuple(_option("folder", options, key) for key in ("file_column", "label_column"))
     try:
         return _named_outside(Path(options["path"]), table, columns, file_mark(str(table)))
     except (UserError, OSError):
