@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         "--tasks",
         type=listed("task", TASKS),
         default=list(USUAL_TASKS),
-        help=f"of {', '.join(TASKS)} (default: the first two)",
+        help=f"of {', '.join(TASKS)} (default: {', '.join(USUAL_TASKS)})",
     )
     add("--optimizers", type=listed("optimizer", OPTIMIZERS), help="sgd, adam or both (default)")
     add("--batches", type=counts, help="of training (default: 64,16)")

@@ -14,10 +14,9 @@ from pathlib import Path
 import experiments
 from experiments.measuring.serving import Answer
 from experiments.measuring.sides import Side, SideEnded
-from experiments.peers.job import EXACT, INFERENCE, INT8, TRAINING
+from experiments.peers.job import EXACT, INFERENCE, INT8, OURS_FLOAT, STATIC, TRAINING
 
 OURS = "ours"
-OURS_FLOAT = "ours-float"  # beside our integers the same network in float32, which is no peer
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ FRAMEWORKS: dict[str, Framework] = {
     "keras": Framework("keras", (TRAINING,)),
     OURS_FLOAT: Framework("ours", (INT8,), (INT8,)),
     "onnxruntime": engine_of_models("onnxruntime", INFERENCE, INT8),
-    "onnxruntime-static": engine_of_models("onnxruntime", INT8, converts=True),
+    STATIC: engine_of_models("onnxruntime", INT8, converts=True),
     "openvino": engine_of_models("openvino", INFERENCE, INT8),
     "mnn": engine_of_models("mnn", INFERENCE, converts=True),
     "ncnn": engine_of_models("ncnn", INFERENCE, converts=True),

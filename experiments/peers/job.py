@@ -21,6 +21,8 @@ SGD, ADAM = "sgd", "adam"
 MODEL = "model.onnx"  # in the folder of a job of inference: what `engine.to_onnx` writes, for any size of batch
 FLOAT_MODEL = "float.onnx"  # in that of a job with integers, whose MODEL is of integers
 QUANTIZED = "quantized.safetensors"  # beside it, the same as our own file
+# Sides beside our integers: the same network in float32, which is no peer, and ONNX Runtime's own quantisation of it.
+OURS_FLOAT, STATIC = "ours-float", "onnxruntime-static"
 EXACT = "torch-64"  # the side in float64, beside which the rounding of the others is seen; nothing of it is timed
 
 # What the optimisers of all sides are set to. They differ in where Adam adds epsilon, which no loss shows.

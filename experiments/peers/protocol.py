@@ -17,8 +17,8 @@ from engine.errors import UserError
 from experiments.measuring.sides import Side
 from experiments.peers.cases import Case, has_dropout, network_of, write_job
 from experiments.peers.exact import error, exact, write_model
-from experiments.peers.frameworks import FRAMEWORKS, OURS, OURS_FLOAT, Failed, asked, launch, run_once
-from experiments.peers.job import ADAM, INFERENCE, INT8, SGD, TRAINING, Array, Job
+from experiments.peers.frameworks import FRAMEWORKS, OURS, Failed, asked, launch, run_once
+from experiments.peers.job import ADAM, INFERENCE, INT8, OURS_FLOAT, SGD, STATIC, TRAINING, Array, Job
 from experiments.peers.records import CaseRecord, SideRecord
 
 COMPARED_STEPS = 3
@@ -29,7 +29,7 @@ SLOW_STEP = 10.0  # seconds: of such steps two are compared
 # With integers an engine may round a code to its neighbour; a side that has not quantised, or has by itself, is further
 # away, and only another network is as far as OTHERWISE says.
 TOLERANCES = {SGD: 0.01, ADAM: 0.05, INFERENCE: 0.01, INT8: 0.1}
-OTHERWISE = {OURS_FLOAT: 1.0, "onnxruntime-static": 1.0}
+OTHERWISE = {OURS_FLOAT: 1.0, STATIC: 1.0}
 
 FEWEST_ROUNDS = 3
 FAR_BEHIND = 4.0  # times the fastest peer: such a side is timed once

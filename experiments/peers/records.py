@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.peers.cases import Case
-from experiments.peers.frameworks import OURS, OURS_FLOAT
+from experiments.peers.frameworks import OURS
+from experiments.peers.job import OURS_FLOAT
 from experiments.stats import spread
 
 FIVE_DIGITS = 1e-5  # the largest error of five correct digits, as a share of the largest value

@@ -32,8 +32,8 @@ ERRORS = (
 INTEGERS = (
     "With integers all sides but two take the file that `engine.quantize` makes and ONNX's QDQ form says; "
     "onnxruntime-static is ONNX Runtime's own quantisation of the float32 model, and ours-float this engine with that "
-    "model, which is no peer. Where the difference is "
-    "below 1e-6 the integers are the same, and only the softmax behind them, in float32, is each side's own."
+    "model, which is no peer. Where the difference is below 1e-6 the "
+    "integers are the same, and only the softmax behind them, in float32, is each side's own."
 )
 DROPOUT = "*: compared with dropout switched off, timed with it, as every side draws masks of its own."
 TABLES: tuple[tuple[str, Callable[[CaseRecord, str], str]], ...] = (
@@ -53,10 +53,9 @@ def markdown(run: Run) -> str:
         sides = [side for side in PEERS if any(side in record.peers for record in records)]
         title = TITLES[task]
         parts += [f"## {title}", _speed(records, sides), _means(records, sides)]
-        if task == INT8:
-            parts += [f"### {title}: Places, differences to ours and times of single calls", _places(records)]
-        elif any(each.error is not None for record in records for each in record.sides.values()):
-            parts += [f"### {title}: Places, errors and times of single calls", _places(records)]
+        shown = "differences to ours" if task == INT8 else "errors"
+        if task == INT8 or any(each.error is not None for record in records for each in record.sides.values()):
+            parts += [f"### {title}: Places, {shown} and times of single calls", _places(records)]
         for caption, cell in TABLES:
             parts += [f"### {title}: {caption}", _each_side(records, [OURS, *sides], cell)]
     parts += [_verdicts(run), _absent(run), "\n".join(f"- {note}" for note in _notes(run))]
@@ -151,16 +150,8 @@ def _places(records: Sequence[CaseRecord]) -> str:
             times = [NOTHING if value is None else f"{value * 1e3:.3f}" for value in (median, each.p95, each.p99)]
             calls = NOTHING if each.calls is None else f"{each.calls:,}"
             rows.append([*_names(record), *cells, *times, calls])
-    columns = [
-        *_header(records),
-        "side",
-        "place",
-        "difference" if integers else "error",
-        "median, ms",
-        "95 %, ms",
-        "99 %, ms",
-        "calls",
-    ]
+    shown = "difference" if integers else "error"
+    columns = [*_header(records), "side", "place", shown, "median, ms", "95 %, ms", "99 %, ms", "calls"]
     return table(columns, rows, 1)
 
 

@@ -1,6 +1,6 @@
 """ONNX Runtime on its CPU provider: every graph optimisation, the size of the batch fixed in the graph.
 
-The side `onnxruntime-static` quantises the float32 model by itself, as its documentation advises for processors with
+The side STATIC quantises the float32 model by itself, as its documentation advises for processors with
 VNNI: QDQ, weights by channel, uint8 values.
 """
 
@@ -10,9 +10,8 @@ from typing import Any
 
 import onnxruntime
 
-from experiments.peers.job import FLOAT_MODEL, MODEL, Array, Job, Prepared
+from experiments.peers.job import FLOAT_MODEL, MODEL, STATIC, Array, Job, Prepared
 
-STATIC = "onnxruntime-static"
 FILE = "static.onnx"
 
 

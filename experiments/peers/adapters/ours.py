@@ -15,7 +15,6 @@ from engine.recipe.fit import make_trainer
 from engine.training.trainer import Trainer
 from experiments.peers import job as jobs
 from experiments.peers.exact import loaded
-from experiments.peers.frameworks import OURS_FLOAT
 from experiments.peers.job import Job, Prepared, Recipe
 
 
@@ -28,7 +27,7 @@ def prepare(job: Job, side: str) -> Prepared:
     if job.recipe is not None:
         return _recipe_steps(job, job.recipe)
     if not job.trains:
-        integers = job.task == jobs.INT8 and side != OURS_FLOAT
+        integers = job.task == jobs.INT8 and side != jobs.OURS_FLOAT
         return _predictions(job, reading.load(job.folder / jobs.QUANTIZED) if integers else loaded(job))
     net = loaded(job)
     x, y = job.arrays["x"], job.arrays["y"]

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("onnx", reason="the onnx package is not installed: pip install onnx")
 
 from experiments.peers.cases import Case
-from experiments.peers.frameworks import FRAMEWORKS, OURS, OURS_FLOAT
-from experiments.peers.job import INFERENCE, INT8
+from experiments.peers.frameworks import FRAMEWORKS, OURS
+from experiments.peers.job import INFERENCE, INT8, OURS_FLOAT, STATIC
 from experiments.peers.protocol import Settings, measure
 
 # Modules that a side needs here, and its largest error: that of MNN's algorithms is larger than that of float32.
@@ -22,9 +22,10 @@ NEEDED = {
     "litert": (["ai_edge_litert", "litert_torch", "torch"], 1e-5),
     "tract": (["tract"], 1e-5),
 }
-# Of integers: the engines, and how far from ours they may be. The softmax behind the integers is each one's own; the
-# last two quantise by themselves, or not at all.
-INTEGERS = {"onnxruntime": 1e-6, "openvino": 1e-6, "tract": 1e-6, "onnxruntime-static": 0.2, OURS_FLOAT: 0.2}
+# Of integers: the engines, and how far from ours they may be. The softmax behind the integers is each one's own. Two
+# quantise by themselves, or not at all. OpenVINO is not held to anything: 2026.4.1 does not round the branch of a
+# residual, and gives `lenet` of a fixed batch other values on one thread than on two.
+INTEGERS = {"onnxruntime": 1e-6, "tract": 1e-6, STATIC: 0.2, OURS_FLOAT: 0.2}
 NETWORKS = ["lenet", "resnet20", "mobilenet_v2", "unet", "odd_33"]
 ONCE = Settings(rounds=1, turn=1e-9)
 
@@ -32,7 +33,7 @@ ONCE = Settings(rounds=1, turn=1e-9)
 def test_every_engine_that_reads_models_is_tested() -> None:
     engines = {task: {name for name, each in FRAMEWORKS.items() if task in each.usual} for task in (INFERENCE, INT8)}
     assert set(NEEDED) == {name for name in engines[INFERENCE] if FRAMEWORKS[name].reads}
-    assert set(INTEGERS) == engines[INT8]
+    assert set(INTEGERS) == engines[INT8] - {"openvino"}
 
 
 def need(side: str, modules: list[str]) -> None:
