@@ -30,6 +30,9 @@
  *                  codes lie side by side: the KW*IC of a kernel row or, with dilation_w above 1 or groups, the IC/groups
  *                  of a tap; all K of a linear layer. With one channel in each group on either side, channels take the
  *                  place of columns: [ceil(C / 16)][ceil(KH*KW / 4)][16][4]. What is missing is zero.
+ *   int16 filters  weights of winograd_int8, as cnn_int8_pack() makes them: int16, [ceil(OC / 16)][16][ceil(IC / 2)][16][2],
+ *                  for each of the 4x4 places of a tile the number 2G w (2G)^T of a filter w, with 2G of the rows (2 0 0),
+ *                  (1 1 1), (1 -1 1), (0 0 2). What is missing is zero.
  *
  * Alignment: arena, parameters and workspace start on CNN_ALIGNMENT bytes. Outputs of an op never overlap its inputs
  * unless the registry says that it may run in place. Offsets are ptrdiff_t (elements) or int64_t (bytes).
@@ -58,9 +61,10 @@ extern "C" {
 #define CNN_MAX_OPERANDS 12
 #define CNN_MAX_EXTERNALS 12
 #define CNN_MAX_THREADS 256
-#define CNN_MAX_POOL_AREA 255      /* KH * KW of a max-pool */
-#define CNN_MAX_AVERAGE_AREA 65536 /* KH * KW of avgpool2d_int8 */
-#define CNN_MAX_SHIFT 62           /* 2^shift divides a product of integer inference */
+#define CNN_MAX_POOL_AREA 255       /* KH * KW of a max-pool */
+#define CNN_MAX_WINOGRAD_CODES 1024 /* IC of winograd_int8: 4 * 9 * 255 * 127 * IC is below 2^31 */
+#define CNN_MAX_AVERAGE_AREA 65536  /* KH * KW of avgpool2d_int8 */
+#define CNN_MAX_SHIFT 62            /* 2^shift divides a product of integer inference */
 
 /* The largest numbers of a geometry, so that no product of an op's own arithmetic leaves 63 bits: an extent, stride or
  * dilation; a padding, which unlike them makes maps larger than any input; elements of an operand (a terabyte of
@@ -422,7 +426,7 @@ typedef cnn_workspace cnn_workspace_function(const cnn_geometry *geometry, ptrdi
 
 enum { CNN_RUNS_ON = 0, CNN_MAY_STOP = 1 };
 
-typedef enum cnn_operand_type { CNN_F32, CNN_U8, CNN_I64, CNN_SEGMENTS, CNN_I8, CNN_I32 } cnn_operand_type;
+typedef enum cnn_operand_type { CNN_F32, CNN_U8, CNN_I64, CNN_SEGMENTS, CNN_I8, CNN_I16, CNN_I32 } cnn_operand_type;
 
 /* What an op does with an operand. */
 enum {
@@ -508,6 +512,9 @@ enum {
  *                       it. multipliers in 1 ... 2^31 - 1, shifts in 0 ... 62 (of others, the low six bits count). A
  *                       panel whose multipliers are 1 and whose shifts are 30 or less is rounded in 32 bits, where acc +
  *                       2^shift / 2 must fit: it is faster
+ * winograd_int8         what conv2d_int8 computes with the same bias, of 3x3 kernels with stride and dilation 1 and at most
+ *                       CNN_MAX_WINOGRAD_CODES input channels, by F(2x2, 3x3) in whole numbers (Lavin & Gray 2016): four times
+ *                       the sum of codes * weights is exact modulo 2^32, and fits 32 bits
  * maxpool2d_int8        the largest code of a window; padding never is
  * avgpool2d_int8        dst = clamp(rhe(sum of (code - zero_src) * multiplier / (count * 2^shift)) + zero_dst); fastest with
  *                       multiplier = 2^shift
@@ -756,6 +763,13 @@ enum {
     O(op, bias, CNN_I32, CNN_READ, CNN_CHANNELS)                                                                       \
     O(op, multipliers, CNN_I32, CNN_READ, CNN_CHANNELS)                                                                \
     O(op, shifts, CNN_I32, CNN_READ, CNN_CHANNELS)
+#define CNN_OPERANDS_winograd_int8(O, op)                                                                              \
+    O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
+    O(op, src, CNN_U8, CNN_READ, CNN_SOURCE)                                                                           \
+    O(op, weights, CNN_I16, CNN_READ, CNN_FILTER)                                                                      \
+    O(op, bias, CNN_I32, CNN_READ, CNN_CHANNELS)                                                                       \
+    O(op, multipliers, CNN_I32, CNN_READ, CNN_CHANNELS)                                                                \
+    O(op, shifts, CNN_I32, CNN_READ, CNN_CHANNELS)
 #define CNN_OPERANDS_add_int8(O, op)                                                                                   \
     O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
     O(op, a, CNN_U8, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                              \
@@ -882,6 +896,7 @@ enum {
     X(dequantize, quantize, no, CNN_RUNS_ON, no, dequantize)                                                           \
     X(conv2d_int8, conv2d_int8, no, CNN_RUNS_ON, conv2d_int8, layer_int8)                                              \
     X(linear_int8, linear_int8, no, CNN_RUNS_ON, linear_int8, layer_int8)                                              \
+    X(winograd_int8, conv2d_int8, winograd_int8, CNN_RUNS_ON, winograd_int8, winograd_int8)                            \
     X(maxpool2d_int8, pool2d, no, CNN_RUNS_ON, no, codes)                                                              \
     X(avgpool2d_int8, avgpool2d_int8, no, CNN_RUNS_ON, no, codes)                                                      \
     X(add_int8, add_int8, no, CNN_RUNS_ON, no, add_int8)                                                               \
@@ -962,12 +977,12 @@ cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands
 
 /* ---- weights of integer inference ------------------------------------------------------------------------------ */
 
-/* The operands `weights` and `bias` of conv2d_int8 (`op` is its number, weights [OC][IC/groups][KH][KW]) or linear_int8
- * ([N][K]): the weights in int8 panels, as many bytes as cnn_operand_bytes() says, and corrected [OC] = bias - zero_src
- * * sum of the channel's weights, by which the codes themselves can be multiplied. bias NULL: zeros. CNN_BAD_PROGRAM for
- * another op and where the geometry does not fit it. */
-cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias,
-                         int8_t *panels, int32_t *corrected);
+/* The operands `weights` and `bias` of conv2d_int8 and winograd_int8 (`op` is the number, weights [OC][IC/groups][KH][KW])
+ * or linear_int8 ([N][K]): the weights in int8 panels or int16 filters, as many bytes as cnn_operand_bytes() says, and
+ * corrected [OC] = bias - zero_src * sum of the channel's weights, by which the codes themselves can be multiplied. bias
+ * NULL: zeros. CNN_BAD_PROGRAM for another op and where the geometry does not fit it. */
+cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias, void *panels,
+                         int32_t *corrected);
 
 /* ---- how an op does its work ---------------------------------------------------------------------------------- */
 

@@ -243,6 +243,13 @@ bool cnn_winograd_limits(const cnn_geometry *geometry)
            g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1;
 }
 
+bool cnn_winograd_int8_limits(const cnn_geometry *geometry)
+{
+    const cnn_conv2d_int8_geometry *g = &geometry->conv2d_int8;
+    return g->kh == 3 && g->kw == 3 && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
+           g->dilation_w == 1 && g->groups == 1 && g->ic <= CNN_MAX_WINOGRAD_CODES;
+}
+
 /* Where the maximum was is a byte, and 255 means nowhere. */
 bool cnn_maxpool2d_limits(const cnn_geometry *geometry)
 {
@@ -390,7 +397,7 @@ static ptrdiff_t quantize_count(const cnn_geometry *geometry, cnn_extent extent)
 
 static ptrdiff_t whole_quads(ptrdiff_t length) { return cnn_ceil_div(length, CNN_QUAD) * CNN_QUAD; }
 
-/* By int8 panels, see cnn.h. A run of a kernel row has 2^62 elements at most. */
+/* By int8 panels and int16 filters, see cnn.h. A run of a kernel row has 2^62 elements at most. */
 static ptrdiff_t conv2d_int8_count(const cnn_geometry *geometry, cnn_extent extent)
 {
     const cnn_conv2d_int8_geometry *g = &geometry->conv2d_int8;
@@ -399,6 +406,7 @@ static ptrdiff_t conv2d_int8_count(const cnn_geometry *geometry, cnn_extent exte
         const ptrdiff_t run = layout.length > CNN_MAX_COUNT ? CNN_TOO_MANY : whole_quads(layout.length);
         return cnn_times(product(layout.groups, whole_panels(layout.columns), layout.runs), run);
     }
+    if (extent == CNN_FILTER) return product(CNN_CODE_TAPS, whole_panels(g->oc), cnn_ceil_div(g->ic, 2) * 2);
     const cnn_geometry plain = as_conv2d(g);
     return conv2d_count(&plain, extent);
 }
@@ -457,6 +465,7 @@ static int64_t element_bytes(cnn_operand_type type)
     switch (type) {
     case CNN_U8:
     case CNN_I8: return 1;
+    case CNN_I16: return sizeof(int16_t);
     case CNN_I32: return sizeof(int32_t);
     case CNN_I64: return sizeof(int64_t);
     case CNN_SEGMENTS: return sizeof(cnn_segment);

@@ -7,6 +7,7 @@
 enum {
     CNN_QUAD = 4,                              /* codes that meet their weights in one step */
     CNN_QUAD_BYTES = CNN_QUAD * CNN_PANEL,     /* of one step of a panel */
+    CNN_CODE_TAPS = 16,                        /* of Winograd's F(2x2, 3x3) */
     CNN_CODES_BEHIND = 2 * CNN_QUAD_BYTES + 64 /* codes that may be read behind those that are used */
 };
 

@@ -28,6 +28,21 @@ static void pack_filter(const cnn_conv2d_int8_geometry *g, const cnn_int8_layout
         }
 }
 
+/* The weights [IC][3][3] of one output channel: 2G w (2G)^T, see cnn.h. */
+static void pack_transformed(const cnn_conv2d_int8_geometry *g, ptrdiff_t oc, const int8_t *weights, int16_t *filters)
+{
+    static const int16_t doubled[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
+    const ptrdiff_t pairs = cnn_ceil_div(g->ic, 2);
+    int16_t *panel = filters + oc / CNN_PANEL * CNN_CODE_TAPS * pairs * CNN_PANEL * 2 + oc % CNN_PANEL * 2;
+    for (ptrdiff_t c = 0; c < g->ic; c++, weights += 9)
+        for (int tap = 0; tap < CNN_CODE_TAPS; tap++) {
+            int sum = 0;
+            for (int y = 0; y < 3; y++)
+                for (int x = 0; x < 3; x++) sum += doubled[tap / 4][y] * doubled[tap % 4][x] * weights[3 * y + x];
+            panel[(tap * pairs + c / 2) * CNN_PANEL * 2 + c % 2] = (int16_t)sum;
+        }
+}
+
 /* Sums wrap round: what counts is that the whole sum of an output fits. */
 static int32_t corrected_bias(const int8_t *weights, ptrdiff_t count, int32_t bias, ptrdiff_t zero)
 {
@@ -36,12 +51,12 @@ static int32_t corrected_bias(const int8_t *weights, ptrdiff_t count, int32_t bi
     return (int32_t)((uint32_t)bias - (uint32_t)zero * sum);
 }
 
-cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias,
-                         int8_t *panels, int32_t *corrected)
+cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias, void *panels,
+                         int32_t *corrected)
 {
     const cnn_op_info *info = cnn_op_find(op);
-    if ((op != CNN_OP_conv2d_int8 && op != CNN_OP_linear_int8) || !cnn_batch_fits(info, geometry, 1))
-        return CNN_BAD_PROGRAM;
+    if (op != CNN_OP_conv2d_int8 && op != CNN_OP_linear_int8 && op != CNN_OP_winograd_int8) return CNN_BAD_PROGRAM;
+    if (!cnn_batch_fits(info, geometry, 1)) return CNN_BAD_PROGRAM;
     cnn_conv2d_int8_geometry g = geometry->conv2d_int8;
     if (op == CNN_OP_linear_int8) {
         const cnn_linear_int8_geometry *linear = &geometry->linear_int8;
@@ -57,7 +72,10 @@ cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *wei
     const ptrdiff_t count = g.ic / g.groups * g.kh * g.kw;
     memset(panels, 0, (size_t)cnn_operand_bytes(info, CNN_conv2d_int8_weights, geometry, 1));
     for (ptrdiff_t oc = 0; oc < g.oc; oc++) {
-        pack_filter(&g, &layout, oc, weights + oc * count, panels);
+        if (op == CNN_OP_winograd_int8)
+            pack_transformed(&g, oc, weights + oc * count, panels);
+        else
+            pack_filter(&g, &layout, oc, weights + oc * count, panels);
         corrected[oc] = corrected_bias(weights + oc * count, count, bias ? bias[oc] : 0, g.zero_src);
     }
     return CNN_OK;

@@ -84,7 +84,7 @@ cnn_status cnn_description_check(const cnn_program_description *description, ptr
 cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch);
 
 /* What an op refuses beside its geometry's own limits, named as in the registry. */
-cnn_geometry_check cnn_no_limits, cnn_winograd_limits, cnn_maxpool2d_limits, cnn_elu_limits,
+cnn_geometry_check cnn_no_limits, cnn_winograd_limits, cnn_winograd_int8_limits, cnn_maxpool2d_limits, cnn_elu_limits,
     cnn_batchnorm_backward_limits;
 
 #endif

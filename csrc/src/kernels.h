@@ -163,6 +163,24 @@ typedef struct cnn_dot_depthwise {
     cnn_code_range range;
 } cnn_dot_depthwise;
 
+/* Winograd's F(2x2, 3x3) of codes: where the result of a tile of 4x4 pixels goes, of which 2x2 or fewer are there. */
+typedef struct cnn_code_tile {
+    uint8_t *dst;
+    int rows, columns;
+} cnn_code_tile;
+
+/* Some tiles by some channels, from the first of a panel on. src [16][tiles][depth] is what turn_codes() wrote, weights
+ * are int16 filters (cnn.h) of these channels, depth is at least 2 * pairs. */
+typedef struct cnn_winograd_codes {
+    const cnn_code_tile *places; /* [tiles], of the first channel */
+    const int16_t *src, *weights;
+    const int32_t *bias, *multipliers, *shifts; /* [channels] */
+    ptrdiff_t tiles, depth, pairs, channels, dst_row, dst_pixel;
+    cnn_code_range range;
+} cnn_winograd_codes;
+
+enum { CNN_MOST_CODE_TILES = 20 }; /* of a block: its sums, 1 KB a tile, stay in the first cache */
+
 /* An activation and its numbers: the slope (alpha, the lower bound) and the upper bound; 0 where it has none. */
 typedef struct cnn_activate {
     cnn_activation kind;
@@ -335,6 +353,10 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(fill_codes, (void *restrict dst, uint8_t code, ptrdiff_t count))                                                   \
     X(dot, (const cnn_dot *block))                                                                                       \
     X(dot_depthwise, (const cnn_dot_depthwise *row))                                                                     \
+    /* B^T d B of a tile d of 4x4 pixels, number t to dst[t*dst_tap + c]; channels in whole sixteens */                  \
+    X(turn_codes, (int16_t *restrict dst, ptrdiff_t dst_tap, const uint8_t *restrict src, ptrdiff_t src_row,             \
+                   ptrdiff_t src_pixel, ptrdiff_t depth))                                                                \
+    X(winograd_codes, (const cnn_winograd_codes *block))                                                                 \
     X(quantize, (uint8_t *restrict dst, const float *restrict src, ptrdiff_t count, float scale, int32_t zero))          \
     X(dequantize, (float *restrict dst, const uint8_t *restrict src, ptrdiff_t count, float scale, int32_t zero))        \
     /* Row oh of the pooled map; src is a whole sample */                                                                \

@@ -69,6 +69,34 @@ static void conv_cases(visitor *visit)
         }
 }
 
+/* Maps of whole and of cut tiles, channels that fill panels and pairs and do not, blocks of tiles over several samples. */
+static void winograd_cases(visitor *visit)
+{
+    static const ptrdiff_t shapes[][5] = {{1, 1, 1, 1, 1},    {3, 3, 2, 1, 0},    {5, 6, 3, 17, 1},  {8, 8, 16, 16, 1},
+                                          {9, 7, 16, 33, 1},  {6, 6, 32, 48, 0},  {4, 4, 63, 70, 1}, {7, 5, 64, 16, 2},
+                                          {16, 18, 16, 8, 1}, {12, 3, 33, 20, 1}, {3, 3, 130, 64, 1}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int wide = 0; wide < 2; wide++) {
+            op_case one = {.op = CNN_OP_winograd_int8, .batch = 1 + 2 * wide};
+            one.values = wide ? VALUES_WIDE : VALUES_UNIFORM;
+            one.geometry.conv2d_int8 = (cnn_conv2d_int8_geometry){.h = shapes[i][0],
+                                                                  .w = shapes[i][1],
+                                                                  .ic = shapes[i][2],
+                                                                  .oc = shapes[i][3],
+                                                                  .kh = 3,
+                                                                  .kw = 3,
+                                                                  .pad_top = shapes[i][4],
+                                                                  .pad_left = shapes[i][4],
+                                                                  .pad_bottom = shapes[i][4],
+                                                                  .pad_right = wide ? 0 : shapes[i][4]};
+            cnn_conv2d_int8_geometry *g = &one.geometry.conv2d_int8;
+            if (g->w + g->pad_left + g->pad_right < 3) g->pad_right = 2;
+            g->zero_src = 118, g->zero_dst = 60, g->low = wide ? 60 : 0, g->high = wide ? 200 : 0;
+            geometry_complete(CNN_GEOMETRY_conv2d_int8, &one.geometry);
+            visit(&one);
+        }
+}
+
 static void linear_cases(visitor *visit)
 {
     static const ptrdiff_t shapes[][2] = {{1, 1}, {4, 10}, {7, 16}, {84, 10}, {257, 33}, {64, 130}};
@@ -165,6 +193,7 @@ static void layout_cases(visitor *visit)
 void each_int8_case(visitor *visit)
 {
     conv_cases(visit);
+    winograd_cases(visit);
     linear_cases(visit);
     pool_cases(visit);
     element_cases(visit);

@@ -27,7 +27,15 @@ SCORES_EXTERNAL, GRADIENT_EXTERNAL = 3, 4  # where NumPy computes the loss: what
 
 LINE_BYTES = cnncore.ALIGNMENT  # where values in the constants and in the arena may start
 
-ITEM_BYTES = {"float32": 4, "uint8": 1, "int8": 1, "int32": 4, "int64": 8, "segment": cnncore.SEGMENT_DTYPE.itemsize}
+ITEM_BYTES = {
+    "float32": 4,
+    "uint8": 1,
+    "int8": 1,
+    "int16": 2,
+    "int32": 4,
+    "int64": 8,
+    "segment": cnncore.SEGMENT_DTYPE.itemsize,
+}
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
     op: tuple(operand.name for operand in info.operands if operand.written) for op, info in cnncore.OPS.items()

@@ -93,7 +93,7 @@ class Execution:
         self.input_shape = body.topology.input_shape if head is None else head.input_shape
         self.part = Part.of([each for each in (head, tail) if each is not None])
         self._kept: OrderedDict[tuple[Any, ...], Compiled] = OrderedDict()
-        self._lowered: dict[bool, Lowered] = {}
+        self._lowered: dict[tuple[bool, bool], Lowered] = {}  # by whole, and Winograd's algorithm
         self._last: dict[bool, Call] = {}  # of the whole network, and of what comes before its tail
         self._lock = threading.RLock()
 
@@ -119,44 +119,46 @@ class Execution:
             self._last[whole] = Call(x.shape, batch_size, shape, compiled)
         return outputs
 
-    def compile(self, batch: int, whole: bool) -> Compiled:
-        """The program for batches of up to so many samples, kept for the next time. UserError where the machine has too
-        little memory for it."""
+    def compile(self, batch: int, whole: bool, algorithm: str = "auto") -> Compiled:
+        """The program for batches of up to so many samples, kept for the next time; "direct" is the same on every
+        machine. UserError where the machine has too little memory for it."""
         with self._lock:
-            key = (batch, whole, cnncore.isa())
+            key = (batch, whole, cnncore.isa(), _takes_winograd(algorithm))
             if key not in self._kept:
-                self._kept[key] = self._compile(batch, whole)
+                self._kept[key] = self._compile(batch, whole, algorithm)
                 if len(self._kept) > KEPT_PROGRAMS:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    def lowered(self, whole: bool) -> Lowered:
+    def lowered(self, whole: bool, algorithm: str = "auto") -> Lowered:
         """The ops, which are the same for any batch."""
+        key = whole, _takes_winograd(algorithm)
         with self._lock:
-            if whole not in self._lowered:
-                self._lowered[whole] = self._lower(whole)
-            return self._lowered[whole]
+            if key not in self._lowered:
+                self._lowered[key] = self._lower(*key)
+            return self._lowered[key]
 
-    def plan(self, batch: int, whole: bool) -> Plan:
+    def plan(self, batch: int, whole: bool, algorithm: str = "auto") -> Plan:
         """The plan for batches of up to so many samples."""
         request, part = Request(INFERENCE, batch, algorithm="direct"), self.part
-        return finish(self.lowered(whole).code, part.slots, part.buffer_slots, request, cnncore.isa())
+        code = self.lowered(whole, algorithm).code
+        return finish(code, part.slots, part.buffer_slots, request, cnncore.isa())
 
-    def _compile(self, batch: int, whole: bool) -> Compiled:
-        plan = self.plan(batch, whole)
+    def _compile(self, batch: int, whole: bool, algorithm: str) -> Compiled:
+        plan = self.plan(batch, whole, algorithm)
         require_plan(plan.footprint, plan.arena, plan.request.mode, cnncore.get_num_threads())
         part = self.part
         constants = cnncore.aligned_zeros(-(-plan.constant_bytes // 4))
         held = constants.view(np.uint8)
-        for offset, array in self.lowered(whole).constants:
+        for offset, array in self.lowered(whole, algorithm).constants:
             held[offset : offset + array.nbytes] = array.view(np.uint8)
         for fold in plan.folds:
             write_fold(constants, fold, part.slots, part.buffer_slots, part.data, part.buffers)
         spaces = {"parameters": part.data, "buffers": part.buffers, "constants": constants}
         return Compiled(plan, plan.program(spaces), constants)
 
-    def _lower(self, whole: bool) -> Lowered:
+    def _lower(self, whole: bool, winograd: bool) -> Lowered:
         builder = Builder(False, {**self.part.slots, **self.part.buffer_slots}, layer=INPUT)
         source = Tensor(builder.new(Value(self.input_shape, EXTERNAL, INPUT_EXTERNAL)), self.input_shape)
         builder.emit("check_finite", {"count": elements(self.input_shape), "slope": 0.0}, src=source)
@@ -164,7 +166,7 @@ class Execution:
         if self.head is not None:
             first = builder.to_stored(source) if needs_transpose(source.shape) else source
             source = _emit_floats(builder, self.head, first)
-        lowering = Lowering(builder, self.body)
+        lowering = Lowering(builder, self.body, winograd)
         codes = lowering.run(source, stored)
         builder.layer = "output"
         if self.tail is not None and whole:
@@ -187,6 +189,12 @@ class Execution:
         output = lowering.builder.new(Value(shape, EXTERNAL, OUTPUT_EXTERNAL))
         lowering.dequantised(codes, output)
         return output
+
+
+def _takes_winograd(algorithm: str) -> bool:
+    """Whether products are of 16 bits, two to an instruction: of bytes it is four, and no algorithm saves as much. Sets
+    of instructions that were not measured take none."""
+    return algorithm == "auto" and cnncore.isa() in ("avx2", "avx512") and not cnncore.uses_vnni()
 
 
 def _run(compiled: Compiled, x: Array, outputs: Array, first: int) -> None:

@@ -41,10 +41,12 @@ Constants = list[tuple[int, NDArray[Any]]]
 @dataclass
 class Lowering:
     """The ops of an integer part while they are written. `weights` are the packed ones as they were before, by value:
-    in the public layouts, but with the columns of a linear layer in the order in which a map lies in memory."""
+    in the public layouts, but with the columns of a linear layer in the order in which a map lies in memory.
+    `winograd`: 3x3 convolutions may be computed by Winograd's algorithm, whose integers are the same."""
 
     builder: Builder
     body: Body
+    winograd: bool = False
     constants: Constants = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[int, NDArray[np.int8]] = field(default_factory=dict)
@@ -148,10 +150,17 @@ def _convolution(to: Lowering, node: Node, sources: Sources) -> Tensor:
     assert isinstance(layer, Conv2D)
     _, height, width = sources[0].shape
     geometry = {**_known(layer.geometry(height, width)), **to.rounding(node)}
+    op = "winograd_int8" if to.winograd and _saves_products(geometry) else "conv2d_int8"
     return to.products(
-        "conv2d_int8", geometry, sources[0], to.codes(node.shape), to.body.array(node.name, "weights"),
+        op, geometry, sources[0], to.codes(node.shape), to.body.array(node.name, "weights"),
         to.body.array(node.name, "bias"), *to.vectors(node),
     )  # fmt: skip
+
+
+def _saves_products(geometry: dict[str, Any]) -> bool:
+    """Whether Winograd's algorithm takes less time: its numbers come in panels of input channels."""
+    fits = cnncore.op_fits("winograd_int8", geometry)
+    return fits and geometry["ic"] % cnncore.PANEL == 0 and geometry["oc"] >= cnncore.PANEL
 
 
 def _known(geometry: Mapping[str, Any]) -> dict[str, Any]:

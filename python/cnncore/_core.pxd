@@ -101,6 +101,7 @@ cdef extern from "cnn.h" nogil:
         CNN_I64
         CNN_SEGMENTS
         CNN_I8
+        CNN_I16
         CNN_I32
 
     ctypedef enum cnn_extent:
@@ -128,7 +129,7 @@ cdef extern from "cnn.h" nogil:
                           c_bool reference)
 
     cnn_status cnn_int8_pack(int op, const cnn_geometry *geometry, const int8_t *weights, const int32_t *bias,
-                             int8_t *panels, int32_t *corrected)
+                             void *panels, int32_t *corrected)
 
     ctypedef enum cnn_variant:
         CNN_VARIANT_USUAL

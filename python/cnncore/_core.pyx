@@ -84,6 +84,7 @@ _DTYPES = {
     CNN_I64: np.dtype(np.int64),
     CNN_SEGMENTS: SEGMENT_DTYPE,
     CNN_I8: np.dtype(np.int8),
+    CNN_I16: np.dtype(np.int16),
     CNN_I32: np.dtype(np.int32),
 }
 
@@ -623,8 +624,9 @@ def run_op(str name, dict operands, dict geometry, ptrdiff_t batch, *, bint refe
 
 
 def pack_int8(str op, dict geometry, weights, bias=None):
-    """(weights, bias) as conv2d_int8 or linear_int8 reads them: int8 panels, a flat array that starts on ALIGNMENT bytes, and
-    int32 (OC,), from which zero_src of the geometry times the sum of each channel's weights is taken off.
+    """(weights, bias) as conv2d_int8, winograd_int8 or linear_int8 reads them: int8 panels or int16 filters, a flat array
+    that starts on ALIGNMENT bytes, and int32 (OC,), from which zero_src of the geometry times the sum of each channel's
+    weights is taken off.
 
     weights            int8 (OC, IC/groups, KH, KW), or (N, K) of linear_int8
     bias               int32 (OC,); None: zeros
@@ -635,8 +637,8 @@ def pack_int8(str op, dict geometry, weights, bias=None):
     cdef const int32_t *added = NULL
     cdef cnn_status status
     cdef int number
-    if op not in ("conv2d_int8", "linear_int8"):
-        raise ValueError(f"pack_int8: expected conv2d_int8 or linear_int8, got {op!r}")
+    if op not in ("conv2d_int8", "winograd_int8", "linear_int8"):
+        raise ValueError(f"pack_int8: expected conv2d_int8, winograd_int8 or linear_int8, got {op!r}")
     _read_fitting(&shape, op, geometry, 1)
     number = _OP_NUMBERS[op]
     if op == "linear_int8":
@@ -647,9 +649,10 @@ def pack_int8(str op, dict geometry, weights, bias=None):
     if bias is not None:
         start = _table("pack_int8", "bias", bias, np.int32, expected[:1])
         added = <const int32_t *>_address(start)
-    panels = aligned_zeros(op_operand_bytes(op, geometry, 1)["weights"], np.int8)
+    kind = np.dtype(np.int16 if op == "winograd_int8" else np.int8)
+    panels = aligned_zeros(op_operand_bytes(op, geometry, 1)["weights"] // kind.itemsize, kind)
     corrected = aligned_zeros(expected[0], np.int32)
-    status = cnn_int8_pack(number, &shape, <const int8_t *>_address(given), added, <int8_t *>_address(panels),
+    status = cnn_int8_pack(number, &shape, <const int8_t *>_address(given), added, <void *>_address(panels),
                            <int32_t *>_address(corrected))
     _check(status)
     return panels, corrected

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPS = {
-    "quantize", "dequantize", "conv2d_int8", "linear_int8", "maxpool2d_int8", "avgpool2d_int8", "add_int8",
-    "lookup_int8", "copy_channels_int8", "nchw_to_nhwc_int8", "nhwc_to_nchw_int8",
+    "quantize", "dequantize", "conv2d_int8", "linear_int8", "winograd_int8", "maxpool2d_int8", "avgpool2d_int8",
+    "add_int8", "lookup_int8", "copy_channels_int8", "nchw_to_nhwc_int8", "nhwc_to_nchw_int8",
 }  # fmt: skip
 """Those of the core, which test_int8.py runs."""
 

@@ -159,6 +159,53 @@ def test_usual_convolutions(body: str, name: str) -> None:
         check(random_layer(USUAL[name], rng, free), draw_codes(USUAL[name], rng, batch))
 
 
+WINOGRAD = {
+    "one pixel": conv_geometry(1, 1, 1, 1, **padded(1)),
+    "whole tiles": conv_geometry(8, 8, 16, 32, **padded(1)),
+    "cut tiles": conv_geometry(7, 9, 16, 33, **padded(1)),
+    "no padding": conv_geometry(9, 8, 32, 16),
+    "wide padding": conv_geometry(3, 4, 16, 17, **padded(3)),
+    "padding on one side": conv_geometry(6, 5, 16, 16, pad_top=2, pad_right=1),
+    "cut panels": conv_geometry(6, 7, 35, 50, **padded(1)),
+    "three channels": conv_geometry(11, 13, 3, 16, **padded(1)),
+    "many channels": conv_geometry(4, 4, 160, 80, **padded(1)),
+    "many tiles": conv_geometry(30, 34, 16, 4, **padded(1)),
+}
+
+
+@pytest.mark.parametrize("name", WINOGRAD)
+def test_convolutions_by_winograd(body: str, name: str) -> None:
+    rng = np.random.default_rng(len(name))
+    for batch, free in ((1, False), (3, True)):
+        g = WINOGRAD[name]
+        check(random_layer(g, rng, free), draw_codes(g, rng, batch), "winograd_int8")
+
+
+@pytest.mark.parametrize("weight", [-127, 127])
+def test_winograd_with_the_largest_sums(body: str, weight: int) -> None:
+    """Of as many channels as it takes, all of the largest codes and weights: a quarter of them comes back exactly."""
+    g = conv_geometry(4, 5, 1024, 16, zero_src=0, **padded(1))
+    checker = np.indices((4, 5)).sum(axis=0)[None, :, :, None] % 2 * np.full(1024, 255)
+    for src in (np.full((1, 4, 5, 1024), 255), checker, 255 - checker):
+        check(extreme(g, weight, 21), src.astype(np.uint8), "winograd_int8")
+    signs = extreme(g, weight, 21)
+    signs.weights[:] *= np.array([[1, -1, 1], [-1, 1, -1], [1, -1, 1]], np.int8)
+    check(signs, checker.astype(np.uint8), "winograd_int8")
+    assert not cnncore.op_fits("winograd_int8", g | {"ic": 1025})
+
+
+def test_winograd_takes_plain_kernels_of_three() -> None:
+    g = conv_geometry(9, 9, 16, 16, **padded(1))
+    assert cnncore.op_fits("winograd_int8", g)
+    for change in (
+        conv_geometry(9, 9, 16, 16, stride_h=2, **padded(1)),
+        conv_geometry(9, 9, 16, 16, dilation_w=2, **padded(1)),
+        conv_geometry(9, 9, 16, 16, groups=2, **padded(1)),
+        conv_geometry(9, 9, 16, 16, (3, 5), **padded(1)),
+    ):
+        assert cnncore.op_fits("conv2d_int8", change) and not cnncore.op_fits("winograd_int8", change)
+
+
 @pytest.mark.parametrize(("k", "n"), [(1, 1), (4, 10), (7, 16), (84, 10), (256, 33), (1027, 70), (64, 130)])
 def test_linear(body: str, k: int, n: int) -> None:
     rng = np.random.default_rng(k)
@@ -203,17 +250,17 @@ def test_ties_and_ends(body: str, zero: int, low: int, high: int) -> None:
 
 def test_the_twin_agrees(body: str) -> None:
     rng = np.random.default_rng(5)
-    for seed in range(12):
-        g = random_geometry(np.random.default_rng((seed, 9)))
-        layer, src = random_layer(g, rng, bool(seed % 2)), draw_codes(g, rng, 2)
-        panels, bias = cnncore.pack_int8("conv2d_int8", g, layer.weights, layer.bias)
+    drawn = [("conv2d_int8", random_geometry(np.random.default_rng((seed, 9)))) for seed in range(12)]
+    for number, (op, g) in enumerate([*drawn, *(("winograd_int8", g) for g in WINOGRAD.values())]):
+        layer, src = random_layer(g, rng, bool(number % 2)), draw_codes(g, rng, 2)
+        panels, bias = cnncore.pack_int8(op, g, layer.weights, layer.bias)
         dst = np.zeros((2, g["oh"], g["ow"], g["oc"]), np.uint8)
         operands = {
             "dst": dst, "src": src, "weights": panels, "bias": bias, "multipliers": layer.multipliers,
             "shifts": layer.shifts,
         }  # fmt: skip
-        cnncore.run_op("conv2d_int8", operands, g, 2, reference=True)
-        assert np.array_equal(dst, layer(src)), g
+        cnncore.run_op(op, operands, g, 2, reference=True)
+        assert np.array_equal(dst, layer(src)), (op, g)
 
 
 # ---- the packer ----------------------------------------------------------------------------------------------------
@@ -231,6 +278,20 @@ def test_panels_hold_every_weight_once() -> None:
         assert np.array_equal(bias, -g["zero_src"] * weights.astype(np.int64).sum(axis=(1, 2, 3)))
 
 
+def test_filters_of_winograd_are_four_times_those_of_the_literature() -> None:
+    """G w G^T of Lavin & Gray 2016, section 4.1, for each pair of channels."""
+    rng = np.random.default_rng(4)
+    g = conv_geometry(5, 5, 5, 18, **padded(1))
+    weights = rng.integers(-127, 128, (18, 5, 3, 3), np.int8)
+    filters, bias = cnncore.pack_int8("winograd_int8", g, weights)
+    transform = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    whole = np.zeros((32, 6, 16))
+    whole[:18, :5] = 4 * np.einsum("ay,ocyx,bx->ocab", transform, weights, transform).reshape(18, 5, 16)
+    assert filters.dtype == np.int16 and filters.ctypes.data % cnncore.ALIGNMENT == 0
+    assert np.array_equal(filters.reshape(2, 16, 3, 16, 2), whole.reshape(2, 16, 3, 2, 16).transpose(0, 4, 2, 1, 3))
+    assert np.array_equal(bias, -g["zero_src"] * weights.astype(np.int64).sum(axis=(1, 2, 3)))
+
+
 def test_panels_of_a_linear_layer() -> None:
     g = {"k": 6, "n": 18, "zero_src": 3, "zero_dst": 0, "low": 0, "high": 255}
     weights = np.arange(6 * 18, dtype=np.int8).reshape(18, 6)
@@ -244,7 +305,7 @@ def test_panels_of_a_linear_layer() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"op": "conv2d_forward"}, "expected conv2d_int8 or linear_int8, got 'conv2d_forward'"),
+        ({"op": "conv2d_forward"}, "expected conv2d_int8, winograd_int8 or linear_int8, got 'conv2d_forward'"),
         ({"weights": np.zeros((4, 4), np.int8)}, r"weights must be int8 of shape \(4, 3\), got int8 \(4, 4\)"),
         ({"weights": np.zeros((4, 3), np.int16)}, r"weights must be int8 of shape \(4, 3\), got int16"),
         ({"bias": np.zeros(3, np.int32)}, r"bias must be int32 of shape \(4,\), got int32 \(3,\)"),

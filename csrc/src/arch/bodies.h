@@ -28,6 +28,7 @@
 #include "bodies/upsample.h"
 #include "bodies/warp.h"
 #include "bodies/winograd.h"
+#include "bodies/winograd_int8.h"
 
 #define CNN_KERNEL_ENTRY(name, parameters) .name = name,
 #define CNN_KERNEL_TABLE(isa_name)                                                                                     \

@@ -35,4 +35,19 @@ static inline void dot_store(int32_t *p, dot_sum sum)
     _mm_storeu_si128((void *)p, _mm256_castsi256_si128(even));
 }
 
+#define PAIR_CHANNELS 8
+#define PAIR_TILES 5
+
+typedef __m256i pair_sum, pair_weights;
+
+static inline pair_weights pair_load(const int16_t *p) { return _mm256_loadu_si256((const void *)p); }
+static inline pair_sum pair_step(pair_sum sum, const int16_t *x, const pair_weights *w)
+{
+    int32_t both;
+    memcpy(&both, x, sizeof both);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_set1_epi32(both), *w));
+}
+static inline pair_sum pair_zero(void) { return _mm256_setzero_si256(); }
+static inline void pair_store(int32_t *p, pair_sum sum) { _mm256_storeu_si256((void *)p, sum); }
+
 #endif

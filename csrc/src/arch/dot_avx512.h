@@ -35,6 +35,22 @@ static inline __m256i dot_pairs(dot_sum sum)
     return _mm512_cvtepi64_epi32(_mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, _MM_PERM_CDAB)));
 }
 static inline void dot_store(int32_t *p, dot_sum sum) { _mm256_storeu_si256((void *)p, dot_pairs(sum)); }
+
+#define PAIR_CHANNELS 16
+#define PAIR_TILES 6
+
+typedef __m512i pair_sum, pair_weights;
+
+static inline pair_weights pair_load(const int16_t *p) { return _mm512_loadu_si512((const void *)p); }
+static inline pair_sum pair_step(pair_sum sum, const int16_t *x, const pair_weights *w)
+{
+    int32_t both;
+    memcpy(&both, x, sizeof both);
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_set1_epi32(both), *w));
+}
+static inline pair_sum pair_zero(void) { return _mm512_setzero_si512(); }
+static inline void pair_store(int32_t *p, pair_sum sum) { _mm512_storeu_si512((void *)p, sum); }
+
 /* The sums of a panel, side by side */
 static inline __m512i dot_panel(const dot_sum *sums)
 {

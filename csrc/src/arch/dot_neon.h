@@ -44,4 +44,22 @@ static inline void dot_store(int32_t *p, dot_sum sum)
               vpaddq_s32(vpaddq_s32(sum.channels[0], sum.channels[1]), vpaddq_s32(sum.channels[2], sum.channels[3])));
 }
 
+#define PAIR_CHANNELS 8
+#define PAIR_TILES 4
+
+typedef struct pair_sum {
+    int32x4_t low, high;
+} pair_sum;
+typedef int16x8x2_t pair_weights;
+
+static inline pair_weights pair_load(const int16_t *p) { return vld2q_s16(p); }
+static inline pair_sum pair_step(pair_sum sum, const int16_t *x, const pair_weights *w)
+{
+    sum.low = vmlal_n_s16(vmlal_n_s16(sum.low, vget_low_s16(w->val[0]), x[0]), vget_low_s16(w->val[1]), x[1]);
+    sum.high = vmlal_n_s16(vmlal_n_s16(sum.high, vget_high_s16(w->val[0]), x[0]), vget_high_s16(w->val[1]), x[1]);
+    return sum;
+}
+static inline pair_sum pair_zero(void) { return (pair_sum){vdupq_n_s32(0), vdupq_n_s32(0)}; }
+static inline void pair_store(int32_t *p, pair_sum sum) { vst1q_s32(p, sum.low), vst1q_s32(p + 4, sum.high); }
+
 #endif

@@ -6,6 +6,10 @@
  *   dot_start()    sums that start at the numbers of DOT_CHANNELS channels
  *   dot_weights()  four weights of each channel, dot_codes() four codes of a pixel
  *   dot_step()     adds their products, dot_store() writes the sums of DOT_CHANNELS channels
+ * and of Winograd's algorithm, whose numbers have 16 bits and meet in pairs of input channels:
+ *   PAIR_CHANNELS  output channels whose sums a pair_sum holds
+ *   PAIR_TILES     of a register tile, at most, by a panel
+ *   pair_step()    adds the products of the pair at x with the pairs of PAIR_CHANNELS channels, pair_store() writes the sums
  */
 #ifndef CNN_DOT_H
 #define CNN_DOT_H
@@ -52,5 +56,30 @@ static inline void dot_store(int32_t *p, dot_sum sum)
 {
     for (int c = 0; c < DOT_CHANNELS; c++) p[c] = (int32_t)sum.lanes[c];
 }
+
+#define PAIR_CHANNELS 16
+#define PAIR_TILES 1
+
+typedef struct pair_sum {
+    uint32_t lanes[PAIR_CHANNELS];
+} pair_sum;
+typedef struct pair_weights {
+    int16_t lanes[2 * PAIR_CHANNELS];
+} pair_weights;
+
+static inline pair_weights pair_load(const int16_t *p)
+{
+    pair_weights w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+static inline pair_sum pair_step(pair_sum sum, const int16_t *x, const pair_weights *w)
+{
+    for (int c = 0; c < PAIR_CHANNELS; c++)
+        sum.lanes[c] += (uint32_t)(x[0] * w->lanes[2 * c] + x[1] * w->lanes[2 * c + 1]);
+    return sum;
+}
+static inline pair_sum pair_zero(void) { return (pair_sum){{0}}; }
+static inline void pair_store(int32_t *p, pair_sum sum) { memcpy(p, &sum, sizeof sum); }
 
 #endif

@@ -16,7 +16,7 @@ static inline __m256i round_short(__m256i sum, const rounding *how, int at)
 }
 
 /* Products are cut off at 16 bits once they are rounded: codes are within. */
-static inline __m256i round_long(const int32_t *sums, const rounding *how, int at)
+static __attribute__((noinline)) __m256i round_long(const int32_t *sums, const rounding *how, int at)
 {
     int32_t rounded_sums[8];
     for (int i = 0; i < 8; i++) {
@@ -75,20 +75,36 @@ static inline __attribute__((always_inline)) void round_block(uint8_t *dst, ptrd
     }
 }
 
+static inline __m256i round_eight(const int32_t *sums, const rounding *how, int at)
+{
+    return how->is_short ? round_short(_mm256_loadu_si256((const void *)sums), how, at) : round_long(sums, how, at);
+}
+
 static void round_tile(uint8_t *restrict dst, ptrdiff_t dst_pixel, const int32_t *restrict sums, ptrdiff_t sums_pixel,
                        ptrdiff_t pixels, int channels, const rounding *restrict how, int first)
 {
     enum { WIDTH = 8 };
-    for (int c = 0; c < channels; c += WIDTH) {
+    int c = 0;
+    for (; c + CNN_PANEL <= channels; c += CNN_PANEL)
+        for (ptrdiff_t p = 0; p < pixels; p += 2) {
+            const int32_t *from = sums + p * sums_pixel + c, *next = from + (p + 1 < pixels ? sums_pixel : 0);
+            const __m256i v[4] = {round_eight(from, how, first + c), round_eight(from + WIDTH, how, first + c + WIDTH),
+                                  round_eight(next, how, first + c), round_eight(next + WIDTH, how, first + c + WIDTH)};
+            const __m256i codes = round_pack(v, &how->range);
+            uint8_t *to = dst + p * dst_pixel + c;
+            _mm_storeu_si128((void *)to, _mm256_castsi256_si128(codes));
+            if (p + 1 < pixels) _mm_storeu_si128((void *)(to + dst_pixel), _mm256_extracti128_si256(codes, 1));
+        }
+    for (; c < channels; c += WIDTH) {
         const int count = channels - c < WIDTH ? channels - c : WIDTH, at = first + c;
         for (ptrdiff_t p = 0; p < pixels; p += 4) {
             const int together = pixels - p < 4 ? (int)(pixels - p) : 4;
             __m256i v[4];
             uint8_t codes[4][WIDTH];
+#pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
                 const int32_t *from = sums + (p + (i < together ? i : 0)) * sums_pixel + c;
-                v[i] = how->is_short ? round_short(_mm256_loadu_si256((const void *)from), how, at)
-                                     : round_long(from, how, at);
+                v[i] = round_eight(from, how, at);
             }
             _mm256_storeu_si256((void *)codes, round_pack(v, &how->range));
             uint8_t *to = dst + p * dst_pixel + c;

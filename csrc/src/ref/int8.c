@@ -98,6 +98,74 @@ void cnn_ref_conv2d_int8(const cnn_call *call, const cnn_worker *worker)
     if (cnn_is_first(worker)) layer(call, &call->geometry->conv2d_int8);
 }
 
+/* B^T d B, or A^T m A, of one dimension */
+static void turned_four(int64_t out[4], const int64_t d[4])
+{
+    out[0] = d[0] - d[2], out[1] = d[1] + d[2], out[2] = d[2] - d[1], out[3] = d[1] - d[3];
+}
+
+static void turned_back(int64_t out[2], const int64_t m[4])
+{
+    out[0] = m[0] + m[1] + m[2], out[1] = m[1] - m[2] - m[3];
+}
+
+/* The sums of the 2x2 pixels from (oh, ow) on. */
+static void tile_of(const cnn_conv2d_int8_geometry *g, const uint8_t *sample, const int16_t *filters, ptrdiff_t oc,
+                    ptrdiff_t oh, ptrdiff_t ow, int64_t sums[2][2])
+{
+    const ptrdiff_t pairs = cnn_ceil_div(g->ic, 2);
+    int64_t products[4][4] = {{0}};
+    for (ptrdiff_t c = 0; c < g->ic; c++) {
+        int64_t columns[4][4], turned[4];
+        for (ptrdiff_t x = 0; x < 4; x++) {
+            int64_t column[4];
+            for (ptrdiff_t y = 0; y < 4; y++) {
+                const ptrdiff_t h = oh + y - g->pad_top, w = ow + x - g->pad_left;
+                const bool inside = h >= 0 && h < g->h && w >= 0 && w < g->w;
+                column[y] = inside ? sample[(h * g->w + w) * g->ic + c] : (int64_t)g->zero_src;
+            }
+            turned_four(turned, column);
+            for (int y = 0; y < 4; y++) columns[y][x] = turned[y];
+        }
+        for (int y = 0; y < 4; y++) {
+            turned_four(turned, columns[y]);
+            for (int x = 0; x < 4; x++)
+                products[y][x] +=
+                    turned[x] * filters[(((oc / 16 * 16 + 4 * y + x) * pairs + c / 2) * 16 + oc % 16) * 2 + c % 2];
+        }
+    }
+    int64_t rows[4][2], pixels[2];
+    for (int y = 0; y < 4; y++) turned_back(rows[y], products[y]);
+    for (int x = 0; x < 2; x++) {
+        const int64_t column[4] = {rows[0][x], rows[1][x], rows[2][x], rows[3][x]};
+        turned_back(pixels, column);
+        for (int y = 0; y < 2; y++) sums[y][x] = pixels[y] / 4;
+    }
+}
+
+void cnn_ref_winograd_int8(const cnn_call *call, const cnn_worker *worker)
+{
+    if (!cnn_is_first(worker)) return;
+    const cnn_conv2d_int8_geometry *g = &call->geometry->conv2d_int8;
+    uint8_t *dst = call->operands[CNN_winograd_int8_dst];
+    const uint8_t *src = call->operands[CNN_winograd_int8_src];
+    const int32_t *bias = call->operands[CNN_winograd_int8_bias],
+                  *multipliers = call->operands[CNN_winograd_int8_multipliers],
+                  *shifts = call->operands[CNN_winograd_int8_shifts];
+    for (ptrdiff_t n = 0; n < call->batch; n++)
+        for (ptrdiff_t oh = 0; oh < g->oh; oh++)
+            for (ptrdiff_t ow = 0; ow < g->ow; ow++)
+                for (ptrdiff_t oc = 0; oc < g->oc; oc++) {
+                    int64_t sums[2][2];
+                    tile_of(g, src + n * g->h * g->w * g->ic, call->operands[CNN_winograd_int8_weights], oc, oh, ow,
+                            sums);
+                    const int32_t sum = (int32_t)((uint32_t)sums[0][0] + (uint32_t)bias[oc]);
+                    dst[((n * g->oh + oh) * g->ow + ow) * g->oc + oc] =
+                        code_of(nearest((int64_t)sum * multipliers[oc], INT64_C(1) << (shifts[oc] & 63) % 63),
+                                g->zero_dst, g->low, g->high);
+                }
+}
+
 /* A linear layer is a convolution of one pixel; its operands have the same places. */
 void cnn_ref_linear_int8(const cnn_call *call, const cnn_worker *worker)
 {

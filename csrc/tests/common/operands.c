@@ -16,6 +16,7 @@ static size_t element_bytes(cnn_operand_type type)
     switch (type) {
     case CNN_U8:
     case CNN_I8: return 1;
+    case CNN_I16: return sizeof(int16_t);
     case CNN_I32: return sizeof(int32_t);
     case CNN_I64: return sizeof(int64_t);
     case CNN_SEGMENTS: return sizeof(cnn_segment);
@@ -238,7 +239,7 @@ static void fill_input(operand *o, cnn_geometry_kind kind, const cnn_geometry *g
                                          : g->pool2d;
     if (o->type == CNN_I32)
         fill_whole(o, values, seed, stream);
-    else if (o->type == CNN_I8)
+    else if (o->type == CNN_I8 || o->type == CNN_I16)
         fill_panels(o, g, op, seed, stream);
     else if (o->type == CNN_U8 && !is(o->name, "argmax"))
         fill_codes(o, seed, stream);

@@ -90,7 +90,7 @@ def exported(network: Network) -> Exported:
 def exported_integers(network: QuantizedNetwork) -> Exported:
     """The same of a quantised network, whose weights are not in panels here."""
     execution = network.execution
-    compiled, weights = execution.compile(1, whole=True), execution.lowered(whole=True).weights
+    compiled, weights = execution.compile(1, True, "direct"), execution.lowered(True, "direct").weights
     code, part = _without_positions(compiled.plan.code), execution.part
     spaces = {PARAMETERS: part.data, BUFFERS: part.buffers, CONSTANTS: compiled.constants}
     arrays: dict[int, NDArray[Any]] = {}

@@ -175,6 +175,7 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "dequantize": _per_element(2),
     "conv2d_int8": lambda g: _conv2d(g) + 4 * g["oh"] * g["ow"] * g["oc"],
     "linear_int8": lambda g: _linear(g) + 4 * g["n"],
+    "winograd_int8": lambda g: _winograd("oh", "ow")({**g, "tile": 2}) + 4 * g["oh"] * g["ow"] * g["oc"],
     "maxpool2d_int8": _windows,
     "avgpool2d_int8": _windows,
     "add_int8": _per_element(5),

@@ -72,7 +72,7 @@ def seconds(instruction: Instruction, values: Sequence[Value], batch: int, isa: 
 def features(instruction: Instruction, values: Sequence[Value], batch: int, isa: str) -> tuple[str, Features]:
     """The kind of work, and how much there is of what that kind has rates for."""
     op, g = instruction.op, instruction.geometry
-    if op in ("conv2d_int8", "linear_int8"):
+    if op in ("conv2d_int8", "linear_int8", "winograd_int8"):
         kind = "depthwise.int8" if g.get("groups", 1) > 1 and g["groups"] == g["ic"] == g["oc"] else op
         return kind, (counts.flops(instruction, batch), counts.bytes_touched(instruction, values, batch), 1)
     if op.startswith(("conv2d_", "winograd_")):

@@ -99,6 +99,18 @@ def test_the_plan_is_one_program_and_can_be_read() -> None:
     assert plan.arena_bytes < net.plan(8).arena_bytes
 
 
+def test_winograd_where_products_have_16_bits() -> None:
+    """Of 3x3 convolutions of whole panels; files of C are the same whatever the machine has."""
+    net = make_model("vgg3", input_size=16)
+    quantized = engine.quantize(net, samples(net, 4))
+    for place in everywhere():
+        kinds = [each.op for each in quantized.plan(batch=2).instructions]
+        pairs = place[0] in ("avx2", "avx512") and not cnncore.uses_vnni()
+        assert (kinds.count("winograd_int8"), kinds.count("conv2d_int8")) == ((5, 1) if pairs else (0, 6)), place
+        direct = quantized.execution.plan(1, True, "direct")
+        assert "winograd_int8" not in [each.op for each in direct.instructions]
+
+
 def test_a_call_like_the_last_does_little_in_python() -> None:
     net = make_model("lenet", channels=1)
     x = samples(net, 3)
