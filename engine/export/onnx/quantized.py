@@ -159,8 +159,24 @@ def _mean(writer: Codes, place: Place) -> str:
     if not isinstance(layer, layers.AvgPool2D):
         return writer.quantised(place.node.name, windows.global_average(real))
     over = windows.overhang(layer, place.shape, place.node.shape)
-    result = _divided(real, layer, over) if any(over) else windows.average_pool(real, dilations=False)
+    if any(over):
+        result = _divided(real, layer, over)
+    elif layer.count_include_pad and any(pair(layer.padding)):
+        result = _padded_mean(writer, place, layer)
+    else:
+        result = windows.average_pool(real, dilations=False)
     return writer.quantised(place.node.name, result)
+
+
+def _padded_mean(writer: Codes, place: Place, layer: layers.AvgPool2D) -> str:
+    """Padding that counts is put round the codes: OpenVINO takes a padded place for code 0, not for the zero point."""
+    top, left = pair(layer.padding)
+    pads = place.constant("pads", [0, 0, top, left, 0, 0, top, left], np.int64)
+    scale, zero = writer.encoding(place.node.inputs[0])
+    codes = place.step("Pad", "padded", place.source, pads, zero, mode="constant")
+    real = place.step("DequantizeLinear", "real", codes, scale, zero, axis=1)
+    averaging = windows.averaging(place, layer, windows.NO_PADS, 1, dilations=False)
+    return place.main("AveragePool", real, **averaging)
 
 
 def _divided(place: Place, layer: layers.AvgPool2D, over: tuple[int, int]) -> str:

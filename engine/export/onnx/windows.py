@@ -88,12 +88,12 @@ def average_pool(place: Place, dilations: bool = True) -> str:
     pads = _even(layer)
     if not any(over := overhang(layer, place.shape, place.node.shape)):
         include = int(layer.count_include_pad)
-        return place.main("AveragePool", place.source, **_averaging(place, layer, pads, include, dilations))
+        return place.main("AveragePool", place.source, **averaging(place, layer, pads, include, dilations))
     # Engines divide by different numbers where a window hangs over: the mean over the whole window is taken, with
     # zeros behind the edge, and corrected for the number of elements that count.
     top, left, *_ = pads
     source = padded(place, "padded", place.source, (top, over[0], left, over[1]), "zeros")
-    whole = place.step("AveragePool", "whole", source, **_averaging(place, layer, NO_PADS, 1, dilations))
+    whole = place.step("AveragePool", "whole", source, **averaging(place, layer, NO_PADS, 1, dilations))
     _, height, width = place.shape
     return place.main("Mul", whole, place.constant("correction", whole_by_counted(layer, height, width)[None, None]))
 
@@ -119,7 +119,7 @@ def overhang(pool: MaxPool2D | AvgPool2D, shape: Shape, result: Shape) -> tuple[
     return bottom, right
 
 
-def _averaging(
+def averaging(
     place: Place, layer: AvgPool2D, pads: tuple[int, ...], include: int, dilations: bool
 ) -> dict[str, object]:
     dilated = {"dilations": (1, 1)} if place.out.opset >= 19 and dilations else {}

@@ -290,6 +290,21 @@ def test_integers_have_the_form_that_runtimes_look_for(tmp_path: Path) -> None:
         to_model(net, OnnxOptions(17))
 
 
+def test_padding_that_counts_is_padded_in_codes() -> None:
+    """A mean with padding of its own behind a DequantizeLinear is wrong in OpenVINO, which pads with code 0."""
+    net = quantized_network("padded means")
+    assert all(net.body.encodings[name].zero > 0 for name in ("1", "3"))
+    nodes = to_model(net, OnnxOptions()).graph.node
+    made_by = {name: node for node in nodes for name in node.output}
+    pools = [node for node in nodes if node.op_type == "AveragePool"]
+    assert len(pools) == 2
+    for pool in pools:
+        pads = {each.name: list(each.ints) for each in pool.attribute}["pads"]
+        assert pads == [0, 0, 0, 0]
+        padded = made_by[made_by[pool.input[0]].input[0]]
+        assert padded.op_type == "Pad" and padded.input[2] == made_by[pool.input[0]].input[2]
+
+
 def test_the_command_takes_a_quantised_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, path = tmp_path / "net.safetensors", tmp_path / "net.onnx"
     quantized_network("lenet").save(file)

@@ -67,6 +67,14 @@ NETWORKS: Mapping[str, Callable[[], Network]] = {
         layers.Flatten(),
         layers.Linear(6 * 3 * 3, 4),
     ),
+    "padded means": chain(
+        CONV,
+        layers.SiLU(),
+        layers.AvgPool2D(3, 1, 1),
+        layers.Conv2D(6, 6, 1),
+        layers.AvgPool2D(2, 1, 1),
+        layers.Conv2D(6, 3, 1),
+    ),
     "norm behind a pool": chain(
         CONV, layers.MaxPool2D(2), layers.BatchNorm(6), layers.GELU(), layers.BatchNorm(6), layers.Conv2D(6, 3, 2)
     ),
