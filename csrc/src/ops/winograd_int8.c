@@ -29,9 +29,9 @@ cnn_workspace cnn_winograd_int8_workspace(const cnn_geometry *geometry, ptrdiff_
     return (cnn_workspace){.scratch = turned_bytes(g) + (size_t)(PATCH * depth_of(g))};
 }
 
-/* The tiles of a sample, and which one is at hand */
+/* The first pixel of a tile of the result. Tiles are counted through, row by row and sample by sample. */
 typedef struct tile_at {
-    ptrdiff_t sample, h, w; /* first pixel of the result */
+    ptrdiff_t sample, h, w;
 } tile_at;
 
 static tile_at tile_number(const cnn_conv2d_int8_geometry *g, ptrdiff_t number)
