@@ -36,7 +36,7 @@ static inline void dot_store(int32_t *p, dot_sum sum)
 }
 
 #define PAIR_CHANNELS 8
-#define PAIR_TILES 5
+#define PAIR_TILES 5 /* by two: ten sums, two weights, a pair and its product; with six, a sum of 16 registers spills */
 
 typedef __m256i pair_sum, pair_weights;
 

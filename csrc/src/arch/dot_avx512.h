@@ -37,7 +37,7 @@ static inline __m256i dot_pairs(dot_sum sum)
 static inline void dot_store(int32_t *p, dot_sum sum) { _mm256_storeu_si256((void *)p, dot_pairs(sum)); }
 
 #define PAIR_CHANNELS 16
-#define PAIR_TILES 6
+#define PAIR_TILES 6 /* that many sums share each load of the weights */
 
 typedef __m512i pair_sum, pair_weights;
 
