@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from engine.errors import UserError
 from experiments.choosing import chosen_rows, chosen_scheduler, chosen_study, executor_of, jobs_of, store_of
+from experiments.learned import FOLDER as FOLDER_OF_PICTURES
 from experiments.options import parse_seeds
 from experiments.records.export import LEDGER, check_format, export
 from experiments.records.ledger import FOLDER, Entry, merged, read_ledger, write_ledger
@@ -139,6 +140,7 @@ def train(study: Study, store: Store, options: argparse.Namespace) -> tuple[list
             fail_fast=options.fail_fast,
             accept_code=options.accept_code,
             begin=begin,
+            pictures=None if options.no_report else store.root / FOLDER_OF_PICTURES,
         )
     return planned, {result.status for result in results}
 

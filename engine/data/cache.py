@@ -8,6 +8,8 @@ says their shape and which images were left out. The key is the SHA-256 of
 - the version: of this format, of OpenCV and of the sources of engine.data, so that an entry that another version made
   is never used. Entries that nobody used for `KEEP_DAYS` days are removed when another one is made.
 
+Beside them `KEY/numbers.f64` holds what else takes long to find out about images (`kept_numbers`), behind its hash.
+
 An entry is written into a hidden folder beside it, brought to the disk and then renamed, so that a process that is
 killed leaves none that is half written. One process builds at a time, and another that wants the same waits and finds
 it (where the file system has no locks both build, and the first to finish wins).
@@ -41,12 +43,12 @@ from engine.data.images import ABSENT, load_cv2
 from engine.data.location import user_cache
 from engine.data.preprocess import PER_BATCH, Preprocess
 from engine.errors import UserError, warn
-from engine.files import file_mark
+from engine.files import file_mark, write_atomically
 
 FORMAT = 1
 KEEP_DAYS = 30
 VARIABLE, OFF = "CNN_CACHE", "off"
-SAMPLES, ABOUT = "samples.u8", "about.json"
+SAMPLES, ABOUT, NUMBERS = "samples.u8", "about.json", "numbers.f64"
 BUILDING = ".building-"
 
 Samples = NDArray[np.uint8]
@@ -165,6 +167,35 @@ def _read(place: Path) -> Entry | None:
     with suppress(OSError):  # a cache that is shared and read-only has no record of its use
         os.utime(place)
     return Entry(samples, left)
+
+
+def kept_numbers(key: str, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The numbers (N,) that `make` gives, kept in the cache folder under a key that says all that they depend on.
+
+    Two processes that want the same at once both make it. Where nothing can be kept they are made every time: whoever
+    prepares images is told of that.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    file = folder / key / NUMBERS
+    with suppress(OSError, ValueError):  # none are there, or they were damaged from outside
+        numbers = np.frombuffer(_checked(file.read_bytes()), np.float64)
+        os.utime(file.parent)
+        return numbers
+    numbers = make()
+    with suppress(OSError):
+        data = numbers.tobytes()
+        write_atomically(file, hashlib.sha256(data).digest() + data)
+    return numbers
+
+
+def _checked(data: bytes) -> bytes:
+    """What follows its own hash; ValueError where it is not what was written."""
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(data[size:]).digest() != data[:size]:
+        raise ValueError("the numbers are damaged")
+    return data[size:]
 
 
 def _build(place: Path, build: Callable[[], Parts]) -> None:

@@ -7,33 +7,22 @@ finished run never changes, so it is kept beside the runs and not drawn again.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import struct
-from collections.abc import Callable, MutableMapping, Sequence
-from importlib.util import find_spec
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError
-from engine.files import write_atomically
-from engine.inspection.activations import activations
-from engine.network.load import load
-from engine.plots import confusion, gather, layers, sheets
-from engine.plots.canvas import COLOURS, GREY, MISSING, encode, load_parts, new_figure
+from engine.plots.canvas import COLOURS, GREY, encode, new_figure
 from engine.plots.curves import draw_curves, make_log
-from engine.training.folder import LOG, find_checkpoint, read_epochs
-from engine.training.metrics import accuracy, confusion_matrix, macro_f1
-from experiments.records.standing import Standing
+from engine.training.folder import LOG, read_epochs
+from experiments.learned import FOLDER, can_draw, kept_pictures, png_size
 from experiments.report.document import Chart, Document, Picture, RowSection, with_pictures
 from experiments.tasks.samples import DataCache
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES_VERSION = 3  # of the drawing: kept ones of another version are drawn anew
-MISTAKES = 16
-PNG_COLOURS = 64
 MOST_BYTES = 4_500_000  # of all drawings of a page, so that it stays below 5 MB
 LEFT_OUT_FIRST = ("features", "filters", "mistakes", "confusion", "curves")
 LABEL_GAP = 11.0  # points between the numbers of two near points
@@ -42,12 +31,6 @@ LABEL_GAP = 11.0  # points between the numbers of two near points
 THEME = {"#ffffff": "--card", "#000000": "--ink", GREY.lower(): "--muted"} | {
     colour.lower(): f"--series-{place}" for place, colour in enumerate(COLOURS[:6], 1)
 }
-
-
-def can_draw() -> str:
-    """Empty where drawings can be made, else one sentence that says what to install."""
-    # Looked for, not imported: where nothing is to be drawn, the import would be half of the time.
-    return "" if find_spec("matplotlib") else MISSING
 
 
 def illustrated(
@@ -61,7 +44,7 @@ def illustrated(
     """
     if complaint := can_draw():
         return with_pictures(document, (), {}, [complaint])
-    keep = root / "figures"
+    keep = root / FOLDER
     pictures = [_chart(chart) for chart in document.charts if chart.points and not chart.note]
     missing: dict[str, None] = {}
     curves = {} if drawn is None else drawn
@@ -191,7 +174,7 @@ def _of_network(section: RowSection, keep: Path, data: DataCache) -> tuple[list[
         "features": "Feature maps of every layer for one image",
     }
     try:
-        drawn = _kept_images(run, keep, data)
+        drawn = kept_pictures(run.key, run.folder, keep, data)
     except (UserError, OSError) as error:
         return [], [f"{of}: {error}"]
     return [
@@ -200,74 +183,7 @@ def _of_network(section: RowSection, keep: Path, data: DataCache) -> tuple[list[
     ], []
 
 
-def _kept_images(run: Standing, keep: Path, data: DataCache) -> dict[str, bytes]:
-    """The PNGs of a finished run by name, drawn where they are not kept; a list of names says which there are."""
-    stem = f"{run.key[:12]}-{FIGURES_VERSION}"
-    names = keep / f"{stem}.txt"
-    if not names.is_file():
-        drawn = {name: small_png(draw()) for name, draw in _drawings(run.folder, data).items()}
-        for name, png in drawn.items():
-            write_atomically(keep / f"{stem}-{name}.png", png)
-        write_atomically(names, "".join(f"{name}\n" for name in drawn).encode())
-        return drawn
-    return {name: (keep / f"{stem}-{name}.png").read_bytes() for name in names.read_text("utf-8").split()}
-
-
-def _drawings(folder: Path, data: DataCache) -> dict[str, Callable[[], Figure]]:
-    config = gather.find_config(folder)
-    path = find_checkpoint(folder)
-    net = load(path)
-    parts = gather.read_parts(config, None, str(folder), data.load)
-    answers = gather.predict_part(net, path, *gather.judged_part(folder, parts))
-    names, truth = answers.class_names, answers.truth
-
-    def draw_confusion() -> Figure:
-        title = (
-            f"{answers.dataset.name}, {answers.part}: {len(truth):,} samples, "
-            f"accuracy {accuracy(truth, answers.predicted):.4f}, macro F1 {macro_f1(truth, answers.predicted):.4f}"
-        )
-        return confusion.draw_confusion(confusion_matrix(truth, answers.predicted, len(names)), names, title)
-
-    def draw_features() -> Figure:
-        drawn = gather.changing_layers(net)
-        image = answers.dataset.normalise(answers.dataset.images[:1])[0]
-        maps = {name: values[0] for name, values in activations(net, image[None], list(drawn)).items()}
-        return layers.draw_features(maps, image, drawn, net.class_names)
-
-    def draw_filters() -> Figure:
-        weights = gather.filter_layers(net)
-        name = gather.pick_layer(weights, net, None, path)
-        title = f"{name} {type(net.layers[name]).__name__}"
-        return layers.draw_filters(weights[name], title, gather.reads_colour(net, name))
-
-    def draw_mistakes() -> Figure:
-        images, captions = answers.dataset.images, answers.captions
-        return sheets.draw_mistakes(images, truth, answers.probabilities, names, MISTAKES, captions)
-
-    drawings: dict[str, Callable[[], Figure]] = {"confusion": draw_confusion, "mistakes": draw_mistakes}
-    if gather.filter_layers(net):
-        drawings["filters"] = draw_filters
-    drawings["features"] = draw_features
-    return drawings
-
-
 # ---- formats ----
-
-
-def small_png(figure: Figure) -> bytes:
-    """A PNG of few colours."""
-    pillow = load_parts().Image
-    image = pillow.open(io.BytesIO(encode(figure))).convert("RGB")
-    buffer = io.BytesIO()
-    few = image.quantize(PNG_COLOURS, pillow.Quantize.FASTOCTREE, dither=pillow.Dither.NONE)
-    few.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def png_size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels, which the header (IHDR) of every PNG begins with."""
-    width, height = struct.unpack(">II", data[16:24])
-    return width, height
 
 
 def themed(figure: Figure, prefix: str) -> str:

@@ -8,10 +8,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.learned import FIGURES_VERSION, can_draw
 from experiments.records.standing import Standing
 from experiments.records.store import Store
 from experiments.report.document import build_document
-from experiments.report.figures import FIGURES_VERSION, can_draw, illustrated
+from experiments.report.figures import illustrated
 from experiments.report.html import check_html, html, page_hash
 from experiments.report.provenance import provenance
 from experiments.report.summary import StudySummary

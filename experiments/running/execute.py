@@ -14,6 +14,7 @@ from engine.recipe.config import TrainConfig
 from engine.recipe.fit import checked_trainer, fit_and_test
 from engine.training.folder import LOG, read_epochs, trained_seconds
 from engine.training.history import History
+from experiments.learned import draw_ahead
 from experiments.records.origin import origin_here
 from experiments.records.result import Result, checkpoint_of
 from experiments.tasks.keys import Run
@@ -33,12 +34,14 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 class Job:
     """A run that can begin: its configuration with checkpoints of other runs in place, and its folder.
 
-    Apart from `Run`, whose key must not depend on where those files lie.
+    Apart from `Run`, whose key must not depend on where those files lie. pictures: where what it learned is drawn as
+    soon as it has ended (see `experiments.learned`), by executors on this machine; None: nothing is drawn.
     """
 
     run: Run
     config: TrainConfig
     folder: Path
+    pictures: Path | None = None
 
     def on(self, threads: int) -> Job:
         """The job on no more than so many threads."""
@@ -61,6 +64,14 @@ def attempt(
         return failed(job, error)
     except Exception as error:  # whatever it is, the other runs do not share it
         return failed(job, error)
+
+
+def attempt_and_draw(job: Job, cache: DataCache, on_epoch: Callable[[EpochRecord], None]) -> Result:
+    """`attempt`, and the job's pictures while its samples are at hand."""
+    result = attempt(job, cache, on_epoch)
+    if job.pictures is not None and result.status == "finished":
+        draw_ahead(job.run.key, job.folder, job.pictures, cache)
+    return result
 
 
 def failed(job: Job, error: Exception) -> Result:

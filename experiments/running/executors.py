@@ -14,6 +14,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ import cnncore
 from engine.cli import in_plain_lines
 from engine.errors import UserError
 from experiments.records.result import Result
-from experiments.running.execute import EpochRecord, Job, attempt, failed
+from experiments.running.execute import EpochRecord, Job, attempt_and_draw, failed
 from experiments.tasks.samples import DataCache
 
 OnEpoch = Callable[[Job, EpochRecord], None]
@@ -62,7 +63,7 @@ class InProcess:
 
     def wait(self, on_epoch: OnEpoch) -> Result:
         job = self._jobs.popleft()
-        return attempt(job, self._cache, lambda record: on_epoch(job, record))
+        return attempt_and_draw(job, self._cache, lambda record: on_epoch(job, record))
 
     def close(self) -> None:
         self._jobs.clear()
@@ -165,10 +166,15 @@ def _train_all(connection: Connection, threads: int) -> None:
             return
         message: tuple[str, Any]
         try:
-            message = "result", attempt(job.on(threads), cache, lambda record: connection.send(("epoch", record)))
+            on_epoch = partial(_send_epoch, connection)
+            message = "result", attempt_and_draw(job.on(threads), cache, on_epoch)
         except OSError as error:  # only a full disk comes through
             message = "full", (error.errno, error.strerror, str(error.filename or job.folder))
         connection.send(message)
+
+
+def _send_epoch(connection: Connection, record: EpochRecord) -> None:
+    connection.send(("epoch", record))
 
 
 def end_with_parent() -> None:

@@ -46,6 +46,7 @@ def run_graph(
     fail_fast: bool = False,
     accept_code: bool = False,
     begin: Callable[[], object] = lambda: None,
+    pictures: Path | None = None,
 ) -> list[Result]:
     """Results of the graph's rows, in their order.
 
@@ -57,17 +58,29 @@ def run_graph(
         longest ones first.
     accept_code: results that another version of the code gave count as well.
     begin: called once the store is this runner's alone, before anything else.
+    pictures: the folder for drawings of what the first seed of every row learned, which a report shows; they are made
+        where the run's samples are at hand.
     """
     with only_runner(store.root), closing(executor or InProcess()) as trainer:
         begin()
-        return row_results(graph, _Runner(graph, store, progress, trainer, fail_fast).go(accept_code))
+        return row_results(graph, _Runner(graph, store, progress, trainer, fail_fast, pictures).go(accept_code))
 
 
 class _Runner:
     """One call of `run_graph`: what has ended (`results`), what runs, what waits."""
 
-    def __init__(self, graph: Graph, store: Store, progress: Progress, executor: Executor, fail_fast: bool):
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store,
+        progress: Progress,
+        executor: Executor,
+        fail_fast: bool,
+        pictures: Path | None,
+    ):
         self.store, self.progress, self.executor, self.fail_fast = store, progress, executor, fail_fast
+        shown = {task.run.row: task.run.key for task in reversed(graph.rows)}.values()
+        self.pictures = dict.fromkeys(shown, pictures)
         self.waiting = list(graph.tasks)
         self.running: dict[str, Task] = {}
         self.results: dict[str, Result] = {}
@@ -116,7 +129,8 @@ class _Runner:
                 self._end(task, hindered)
                 continue
             self.running[task.run.key] = task
-            self.executor.submit(prepared(task, self.results, self.store.folder(task.run)))
+            job = prepared(task, self.results, self.store.folder(task.run))
+            self.executor.submit(dataclasses.replace(job, pictures=self.pictures.get(task.run.key)))
 
     def _end(self, task: Task, result: Result) -> None:
         self.store.finish(task.run, result)

@@ -9,11 +9,17 @@ each group stays. Equal images are merged before all others. A pure function of 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.cache import kept_numbers
 from engine.data.choose.shares import class_counts, proportional
 from engine.data.choose.splits import Indices
 from engine.data.dataset import RawDataset, prepare
@@ -36,8 +42,9 @@ class Spread:
 def representatives(dataset: RawDataset, size: int, *, use_cache: bool = True) -> tuple[Indices, Spread]:
     """Sorted indices of `size` samples, every class in its proportion, and how unlike the dropped ones were at most.
 
-    use_cache: keep the small images on disk. UserError for a size above the number of samples, or one that leaves a
-    class empty, for a class of more than LARGEST_CLASS samples, and for an image that cannot be decoded.
+    use_cache: keep the small images, and what was chosen, on disk. UserError for a size above the number of samples, or
+    one that leaves a class empty, for a class of more than LARGEST_CLASS samples, and for an image that cannot be
+    decoded.
     """
     counts = class_counts(dataset)
     shares = proportional(counts, size, "select.deduplicated")
@@ -51,13 +58,29 @@ def representatives(dataset: RawDataset, size: int, *, use_cache: bool = True) -
             )
     small = prepare(dataset, Preprocess(size=(SIDE, SIDE)), strict=True, use_cache=use_cache)
     pixels = small.images.reshape(len(dataset), -1).astype(np.uint8, copy=False)
+    make = partial(_thinned_classes, pixels, dataset.labels, shares)
+    found = kept_numbers(_key(pixels, dataset.labels, shares), make) if use_cache else make()
+    return found[1:].astype(np.int64), Spread(f"pixels at {SIDE}x{SIDE}", round(float(found[0]), 3))
+
+
+def _key(pixels: NDArray[np.uint8], labels: Indices, shares: Indices) -> str:
+    """A hash of all that the choice depends on."""
+    parts = [np.ascontiguousarray(pixels), labels.astype("<i8"), shares.astype("<i8")]
+    content = [*(hashlib.sha256(each.tobytes()).hexdigest() for each in parts), str(pixels.shape)]
+    code = [Path(__file__).read_text("utf-8"), version("scipy"), version("numpy")]
+    return hashlib.sha256(json.dumps([content, code]).encode()).hexdigest()
+
+
+def _thinned_classes(pixels: NDArray[np.uint8], labels: Indices, shares: Indices) -> NDArray[np.float64]:
+    """The height of the highest merge; then, sorted, the indices of what is left of every class. (Whole numbers of this
+    size are exact in float64.)"""
     kept, largest = [], 0.0
-    for label in np.flatnonzero(counts).tolist():
-        members = np.flatnonzero(dataset.labels == label)
+    for label in np.flatnonzero(shares).tolist():
+        members = np.flatnonzero(labels == label)
         first, height = _thinned(pixels[members], int(shares[label]))
         kept.append(members[first])
         largest = max(largest, height)
-    return np.sort(np.concatenate(kept)), Spread(f"pixels at {SIDE}x{SIDE}", round(largest, 3))
+    return np.concatenate([[largest], np.sort(np.concatenate(kept))])
 
 
 def _thinned(pixels: NDArray[np.uint8], size: int) -> tuple[Indices, float]:

@@ -10,6 +10,7 @@ import pytest
 from engine.data.readers import read_dataset
 from engine.errors import UserError
 from engine.plots import canvas
+from experiments import learned
 from experiments.records.standing import results_of, standings
 from experiments.records.store import Store
 from experiments.report import figures, html, write
@@ -114,7 +115,7 @@ def test_a_report_counts_results_of_other_code_where_they_are_accepted(reported,
 
 
 def test_drawings_of_finished_runs_are_kept(reported, monkeypatch):
-    monkeypatch.setattr(figures, "_drawings", None)  # cannot be called
+    monkeypatch.setattr(learned, "_drawings", None)  # cannot be called
     document = document_of(reported)
     drawn = figures.illustrated(document, reported.store.root)
     assert [each.name for each in drawn.sections[0].pictures] == [
@@ -141,7 +142,7 @@ def test_a_set_is_read_once_for_the_drawings_of_all_rows(reported, tmp_path, mon
 
 
 def test_without_matplotlib_one_line_says_what_to_install(reported, monkeypatch):
-    monkeypatch.setattr(figures, "find_spec", lambda name: None)
+    monkeypatch.setattr(learned, "find_spec", lambda name: None)
     document = document_of(reported)
     drawn = figures.illustrated(document, reported.store.root)
     assert drawn.missing == (canvas.MISSING,) and not drawn.pictures
@@ -182,7 +183,7 @@ def test_a_set_that_is_gone_leaves_its_drawings_out(reported, tmp_path, monkeypa
     def gone(folder, data):
         raise UserError("the data are not there")
 
-    monkeypatch.setattr(figures, "_drawings", gone)
+    monkeypatch.setattr(learned, "_drawings", gone)
     document = document_of(reported)
     drawn = figures.illustrated(document, tmp_path)
     assert drawn.missing[0] == "raw, seed 0: the data are not there"

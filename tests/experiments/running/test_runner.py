@@ -13,7 +13,7 @@ import pytest
 from engine.data import steps
 from engine.errors import DivergedError, UserError
 from engine.training.folder import LOG, only_training, read_epochs
-from experiments import ablation, command
+from experiments import ablation, command, learned
 from experiments.records.locks import only_runner
 from experiments.records.planned import planned_graph, planned_runs
 from experiments.records.result import Result
@@ -22,6 +22,7 @@ from experiments.report import summary as summaries
 from experiments.report.summary import summarize
 from experiments.report.table import study_table
 from experiments.running import execute, runner
+from experiments.running.executors import Processes, usable_cores
 from experiments.running.progress import Bar, Lines
 from experiments.stats import compare
 from experiments.study.read import parse_study
@@ -448,3 +449,31 @@ def test_lines_and_bar_count_what_is_on_record(capsys):
     assert "[2/3] raw, seed 1: val macro f1 0.7500 (3.0 s); about 0 s left" in shown
     assert shown.count("raw, seed 2: FAILED: no memory") == 2
     assert "6/6" in shown
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_the_first_seed_of_each_row_learned_is_drawn_where_it_was_trained(tmp_path, jobs, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    if jobs > usable_cores():
+        pytest.skip("needs two usable cores")
+    study, store, folder = parse_study(STUDY, "tiny.yaml"), Store(tmp_path / "study"), tmp_path / "figures"
+    graph = planned_graph(study, store)
+    executor = Processes(jobs) if jobs > 1 else None
+    results = runner.run_graph(graph, store, Listener(), executor=executor, pictures=folder)
+    assert [each.status for each in results] == ["finished"] * 4
+    first = {task.run.key for task in graph.rows if task.run.seed == 0}
+    assert {each.name.split("-")[0] for each in folder.iterdir()} == {key[:12] for key in first}
+    monkeypatch.setattr(learned, "_drawings", None)  # cannot be called: all are kept
+    for task in graph.rows[::2]:
+        kept = learned.kept_pictures(task.run.key, store.folder(task.run), folder, samples.DataCache())
+        assert list(kept) == ["confusion", "mistakes", "filters", "features"]
+
+
+def test_a_drawing_that_fails_costs_the_run_nothing(tmp_path, monkeypatch):
+    def broken(folder, data):
+        raise ValueError("cannot be drawn")
+
+    monkeypatch.setattr(learned, "_drawings", broken)
+    study, store = parse_study(STUDY, "tiny.yaml", ["epochs=1"]), Store(tmp_path / "study")
+    results = runner.run_graph(planned_graph(study, store), store, Listener(), pictures=tmp_path / "figures")
+    assert [each.status for each in results] == ["finished"] * 4 and not (tmp_path / "figures").exists()

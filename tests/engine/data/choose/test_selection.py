@@ -1,5 +1,6 @@
 """Subsets by class, count and list, without duplicates; and what cannot be selected."""
 
+import dataclasses
 import json
 
 import cv2
@@ -199,6 +200,32 @@ def test_representatives_compare_all_images_or_none(tmp_path):
     data = RawDataset("files", ImageFiles(places), np.zeros(4, np.int64), ("a",))
     with pytest.raises(UserError, match="1 of 4 images cannot be read.*2.png"):
         representatives(data, 2, use_cache=False)
+
+
+def test_what_was_chosen_is_kept_and_not_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("CNN_CACHE", str(tmp_path))
+    whole = pictures()
+    first = representatives(whole, 30)
+    plain = representatives(whole, 30, use_cache=False)
+    monkeypatch.setattr("engine.data.choose.representatives._thinned", lambda pixels, size: pytest.fail("computed"))
+    again = representatives(whole, 30)
+    assert first[0].tolist() == plain[0].tolist() == again[0].tolist() and again[0].dtype == first[0].dtype
+    assert first[1] == plain[1] == again[1]
+    other = dataclasses.replace(whole, labels=np.roll(whole.labels, 1))
+    for data, size in ((whole, 31), (pictures(1), 30), (other, 30)):
+        with pytest.raises(pytest.fail.Exception, match="computed"):
+            representatives(data, size)
+
+
+def test_a_kept_choice_that_was_damaged_is_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("CNN_CACHE", str(tmp_path))
+    first = representatives(pictures(), 30)
+    (file,) = tmp_path.rglob("numbers.f64")
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-8], whole[:-1] + bytes([whole[-1] ^ 1])):
+        file.write_bytes(damaged)
+        assert representatives(pictures(), 30)[0].tolist() == first[0].tolist()
+        assert file.read_bytes() == whole
 
 
 def test_representatives_of_real_digits_are_further_apart_than_drawn_ones(data_root):
