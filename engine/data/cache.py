@@ -11,8 +11,8 @@ says their shape and which images were left out. The key is the SHA-256 of
 Beside them `KEY/numbers.f64` holds what else takes long to find out about images (`kept_numbers`), behind its hash.
 
 An entry is written into a hidden folder beside it, brought to the disk and then renamed, so that a process that is
-killed leaves none that is half written. One process builds at a time, and another that wants the same waits and finds
-it (where the file system has no locks both build, and the first to finish wins).
+killed leaves none that is half written. One process builds it, and another that wants the same waits and finds it
+(where the file system has no locks both build, and the first to finish wins).
 
 The folder is the user's cache folder for "cnn-engine", or the one that the variable CNN_CACHE names; CNN_CACHE=off does
 without, as does `cache: false` in a configuration.
@@ -132,11 +132,11 @@ def load_or_build(name: str, key: str, folder: Path, build: Callable[[], Parts])
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_builder(folder) as locked:
+        with _building(place) as temporary:
             if (found := _read(place)) is not None:  # another process has built it meanwhile
                 return found
-            _tidy(folder, locked)
-            _build(place, build)
+            _tidy(folder)
+            _build(place, temporary, build)
     except OSError as error:
         # An error in reading an image is a UserError: this one is about the cache.
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -198,10 +198,8 @@ def _checked(data: bytes) -> bytes:
     return data[size:]
 
 
-def _build(place: Path, build: Callable[[], Parts]) -> None:
-    """Write an entry beside its place and rename it; whatever goes wrong, nothing stays."""
-    temporary = place.with_name(f"{BUILDING}{uuid.uuid4().hex}")
-    temporary.mkdir()
+def _build(place: Path, temporary: Path, build: Callable[[], Parts]) -> None:
+    """Write an entry in `temporary`, beside its place, and rename that."""
     try:
         count, shape = 0, (0, 0, 0)
         left: list[Left] = []
@@ -223,8 +221,6 @@ def _build(place: Path, build: Callable[[], Parts]) -> None:
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # without locks: another process was faster
             raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _to_disk(file: Any) -> None:
@@ -233,25 +229,78 @@ def _to_disk(file: Any) -> None:
 
 
 @contextmanager
-def _only_builder(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock; the system frees it when the process ends, however it ends. False: it has no locks."""
-    handle = os.open(folder, os.O_RDONLY)
+def _building(place: Path) -> Iterator[Path]:
+    """A hidden folder beside the place to build its entry in, this process's alone: another one that wants the same
+    waits here, and the system lets it go on when this one ends, however it ends. Whatever goes wrong, nothing stays.
+
+    Where the file system has no locks every process gets a folder of its own.
+    """
+    temporary = place.with_name(f"{BUILDING}{place.name}")
+    handle = _locked(temporary)
+    if handle is None:
+        temporary = place.with_name(f"{BUILDING}{uuid.uuid4().hex}")
+        temporary.mkdir()
     try:
+        yield temporary
+    finally:
+        # Once it is renamed, one of the same name is another process's.
+        if handle is None or _is_open(handle, temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _locked(folder: Path) -> int | None:
+    """The folder, made where it is not there, as a handle that holds its lock; None where there are no locks."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # renamed or removed just now
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            locked = True
         except OSError:
-            locked = False
-        yield locked
-    finally:
-        os.close(handle)
+            os.close(handle)
+            with suppress(OSError):
+                folder.rmdir()
+            return None
+        if _is_open(handle, folder):
+            return handle
+        os.close(handle)  # whoever held the lock has renamed or removed what it locks
 
 
-def _tidy(folder: Path, locked: bool) -> None:
-    """Remove what killed processes left (without a lock it may be at work still, for a day), and what nobody uses."""
+def _is_open(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder))
+    except FileNotFoundError:
+        return False
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes left, and what nobody uses."""
     now = time.time()
     for each in folder.iterdir():
-        days = KEEP_DAYS if not each.name.startswith(BUILDING) else 0 if locked else 1
         with suppress(OSError):
-            if each.is_dir() and now - each.stat().st_mtime >= days * 86400:
+            days = (now - each.stat().st_mtime) / 86400
+            if each.name.startswith(BUILDING):
+                _remove_dead(each, days)
+            elif each.is_dir() and days >= KEEP_DAYS:
                 shutil.rmtree(each)
+
+
+def _remove_dead(folder: Path, days: float) -> None:
+    """Remove a folder in which nobody builds: its lock is free, or where there are no locks it was made a day ago."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except BlockingIOError:
+        free = False
+    except OSError:
+        free = days >= 1
+    try:
+        if free:
+            shutil.rmtree(folder)
+    finally:
+        os.close(handle)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cnncore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,11 +18,10 @@ from engine.data.labels.files import LabelMapFiles
 from engine.data.labels.prepared import check_preparable, prepared_maps
 from engine.data.listing import Unread, describe_unread, warn_unread
 from engine.data.preprocess import Preprocess
-from engine.data.workers import in_order
+from engine.data.workers import in_parts
 from engine.errors import UserError, listed, warn
 
 NO_DATA = "expected a Dataset or a pair (images, labels), got "
-PER_TASK = 256  # images that a thread prepares at a time
 
 
 @dataclass(frozen=True)
@@ -315,21 +313,20 @@ def _is_ready(images: Any, preprocess: Preprocess) -> bool:
 
 
 def _prepared_parts(raw: RawDataset, preprocess: Preprocess, threads: int | None) -> cache.Parts:
-    """The samples, PER_TASK images at a time, and which of them could not be decoded."""
+    """The samples, some images at a time, and which of them could not be decoded."""
 
-    def prepared(start: int) -> tuple[list[Image], list[cache.Left]]:
+    def prepared(indices: range) -> tuple[list[Image], list[cache.Left]]:
         images, left = [], []
-        for index in range(start, min(start + PER_TASK, len(raw))):
+        for index in indices:
             try:
                 images.append(preprocess.prepare(raw.images[index]))
             except UnreadableImage as error:
                 left.append(cache.Left(index, str(error)))
         return images, left
 
-    threads = threads or cnncore.get_num_threads()
     shape: tuple[int, ...] | None = None
     first: cache.Left | None = None
-    for images, left in in_order(prepared, range(0, len(raw), PER_TASK), threads, 2 * threads):
+    for images, left in in_parts(prepared, len(raw), threads):
         first = first or next(iter(left), None)
         for image in images:
             shape = shape or image.shape

@@ -135,7 +135,9 @@ def read_file(path: Path) -> bytes:
     """The content of an image file; UnreadableImage where there is none, UserError where the system does not let us."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            # As much memory is taken as is asked for: a file's size and a byte, and the rest of what has none or grew.
+            data = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
+            data += file.read(MAX_BYTES + 1 - len(data)) if file.peek(1) else b""
     except OSError as error:
         if error.errno in ABSENT:
             raise UnreadableImage(f"{path}: cannot be read ({error.strerror})") from None

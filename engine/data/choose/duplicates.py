@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.images import Image, UnreadableImage
+from engine.data.workers import in_parts
 from engine.errors import UserError
 
-PER_TASK = 256  # images that a thread decodes at a time
 DIGEST_BYTES = 16
 
 Place = tuple[str, int]  # split, index in it
@@ -54,11 +52,10 @@ def read_digests(
             unreadable[index] = error
             return digest(np.frombuffer(f"unreadable {index} {error}".encode(), np.uint8))
 
-    def part(start: int) -> bytes:
-        return b"".join(map(each, range(start, min(start + PER_TASK, len(images)))))
+    def part(indices: range) -> bytes:
+        return b"".join(map(each, indices))
 
-    with ThreadPoolExecutor(threads or cnncore.get_num_threads(), initializer=cnncore.release) as pool:
-        joined = bytearray().join(pool.map(part, range(0, len(images), PER_TASK)))
+    joined = bytearray().join(in_parts(part, len(images), threads))
     values = np.frombuffer(joined, np.uint64).reshape(-1, DIGEST_BYTES // 8)
     return values, dict(sorted(unreadable.items()))
 

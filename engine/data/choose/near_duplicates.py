@@ -11,17 +11,16 @@ it), so that removal would take different characters for copies of each other. A
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.dataset import RawDataset
 from engine.data.images import Image
+from engine.data.workers import in_parts
 from engine.errors import UserError, unknown, warn
 
 HASH_SIDE = 8  # 8 x 8 bits
@@ -31,7 +30,6 @@ METHODS: Mapping[str, str] = MappingProxyType(
 DEFAULT_METHOD, DEFAULT_THRESHOLD = "phash", 4
 SMALL_SIDE = 64  # pixels: below this, a set without advice gets a warning
 BLOCK = 256  # images that are compared with the kept ones together
-PER_TASK = 256  # images that a thread hashes at a time
 
 Hashes = NDArray[np.uint8]  # (N, 8)
 
@@ -104,13 +102,11 @@ def perceptual_hashes(images: Sequence[Image] | NDArray[np.uint8], method: str, 
     imagehash, pillow = _load_imagehash()
     compute: Callable[..., Any] = getattr(imagehash, METHODS[method])
 
-    def part(start: int) -> list[Hashes]:
-        indices = range(start, min(start + PER_TASK, len(images)))
+    def part(indices: range) -> list[Hashes]:
         bits = (compute(pillow.fromarray(_plane(images[index])), hash_size=HASH_SIDE).hash for index in indices)
         return [np.packbits(each) for each in bits]
 
-    with ThreadPoolExecutor(threads or cnncore.get_num_threads(), initializer=cnncore.release) as pool:
-        return np.stack([each for some in pool.map(part, range(0, len(images), PER_TASK)) for each in some])
+    return np.stack([each for some in in_parts(part, len(images), threads) for each in some])
 
 
 def _plane(image: Image) -> Image:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cnncore
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +15,10 @@ from engine.data.images import ImageFiles, checked_header, read_file, read_image
 from engine.data.labels.files import LabelMap, LabelMapFiles, read_label_map
 from engine.data.preprocess import Preprocess
 from engine.data.steps import ENLARGE_FACTOR, SMALL_SIDE, BoundingBox, Pad, pad_to_square, works_in_pixels
-from engine.data.workers import in_order
+from engine.data.workers import in_parts
 from engine.errors import UserError, listed
 
-PER_TASK = 256  # maps that a thread prepares at a time
+PER_CHECK = 256  # maps whose numbers are looked at together
 MARK = b"maps of labels"  # tells an entry of the cache from one of images
 
 
@@ -88,11 +87,10 @@ def prepared_maps(
 
 
 def _parts(images: Any, maps: LabelMapFiles, preprocess: Preprocess, threads: int | None) -> cache.Parts:
-    def part(start: int) -> list[LabelMap]:
-        return [_one(images, maps, index, preprocess) for index in range(start, min(start + PER_TASK, len(maps.paths)))]
+    def part(indices: range) -> list[LabelMap]:
+        return [_one(images, maps, index, preprocess) for index in indices]
 
-    threads = threads or cnncore.get_num_threads()
-    made: Iterator[list[LabelMap]] = in_order(part, range(0, len(maps.paths), PER_TASK), threads, 2 * threads)
+    made: Iterator[list[LabelMap]] = in_parts(part, len(maps.paths), threads)
     for each in made:
         yield np.stack(each)[:, None], []
 
@@ -126,8 +124,8 @@ def _check_classes(found: NDArray[np.uint8], maps: LabelMapFiles, class_names: S
     """UserError for a number that is none of the named classes."""
     if not class_names:
         return
-    for start in range(0, len(found), PER_TASK):
-        part = found[start : start + PER_TASK]
+    for start in range(0, len(found), PER_CHECK):
+        part = found[start : start + PER_CHECK]
         bad = part >= len(class_names)
         if maps.ignore is not None:
             bad &= part != maps.ignore

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.data import cache, dataset, images
+from engine.data import cache, images, workers
 from engine.data.dataset import RawDataset, prepare
 from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
@@ -209,7 +209,7 @@ class FullDisk:
 
 def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path, folder, monkeypatch):
     raw = pictures(tmp_path)
-    monkeypatch.setattr(dataset, "PER_TASK", 2)
+    monkeypatch.setattr(workers, "PER_PART", 2)
     real = Path.open
 
     def opened(path, *arguments, **options):
@@ -261,13 +261,13 @@ def test_an_error_while_building_leaves_nothing(tmp_path, folder):
 BUILD = """
 import sys, time
 from pathlib import Path
-from engine.data import dataset, images
+from engine.data import images, workers
 from engine.data.dataset import RawDataset, prepare
 from engine.data.images import ImageFiles
 from engine.data.preprocess import Preprocess
 import numpy as np
 folder, delay = Path(sys.argv[1]), float(sys.argv[2])
-dataset.PER_TASK = 1
+workers.PER_PART = 1
 real, decoded = images.read_image, []
 def slow(path):
     decoded.append(path)
@@ -322,6 +322,27 @@ def test_of_two_processes_one_builds_and_the_other_waits(tmp_path, folder):
     assert outputs[0][2] == outputs[1][2] and len(entries(folder)) == 1
 
 
+def test_two_processes_build_different_entries_at_once(tmp_path, folder):
+    write_images(tmp_path / "one", 20), write_images(tmp_path / "other", 20)
+    first = builder(folder, tmp_path / "one", 0.2)
+    wait_for(lambda: part_written(folder))
+    second = builder(folder, tmp_path / "other", 0.0)
+    assert second.communicate(timeout=60)[0].split()[1] == "20"
+    assert first.poll() is None and part_written(folder)  # and was not tidied away
+    assert first.communicate(timeout=60)[0].split()[1] == "20"
+    assert len(entries(folder)) == 2 and not part_written(folder)
+
+
+def test_what_another_killed_build_left_is_removed(tmp_path, folder):
+    write_images(tmp_path / "one", 20)
+    process = builder(folder, tmp_path / "one", 0.2)
+    wait_for(lambda: part_written(folder))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    prepare(pictures(tmp_path), STEPS)
+    assert len(entries(folder)) == 1 and not part_written(folder)
+
+
 def test_without_locks_both_build_and_one_entry_stays(tmp_path, folder, monkeypatch):
     def refused(*arguments):
         raise OSError(errno.ENOLCK, "no locks")
@@ -362,7 +383,7 @@ def test_entries_that_nobody_uses_are_removed(tmp_path, folder):
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_unreadable_images_are_left_out_named_and_counted(tmp_path, use_cache, monkeypatch):
     raw = pictures(tmp_path)
-    monkeypatch.setattr(dataset, "PER_TASK", 2)
+    monkeypatch.setattr(workers, "PER_PART", 2)
     whole = prepare(raw, STEPS, use_cache=False)
     for number, content in ((2, b"text"), (3, b""), (5, b"")):
         raw.images.paths[number].write_bytes(content)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from engine import SGD, CrossEntropy, Flatten, Linear, Sequential, Trainer
+from engine.data import workers
 from engine.data.dataset import Dataset
+from engine.data.images import load_cv2
 from engine.data.loader import Loader, Mixup
 from engine.data.workers import in_order
 from engine.errors import UserError
@@ -97,6 +99,28 @@ def test_in_order_raises_an_error_at_its_turn():
     with pytest.raises(UserError, match="the third"):
         next(results)
     assert list(in_order(work, [], 2, 2)) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, workers.PER_PART, 5 * workers.PER_PART + 3, 40 * workers.PER_PART])
+@pytest.mark.parametrize("together", [0.5, 2.0])
+def test_parts_come_in_order_from_as_many_threads_as_are_faster(count, together, monkeypatch):
+    """The clock is set: several threads take half, or twice, as long as one for a part."""
+    means = iter([together, 1.0])  # in the order in which they are asked for
+    monkeypatch.setattr(workers._Stopwatch, "mean", property(lambda self: next(means)))
+    before = load_cv2().getNumThreads()
+    used: dict[int, set[int]] = {}
+
+    def work(indices):
+        assert load_cv2().getNumThreads() == 1
+        used.setdefault(indices[0] // workers.PER_PART, set()).add(threading.get_ident())
+        return list(indices)
+
+    assert [index for part in workers.in_parts(work, count, 3) for index in part] == list(range(count))
+    assert load_cv2().getNumThreads() == before
+    here, trial = {threading.get_ident()}, 1 + 2 + 4 * 3
+    assert all(used[part] == here for part in range(3) if part in used)
+    for part, threads in used.items():
+        assert 3 <= part < trial or (threads == here) == (part < 3 or together > 1)
 
 
 def test_bad_arguments():
