@@ -112,8 +112,8 @@ class BudgetFile:
     test_samples  test samples, likewise
     size          side of the images, for networks that take several
     seeds         instead of the study's
-    changes       merged into every row and stage
-    rows          changes for one row or stage, by its name
+    changes       merged into every row and stage, and then scaled
+    rows          changes for one row or stage, by its name, as they are: they lie on top of what was scaled
     """
 
     how: str
