@@ -12,6 +12,8 @@ in the same epoch whatever its batch, and one augmentation more or less does not
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cnncore
@@ -19,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.augment_config import MAX_ALPHA, AugmentConfig, ContourCutout, Cutout, Fill, RandomErasing
+from engine.data.augmenting.contours import Ink, KnownInk, ink_of
 from engine.data.augmenting.rectangles import WORDS, crop_maps, rectangles
-from engine.data.images import Image, load_cv2
-from engine.data.steps import ink_mask, paper_of
+from engine.data.images import Image
 from engine.draws import (
     COLOURS,
     CONTOUR_CUTOUT,
@@ -187,20 +189,6 @@ def cosine_and_sine(degrees: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
     return np.choose(quarter, [turn[0] for turn in turns]), np.choose(quarter, [turn[1] for turn in turns])
 
 
-def contour_points(image: Image) -> NDArray[np.int32]:
-    """Points (row, column) of all contours of the ink of a uint8 (C, H, W) image, (P, 2); none in an empty one."""
-    mask = ink_mask(_channels_last(image))
-    if mask is None:
-        return np.empty((0, 2), np.int32)
-    cv2 = load_cv2()
-    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return np.concatenate(contours)[:, 0, ::-1]
-
-
-def _channels_last(image: Image) -> Image:
-    return image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-
-
 def changes(
     images: Image,
     indices: NDArray[np.int64],
@@ -208,10 +196,12 @@ def changes(
     seed: int,
     epoch: int,
     samples: NDArray[np.int64],
+    known: KnownInk | None = None,
 ) -> dict[str, Any]:
     """The arguments of `cnncore.gather_images` that shift, flip and paint a batch.
 
-    images[indices] are the samples with the numbers `samples`, uint8 (C, H, W) each.
+    images[indices] are the samples with the numbers `samples`, uint8 (C, H, W) each. known: keeps what is found out
+    about them, where their images are the same in every epoch.
     """
     height, width = images.shape[2:]
     found: dict[str, Any] = {}
@@ -228,7 +218,8 @@ def changes(
     squares = []
     if augment.contour_cutout:
         words = augmentation_words(seed, epoch, samples, CONTOUR_CUTOUT, 2 * augment.contour_cutout.count)
-        squares.append(_contour_squares(images, indices, augment.contour_cutout, words, shifts, (turns, flips)))
+        inks = partial(_ink, images, indices, samples, known)
+        squares.append(_contour_squares(images.shape, inks, augment.contour_cutout, words, shifts, (turns, flips)))
     if augment.cutout:
         words = augmentation_words(seed, epoch, samples, CUTOUT, 3 * augment.cutout.count)
         squares.append(_squares(augment.cutout, words, images.shape[1], height, width))
@@ -296,33 +287,41 @@ def _erased(
     return boxes[:, None], paints.astype(np.uint8)[:, None]
 
 
+def _ink(
+    images: Image, indices: NDArray[np.int64], samples: NDArray[np.int64], known: KnownInk | None, place: int
+) -> Ink:
+    """The ink of a batch's image at this place."""
+    image = images[indices[place]]
+    return ink_of(image) if known is None else known.of(int(samples[place]), image)
+
+
 def _contour_squares(
-    images: Image,
-    indices: NDArray[np.int64],
+    shape: tuple[int, ...],
+    ink: Callable[[int], Ink],
     cutout: ContourCutout,
     words: Words,
     shifts: NDArray[np.int32],
     mirrored: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Boxes (n, count, 4) in the shifted and mirrored images, and their pixels (n, count, C).
+    """Boxes (n, count, 4) in the shifted and mirrored images of shape (N, C, H, W), and their pixels (n, count, C).
 
+    ink: that of the image at a place of the batch.
     mirrored: whether an image is top to bottom, and whether it is left to right, (n,) each.
     """
-    channels, height, width = images.shape[1:]
+    channels, height, width = shape[1:]
     parts = words.reshape(len(words), cutout.count, 2)
     there = uniform(parts[..., 0], 0, 1) < cutout.probability
     centres = np.zeros((len(words), cutout.count, 2), np.int64)
     paints = np.full((len(words), cutout.count, channels), cutout.value or 0, np.uint8)
     picks = parts[..., 1].astype(np.int64)
-    for place in np.flatnonzero(there.any(axis=1)):
-        image = images[indices[place]]
-        points = contour_points(image)
-        if not len(points):
+    for place in np.flatnonzero(there.any(axis=1)).tolist():
+        found = ink(place)
+        if not len(found.points):
             there[place] = False
             continue
-        centres[place] = points[picks[place] * len(points) >> 32]
+        centres[place] = found.points[picks[place] * len(found.points) >> 32]
         if cutout.value is None:
-            paints[place] = paper_of(_channels_last(image))
+            paints[place] = found.paper
     centres += shifts[:, None]
     for axis, (side, which) in enumerate(zip((height, width), mirrored, strict=True)):
         centres[which, :, axis] = side - 1 - centres[which, :, axis]

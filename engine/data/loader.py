@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.arguments import checked_seed, integer, truth
 from engine.data.augment import changes, mixup, redrawn
 from engine.data.augment_config import AugmentConfig
+from engine.data.augmenting.contours import KnownInk
 from engine.data.augmenting.cutmix import BatchCutMix
 from engine.data.dataset import NO_DATA, Dataset
 from engine.data.labels.moved import check_movable, check_numbers, moved_maps, moves_anything
@@ -124,6 +125,7 @@ class Loader:
         self.augment = augment
         self.batch_transform = batch_transform
         self.description = dict(description or {})
+        self._ink = KnownInk()
         self.prefetch = integer("Loader", "prefetch", prefetch, 0)
         self.workers = cnncore.get_num_threads() if workers is None else integer("Loader", "workers", workers, 1)
 
@@ -157,7 +159,8 @@ class Loader:
         if floats:
             return images, {}
         images, places = redrawn(images, places, self.augment, self.seed, epoch, chosen)
-        changed = changes(images, places, self.augment, self.seed, epoch, chosen)
+        known = self._ink if images is self.dataset.images else None
+        changed = changes(images, places, self.augment, self.seed, epoch, chosen, known)
         normaliser = self.dataset.normaliser
         # An image's own factors are measured on it; factors for all need none of the pixels.
         measured = images[places] if normaliser.per_sample else images[:1]

@@ -143,8 +143,8 @@ def _config(
     budget: BudgetFile | None,
     on_top: Mapping[str, Any],
 ) -> TrainConfig:
-    """The configuration of a row or stage, read once all that makes it up is merged: base, its changes, the budget's for
-    all, the scaling, the budget's for this one, the overrides, the study's metric."""
+    """The configuration of a row or stage, read once all that makes it up is merged: base, its changes, the budget's
+    for all, the scaling, the budget's for this one, the overrides, the study's metric."""
     kind = "row" if isinstance(given, RowFile) else "stage"
     place = f"{where}, {kind} {given.name!r}"
     content = laid_over(TrainConfig, study.base, given.changes)

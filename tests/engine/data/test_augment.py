@@ -446,5 +446,5 @@ def test_opencv_has_no_part_in_rotation_and_scaling(monkeypatch):
     def absent():
         raise AssertionError("OpenCV is asked")
 
-    monkeypatch.setattr("engine.data.augment.load_cv2", absent)
+    monkeypatch.setattr("engine.data.images.load_cv2", absent)
     assert in_order(AugmentConfig(rotation=Rotation(30), scaling=Scaling(0.4))).any()
