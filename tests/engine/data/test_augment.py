@@ -446,5 +446,6 @@ def test_opencv_has_no_part_in_rotation_and_scaling(monkeypatch):
     def absent():
         raise AssertionError("OpenCV is asked")
 
-    monkeypatch.setattr("engine.data.images.load_cv2", absent)
+    for user in ("images", "steps", "augmenting.contours"):
+        monkeypatch.setattr(f"engine.data.{user}.load_cv2", absent)
     assert in_order(AugmentConfig(rotation=Rotation(30), scaling=Scaling(0.4))).any()
