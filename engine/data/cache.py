@@ -164,9 +164,13 @@ def _read(place: Path) -> Entry | None:
         samples = np.memmap(place / SAMPLES, np.uint8, "r", shape=shape)
     except (OSError, ValueError, OverflowError, LookupError, TypeError, RecursionError):
         return None
+    _note_use(place)
+    return Entry(samples, left)
+
+
+def _note_use(place: Path) -> None:
     with suppress(OSError):  # a cache that is shared and read-only has no record of its use
         os.utime(place)
-    return Entry(samples, left)
 
 
 def kept_numbers(key: str, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -181,7 +185,7 @@ def kept_numbers(key: str, make: Callable[[], NDArray[np.float64]]) -> NDArray[n
     file = folder / key / NUMBERS
     with suppress(OSError, ValueError):  # none are there, or they were damaged from outside
         numbers = np.frombuffer(_checked(file.read_bytes()), np.float64)
-        os.utime(file.parent)
+        _note_use(file.parent)
         return numbers
     numbers = make()
     with suppress(OSError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -51,7 +51,7 @@ def in_parts(work: Callable[[range], Result], count: int, threads: int | None = 
     """
     threads = threads or cnncore.get_num_threads()
     parts = (range(start, min(start + PER_PART, count)) for start in range(0, count, PER_PART))
-    with _opencv_on_one_thread():
+    with _opencv_on_one_thread:
         if threads > 1:
             yield from map(work, islice(parts, 1))  # what is loaded at the first call does not count
             alone, together = _Stopwatch(), _Stopwatch()
@@ -81,12 +81,26 @@ class _Stopwatch:
         return self.seconds / max(1, self.items)
 
 
-@contextmanager
-def _opencv_on_one_thread() -> Iterator[None]:
-    cv2 = load_cv2()
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+class _OneThread:
+    """OpenCV's own threads are off while anyone is within: its setting is one for the whole process, and whoever comes
+    first and leaves last keeps and gives back what it was."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._before = load_cv2().getNumThreads()
+                load_cv2().setNumThreads(1)
+            self._within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                load_cv2().setNumThreads(self._before)
+
+
+_opencv_on_one_thread = _OneThread()

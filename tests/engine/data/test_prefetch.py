@@ -123,6 +123,15 @@ def test_parts_come_in_order_from_as_many_threads_as_are_faster(count, together,
         assert 3 <= part < trial or (threads == here) == (part < 3 or together > 1)
 
 
+def test_opencv_gets_its_threads_back_when_the_last_one_leaves():
+    before = load_cv2().getNumThreads()
+    first, second = (workers.in_parts(list, 5 * workers.PER_PART, 1) for _ in range(2))
+    next(first), next(second)
+    first.close()
+    assert load_cv2().getNumThreads() == 1
+    assert len(list(second)) == 4 and load_cv2().getNumThreads() == before
+
+
 def test_bad_arguments():
     with pytest.raises(UserError, match="workers"):
         Loader(dataset(), 2, workers=0)
