@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -11,8 +12,6 @@ from itertools import islice
 from typing import TypeVar
 
 import cnncore
-
-from engine.data.images import load_cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,9 +50,9 @@ def in_parts(work: Callable[[range], Result], count: int, threads: int | None = 
     """
     threads = threads or cnncore.get_num_threads()
     parts = (range(start, min(start + PER_PART, count)) for start in range(0, count, PER_PART))
+    yield from map(work, islice(parts, 1))  # what is loaded at the first call, OpenCV as well, does not count
     with _opencv_on_one_thread:
         if threads > 1:
-            yield from map(work, islice(parts, 1))  # what is loaded at the first call does not count
             alone, together = _Stopwatch(), _Stopwatch()
             yield from alone.timed(map(work, islice(parts, 2)))
             yield from together.timed(in_order(work, islice(parts, 4 * threads), threads, 2 * threads))
@@ -82,8 +81,8 @@ class _Stopwatch:
 
 
 class _OneThread:
-    """OpenCV's own threads are off while anyone is within: its setting is one for the whole process, and whoever comes
-    first and leaves last keeps and gives back what it was."""
+    """OpenCV's own threads are off while anyone is within, if it is loaded: its setting is one for the whole process,
+    and whoever comes first and leaves last keeps and gives back what it was."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -91,16 +90,17 @@ class _OneThread:
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._within:
-                self._before = load_cv2().getNumThreads()
-                load_cv2().setNumThreads(1)
+            if not self._within and (cv2 := sys.modules.get("cv2")) is not None:
+                self._before = cv2.getNumThreads()
+                cv2.setNumThreads(1)
             self._within += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._within -= 1
-            if not self._within:
-                load_cv2().setNumThreads(self._before)
+            if not self._within and self._before:
+                sys.modules["cv2"].setNumThreads(self._before)
+                self._before = 0
 
 
 _opencv_on_one_thread = _OneThread()

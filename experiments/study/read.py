@@ -143,17 +143,18 @@ def _config(
     budget: BudgetFile | None,
     on_top: Mapping[str, Any],
 ) -> TrainConfig:
-    """The configuration of a row or stage, read once all that makes it up is merged: base, its changes, the budget's
-    for all, the scaling, the budget's for this one, the overrides, the study's metric."""
+    """The configuration of a row or stage, read once all that makes it up is merged: base, its changes, the budget's,
+    the scaling, the overrides, the study's metric."""
     kind = "row" if isinstance(given, RowFile) else "stage"
     place = f"{where}, {kind} {given.name!r}"
     content = laid_over(TrainConfig, study.base, given.changes)
-    if budget is not None:
-        content = laid_over(TrainConfig, content, budget.changes)
+    own = {} if budget is None else budget.rows.get(given.name, {})
+    for changes in (budget.changes, own) if budget is not None else ():
+        content = laid_over(TrainConfig, content, changes)
     content = _with_defaults(content)
     if budget is not None:
         content = laid_over(TrainConfig, content, scaling(content, budget, place))
-        content = laid_over(TrainConfig, content, budget.rows.get(given.name, {}))
+        content = laid_over(TrainConfig, content, own)  # once more: what is scaled gives way to it
     content = laid_over(TrainConfig, content, on_top)
     refuse_own_keys(content, place, split_per_seed=study.split_per_seed)
     config = read_config({**content, "metric": study.metric}, place)

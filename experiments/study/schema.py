@@ -113,7 +113,7 @@ class BudgetFile:
     size          side of the images, for networks that take several
     seeds         instead of the study's
     changes       merged into every row and stage, and then scaled
-    rows          changes for one row or stage, by its name, as they are: they lie on top of what was scaled
+    rows          changes for one row or stage, by its name, to which what is scaled gives way
     """
 
     how: str

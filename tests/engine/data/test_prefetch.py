@@ -111,7 +111,7 @@ def test_parts_come_in_order_from_as_many_threads_as_are_faster(count, together,
     used: dict[int, set[int]] = {}
 
     def work(indices):
-        assert load_cv2().getNumThreads() == 1
+        assert not indices[0] or load_cv2().getNumThreads() == 1
         used.setdefault(indices[0] // workers.PER_PART, set()).add(threading.get_ident())
         return list(indices)
 
@@ -126,10 +126,10 @@ def test_parts_come_in_order_from_as_many_threads_as_are_faster(count, together,
 def test_opencv_gets_its_threads_back_when_the_last_one_leaves():
     before = load_cv2().getNumThreads()
     first, second = (workers.in_parts(list, 5 * workers.PER_PART, 1) for _ in range(2))
-    next(first), next(second)
+    next(first), next(first), next(second), next(second)
     first.close()
     assert load_cv2().getNumThreads() == 1
-    assert len(list(second)) == 4 and load_cv2().getNumThreads() == before
+    assert len(list(second)) == 3 and load_cv2().getNumThreads() == before
 
 
 def test_bad_arguments():

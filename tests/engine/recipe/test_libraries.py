@@ -68,7 +68,7 @@ def without_opencv():
 
 @pytest.mark.parametrize("kind", ["npz", "digits5k"])
 def test_what_is_said_to_do_without_opencv_does(kind, tmp_path, monkeypatch):
-    for module in ("images", "steps", "preprocess", "augment"):
+    for module in ("images", "steps", "preprocess", "augmenting.contours"):
         monkeypatch.setattr(f"engine.data.{module}.load_cv2", without_opencv)
     np.savez(tmp_path / "a.npz", x=np.zeros((40, 8, 8, 3), np.uint8), y=np.arange(40) % 2)
     part = {"path": str(tmp_path / "a.npz")} if kind == "npz" else {"sheets": False, "count": 100}
