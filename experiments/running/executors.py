@@ -14,7 +14,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
@@ -166,15 +165,11 @@ def _train_all(connection: Connection, threads: int) -> None:
             return
         message: tuple[str, Any]
         try:
-            on_epoch = partial(_send_epoch, connection)
-            message = "result", attempt_and_draw(job.on(threads), cache, on_epoch)
+            result = attempt_and_draw(job.on(threads), cache, lambda record: connection.send(("epoch", record)))
+            message = "result", result
         except OSError as error:  # only a full disk comes through
             message = "full", (error.errno, error.strerror, str(error.filename or job.folder))
         connection.send(message)
-
-
-def _send_epoch(connection: Connection, record: EpochRecord) -> None:
-    connection.send(("epoch", record))
 
 
 def end_with_parent() -> None:
