@@ -19,6 +19,13 @@ static inline int cnn_winograd_part_row(int alpha, int part, int which)
     return part ? 2 * part - 1 + which : which * (alpha - 1);
 }
 
+/* Whether a row (or column) of positions is computed of a tile of which the last `less` rows of outputs are not wanted:
+ * as many points before the last position, infinity, are left out. */
+static inline bool cnn_winograd_keeps(int alpha, int less, int row)
+{
+    return row == alpha - 1 || row < alpha - 1 - less;
+}
+
 /* One patch of a map (alpha x alpha of a source, or tile x tile of a gradient) to be transformed. Row i starts at row[i],
  * which stands for column `first`; columns outside [first, last) are zero, and rows outside the map point at zeros.
  * With argmax the map is given pooled: row[i] and argmax[i] start at the window of column `first`, `tap` is the position
@@ -31,11 +38,12 @@ typedef struct cnn_winograd_patch {
     int tap;
     bool pooled;
     int tile, kernel;
-    int part;           /* WINOGRAD_ALL, or which two rows of positions to compute */
+    int less_rows, less_columns; /* of the outputs, not wanted */
+    int part;                    /* WINOGRAD_ALL, or which two rows of positions to compute */
     float *dst;         /* these positions, each the channels of a patch, filled up with zeros to whole panels */
     ptrdiff_t position; /* elements between positions */
     ptrdiff_t panel;    /* elements between panels of CNN_PANEL channels */
-    float *sums;        /* NULL, or where the sums of a gradient's pixels are added, whole panels; with part 0 only */
+    float *sums;        /* NULL, or where the sums of a gradient's pixels are added, whole panels; with all or part 0 */
 } cnn_winograd_patch;
 
 /* One tile of outputs: A^T M A, then + bias, the activation, and the mask or the pooling, as far as it lies in the map. */
@@ -48,6 +56,7 @@ typedef struct cnn_winograd_tile {
     ptrdiff_t dst_row, dst_pixel, channels;
     ptrdiff_t rows, columns; /* of dst, pooled pixels with `pool` */
     int tile, kernel;
+    int less_rows, less_columns; /* of the tile, not wanted */
     bool pool;
     cnn_activation activation;
 } cnn_winograd_tile;

@@ -28,6 +28,10 @@ The form is bilinear in d and g and linear in y, so the gradient by g is the sam
 
 and the gradient by d is a forward pass with the kernel rotated and its channels swapped.
 
+A tile of which the last `less` outputs are not wanted, at the edge of a map, is F(m - less, r): its values at the first
+alpha - 1 - less points and at infinity are enough. Filters are evaluated once for whole tiles, so what the divisors
+N_j lose with the points left out, the product over those of (p_j - p_l), goes to the input's side.
+
 Points
 ------
 Points come as 0, pairs +-p, infinity. The rows of a pair share their even and odd parts: of B^T with the other pairs q,
@@ -79,11 +83,15 @@ def monic(roots: Iterable[Fraction]) -> list[Fraction]:
     return result
 
 
-def input_matrix(pairs: Sequence[Fraction]) -> Matrix:
-    """B^T"""
+def input_matrix(pairs: Sequence[Fraction], less: int = 0) -> Matrix:
+    """B^T, for the filters of whole tiles"""
     finite = points(pairs)
-    rows = [[*monic(q for q in finite if q != p), Fraction(0)] for p in finite]
-    return [*rows, monic(finite)]
+    kept, left_out = finite[: len(finite) - less], finite[len(finite) - less :]
+    rows = []
+    for p in kept:
+        scale = math.prod((p - q for q in left_out), start=Fraction(1))
+        rows.append([*(scale * c for c in monic(q for q in kept if q != p)), Fraction(0)])
+    return [*rows, monic(kept)]
 
 
 def filter_matrix(pairs: Sequence[Fraction], r: int) -> Matrix:
@@ -96,9 +104,10 @@ def filter_matrix(pairs: Sequence[Fraction], r: int) -> Matrix:
     return [*rows, [Fraction(int(k == r - 1)) for k in range(r)]]
 
 
-def output_matrix(pairs: Sequence[Fraction], m: int) -> Matrix:
+def output_matrix(pairs: Sequence[Fraction], m: int, less: int = 0) -> Matrix:
     """A^T"""
-    return [[*(p**i for p in points(pairs)), Fraction(int(i == m - 1))] for i in range(m)]
+    finite, wanted = points(pairs), m - less
+    return [[*(p**i for p in finite[: len(finite) - less]), Fraction(int(i == wanted - 1))] for i in range(wanted)]
 
 
 # ---- straight-line C ------------------------------------------------------------------------------------------------
@@ -143,9 +152,8 @@ def plus_minus(even: str, odd: str, factor: Fraction, at: int) -> list[str]:
     ]
 
 
-def input_lines(alpha: int) -> list[str]:
-    pairs = PAIRS[alpha]
-    matrix = input_matrix(pairs)
+def input_lines(pairs: Sequence[Fraction]) -> list[str]:
+    alpha, matrix = 2 * len(pairs) + 2, input_matrix(pairs)
     lines = [f"out[0] = {combine([(c, f'in[{i}]') for i, c in enumerate(matrix[0])])};"]
     for at, p in enumerate(pairs):
         row = matrix[1 + 2 * at]
@@ -186,49 +194,98 @@ def interpolation_lines(matrix: Matrix, pairs: Sequence[Fraction]) -> list[str]:
     return lines
 
 
+def plain_lines(matrix: Matrix, to: Sequence[int], source: Sequence[int]) -> list[str]:
+    """out[to] = matrix in[source], row by row."""
+    return [
+        f"out[{i}] = {combine([(c, f'in[{j}]') for c, j in zip(row, source, strict=True)])};"
+        for i, row in zip(to, matrix, strict=True)
+    ]
+
+
+def kept_positions(alpha: int, less: int) -> list[int]:
+    """Of the points in their order and infinity."""
+    return [*range(alpha - 1 - less), alpha - 1]
+
+
+def zero_lines(to: Iterable[int]) -> list[str]:
+    return [f"out[{i}] = simd_zero();" for i in to]
+
+
+def partial_to_points(alpha: int, less: int, matrix: Matrix) -> list[str]:
+    """B^T or A of a tile at the edge: positions left out are zero."""
+    kept = kept_positions(alpha, less)
+    left_out = [i for i in range(alpha) if i not in kept]
+    return [*plain_lines(matrix, kept, range(len(matrix[0]))), *zero_lines(left_out)]
+
+
+def partial_from_points(alpha: int, less: int, matrix: Matrix) -> list[str]:
+    """A^T of a tile at the edge: positions left out are not read, outputs not wanted are zero."""
+    wanted = len(matrix)
+    return [
+        *plain_lines(matrix, range(wanted), kept_positions(alpha, less)),
+        *zero_lines(range(wanted, wanted + less)),
+    ]
+
+
 def transpose(matrix: Matrix) -> Matrix:
     return [list(column) for column in zip(*matrix)]
 
 
-def function(name: str, formula: str, inputs: int, outputs: int, lines: Iterable[str]) -> str:
-    body = "\n".join(f"    {line}" for line in lines)
+def function(name: str, formula: str, inputs: int, outputs: int, cases: Sequence[Iterable[str]]) -> str:
+    """A transform; several cases are by the number of outputs of a tile that are not wanted."""
     head = (
         f"/* {formula}: {inputs} to {outputs} */\n"
         f"static inline __attribute__((always_inline)) void {name}(simd_float *restrict out,"
-        " const simd_float *restrict in)"
+        f" const simd_float *restrict in{', int less' if len(cases) > 1 else ''})"
     )
-    return f"{head}\n{{\n{body}\n}}\n"
+    if len(cases) == 1:
+        body = "\n".join(f"    {line}" for line in cases[0])
+        return f"{head}\n{{\n{body}\n}}\n"
+    blocks = []
+    for less, lines in enumerate(cases):
+        opening = "if" if less == 0 else "} else if" if less < len(cases) - 1 else "} else"
+        test = f" (less == {less})" if opening.endswith("if") else ""
+        blocks += [f"    {opening}{test} {{", *(f"        {line}" for line in lines)]
+    return "\n".join([head, "{", *blocks, "    }", "}", ""])
+
+
+def variant_functions(alpha: int, m: int, r: int) -> list[str]:
+    """The transforms of F(m, r) but that of the input, which is the same for all of a size."""
+    pairs, size = PAIRS[alpha], f"{m}x{r}"
+    g, at = filter_matrix(pairs, r), output_matrix(pairs, m)
+    edges = [(less, output_matrix(pairs, m, less)) for less in range(1, m)]
+    outputs = [partial_from_points(alpha, less, matrix) for less, matrix in edges]
+    diffs = [partial_to_points(alpha, less, transpose(matrix)) for less, matrix in edges]
+    return [
+        function(f"winograd_filter_{size}", f"G of F({m}, {r})", r, alpha, [evaluation_lines(g, pairs)]),
+        function(
+            f"winograd_output_{size}", f"A^T of F({m}, {r})", alpha, m, [interpolation_lines(at, pairs), *outputs]
+        ),
+        function(
+            f"winograd_diff_{size}", f"A of F({m}, {r})", m, alpha, [evaluation_lines(transpose(at), pairs), *diffs]
+        ),
+        function(
+            f"winograd_gradient_{size}", f"G^T of F({m}, {r})", alpha, r, [interpolation_lines(transpose(g), pairs)]
+        ),
+    ]
 
 
 def header() -> str:
     parts = [
         "/* Written by csrc/winograd/generate.py, which derives it; do not edit. One-dimensional Winograd transforms.\n"
-        " * Names end in the transformed size, or in output tile and kernel size. */",
+        " * Names end in the transformed size, or in output tile and kernel size. Where the last `less` outputs of a\n"
+        " * tile are not wanted, as many positions before the last one are left out. */",
         "#ifndef CNN_BODY_WINOGRAD_TRANSFORMS_H\n#define CNN_BODY_WINOGRAD_TRANSFORMS_H\n\n/* clang-format off */",
     ]
     for alpha, pairs in PAIRS.items():
         shown = ", ".join(["0", *(f"+-{p}" for p in pairs), "infinity"])
         parts.append(f"/* ---- {alpha} points: {shown} ---- */\n")
-        parts.append(function(f"winograd_input_{alpha}", "B^T", alpha, alpha, input_lines(alpha)))
-        for m, r in VARIANTS:
-            if m + r - 1 != alpha:
-                continue
-            g, at = filter_matrix(pairs, r), output_matrix(pairs, m)
-            size = f"{m}x{r}"
-            parts += [
-                function(f"winograd_filter_{size}", f"G of F({m}, {r})", r, alpha, evaluation_lines(g, pairs)),
-                function(f"winograd_output_{size}", f"A^T of F({m}, {r})", alpha, m, interpolation_lines(at, pairs)),
-                function(
-                    f"winograd_diff_{size}", f"A of F({m}, {r})", m, alpha, evaluation_lines(transpose(at), pairs)
-                ),
-                function(
-                    f"winograd_gradient_{size}",
-                    f"G^T of F({m}, {r})",
-                    alpha,
-                    r,
-                    interpolation_lines(transpose(g), pairs),
-                ),
-            ]
+        variants = [(m, r) for m, r in VARIANTS if m + r - 1 == alpha]
+        lost = range(1, max(m for m, _ in variants))
+        edges = [partial_to_points(alpha, less, input_matrix(pairs, less)) for less in lost]
+        parts.append(function(f"winograd_input_{alpha}", "B^T", alpha, alpha, [input_lines(pairs), *edges]))
+        for m, r in variants:
+            parts += variant_functions(alpha, m, r)
     parts.append("/* clang-format on */\n\n#endif\n")
     return "\n".join(parts)
 

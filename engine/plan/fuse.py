@@ -90,16 +90,14 @@ def fuse_activations(code: Code, trains: bool) -> Code:
 
 
 def fuse_maxpool(code: Code) -> Code:
-    """conv2d with an activation, or batch normalisation, then a 2x2 max-pool of stride 2 without padding and not
-    rounded up: one op. For training behind ReLU or none: positions of maxima tell no other derivative."""
+    """conv2d or batch normalisation, with an activation or none, then a 2x2 max-pool of stride 2 without padding and
+    not rounded up: one op. For training behind ReLU or none: positions of maxima tell no other derivative."""
     values = list(code.values)
 
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
         if first.op not in ("conv2d_forward", *NORMS) or second.op != "maxpool2d_forward":
             return None
         if first.geometry["pool"] or not _halves(second.geometry):
-            return None
-        if first.op == "conv2d_forward" and not first.geometry["activation"]:
             return None
         other = first.geometry["activation"] not in (0, cnncore.ACTIVATIONS["relu"])
         if other and (first.op in NORMS or "argmax" in second.operands):

@@ -66,6 +66,13 @@ def test_winograd_cuts_the_map_that_it_writes_into_tiles() -> None:
     assert 0 < forward.tile_block < data.tile_block  # the gradient reads 200 channels: filters of more bytes
 
 
+def test_winograd_makes_no_tile_for_a_row_that_no_pool_takes() -> None:
+    geometry = convolution(8, 8, tile=4, side=9, pool=2)
+    assert cnncore.op_blocking("winograd_forward", geometry, 5).tiles == 5 * 2 * 2
+    assert cnncore.op_blocking("winograd_backward_weights", geometry, 5).tiles == 5 * 2 * 2
+    assert cnncore.op_blocking("winograd_backward_data", geometry, 5).tiles == 5 * 3 * 3
+
+
 @pytest.mark.parametrize(("ic", "oc"), [(1, 1), (16, 40), (129, 300), (512, 512)])
 def test_blocks_of_the_weight_gradient_hold_all_channels(ic: int, oc: int) -> None:
     blocking = cnncore.op_blocking("winograd_backward_weights", convolution(ic, oc, tile=2), 3)

@@ -80,6 +80,12 @@ WINOGRAD: list[Family] = [
     Winograd(1, 8, 8, 70, 72, kernel=(5, 5), pad=(2, 2, 2, 2), bias=False),
     Winograd(3, 8, 11, 34, 33, kernel=(5, 5), pad=(1, 3, 2, 0)),
     *[Winograd(1, 6, 9, channels, channels + 1, pad=SAME, tile=4) for channels in range(6, 18)],
+    # every number of rows and of columns of a tile beyond the map, with tiles of all kinds in a block
+    *[Winograd(5, h, w, 19, 20, pad=SAME, pool=True) for h in range(5, 9) for w in range(5, 9)],
+    *[Winograd(3, side, 13 - side, 9, 8, (5, 5), pad=(2, 2, 2, 2), relu=True) for side in range(5, 9)],
+    *[Winograd(3, h, w, 20, 17, pad=SAME, relu=True, pool=True, tile=2) for h in (3, 4) for w in (3, 4)],
+    Winograd(30, 7, 6, 18, 20, pad=SAME, relu=True),
+    Winograd(30, 3, 2, 33, 40, pad=SAME, pool=True),
 ]
 
 LINEAR: list[Family] = [

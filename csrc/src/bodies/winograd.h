@@ -3,66 +3,12 @@
 #ifndef CNN_BODY_WINOGRAD_H
 #define CNN_BODY_WINOGRAD_H
 
-#include <assert.h>
-
 #include "bodies/activation.h"
-#include "bodies/gemm_tile.h"
 #include "bodies/pool.h"
-#include "bodies/winograd_transforms.h"
-#include "kernels.h"
-
-#define WINOGRAD_INLINE static inline __attribute__((always_inline))
-
-/* The one-dimensional transforms by size */
-WINOGRAD_INLINE void winograd_input_1d(simd_float *out, const simd_float *in, const int tile, const int kernel)
-{
-    if (tile + kernel == 5) winograd_input_4(out, in);
-    if (tile + kernel == 7) winograd_input_6(out, in);
-    if (tile + kernel == 9) winograd_input_8(out, in);
-}
-
-#define WINOGRAD_BY_SIZE(name)                                                                                         \
-    WINOGRAD_INLINE void winograd_##name##_1d(simd_float *out, const simd_float *in, const int tile, const int kernel) \
-    {                                                                                                                  \
-        if (tile == 2 && kernel == 3) winograd_##name##_2x3(out, in);                                                  \
-        if (tile == 4 && kernel == 3) winograd_##name##_4x3(out, in);                                                  \
-        if (tile == 4 && kernel == 5) winograd_##name##_4x5(out, in);                                                  \
-    }
-WINOGRAD_BY_SIZE(filter)
-WINOGRAD_BY_SIZE(output)
-WINOGRAD_BY_SIZE(diff)
-WINOGRAD_BY_SIZE(gradient)
-#undef WINOGRAD_BY_SIZE
-
-/* Calls body(argument, tile, kernel, ...) with constants. */
-#define WINOGRAD_DISPATCH(body, argument, ...)                                                                         \
-    do {                                                                                                               \
-        const int tile_ = (argument)->tile, kernel_ = (argument)->kernel;                                              \
-        if (tile_ == 4 && kernel_ == 3)                                                                                \
-            body(argument, 4, 3, __VA_ARGS__);                                                                         \
-        else if (tile_ == 2 && kernel_ == 3)                                                                           \
-            body(argument, 2, 3, __VA_ARGS__);                                                                         \
-        else if (tile_ == 4 && kernel_ == 5)                                                                           \
-            body(argument, 4, 5, __VA_ARGS__);                                                                         \
-        else                                                                                                           \
-            assert(!"a variant of Winograd's algorithm");                                                              \
-    } while (0)
+#include "bodies/winograd_edges.h"
+#include "bodies/winograd_pieces.h"
 
 /* ---- source and gradient patches -------------------------------------------------------------------------------- */
-
-WINOGRAD_INLINE simd_float winograd_pixel(const cnn_winograd_patch *p, int i, ptrdiff_t c, ptrdiff_t channel,
-                                          ptrdiff_t left, const bool pooled)
-{
-    if (!pooled) {
-        const float *at = p->row[i] + (c - p->first) * p->pixel + channel;
-        return left >= SIMD_WIDTH ? simd_load(at) : simd_load_part(at, left);
-    }
-    const int tap_row = ((p->tap >> 1) + i) & 1, tap_column = ((p->tap & 1) + (int)(c - p->first)) & 1;
-    const ptrdiff_t at = (((p->tap & 1) + c - p->first) >> 1) * p->pixel + channel;
-    const simd_float diff = left >= SIMD_WIDTH ? simd_load(p->row[i] + at) : simd_load_part(p->row[i] + at, left);
-    const simd_float taps = simd_load_bytes(p->argmax[i] + at, left);
-    return simd_keep(simd_equal(taps, simd_set1((float)(2 * tap_row + tap_column))), diff);
-}
 
 WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int tile, const int kernel,
                                           const bool is_diff, const bool pooled, const int part, ptrdiff_t channel,
@@ -70,7 +16,7 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
 {
     enum { MOST = WINOGRAD_MOST };
     const int alpha = tile + kernel - 1, size = is_diff ? tile : alpha, rows = part == WINOGRAD_ALL ? alpha : 2;
-    const bool summing = is_diff && part == 0 && p->sums;
+    const bool summing = is_diff && part <= 0 && p->sums;
     simd_float half[MOST][MOST], sum = summing ? simd_load(p->sums + channel) : simd_zero();
 #pragma GCC unroll 8
     for (int c = 0; c < size; c++) {
@@ -82,9 +28,9 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
 #pragma GCC unroll 8
                 for (int i = 0; i < size; i++) sum = simd_add(sum, in[i]);
             if (is_diff)
-                winograd_diff_1d(out, in, tile, kernel);
+                winograd_diff_1d(out, in, tile, kernel, 0);
             else
-                winograd_input_1d(out, in, tile, kernel);
+                winograd_input_1d(out, in, tile, kernel, 0);
         } else {
 #pragma GCC unroll 8
             for (int i = 0; i < alpha; i++) out[i] = simd_zero();
@@ -100,9 +46,9 @@ WINOGRAD_INLINE void winograd_patch_slice(const cnn_winograd_patch *p, const int
         const int row = part == WINOGRAD_ALL ? i : cnn_winograd_part_row(alpha, part, i);
         simd_float out[MOST];
         if (is_diff)
-            winograd_diff_1d(out, half[row], tile, kernel);
+            winograd_diff_1d(out, half[row], tile, kernel, 0);
         else
-            winograd_input_1d(out, half[row], tile, kernel);
+            winograd_input_1d(out, half[row], tile, kernel, 0);
 #pragma GCC unroll 8
         for (int j = 0; j < alpha; j++) simd_store(to + (i * alpha + j) * position, out[j]);
     }
@@ -132,7 +78,9 @@ WINOGRAD_INLINE void winograd_patch_part(const cnn_winograd_patch *p, const int 
 static void winograd_input(const cnn_winograd_patch *p)
 {
     assert(p->part == WINOGRAD_ALL || !p->pooled);
-    if (p->part != WINOGRAD_ALL)
+    if (p->less_rows || p->less_columns)
+        WINOGRAD_DISPATCH(winograd_edge_patch, p, false);
+    else if (p->part != WINOGRAD_ALL)
         WINOGRAD_DISPATCH(winograd_patch_part, p, false, false);
     else if (p->pooled)
         WINOGRAD_DISPATCH(winograd_patch_body, p, false, true, WINOGRAD_ALL);
@@ -142,26 +90,19 @@ static void winograd_input(const cnn_winograd_patch *p)
 
 static void winograd_diff(const cnn_winograd_patch *p)
 {
-    assert(p->part != WINOGRAD_ALL);
-    if (p->pooled)
+    if (p->less_rows || p->less_columns)
+        WINOGRAD_DISPATCH(winograd_edge_patch, p, true);
+    else if (p->part == WINOGRAD_ALL && p->pooled)
+        WINOGRAD_DISPATCH(winograd_patch_body, p, true, true, WINOGRAD_ALL);
+    else if (p->part == WINOGRAD_ALL)
+        WINOGRAD_DISPATCH(winograd_patch_body, p, true, false, WINOGRAD_ALL);
+    else if (p->pooled)
         WINOGRAD_DISPATCH(winograd_patch_part, p, true, true);
     else
         WINOGRAD_DISPATCH(winograd_patch_part, p, true, false);
 }
 
 /* ---- output tiles ----------------------------------------------------------------------------------------------- */
-
-/* Stores one vector of a pixel: bias and ReLU are done, the mask is not. */
-WINOGRAD_INLINE void winograd_store(const cnn_winograd_tile *t, simd_float v, ptrdiff_t at, ptrdiff_t left)
-{
-    if (left >= SIMD_WIDTH) {
-        if (t->mask) v = tile_masked(v, simd_load(t->mask + at));
-        simd_store(t->dst + at, v);
-    } else {
-        if (t->mask) v = tile_masked(v, simd_load_part(t->mask + at, left));
-        simd_store_part(t->dst + at, v, left);
-    }
-}
 
 WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int tile, const int kernel, const bool pool,
                                         const bool taps)
@@ -182,13 +123,13 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
             simd_float in[MOST], out[MOST];
 #pragma GCC unroll 8
             for (int i = 0; i < alpha; i++) in[i] = simd_load(from + (i * alpha + c) * position);
-            winograd_output_1d(out, in, tile, kernel);
+            winograd_output_1d(out, in, tile, kernel, 0);
 #pragma GCC unroll 8
             for (int i = 0; i < tile; i++) half[i][c] = out[i];
         }
 #pragma GCC unroll 8
         for (int i = 0; i < tile; i++) {
-            winograd_output_1d(y[i], half[i], tile, kernel);
+            winograd_output_1d(y[i], half[i], tile, kernel, 0);
 #pragma GCC unroll 8
             for (int j = 0; j < tile; j++) y[i][j] = simd_add(y[i][j], bias);
             if (pool || other) continue;
@@ -235,7 +176,9 @@ WINOGRAD_INLINE void winograd_tile_body(const cnn_winograd_tile *t, const int ti
 static void winograd_output(const cnn_winograd_tile *t)
 {
     assert(!t->pool || !t->mask);
-    if (t->pool && t->argmax)
+    if (t->less_rows || t->less_columns)
+        WINOGRAD_DISPATCH(winograd_edge_tile, t, t->pool);
+    else if (t->pool && t->argmax)
         WINOGRAD_DISPATCH(winograd_tile_body, t, true, true);
     else if (t->pool)
         WINOGRAD_DISPATCH(winograd_tile_body, t, true, false);

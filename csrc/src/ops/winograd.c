@@ -48,10 +48,9 @@ typedef struct cut {
     ptrdiff_t row, patch, product;          /* elements of a position of a patch, of a patch, of a tile's products */
 } cut;
 
-static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t tile, ptrdiff_t kernel,
-                  ptrdiff_t batch)
+static cut cut_of(ptrdiff_t ic, const cnn_winograd_grid *grid, ptrdiff_t oc, ptrdiff_t tile, ptrdiff_t kernel)
 {
-    cut c = {.grid = cnn_winograd_grid_of(oh, ow, tile, batch),
+    cut c = {.grid = *grid,
              .alpha = tile + kernel - 1,
              .pairs = cnn_ceil_div(oc, WINOGRAD_COLUMNS),
              .row = cnn_winograd_row(ic)};
@@ -64,18 +63,26 @@ static cut cut_of(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdif
     return c;
 }
 
+static cnn_winograd_grid forward_grid(const cnn_conv2d_geometry *g, ptrdiff_t batch)
+{
+    return cnn_winograd_grid_of(g->oh, g->ow, g->pool != 0, g->tile, batch);
+}
+
+static cnn_winograd_grid data_grid(const cnn_conv2d_geometry *g, ptrdiff_t batch)
+{
+    return cnn_winograd_grid_of(g->h, g->w, false, g->tile, batch);
+}
+
 cnn_blocking cnn_winograd_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return (cnn_blocking){.tiles = cnn_winograd_grid_of(g->oh, g->ow, g->tile, batch).count,
-                          .tile_block = usual_block(g->ic)};
+    return (cnn_blocking){.tiles = forward_grid(g, batch).count, .tile_block = usual_block(g->ic)};
 }
 
 cnn_blocking cnn_winograd_backward_data_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return (cnn_blocking){.tiles = cnn_winograd_grid_of(g->h, g->w, g->tile, batch).count,
-                          .tile_block = usual_block(g->oc)};
+    return (cnn_blocking){.tiles = data_grid(g, batch).count, .tile_block = usual_block(g->oc)};
 }
 
 typedef struct scratch {
@@ -92,27 +99,26 @@ static scratch carve(const cut *c, ptrdiff_t ic, char *memory)
                      patches + products + cnn_winograd_zeros_bytes(c->alpha, ic)};
 }
 
-static cnn_workspace workspace(ptrdiff_t ic, ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, const cnn_conv2d_geometry *g,
-                               ptrdiff_t batch)
+static cnn_workspace workspace(ptrdiff_t ic, cnn_winograd_grid grid, ptrdiff_t oc, const cnn_conv2d_geometry *g)
 {
-    const cut c = cut_of(ic, oh, ow, oc, g->tile, g->kh, batch);
+    const cut c = cut_of(ic, &grid, oc, g->tile, g->kh);
     return (cnn_workspace){0, carve(&c, ic, NULL).bytes};
 }
 
 cnn_workspace cnn_winograd_forward_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return workspace(g->ic, g->oh, g->ow, g->oc, g, batch);
+    return workspace(g->ic, forward_grid(g, batch), g->oc, g);
 }
 
 cnn_workspace cnn_winograd_backward_data_workspace(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return workspace(g->oc, g->h, g->w, g->ic, g, batch);
+    return workspace(g->oc, data_grid(g, batch), g->ic, g);
 }
 
 static void transform_patches(const pass *p, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
-                              ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
+                              cnn_winograd_order order, ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
 {
     cnn_winograd_patch patch = {.channels = p->src.c,
                                 .tile = p->tile,
@@ -124,14 +130,15 @@ static void transform_patches(const pass *p, const cut *c, const scratch *memory
     for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &at)) {
         const ptrdiff_t top = at.row * p->tile - p->pad_top, left = at.column * p->tile - p->pad_left;
         cnn_winograd_aim(&patch, &p->src, zeros, at.n, top, left, c->alpha, 0);
-        patch.dst = memory->patches + (t - first) * c->patch;
+        cnn_winograd_less(&c->grid, &at, &patch.less_rows, &patch.less_columns);
+        patch.dst = memory->patches + order.next[cnn_winograd_kind(&c->grid, &at)]++ * c->patch;
         kernels->winograd_input(&patch);
     }
 }
 
 /* The products of all positions for one pair of panels */
-static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff_t pair, ptrdiff_t count,
-                     const cnn_kernels *kernels)
+static void multiply(const pass *p, const cut *c, const scratch *memory, const cnn_winograd_order *order,
+                     ptrdiff_t pair, const cnn_kernels *kernels)
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t ic = p->src.c, panel = ic * CNN_PANEL, panels = cnn_winograd_panels_of(p->oc, pair);
@@ -146,20 +153,24 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, ptrdiff
                      .segments = 1,
                      .k = ic,
                      .a_offset = no_offset,
-                     .b_offset = no_offset,
-                     .rows = count};
-    for (ptrdiff_t position = 0; position < positions; position++)
+                     .b_offset = no_offset};
+    for (ptrdiff_t position = 0; position < positions; position++) {
+        const cnn_winograd_range range =
+            cnn_winograd_having(&c->grid, order, c->alpha, position / c->alpha, position % c->alpha);
+        if (range.first == range.last) continue;
+        tile.rows = range.last - range.first;
+        tile.a = memory->patches + range.first * c->patch + position * c->row;
         for (ptrdiff_t at = 0; at < panels; at += kernels->tile_groups) {
             tile.b = filter + (position * panels + at) * panel;
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - at) * CNN_PANEL);
-            tile.a = memory->patches + position * c->row;
-            tile.c = memory->products + position * WINOGRAD_COLUMNS + at * CNN_PANEL;
+            tile.c = memory->products + range.first * c->product + position * WINOGRAD_COLUMNS + at * CNN_PANEL;
             kernels->gemm_tile(&tile);
         }
+    }
 }
 
-static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrdiff_t pair, ptrdiff_t first,
-                        ptrdiff_t last, const cnn_kernels *kernels)
+static void write_tiles(const pass *p, const cut *c, const scratch *memory, cnn_winograd_order order, ptrdiff_t pair,
+                        ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
 {
     const ptrdiff_t step = p->pool ? 2 : 1, channel = pair * WINOGRAD_COLUMNS;
     const ptrdiff_t h = p->oh / step, w = p->ow / step, size = p->tile / step; /* of dst, of a tile in it */
@@ -176,10 +187,10 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrd
     for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &place)) {
         const ptrdiff_t top = place.row * size, left = place.column * size;
         const ptrdiff_t at = ((place.n * h + top) * w + left) * p->oc + channel;
-        tile.src = memory->products + (t - first) * c->product;
+        cnn_winograd_less(&c->grid, &place, &tile.less_rows, &tile.less_columns);
+        tile.src = memory->products + order.next[cnn_winograd_kind(&c->grid, &place)]++ * c->product;
         tile.rows = cnn_min(size, h - top);
         tile.columns = cnn_min(size, w - left);
-        if (tile.rows <= 0 || tile.columns <= 0) continue; /* an odd last row or column, left out by the pooling */
         tile.dst = p->dst + at;
         tile.argmax = p->argmax ? p->argmax + at : NULL;
         tile.mask = p->mask ? p->mask + at : NULL;
@@ -189,7 +200,8 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, ptrd
 
 static void run(const pass *p, const cnn_worker *worker)
 {
-    const cut c = cut_of(p->src.c, p->oh, p->ow, p->oc, p->tile, p->kernel, p->batch);
+    const cnn_winograd_grid grid = cnn_winograd_grid_of(p->oh, p->ow, p->pool, p->tile, p->batch);
+    const cut c = cut_of(p->src.c, &grid, p->oc, p->tile, p->kernel);
     const scratch memory = carve(&c, p->src.c, worker->scratch);
     ptrdiff_t begin, end;
     cnn_share(worker, c.blocks * c.ranges, &begin, &end);
@@ -200,12 +212,13 @@ static void run(const pass *p, const cnn_worker *worker)
         const ptrdiff_t block = task / c.ranges, range = task % c.ranges;
         const ptrdiff_t first = cnn_part(c.grid.count, c.blocks, block);
         const ptrdiff_t last = cnn_part(c.grid.count, c.blocks, block + 1);
-        if (block != transformed) transform_patches(p, &c, &memory, &zeros, first, last, worker->kernels);
+        const cnn_winograd_order order = cnn_winograd_order_of(&c.grid, first, last);
+        if (block != transformed) transform_patches(p, &c, &memory, &zeros, order, first, last, worker->kernels);
         transformed = block;
         const ptrdiff_t pairs_end = cnn_part(c.pairs, c.ranges, range + 1);
         for (ptrdiff_t pair = cnn_part(c.pairs, c.ranges, range); pair < pairs_end; pair++) {
-            multiply(p, &c, &memory, pair, last - first, worker->kernels);
-            write_tiles(p, &c, &memory, pair, first, last, worker->kernels);
+            multiply(p, &c, &memory, &order, pair, worker->kernels);
+            write_tiles(p, &c, &memory, order, pair, first, last, worker->kernels);
         }
     }
 }

@@ -64,13 +64,17 @@ static inline void cnn_winograd_aim(cnn_winograd_patch *patch, const cnn_winogra
 
 /* How the outputs of a batch are cut into tiles, numbered row by row through all samples. */
 typedef struct cnn_winograd_grid {
-    ptrdiff_t rows, columns, count; /* of one sample, and of all samples */
+    ptrdiff_t rows, columns, count;    /* of one sample, and of all samples */
+    ptrdiff_t less_rows, less_columns; /* of the tiles at the lower and the right edge, beyond the map */
 } cnn_winograd_grid;
 
-static inline cnn_winograd_grid cnn_winograd_grid_of(ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t tile, ptrdiff_t batch)
+/* Of a map that is pooled the last row or column is not wanted where there is no window for it. */
+static inline cnn_winograd_grid cnn_winograd_grid_of(ptrdiff_t oh, ptrdiff_t ow, bool pooled, ptrdiff_t tile,
+                                                     ptrdiff_t batch)
 {
+    if (pooled) oh -= oh % 2, ow -= ow % 2;
     const ptrdiff_t rows = cnn_ceil_div(oh, tile), columns = cnn_ceil_div(ow, tile);
-    return (cnn_winograd_grid){rows, columns, batch * rows * columns};
+    return (cnn_winograd_grid){rows, columns, batch * rows * columns, rows * tile - oh, columns * tile - ow};
 }
 
 typedef struct cnn_winograd_place {
@@ -89,6 +93,57 @@ static inline void cnn_winograd_next(const cnn_winograd_grid *grid, cnn_winograd
     if (++place->row < grid->rows) return;
     place->row = 0;
     place->n++;
+}
+
+/* The rows and columns of a tile that lie beyond the map */
+static inline void cnn_winograd_less(const cnn_winograd_grid *grid, const cnn_winograd_place *place, int *rows,
+                                     int *columns)
+{
+    *rows = place->row == grid->rows - 1 ? (int)grid->less_rows : 0;
+    *columns = place->column == grid->columns - 1 ? (int)grid->less_columns : 0;
+}
+
+/* Tiles that reach beyond the map need not all positions (cnn_winograd_keeps). So that those which have a position in
+ * common lie side by side, tiles lie in scratch by where they are: at the right edge, inside, at the lower edge, in the
+ * corner. `next` is where the next tile of each kind goes. */
+enum { WINOGRAD_RIGHT, WINOGRAD_INSIDE, WINOGRAD_LOWER, WINOGRAD_CORNER, WINOGRAD_KINDS };
+
+typedef struct cnn_winograd_order {
+    ptrdiff_t start[WINOGRAD_KINDS + 1], next[WINOGRAD_KINDS];
+} cnn_winograd_order;
+
+static inline int cnn_winograd_kind(const cnn_winograd_grid *grid, const cnn_winograd_place *place)
+{
+    const bool lower = grid->less_rows && place->row == grid->rows - 1;
+    const bool right = grid->less_columns && place->column == grid->columns - 1;
+    return lower ? (right ? WINOGRAD_CORNER : WINOGRAD_LOWER) : right ? WINOGRAD_RIGHT : WINOGRAD_INSIDE;
+}
+
+static inline cnn_winograd_order cnn_winograd_order_of(const cnn_winograd_grid *grid, ptrdiff_t first, ptrdiff_t last)
+{
+    cnn_winograd_order order = {{0}, {0}};
+    cnn_winograd_place at = cnn_winograd_place_of(grid, first);
+    for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(grid, &at))
+        order.start[cnn_winograd_kind(grid, &at) + 1]++;
+    for (int kind = 0; kind < WINOGRAD_KINDS; kind++) order.start[kind + 1] += order.start[kind];
+    memcpy(order.next, order.start, sizeof order.next);
+    return order;
+}
+
+typedef struct cnn_winograd_range {
+    ptrdiff_t first, last;
+} cnn_winograd_range;
+
+/* The tiles that have a position, as they lie. */
+static inline cnn_winograd_range cnn_winograd_having(const cnn_winograd_grid *grid, const cnn_winograd_order *order,
+                                                     ptrdiff_t alpha, ptrdiff_t row, ptrdiff_t column)
+{
+    const bool lower = cnn_winograd_keeps((int)alpha, (int)grid->less_rows, (int)row);
+    const bool right = cnn_winograd_keeps((int)alpha, (int)grid->less_columns, (int)column);
+    return (cnn_winograd_range){order->start[right ? WINOGRAD_RIGHT : WINOGRAD_INSIDE],
+                                order->start[!lower  ? WINOGRAD_LOWER
+                                             : right ? WINOGRAD_KINDS
+                                                     : WINOGRAD_CORNER]};
 }
 
 /* Channels of a row of transformed values: whole panels. */

@@ -17,6 +17,7 @@ enum {
     MOST_PARTS = 16,
     PART_TILES = 128, /* at least, so that turning sums into weights stays cheap */
     PART_BYTES = 32 << 20,
+    WHOLE_BYTES = 512 << 10, /* half of a second-level cache */
     ENOUGH_TASKS = 16
 };
 
@@ -28,12 +29,13 @@ typedef struct cut {
     ptrdiff_t chunk;                          /* tiles transformed at once */
     ptrdiff_t source_position, diff_position; /* elements between positions */
     ptrdiff_t sum_position;
-    ptrdiff_t weights; /* elements of one part's gradient */
+    ptrdiff_t steps, rows; /* a chunk's positions are transformed and multiplied in steps of so many rows */
+    ptrdiff_t weights;     /* elements of one part's gradient */
 } cut;
 
 static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
 {
-    cut c = {.grid = cnn_winograd_grid_of(g->oh, g->ow, g->tile, batch),
+    cut c = {.grid = cnn_winograd_grid_of(g->oh, g->ow, g->pool != 0, g->tile, batch),
              .alpha = cnn_winograd_alpha(g),
              .ic_panels = cnn_panels(g->ic),
              .oc_panels = cnn_panels(g->oc)};
@@ -45,6 +47,9 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     c.source_position = cnn_winograd_stride(c.chunk, c.ic_block);
     c.diff_position = cnn_winograd_stride(c.chunk, c.oc_block);
     c.sum_position = cnn_winograd_stride(c.ic_block, c.oc_block);
+    const ptrdiff_t whole = c.alpha * c.alpha * (c.source_position + c.diff_position) * (ptrdiff_t)sizeof(float);
+    c.rows = whole <= WHOLE_BYTES ? c.alpha : 2;
+    c.steps = c.alpha / c.rows;
     c.weights = g->kh * g->kw * g->ic * c.oc_panels * CNN_PANEL;
     const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));
     const ptrdiff_t wanted = cnn_ceil_div(ENOUGH_TASKS, c.ic_blocks * c.oc_blocks);
@@ -70,8 +75,8 @@ typedef struct scratch {
 
 static scratch carve(const cnn_conv2d_geometry *g, const cut *c, char *memory)
 {
-    const size_t source = cnn_align((size_t)(2 * c->alpha * c->source_position) * sizeof(float));
-    const size_t diff = cnn_align((size_t)(2 * c->alpha * c->diff_position) * sizeof(float));
+    const size_t source = cnn_align((size_t)(c->rows * c->alpha * c->source_position) * sizeof(float));
+    const size_t diff = cnn_align((size_t)(c->rows * c->alpha * c->diff_position) * sizeof(float));
     const size_t sums = cnn_align((size_t)(c->alpha * c->alpha * c->sum_position) * sizeof(float));
     const size_t bias = cnn_align((size_t)c->oc_block * sizeof(float));
     scratch s = {.source = (void *)memory, .diff = cnn_at(memory, source), .bytes = source + diff};
@@ -96,10 +101,10 @@ typedef struct block {
     ptrdiff_t ic, ic_end, oc, oc_end;
 } block;
 
-/* Two rows of positions of source and gradient of the tiles [first, last); the gradient in panels of channels. With row 0
- * its pixels are added to `bias`, if given. */
+/* The rows of positions of a step, of source and gradient of the tiles [first, last); the gradient in panels of channels.
+ * In the first step its pixels are added to `bias`, if given. */
 static void transform(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
-                      const block *b, int rows, float *bias, ptrdiff_t first, ptrdiff_t last,
+                      const block *b, int step, float *bias, cnn_winograd_order order, ptrdiff_t first, ptrdiff_t last,
                       const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -110,29 +115,32 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
     cnn_winograd_patch of_source = {.channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - ic,
                                     .tile = (int)g->tile,
                                     .kernel = (int)g->kh,
-                                    .part = rows,
+                                    .part = c->steps == 1 ? WINOGRAD_ALL : step,
                                     .position = c->source_position,
                                     .panel = CNN_PANEL};
     cnn_winograd_patch of_diff = of_source;
     of_diff.channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - oc;
     of_diff.position = c->diff_position;
     of_diff.panel = c->chunk * CNN_PANEL;
-    of_diff.sums = rows == 0 ? bias : NULL;
+    of_diff.sums = step == 0 ? bias : NULL;
     cnn_winograd_place at = cnn_winograd_place_of(&c->grid, first);
     for (ptrdiff_t t = first; t < last; t++, cnn_winograd_next(&c->grid, &at)) {
         const ptrdiff_t top = at.row * g->tile, left = at.column * g->tile;
+        const ptrdiff_t slot = order.next[cnn_winograd_kind(&c->grid, &at)]++;
+        cnn_winograd_less(&c->grid, &at, &of_source.less_rows, &of_source.less_columns);
+        of_diff.less_rows = of_source.less_rows, of_diff.less_columns = of_source.less_columns;
         cnn_winograd_aim(&of_source, &source, zeros, at.n, top - g->pad_top, left - g->pad_left, c->alpha, ic);
-        of_source.dst = memory->source + (t - first) * c->ic_block;
+        of_source.dst = memory->source + slot * c->ic_block;
         kernels->winograd_input(&of_source);
         cnn_winograd_aim(&of_diff, &diff, zeros, at.n, top, left, g->tile, oc);
-        of_diff.dst = memory->diff + (t - first) * CNN_PANEL;
+        of_diff.dst = memory->diff + slot * CNN_PANEL;
         kernels->winograd_diff(&of_diff);
     }
 }
 
-/* sums[position][panel of oc][ic][16] of the block and two rows of positions, overwritten or added to */
-static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b, int rows,
-                     ptrdiff_t count, bool accumulate, const cnn_kernels *kernels)
+/* sums[position][panel of oc][ic][16] of the block and the rows of a step, overwritten or added to */
+static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b, int step,
+                     const cnn_winograd_order *order, bool accumulate, const cnn_kernels *kernels)
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - b->ic * CNN_PANEL, panels = b->oc_end - b->oc;
@@ -143,18 +151,21 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
                      .c_row = CNN_PANEL,
                      .c_group = c->ic_block * CNN_PANEL,
                      .segments = 1,
-                     .k = count,
                      .a_offset = no_offset,
                      .b_offset = no_offset,
                      .rows = channels,
                      .accumulate = accumulate};
-    for (ptrdiff_t position = 0; position < 2 * c->alpha; position++) {
-        const ptrdiff_t row_of_positions = cnn_winograd_part_row((int)c->alpha, rows, position >= c->alpha);
-        float *sums = memory->sums + (row_of_positions * c->alpha + position % c->alpha) * c->sum_position;
+    for (ptrdiff_t position = 0; position < c->rows * c->alpha; position++) {
+        const ptrdiff_t row = position / c->alpha, column = position % c->alpha;
+        const ptrdiff_t of_patch = c->steps == 1 ? row : cnn_winograd_part_row((int)c->alpha, step, (int)row);
+        const cnn_winograd_range range = cnn_winograd_having(&c->grid, order, c->alpha, of_patch, column);
+        if (range.first == range.last && accumulate) continue;
+        float *sums = memory->sums + (of_patch * c->alpha + column) * c->sum_position;
+        tile.k = range.last - range.first; /* none: the sums start at zero */
         for (ptrdiff_t panel = 0; panel < panels; panel += kernels->tile_groups) {
-            tile.b = memory->diff + position * c->diff_position + panel * c->chunk * CNN_PANEL;
+            tile.b = memory->diff + position * c->diff_position + (panel * c->chunk + range.first) * CNN_PANEL;
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - panel) * CNN_PANEL);
-            tile.a = memory->source + position * c->source_position;
+            tile.a = memory->source + position * c->source_position + range.first * c->ic_block;
             tile.c = sums + panel * c->ic_block * CNN_PANEL;
             kernels->gemm_tile(&tile);
         }
@@ -186,11 +197,12 @@ static void add_chunk(const cnn_call *call, const cut *c, const scratch *memory,
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const ptrdiff_t channels = cnn_min(b->oc_end * CNN_PANEL, g->oc) - b->oc * CNN_PANEL;
+    const cnn_winograd_order order = cnn_winograd_order_of(&c->grid, first, last);
     float *sums = bias ? memory->bias : NULL;
     if (sums) memset(sums, 0, (size_t)c->oc_block * sizeof *sums);
-    for (int rows = 0; rows < c->alpha / 2; rows++) {
-        transform(call, c, memory, zeros, b, rows, sums, first, last, kernels);
-        multiply(g, c, memory, b, rows, last - first, accumulate, kernels);
+    for (int step = 0; step < c->steps; step++) {
+        transform(call, c, memory, zeros, b, step, sums, order, first, last, kernels);
+        multiply(g, c, memory, b, step, &order, accumulate, kernels);
     }
     for (ptrdiff_t o = 0; sums && o < channels; o++) bias[b->oc * CNN_PANEL + o] += (double)sums[o];
 }

@@ -66,15 +66,31 @@ def _transform(g: Geometry) -> int:
     return 2 * 2 * (g["tile"] + g["kh"] - 1)
 
 
-def _winograd(height: str, width: str) -> Callable[[Geometry], int]:
+def winograd_positions(direction: str, g: Geometry) -> int:
+    """Elements of all transformed tiles of a sample that are multiplied: tile + kernel - 1 along each side of a tile,
+    at the lower and right edge less by what the tile has beyond the map (csrc/src/ops/winograd.h)."""
+    height, width = ("h", "w") if direction == "backward_data" else ("oh", "ow")
+    windows = 2 if g["pool"] and direction != "backward_data" else 1  # a row outside all windows is not wanted
+    product = 1
+    for extent in (g[height] // windows * windows, g[width] // windows * windows):
+        tiles = -(-extent // g["tile"])
+        product *= tiles * (g["kh"] - 1) + extent
+    return product
+
+
+def _winograd(direction: str) -> Callable[[Geometry], int]:
     """Products of transformed tiles, and the transforms of both sides' maps."""
 
     def count(g: Geometry) -> int:
-        area = (g["tile"] + g["kh"] - 1) ** 2
-        tiles = -(-g[height] // g["tile"]) * -(-g[width] // g["tile"])
-        return int(tiles * area * (2 * g["ic"] * g["oc"] + _transform(g) * (g["ic"] + g["oc"])))
+        return int(winograd_positions(direction, g) * (2 * g["ic"] * g["oc"] + _transform(g) * (g["ic"] + g["oc"])))
 
     return count
+
+
+def _winograd_int8(g: Geometry) -> int:
+    """In whole tiles of 2x2"""
+    whole = {**g, "tile": 2, "pool": 0, "oh": -(-g["oh"] // 2) * 2, "ow": -(-g["ow"] // 2) * 2}
+    return _winograd("forward")(whole) + 4 * g["oh"] * g["ow"] * g["oc"]
 
 
 def _filter(g: Geometry) -> int:
@@ -133,9 +149,9 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "conv2d_forward": _conv2d_forward,
     "conv2d_backward_data": _conv2d,
     "conv2d_backward_weights": _conv2d,
-    "winograd_forward": _winograd("oh", "ow"),
-    "winograd_backward_data": _winograd("h", "w"),
-    "winograd_backward_weights": _winograd("oh", "ow"),
+    "winograd_forward": _winograd("forward"),
+    "winograd_backward_data": _winograd("backward_data"),
+    "winograd_backward_weights": _winograd("backward_weights"),
     "linear_forward": _linear_forward,
     "linear_backward_data": _linear,
     "linear_backward_weights": _linear,
@@ -175,7 +191,7 @@ PER_SAMPLE: dict[str, Callable[[Geometry], int]] = {
     "dequantize": _per_element(2),
     "conv2d_int8": lambda g: _conv2d(g) + 4 * g["oh"] * g["ow"] * g["oc"],
     "linear_int8": lambda g: _linear(g) + 4 * g["n"],
-    "winograd_int8": lambda g: _winograd("oh", "ow")({**g, "tile": 2}) + 4 * g["oh"] * g["ow"] * g["oc"],
+    "winograd_int8": _winograd_int8,
     "maxpool2d_int8": _windows,
     "avgpool2d_int8": _windows,
     "add_int8": _per_element(5),

@@ -193,23 +193,26 @@ def _pick(g: Geometry, batch: int) -> Features:
 def _winograd(direction: str, g: Geometry, batch: int, isa: str) -> tuple[str, Features]:
     """Cycles of the products, register tiles, elements transformed on either side, moved, filtered; the call."""
     blocking = cnncore.op_blocking(f"winograd_{direction}", dict(g), batch)
+    area = counts.winograd_positions(direction, g) * batch / blocking.tiles  # of a transformed tile, on average
     if direction == "backward_weights":
-        counts = _winograd_weights(g, blocking, isa)
+        amounts = _winograd_weights(g, area, blocking, isa)
     elif direction == "backward_data":
-        counts = _winograd_maps(g, g["oc"], g["ic"], blocking, isa)
+        amounts = _winograd_maps(g, area, g["oc"], g["ic"], blocking, isa)
     else:
-        counts = _winograd_maps(g, g["ic"], g["oc"], blocking, isa)
+        amounts = _winograd_maps(g, area, g["ic"], g["oc"], blocking, isa)
     # A gradient that comes through a fused pool has zeros in three of four places.
     pooled = ".pooled" if g["pool"] and direction != "forward" else ""
-    return f"winograd{g['tile']}x{g['kh']}.{direction}{pooled}", counts
+    return f"winograd{g['tile']}x{g['kh']}.{direction}{pooled}", amounts
 
 
-def _winograd_maps(g: Geometry, inputs: int, outputs: int, blocking: cnncore.Blocking, isa: str) -> Features:
+def _winograd_maps(
+    g: Geometry, area: float, inputs: int, outputs: int, blocking: cnncore.Blocking, isa: str
+) -> Features:
     """A pass from maps to maps: blocks of tiles, each of which reads the whole filter."""
-    area, tiles = _area(g), blocking.tiles
+    tiles = blocking.tiles
     blocks = math.ceil(tiles / blocking.tile_block)
     steps, register_tiles = _tiles(math.ceil(tiles / blocks), outputs, isa)
-    filters = area * inputs * _whole(outputs)
+    filters = _area(g) * inputs * _whole(outputs)
     return (
         area * blocks * steps * inputs,
         area * blocks * register_tiles,
@@ -222,9 +225,9 @@ def _winograd_maps(g: Geometry, inputs: int, outputs: int, blocking: cnncore.Blo
     )
 
 
-def _winograd_weights(g: Geometry, blocking: cnncore.Blocking, isa: str) -> Features:
+def _winograd_weights(g: Geometry, area: float, blocking: cnncore.Blocking, isa: str) -> Features:
     """The weight gradient: blocks of channels, whose sums take up chunks of tiles one after the other."""
-    area, tiles = _area(g), blocking.tiles
+    whole, tiles = _area(g), blocking.tiles
     ic_blocks, oc_blocks = blocking.ic_blocks, blocking.oc_blocks
     chunks = math.ceil(tiles / blocking.tile_block)
     steps, register_tiles = _tiles(math.ceil(g["ic"] / ic_blocks), blocking.oc_block, isa)
@@ -234,8 +237,8 @@ def _winograd_weights(g: Geometry, blocking: cnncore.Blocking, isa: str) -> Feat
         area * blocks * chunks * register_tiles,
         area * tiles * _whole(g["ic"]) * oc_blocks,
         area * tiles * _whole(g["oc"]) * ic_blocks,
-        area * chunks * sums,
-        area * sums,
+        whole * chunks * sums,
+        whole * sums,
         max(0, g["kh"] * g["kw"] * sums - CACHE_BYTES // 4),
         1,
     )

@@ -196,6 +196,28 @@ def test_batch_normalisation_takes_relu_and_pool_behind_it() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
+def test_a_convolution_takes_the_pool_behind_it_without_an_activation(
+    training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the networks have it that normalise behind the pool; every bit stays."""
+
+    def net() -> Network:
+        return chain(
+            Conv2D(3, 8, 3, padding=1), MaxPool2D(2, 2), BatchNorm(8), Flatten(), Linear(96, 3), shape=(3, 7, 8)
+        )
+
+    (first, *_) = [i for i in net().plan(4, training, algorithm="direct").instructions if i.op == "conv2d_forward"]
+    assert (first.layer, first.geometry["pool"]) == ("0+1", 2)
+    x = np.random.default_rng(0).standard_normal((4, 3, 7, 8)).astype(np.float32)
+    y = np.arange(4) % 3
+    fused = net().loss_and_gradients(x, y, CrossEntropy(), algorithm="direct"), net().predict(x)
+    monkeypatch.setattr(engine.plan, "fuse_maxpool", lambda code: code)
+    plain = net().loss_and_gradients(x, y, CrossEntropy(), algorithm="direct"), net().predict(x)
+    assert fused[0][0] == plain[0][0] and fused[1].tobytes() == plain[1].tobytes()
+    assert {k: v.tobytes() for k, v in fused[0][1].items()} == {k: v.tobytes() for k, v in plain[0][1].items()}
+
+
+@pytest.mark.parametrize("training", [False, True])
 def test_a_clip_from_0_to_6_is_a_relu6(training: bool) -> None:
     """The same op, which fuses, and the same bits; another clip keeps an op of its own."""
     images = 8 * np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
