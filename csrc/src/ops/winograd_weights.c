@@ -47,8 +47,9 @@ static cut cut_of(const cnn_conv2d_geometry *g, ptrdiff_t batch)
     c.source_position = cnn_winograd_stride(c.chunk, c.ic_block);
     c.diff_position = cnn_winograd_stride(c.chunk, c.oc_block);
     c.sum_position = cnn_winograd_stride(c.ic_block, c.oc_block);
-    const ptrdiff_t whole = c.alpha * c.alpha * (c.source_position + c.diff_position) * (ptrdiff_t)sizeof(float);
-    c.rows = whole <= WHOLE_BYTES ? c.alpha : 2;
+    /* whatever the batch: a smaller one must not need more memory */
+    const ptrdiff_t longest = cnn_winograd_stride(CHUNK, c.ic_block) + cnn_winograd_stride(CHUNK, c.oc_block);
+    c.rows = c.alpha * c.alpha * longest * (ptrdiff_t)sizeof(float) <= WHOLE_BYTES ? c.alpha : 2;
     c.steps = c.alpha / c.rows;
     c.weights = g->kh * g->kw * g->ic * c.oc_panels * CNN_PANEL;
     const ptrdiff_t affordable = cnn_min(MOST_PARTS, PART_BYTES / (c.weights * (ptrdiff_t)sizeof(float)));

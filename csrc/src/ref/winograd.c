@@ -18,33 +18,49 @@ typedef struct matrix {
 
 static matrix zeros(ptrdiff_t rows, ptrdiff_t columns) { return (matrix){rows, columns, {{0.0}}}; }
 
-/* B^T: coefficients of the product of (x - q) over the points q other than that of the row */
-static matrix input_matrix(ptrdiff_t alpha)
+/* Whether a position is computed of a tile of which the last `less` outputs are not wanted: all but as many before the
+ * last, infinity. */
+static bool is_kept(ptrdiff_t alpha, ptrdiff_t less, ptrdiff_t row)
+{
+    return row == alpha - 1 || row < alpha - 1 - less;
+}
+
+/* B^T: coefficients of the product of (x - q) over the points q other than that of the row; (p - q) in place of it for a
+ * point that is left out, since the filter's divisor has it. Rows left out are zero. */
+static matrix input_matrix(ptrdiff_t alpha, ptrdiff_t less)
 {
     matrix m = zeros(alpha, alpha);
     for (ptrdiff_t row = 0; row < alpha; row++) {
+        if (!is_kept(alpha, less, row)) continue;
         double *c = m.at[row];
         c[0] = 1.0;
         for (ptrdiff_t l = 0; l < alpha - 1; l++) {
             if (l == row) continue;
-            for (ptrdiff_t i = alpha - 1; i >= 0; i--) c[i] = (i ? c[i - 1] : 0.0) - finite_points[alpha][l] * c[i];
+            const double q = finite_points[alpha][l];
+            if (is_kept(alpha, less, l))
+                for (ptrdiff_t i = alpha - 1; i >= 0; i--) c[i] = (i ? c[i - 1] : 0.0) - q * c[i];
+            else if (row < alpha - 1)
+                for (ptrdiff_t i = 0; i < alpha; i++) c[i] *= finite_points[alpha][row] - q;
         }
     }
     return m;
 }
 
-/* Powers of the points: A for `columns` outputs, and with the divisors G for as many taps */
-static matrix evaluation_matrix(ptrdiff_t alpha, ptrdiff_t columns, bool divided)
+/* Powers of the points: A for `columns` outputs, and with the divisors G for as many taps. Of A, the last `less` columns
+ * and as many points are left out. */
+static matrix evaluation_matrix(ptrdiff_t alpha, ptrdiff_t columns, ptrdiff_t less, bool divided)
 {
     matrix m = zeros(alpha, columns);
+    const ptrdiff_t wanted = columns - less;
     for (ptrdiff_t row = 0; row < alpha - 1; row++) {
+        if (!is_kept(alpha, less, row)) continue;
         const double point = finite_points[alpha][row];
         double value = 1.0;
         for (ptrdiff_t l = 0; divided && l < alpha - 1; l++)
             if (l != row) value /= point - finite_points[alpha][l];
-        for (ptrdiff_t i = 0; i < columns; i++, value *= point) m.at[row][i] = value;
+        for (ptrdiff_t i = 0; i < wanted; i++, value *= point) m.at[row][i] = value;
     }
-    m.at[alpha - 1][columns - 1] = 1.0;
+    m.at[alpha - 1][wanted - 1] = 1.0;
     return m;
 }
 
@@ -56,16 +72,16 @@ static matrix transposed(const matrix *a)
     return m;
 }
 
-/* m x m^T */
-static matrix around(const matrix *m, const matrix *x)
+/* m x n^T */
+static matrix around(const matrix *m, const matrix *x, const matrix *n)
 {
-    matrix half = zeros(m->rows, x->columns), result = zeros(m->rows, m->rows);
+    matrix half = zeros(m->rows, x->columns), result = zeros(m->rows, n->rows);
     for (ptrdiff_t i = 0; i < m->rows; i++)
         for (ptrdiff_t j = 0; j < x->columns; j++)
             for (ptrdiff_t k = 0; k < m->columns; k++) half.at[i][j] += m->at[i][k] * x->at[k][j];
     for (ptrdiff_t i = 0; i < m->rows; i++)
-        for (ptrdiff_t j = 0; j < m->rows; j++)
-            for (ptrdiff_t k = 0; k < m->columns; k++) result.at[i][j] += half.at[i][k] * m->at[j][k];
+        for (ptrdiff_t j = 0; j < n->rows; j++)
+            for (ptrdiff_t k = 0; k < n->columns; k++) result.at[i][j] += half.at[i][k] * n->at[j][k];
     return result;
 }
 
@@ -83,7 +99,7 @@ static void transform_filters(const cnn_conv2d_geometry *g, float *dst, const fl
 {
     const ptrdiff_t alpha = g->tile + g->kh - 1, positions = alpha * alpha, taps = g->kh * g->kw;
     const ptrdiff_t depth = backward ? g->oc : g->ic, columns = backward ? g->ic : g->oc;
-    const matrix transform = evaluation_matrix(alpha, g->kh, true);
+    const matrix transform = evaluation_matrix(alpha, g->kh, 0, true);
     for (ptrdiff_t k = 0; k < depth; k++)
         for (ptrdiff_t column = 0; column < panel_columns(columns); column++) {
             matrix filter = zeros(g->kh, g->kw);
@@ -93,7 +109,7 @@ static void transform_filters(const cnn_conv2d_geometry *g, float *dst, const fl
                 filter.at[tap / g->kw][tap % g->kw] =
                     weights[panel_index(g->oc, taps * g->ic, 0, from * g->ic + ic, oc)];
             }
-            const matrix result = around(&transform, &filter);
+            const matrix result = around(&transform, &filter, &transform);
             for (ptrdiff_t position = 0; position < positions; position++)
                 dst[filter_index(columns, depth, positions, position, k, column)] =
                     (float)result.at[position / alpha][position % alpha];
@@ -129,25 +145,29 @@ static double source_at(const correlation *r, ptrdiff_t n, ptrdiff_t h, ptrdiff_
     return !r->argmax || r->argmax[at] == h % 2 * 2 + w % 2 ? r->src[at] : 0.0;
 }
 
-/* The tile of outputs whose first is (top, left) */
-static matrix tile_at(const correlation *r, ptrdiff_t n, ptrdiff_t top, ptrdiff_t left, ptrdiff_t column)
+/* The tile of outputs whose first is (top, left), of a map of which `rows` and `columns` are wanted */
+static matrix tile_at(const correlation *r, ptrdiff_t n, ptrdiff_t top, ptrdiff_t left, ptrdiff_t column,
+                      ptrdiff_t rows, ptrdiff_t columns)
 {
     const ptrdiff_t alpha = r->tile + r->kernel - 1;
-    const matrix input = input_matrix(alpha), evaluation = evaluation_matrix(alpha, r->tile, false);
-    const matrix output = transposed(&evaluation);
+    const ptrdiff_t below = cnn_max(0, top + r->tile - rows), beside = cnn_max(0, left + r->tile - columns);
+    const matrix down = input_matrix(alpha, below), along = input_matrix(alpha, beside);
+    const matrix lower = evaluation_matrix(alpha, r->tile, below, false);
+    const matrix right = evaluation_matrix(alpha, r->tile, beside, false);
+    const matrix from_lower = transposed(&lower), from_right = transposed(&right);
     matrix products = zeros(alpha, alpha);
     for (ptrdiff_t c = 0; c < r->c; c++) {
         matrix patch = zeros(alpha, alpha);
         for (ptrdiff_t i = 0; i < alpha; i++)
             for (ptrdiff_t j = 0; j < alpha; j++)
                 patch.at[i][j] = source_at(r, n, top - r->pad_top + i, left - r->pad_left + j, c);
-        const matrix spread = around(&input, &patch);
+        const matrix spread = around(&down, &patch, &along);
         for (ptrdiff_t i = 0; i < alpha; i++)
             for (ptrdiff_t j = 0; j < alpha; j++)
                 products.at[i][j] += spread.at[i][j] *
                                      r->filter[filter_index(r->columns, r->c, alpha * alpha, i * alpha + j, c, column)];
     }
-    return around(&output, &products);
+    return around(&from_lower, &products, &from_right);
 }
 
 /* The first of equals wins; a NaN wins over everything before it. */
@@ -184,10 +204,10 @@ void cnn_ref_winograd_forward(const cnn_call *call, const cnn_worker *worker)
     };
     const ptrdiff_t step = g->pool ? 2 : 1, rows = g->oh / step, columns = g->ow / step;
     for (ptrdiff_t n = 0; n < call->batch; n++)
-        for (ptrdiff_t top = 0; top < g->oh; top += g->tile)
-            for (ptrdiff_t left = 0; left < g->ow; left += g->tile)
+        for (ptrdiff_t top = 0; top < rows * step; top += g->tile)
+            for (ptrdiff_t left = 0; left < columns * step; left += g->tile)
                 for (ptrdiff_t oc = 0; oc < g->oc; oc++) {
-                    matrix y = tile_at(&r, n, top, left, oc);
+                    matrix y = tile_at(&r, n, top, left, oc, rows * step, columns * step);
                     for (ptrdiff_t i = 0; i < g->tile; i++)
                         for (ptrdiff_t j = 0; j < g->tile; j++)
                             y.at[i][j] = ref_activation((cnn_activation)g->activation,
@@ -230,7 +250,7 @@ void cnn_ref_winograd_backward_data(const cnn_call *call, const cnn_worker *work
         for (ptrdiff_t top = 0; top < g->h; top += g->tile)
             for (ptrdiff_t left = 0; left < g->w; left += g->tile)
                 for (ptrdiff_t ic = 0; ic < g->ic; ic++) {
-                    const matrix x = tile_at(&r, n, top, left, ic);
+                    const matrix x = tile_at(&r, n, top, left, ic, g->h, g->w);
                     for (ptrdiff_t i = 0; i < cnn_min(g->tile, g->h - top); i++)
                         for (ptrdiff_t j = 0; j < cnn_min(g->tile, g->w - left); j++) {
                             const ptrdiff_t at = ((n * g->h + top + i) * g->w + left + j) * g->ic + ic;
