@@ -1,8 +1,9 @@
 /* Winograd convolution, gradient by weights and bias: G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
  *
  * A task is a share of the tiles times a block of input channels times a block of output channels. It transforms source
- * and gradient of a chunk of its tiles, for two rows of positions at a time, and adds one matrix product per position to
- * its sums; at the end it turns the sums into weights. Shares depend on shape and batch only, and are added in order.
+ * and gradient of a chunk of its tiles, of few channels as a whole and else for two rows of positions at a time, and adds
+ * one matrix product per position to its sums; at the end it turns the sums into weights. Shares depend on shape and batch
+ * only, and are added in order.
  *
  * Blocks are large, because every block transforms its tiles again. Their sums need not stay in the second-level cache:
  * a chunk of tiles is long enough that reading and writing them in between hides behind the products.

@@ -1,4 +1,4 @@
-"""Costs of activations with transcendental functions: their arithmetic counts, whether they are alone or fused."""
+"""Costs: the arithmetic of transcendental functions counts, alone or fused; so do the positions of Winograd's tiles."""
 
 import pytest
 
@@ -48,3 +48,24 @@ def test_a_gradient_from_the_output_is_bound_by_memory() -> None:
     (each,) = [each for each in plan.instructions if each.op == "tanh_backward"]
     assert features(each, plan.code.values, 2, plan.isa)[0] == "stream"
     assert counts.done(each, 2) == counts.flops(each, 2)
+
+
+@pytest.mark.parametrize(
+    ("direction", "side", "pool", "tile", "kernel", "along"),
+    [
+        ("forward", 8, 0, 4, 3, 12),
+        ("forward", 7, 0, 4, 3, 11),
+        ("forward", 7, 2, 4, 3, 10),  # the last row is in no window
+        ("backward_weights", 7, 2, 4, 3, 10),
+        ("backward_data", 7, 2, 4, 3, 11),
+        ("forward", 3, 0, 4, 3, 5),
+        ("forward", 7, 0, 2, 3, 15),
+        ("forward", 10, 0, 4, 5, 22),
+    ],
+)
+def test_a_tile_counts_as_many_positions_as_its_outputs_need(
+    direction: str, side: int, pool: int, tile: int, kernel: int, along: int
+) -> None:
+    extents = dict.fromkeys(("h", "w", "oh", "ow"), side)
+    geometry = {**extents, "kh": kernel, "kw": kernel, "pool": pool, "tile": tile}
+    assert counts.winograd_positions(direction, geometry) == along * along
