@@ -50,7 +50,7 @@ def test_a_step_is_that_of_the_whole_batch(parts, samples, max_norm):
 
 def test_the_activations_of_a_part_are_in_memory():
     sizes = [steps(parts, count=0)[2].plan.arena.bytes for parts in (1, 4)]
-    assert sizes[1] < 0.3 * sizes[0]
+    assert sizes[1] < sizes[0] / 3  # a quarter, and what does not grow with the batch
 
 
 def test_any_number_of_threads_gives_the_same_bits():
