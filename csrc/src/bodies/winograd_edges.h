@@ -1,5 +1,5 @@
 /* The transforms of Winograd convolution for tiles that reach beyond the map. Their loops stay loops: unrolled for every
- * size and every number of rows and columns that are not wanted they would be half of the library. */
+ * size and every number of rows and columns that are not wanted they made the library half as large again. */
 #ifndef CNN_BODY_WINOGRAD_EDGES_H
 #define CNN_BODY_WINOGRAD_EDGES_H
 

@@ -156,7 +156,7 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, const c
                      .b_offset = no_offset};
     for (ptrdiff_t position = 0; position < positions; position++) {
         const cnn_winograd_range range =
-            cnn_winograd_having(&c->grid, order, c->alpha, position / c->alpha, position % c->alpha);
+            cnn_winograd_tiles_with(&c->grid, order, c->alpha, position / c->alpha, position % c->alpha);
         if (range.first == range.last) continue;
         tile.rows = range.last - range.first;
         tile.a = memory->patches + range.first * c->patch + position * c->row;

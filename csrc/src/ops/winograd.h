@@ -134,9 +134,9 @@ typedef struct cnn_winograd_range {
     ptrdiff_t first, last;
 } cnn_winograd_range;
 
-/* The tiles that have a position, as they lie. */
-static inline cnn_winograd_range cnn_winograd_having(const cnn_winograd_grid *grid, const cnn_winograd_order *order,
-                                                     ptrdiff_t alpha, ptrdiff_t row, ptrdiff_t column)
+/* Where the tiles lie that have a position. */
+static inline cnn_winograd_range cnn_winograd_tiles_with(const cnn_winograd_grid *grid, const cnn_winograd_order *order,
+                                                         ptrdiff_t alpha, ptrdiff_t row, ptrdiff_t column)
 {
     const bool lower = cnn_winograd_keeps((int)alpha, (int)grid->less_rows, (int)row);
     const bool right = cnn_winograd_keeps((int)alpha, (int)grid->less_columns, (int)column);

@@ -160,7 +160,7 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
     for (ptrdiff_t position = 0; position < c->rows * c->alpha; position++) {
         const ptrdiff_t row = position / c->alpha, column = position % c->alpha;
         const ptrdiff_t of_patch = c->steps == 1 ? row : cnn_winograd_part_row((int)c->alpha, step, (int)row);
-        const cnn_winograd_range range = cnn_winograd_having(&c->grid, order, c->alpha, of_patch, column);
+        const cnn_winograd_range range = cnn_winograd_tiles_with(&c->grid, order, c->alpha, of_patch, column);
         if (range.first == range.last && accumulate) continue;
         float *sums = memory->sums + (of_patch * c->alpha + column) * c->sum_position;
         tile.k = range.last - range.first; /* none: the sums start at zero */
