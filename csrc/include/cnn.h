@@ -413,6 +413,7 @@ typedef struct cnn_call {
     ptrdiff_t batch;
     ptrdiff_t first; /* of these samples in the run's batch: 0, unless the instruction has a window */
     void *operands[CNN_MAX_OPERANDS];
+    unsigned cold; /* bit i: operand i was last used so long ago that no cache holds it; of a single op all bits */
     cnn_run *run;
     cnn_status *status;
 } cnn_call;

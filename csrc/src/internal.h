@@ -81,6 +81,11 @@ bool cnn_segments_fit(const cnn_segment *segments, const cnn_optimizer_geometry 
 /* CNN_OK, or the status with which a program is refused and the instruction at fault. */
 cnn_status cnn_description_check(const cnn_program_description *description, ptrdiff_t *detail);
 
+/* The cold operands of every instruction, see cnn_call. False: there is no memory. */
+bool cnn_find_cold(const cnn_program_description *description, unsigned *cold);
+
+static inline bool cnn_is_cold(const cnn_call *call, int operand) { return call->cold >> operand & 1; }
+
 cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch);
 
 /* What an op refuses beside its geometry's own limits, named as in the registry. */

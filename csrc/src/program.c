@@ -9,6 +9,7 @@
 struct cnn_program {
     cnn_instruction *instructions;
     cnn_operand *operands;
+    unsigned *cold; /* of every instruction */
     ptrdiff_t instruction_count, max_batch;
     bool all_alone;     /* every instruction is one worker's */
     unsigned externals; /* bit i: external i is used */
@@ -75,7 +76,9 @@ static bool build(cnn_program *program, const cnn_program_description *descripti
     const size_t operand_bytes = (size_t)description->operand_count * sizeof(cnn_operand);
     program->instructions = cnn_allocate(instruction_bytes);
     program->operands = cnn_allocate(operand_bytes);
-    if (!program->instructions || !program->operands) return false;
+    program->cold = cnn_allocate((size_t)description->instruction_count * sizeof *program->cold);
+    if (!program->instructions || !program->operands || !program->cold) return false;
+    if (!cnn_find_cold(description, program->cold)) return false;
     if (instruction_bytes) memcpy(program->instructions, description->instructions, instruction_bytes);
     if (operand_bytes) memcpy(program->operands, description->operands, operand_bytes);
     program->instruction_count = description->instruction_count;
@@ -112,6 +115,7 @@ void cnn_program_destroy(cnn_program *program)
     if (!program) return;
     free(program->instructions);
     free(program->operands);
+    free(program->cold);
     free(program->spaces[CNN_SPACE_ARENA]);
     free(program->shared);
     free(program->scratch);
@@ -133,6 +137,7 @@ static void resolve(const cnn_program *program, const cnn_instruction *instructi
     call->geometry = &instruction->geometry;
     call->batch = cnn_instruction_batch(instruction, run->batch);
     call->first = instruction->samples ? instruction->first : 0;
+    call->cold = program->cold[instruction - program->instructions];
     call->run = run;
     for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
         const int index = instruction->operands[i];
@@ -378,7 +383,7 @@ cnn_status cnn_op_run(int op, const cnn_geometry *geometry, void *const operands
     cnn_status status = shared && scratch ? CNN_OK : CNN_OUT_OF_MEMORY;
     if (status == CNN_OK) {
         op_run state = {reference || isa_reference ? info->reference : info->function,
-                        {.geometry = geometry, .batch = run->batch, .run = run, .status = &status}};
+                        {.geometry = geometry, .batch = run->batch, .cold = ~0u, .run = run, .status = &status}};
         memcpy(state.call.operands, operands, sizeof state.call.operands);
         cnn_team team;
         cnn_team_init(&team);

@@ -19,7 +19,7 @@ void test_end(void);
 
 typedef void suite(void);
 suite suite_rng, suite_registry, suite_dispatch, suite_ops, suite_edges, suite_gradients, suite_sgemm, suite_images,
-    suite_warp, suite_program, suite_description, suite_threads, suite_pace, suite_bench;
+    suite_warp, suite_program, suite_description, suite_cold, suite_threads, suite_pace, suite_bench;
 
 /* Every op over its table of shapes with the current instruction set: twin, 1, 2, 3 and 5 threads. */
 void check_all_ops(void);

@@ -57,6 +57,7 @@ static const struct {
               {"warp", suite_warp},
               {"program", suite_program},
               {"description", suite_description},
+              {"cold", suite_cold},
               {"threads", suite_threads},
               {"pace", suite_pace},
               {"bench", suite_bench}};

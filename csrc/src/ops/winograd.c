@@ -2,10 +2,11 @@
  *
  * A task is a block of tiles times a range of output channels. Its source patches are transformed into the worker's
  * scratch; then, for two panels of output channels at a time, one matrix product per position and the transform of
- * these tiles straight into dst, so that the products never leave the cache.
+ * these tiles straight into dst, so that the products never leave the cache. Where dst is cold, these tiles of it are
+ * fetched meanwhile, unless the products of many channels take so long that nobody waits for memory.
  */
-#include "ops/winograd.h"
 #include "blocking.h"
+#include "ops/ahead.h"
 
 /* Tiles of a block: enough that the filters, which every block reads again, come in slower than they are used; few
  * enough that a block's patches and products stay near, and whole register tiles. Many channels need the former more.
@@ -37,7 +38,7 @@ typedef struct pass {
     const float *filter, *bias, *mask;
     float *dst;
     uint8_t *argmax;
-    bool pool;
+    bool pool, dst_is_cold;
     cnn_activation activation;
 } pass;
 
@@ -136,9 +137,23 @@ static void transform_patches(const pass *p, const cut *c, const scratch *memory
     }
 }
 
-/* The products of all positions for one pair of panels */
+/* Where a pair of panels of all tiles is written. */
+static cnn_ahead dst_ahead(const pass *p, const cut *c, ptrdiff_t pair)
+{
+    const ptrdiff_t step = p->pool ? 2 : 1, channel = pair * WINOGRAD_COLUMNS;
+    return (cnn_ahead){.map = p->dst,
+                       .h = p->oh / step,
+                       .w = p->ow / step,
+                       .c = p->oc,
+                       .size = p->tile / step,
+                       .channel = channel,
+                       .channels = cnn_min(WINOGRAD_COLUMNS, p->oc - channel),
+                       .grid = &c->grid};
+}
+
+/* The products of all positions for one pair of panels of the tiles [first, last) */
 static void multiply(const pass *p, const cut *c, const scratch *memory, const cnn_winograd_order *order,
-                     ptrdiff_t pair, const cnn_kernels *kernels)
+                     ptrdiff_t pair, ptrdiff_t first, ptrdiff_t last, const cnn_kernels *kernels)
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t ic = p->src.c, panel = ic * CNN_PANEL, panels = cnn_winograd_panels_of(p->oc, pair);
@@ -154,7 +169,10 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, const c
                      .k = ic,
                      .a_offset = no_offset,
                      .b_offset = no_offset};
+    cnn_ahead ahead = dst_ahead(p, c, pair);
+    const bool fetches = p->dst_is_cold && ic < MANY_CHANNELS && cnn_ahead_aim(&ahead, first, last - first, positions);
     for (ptrdiff_t position = 0; position < positions; position++) {
+        if (fetches) cnn_ahead_step(&ahead);
         const cnn_winograd_range range =
             cnn_winograd_tiles_with(&c->grid, order, c->alpha, position / c->alpha, position % c->alpha);
         if (range.first == range.last) continue;
@@ -217,7 +235,7 @@ static void run(const pass *p, const cnn_worker *worker)
         transformed = block;
         const ptrdiff_t pairs_end = cnn_part(c.pairs, c.ranges, range + 1);
         for (ptrdiff_t pair = cnn_part(c.pairs, c.ranges, range); pair < pairs_end; pair++) {
-            multiply(p, &c, &memory, &order, pair, worker->kernels);
+            multiply(p, &c, &memory, &order, pair, first, last, worker->kernels);
             write_tiles(p, &c, &memory, order, pair, first, last, worker->kernels);
         }
     }
@@ -240,6 +258,7 @@ void cnn_winograd_forward(const cnn_call *call, const cnn_worker *worker)
                     .dst = call->operands[CNN_winograd_forward_dst],
                     .argmax = call->operands[CNN_winograd_forward_argmax],
                     .pool = g->pool != 0,
+                    .dst_is_cold = cnn_is_cold(call, CNN_winograd_forward_dst),
                     .activation = (cnn_activation)g->activation};
     run(&p, worker);
 }
@@ -260,6 +279,7 @@ void cnn_winograd_backward_data(const cnn_call *call, const cnn_worker *worker)
                     .kernel = (int)g->kh,
                     .filter = call->operands[CNN_winograd_backward_data_filter],
                     .mask = call->operands[CNN_winograd_backward_data_mask],
-                    .dst = call->operands[CNN_winograd_backward_data_diff_src]};
+                    .dst = call->operands[CNN_winograd_backward_data_diff_src],
+                    .dst_is_cold = cnn_is_cold(call, CNN_winograd_backward_data_diff_src)};
     run(&p, worker);
 }

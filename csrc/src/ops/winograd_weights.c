@@ -6,11 +6,12 @@
  * only, and are added in order.
  *
  * Blocks are large, because every block transforms its tiles again. Their sums need not stay in the second-level cache:
- * a chunk of tiles is long enough that reading and writing them in between hides behind the products.
+ * a chunk of tiles is long enough that reading and writing them in between hides behind the products. Where the
+ * source is cold, the next chunk's is fetched meanwhile: it was last used in the forward pass.
  */
 #include "blocking.h"
+#include "ops/ahead.h"
 #include "ops/parts.h"
-#include "ops/winograd.h"
 
 enum {
     CHUNK = 96,  /* tiles between two additions to the sums */
@@ -142,7 +143,7 @@ static void transform(const cnn_call *call, const cut *c, const scratch *memory,
 
 /* sums[position][panel of oc][ic][16] of the block and the rows of a step, overwritten or added to */
 static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, const block *b, int step,
-                     const cnn_winograd_order *order, bool accumulate, const cnn_kernels *kernels)
+                     const cnn_winograd_order *order, bool accumulate, cnn_ahead *ahead, const cnn_kernels *kernels)
 {
     static const ptrdiff_t no_offset[1] = {0};
     const ptrdiff_t channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - b->ic * CNN_PANEL, panels = b->oc_end - b->oc;
@@ -158,6 +159,7 @@ static void multiply(const cnn_conv2d_geometry *g, const cut *c, const scratch *
                      .rows = channels,
                      .accumulate = accumulate};
     for (ptrdiff_t position = 0; position < c->rows * c->alpha; position++) {
+        if (ahead) cnn_ahead_step(ahead);
         const ptrdiff_t row = position / c->alpha, column = position % c->alpha;
         const ptrdiff_t of_patch = c->steps == 1 ? row : cnn_winograd_part_row((int)c->alpha, step, (int)row);
         const cnn_winograd_range range = cnn_winograd_tiles_with(&c->grid, order, c->alpha, of_patch, column);
@@ -192,9 +194,24 @@ static void write_block(const cnn_conv2d_geometry *g, const cut *c, const scratc
     }
 }
 
-/* Adds a chunk of tiles [first, last) to the sums of a task's block, or starts them, and to `bias`, if given. */
+/* A block's channels of the source of all tiles. */
+static cnn_ahead source_ahead(const cnn_call *call, const cut *c, const block *b)
+{
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    return (cnn_ahead){.map = call->operands[CNN_winograd_backward_weights_src],
+                       .h = g->h,
+                       .w = g->w,
+                       .c = g->ic,
+                       .size = g->tile,
+                       .channel = b->ic * CNN_PANEL,
+                       .channels = cnn_min(b->ic_end * CNN_PANEL, g->ic) - b->ic * CNN_PANEL,
+                       .grid = &c->grid};
+}
+
+/* Adds a chunk of tiles [first, last) to the sums of a task's block, or starts them, and to `bias`, if given. The tiles
+ * after it, up to `stop`, are read next. */
 static void add_chunk(const cnn_call *call, const cut *c, const scratch *memory, const cnn_winograd_zeros *zeros,
-                      const block *b, ptrdiff_t first, ptrdiff_t last, bool accumulate, double *bias,
+                      const block *b, ptrdiff_t first, ptrdiff_t last, ptrdiff_t stop, bool accumulate, double *bias,
                       const cnn_kernels *kernels)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -202,9 +219,12 @@ static void add_chunk(const cnn_call *call, const cut *c, const scratch *memory,
     const cnn_winograd_order order = cnn_winograd_order_of(&c->grid, first, last);
     float *sums = bias ? memory->bias : NULL;
     if (sums) memset(sums, 0, (size_t)c->oc_block * sizeof *sums);
+    cnn_ahead ahead = source_ahead(call, c, b);
+    const bool cold = cnn_is_cold(call, CNN_winograd_backward_weights_src);
+    const bool fetches = cold && cnn_ahead_aim(&ahead, last, cnn_min(c->chunk, stop - last), c->alpha * c->alpha);
     for (int step = 0; step < c->steps; step++) {
         transform(call, c, memory, zeros, b, step, sums, order, first, last, kernels);
-        multiply(g, c, memory, b, step, &order, accumulate, kernels);
+        multiply(g, c, memory, b, step, &order, accumulate, fetches ? &ahead : NULL, kernels);
     }
     for (ptrdiff_t o = 0; sums && o < channels; o++) bias[b->oc * CNN_PANEL + o] += (double)sums[o];
 }
@@ -221,6 +241,8 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
 
     ptrdiff_t begin, end;
     cnn_share(worker, c.parts * c.oc_blocks * c.ic_blocks, &begin, &end);
+    /* with one block a part's tiles follow those of the part before */
+    const ptrdiff_t following = c.oc_blocks * c.ic_blocks == 1 ? cnn_part(c.grid.count, c.parts, end) : 0;
     for (ptrdiff_t task = begin; task < end; task++) {
         const ptrdiff_t ic = task % c.ic_blocks, oc = task / c.ic_blocks % c.oc_blocks;
         const ptrdiff_t part = task / c.ic_blocks / c.oc_blocks;
@@ -230,8 +252,8 @@ void cnn_winograd_backward_weights(const cnn_call *call, const cnn_worker *worke
         double *sums = call->operands[CNN_winograd_backward_weights_diff_bias] && ic == 0 ? bias + part * g->oc : NULL;
         for (ptrdiff_t o = b.oc * CNN_PANEL; sums && o < cnn_min(b.oc_end * CNN_PANEL, g->oc); o++) sums[o] = 0.0;
         for (ptrdiff_t first = start; first < stop; first += c.chunk)
-            add_chunk(call, &c, &memory, &zeros, &b, first, cnn_min(first + c.chunk, stop), first > start, sums,
-                      worker->kernels);
+            add_chunk(call, &c, &memory, &zeros, &b, first, cnn_min(first + c.chunk, stop), cnn_max(stop, following),
+                      first > start, sums, worker->kernels);
         write_block(g, &c, &memory, &b, weights + part * c.weights, worker->kernels);
     }
     cnn_barrier(worker);
