@@ -337,6 +337,7 @@ typedef enum cnn_extent {
     CNN_SOURCE,        /* what the forward pass reads */
     CNN_DESTINATION,   /* what the forward pass writes; pooled, where the op pools */
     CNN_ARGMAX,        /* the destination's, none where the op does not pool */
+    CNN_ADDEND,        /* the destination's, none where the op pools */
     CNN_LABELS,        /* one, or one for each row */
     CNN_FACTORS,       /* C of each sample */
     CNN_GROUPS,        /* one for each group of channels of each sample */
@@ -456,8 +457,8 @@ enum {
  * conv2d_backward_*     by the convolution's own output (before pooling; the activation's gradient is applied before).
  *                       With geometry.pool and argmax, both or neither: diff_dst is by the pooled output, and argmax
  *                       says where each of its elements belongs, as conv2d_forward wrote it.
- * mask                  of a *_backward_data or avgpool2d_backward: the ReLU output that src is; diff_src is 0 where it
- *                       is 0 or below, the same bits as a relu_backward behind the op
+ * mask                  of a *_backward_data, avgpool2d_backward or add: the ReLU output whose gradient they write, which
+ *                       is 0 where that is 0 or below, the same bits as a relu_backward behind the op
  * maxpool2d_*           argmax: position in the window, row-major, the first of equals; 255: none. KH*KW <= 255.
  *                       NaN wins. backward overwrites diff_src, zeros included.
  * pad2d_*               zeros round the map, or its own pixels mirrored without the edge (a b c d -> b | a b c d | c) or
@@ -491,7 +492,8 @@ enum {
  *                       the mean in float and what its rounding left. argmax goes with geometry.pool, as for
  *                       conv2d_forward; diff_dst is then by the pooled output. diff_src may be src, or diff_dst
  *                       without pooling. weights and bias: absent ones are ones and zeros. An activation beyond ReLU
- *                       goes without pooling and has no backward.
+ *                       goes without pooling and has no backward. addend goes without pooling too: it is added before
+ *                       the activation, the same bits as an add behind the op.
  * batchnorm_moments, _normalize   the forward pass in two, for instructions with windows: moments takes the windows in
  *                       the order of the samples and joins each with those before, in save_mean and squares (of the
  *                       deviations, [2][C] likewise); the last one also writes save_inv_std and the running statistics
@@ -645,6 +647,7 @@ enum {
     O(op, running_mean, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                            \
     O(op, running_var, CNN_F32, CNN_UPDATED, CNN_CHANNELS)                                                             \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, addend, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_ADDEND)                                         \
     O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
     O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)
 #define CNN_OPERANDS_batchnorm_forward_inference(O, op)                                                                \
@@ -677,6 +680,7 @@ enum {
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, argmax, CNN_U8, CNN_WRITTEN | CNN_OPTIONAL, CNN_ARGMAX)                                                      \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)                                                                          \
+    O(op, addend, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_ADDEND)                                         \
     O(op, weights, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                     \
     O(op, bias, CNN_F32, CNN_READ | CNN_OPTIONAL, CNN_CHANNELS)                                                        \
     O(op, save_mean, CNN_F32, CNN_READ, CNN_CHANNEL_PAIRS)                                                             \
@@ -747,7 +751,8 @@ enum {
 #define CNN_OPERANDS_add(O, op)                                                                                        \
     O(op, dst, CNN_F32, CNN_WRITTEN, CNN_DESTINATION)                                                                  \
     O(op, a, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
-    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)
+    O(op, b, CNN_F32, CNN_READ | CNN_IN_PLACE, CNN_SOURCE)                                                             \
+    O(op, mask, CNN_F32, CNN_READ | CNN_OPTIONAL | CNN_IN_PLACE, CNN_SOURCE)
 #define CNN_OPERANDS_quantize(O, op)                                                                                   \
     O(op, dst, CNN_U8, CNN_WRITTEN, CNN_DESTINATION)                                                                   \
     O(op, src, CNN_F32, CNN_READ, CNN_SOURCE)

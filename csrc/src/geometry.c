@@ -350,7 +350,7 @@ static ptrdiff_t norm_count(const cnn_geometry *geometry, cnn_extent extent)
     case CNN_CHANNEL_PAIRS: return 2 * g->c;
     default:
         if (!g->pool) return extent == CNN_ARGMAX ? 0 : cnn_times(g->rows, g->c);
-        return product(g->rows / g->w / 2, g->w / 2, g->c);
+        return extent == CNN_ADDEND ? 0 : product(g->rows / g->w / 2, g->w / 2, g->c);
     }
 }
 

@@ -278,8 +278,8 @@ enum { CNN_NORM_COLUMNS = 1024 };
     X(keep_rows, (float *dst, const float *src, const float *factors, ptrdiff_t rows, ptrdiff_t c))                      \
     /* dst = src + terms, otherwise as multiply_rows */                                                                  \
     X(shift_rows, (float *dst, const float *src, const float *terms, ptrdiff_t rows, ptrdiff_t c))                       \
-    /* dst = a + b, dst = a - b, dst = src * factor; all in place if wished */                                           \
-    X(add, (float *dst, const float *a, const float *b, ptrdiff_t count))                                                \
+    /* dst = a + b, 0 where a mask is 0 or below; dst = a - b; dst = src * factor; all in place if wished */             \
+    X(add, (float *dst, const float *a, const float *b, const float *mask, ptrdiff_t count))                             \
     X(subtract, (float *dst, const float *a, const float *b, ptrdiff_t count))                                           \
     X(scale, (float *dst, const float *src, ptrdiff_t count, float factor))                                              \
     X(has_nonfinite, (const float *restrict src, ptrdiff_t count, bool *restrict found))                                 \
@@ -333,7 +333,8 @@ enum { CNN_NORM_COLUMNS = 1024 };
       (double *restrict sum, double *restrict products, const float *diff_dst, const uint8_t *argmax,                    \
        const float *src, const cnn_norm *norm, ptrdiff_t pixels, ptrdiff_t columns, ptrdiff_t c, ptrdiff_t line))        \
     /* Rows without gaps, any number of columns; diff_src may be src, and diff_dst where both have one size */           \
-    X(normalize, (float *dst, const float *src, const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns))                \
+    X(normalize,                                                                                                         \
+      (float *dst, const float *src, const float *addend, const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns))      \
     X(normalize_pool, (float *dst, uint8_t *argmax, const float *src, const cnn_norm *norm, ptrdiff_t pixels,            \
                        ptrdiff_t c, ptrdiff_t line))                                                                     \
     X(normalize_backward, (float *diff_src, const float *diff_dst, const float *src, const float *mask,                  \

@@ -487,6 +487,9 @@ static void elementwise_cases(visitor *visit)
             visit_aliases(visit, one);
             one.values = VALUES_INTEGER;
             visit_aliases(visit, one);
+            if (one.op != CNN_OP_add) continue;
+            one.absent = without(CNN_add_mask);
+            visit_aliases(visit, one);
         }
 }
 
@@ -633,9 +636,11 @@ static void absent_norm_cases(visitor *visit, op_case norm)
     for (int absent = 1; absent < 4; absent++) {
         const bool weights = absent & 1, bias = absent & 2;
         norm.op = CNN_OP_batchnorm_forward_training;
-        norm.absent = (weights ? without(CNN_batchnorm_forward_training_weights) : 0u) |
-                      (bias ? without(CNN_batchnorm_forward_training_bias) : 0u) |
-                      (norm.geometry.norm.pool ? 0u : without(CNN_batchnorm_forward_training_argmax));
+        norm.absent =
+            (weights ? without(CNN_batchnorm_forward_training_weights) : 0u) |
+            (bias ? without(CNN_batchnorm_forward_training_bias) | without(CNN_batchnorm_forward_training_addend)
+                  : 0u) |
+            (norm.geometry.norm.pool ? 0u : without(CNN_batchnorm_forward_training_argmax));
         visit(&norm);
         norm.op = CNN_OP_batchnorm_forward_inference;
         norm.absent = (weights ? without(CNN_batchnorm_forward_inference_weights) : 0u) |
@@ -661,7 +666,8 @@ static void split_norm_cases(visitor *visit, op_case norm)
     norm.op = CNN_OP_batchnorm_normalize;
     if (!pool) norm.absent = without(CNN_batchnorm_normalize_argmax);
     visit(&norm);
-    norm.absent |= without(CNN_batchnorm_normalize_weights) | without(CNN_batchnorm_normalize_argmax);
+    norm.absent |= without(CNN_batchnorm_normalize_weights) | without(CNN_batchnorm_normalize_argmax) |
+                   without(CNN_batchnorm_normalize_addend);
     visit(&norm);
     norm.op = CNN_OP_batchnorm_sums, norm.absent = pool ? 0 : without(CNN_batchnorm_sums_argmax);
     visit(&norm);

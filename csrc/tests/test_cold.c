@@ -43,7 +43,7 @@ void suite_cold(void)
     const cnn_instruction around[] = {of(A, B), of(LARGE, SMALL), of(A, SMALL)};
     expect_cold("what lies between two uses drives out, from run to run too", 46 * MB, around, 3,
                 (unsigned[]){0x2, 0x0, 0x1});
-    expect_cold("an arena that a cache holds", 31 * MB, (cnn_instruction[]){of(A, B), of(A, B)}, 2, (unsigned[]){0, 0});
+    expect_cold("an arena that a cache holds", 11 * MB, (cnn_instruction[]){of(A, B), of(A, B)}, 2, (unsigned[]){0, 0});
     const cnn_instruction small[] = {of(A, B), of(SMALL, B), of(A, SMALL)};
     expect_cold("a large arena of which little is used", 46 * MB, small, 3, (unsigned[]){0, 0, 0});
     const cnn_instruction parameter[] = {of(PARAMETER, A), of(LARGE, LARGE)};

@@ -12,7 +12,7 @@ from math import prod
 
 from engine.layers.topology import Topology
 from engine.plan.algorithms import apply, choose
-from engine.plan.fuse import Fold, fold_batchnorm, fuse_activations, fuse_backward, fuse_maxpool
+from engine.plan.fuse import Fold, fold_batchnorm, fuse_activations, fuse_backward, fuse_maxpool, fuse_sums
 from engine.plan.gradients import differentiate, without_needless_positions
 from engine.plan.lower import absorbed_layer, lower
 from engine.plan.memory.arena import check_batch, measure, plan_arena
@@ -56,7 +56,7 @@ def finish(code: Code, parameters: Mapping[str, Slot], buffers: Mapping[str, Slo
     if request.fused and not request.trains:
         code, folds = fold_batchnorm(code, parameters, start=constants_end(code))
     if request.fused:
-        code = fuse_maxpool(fuse_activations(code, request.trains))
+        code = fuse_maxpool(fuse_activations(fuse_sums(code), request.trains))
     segments: tuple[Segment, ...] = ()
     if request.trains:
         code = differentiate(code, request.frozen)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import cnncore
 
-from engine.program.code import BY_OUTPUT, CONSTANTS, ITEM_BYTES, SOURCES, Code, Instruction, Value, consumers
+from engine.program.code import BY_OUTPUT, CONSTANTS, ITEM_BYTES, OUTPUTS, SOURCES, Code, Instruction, Value, consumers
 from engine.program.slots import Slot, padded
 
 FUSIBLE = ("conv2d_forward", "linear_forward")
 MASKING = frozenset(op for op, sources in SOURCES.items() if "mask" in sources)
-NORMS = ("batchnorm_forward_training", "batchnorm_forward_inference")
+TRAINING_NORM = "batchnorm_forward_training"
+NORMS = (TRAINING_NORM, "batchnorm_forward_inference")
 
 Rule = Callable[[Instruction, Instruction], Instruction | None]
 
@@ -64,6 +65,31 @@ def fold_batchnorm(code: Code, slots: Mapping[str, Slot], start: int) -> tuple[C
     return fused.changed(values=tuple(values)), tuple(folds)
 
 
+def fuse_sums(code: Code) -> Code:
+    """Batch normalisation that trains, then a sum with another map: the sum moves into it, and it to where the sum was.
+
+    Of two such terms the later one: the other may be there by then.
+    """
+    readers = consumers(code)
+    norms = {each.operands["dst"]: index for index, each in enumerate(code.instructions) if each.op == TRAINING_NORM}
+    norms.pop(code.output, None)
+    instructions: list[Instruction | None] = list(code.instructions)
+    for index, add in enumerate(code.instructions):
+        if add.op != "add" or add.operands["a"] == add.operands["b"]:
+            continue
+        a, b = add.operands["a"], add.operands["b"]
+        terms = [(norms[term], other) for term, other in ((a, b), (b, a)) if term in norms and len(readers[term]) == 1]
+        if not terms:
+            continue
+        at, other = max(terms)
+        norm = code.instructions[at]
+        instructions[index] = norm.changed(
+            layer=f"{norm.layer}+{add.layer}", operands={**norm.operands, "addend": other, "dst": add.operands["dst"]}
+        )
+        instructions[at] = None
+    return code.with_instructions([instruction for instruction in instructions if instruction is not None])
+
+
 def fuse_activations(code: Code, trains: bool) -> Code:
     """conv2d, linear or batch normalisation, then an activation: it moves into the geometry.
 
@@ -77,7 +103,7 @@ def fuse_activations(code: Code, trains: bool) -> Code:
             return None
         if trains and name not in BY_OUTPUT:
             return None
-        if first.op == "batchnorm_forward_training" and name != "relu":
+        if first.op == TRAINING_NORM and name != "relu":
             return None
         if first.geometry["activation"] or first.geometry.get("pool"):
             return None
@@ -97,7 +123,7 @@ def fuse_maxpool(code: Code) -> Code:
     def rule(first: Instruction, second: Instruction) -> Instruction | None:
         if first.op not in ("conv2d_forward", *NORMS) or second.op != "maxpool2d_forward":
             return None
-        if first.geometry["pool"] or not _halves(second.geometry):
+        if first.geometry["pool"] or "addend" in first.operands or not _halves(second.geometry):
             return None
         other = first.geometry["activation"] not in (0, cnncore.ACTIVATIONS["relu"])
         if other and (first.op in NORMS or "argmax" in second.operands):
@@ -156,20 +182,16 @@ def _reads_as_gradient(reader: Instruction, value: int) -> bool:
 def fuse_masks(code: Code) -> Code:
     """A ReLU's backward that is the only reader of what one op writes: that op applies the mask as it writes."""
     readers = consumers(code)
-    writers = {
-        instruction.operands["diff_src"]: index
-        for index, instruction in enumerate(code.instructions)
-        if "diff_src" in instruction.operands
-    }
+    writers = {each.outputs()[0]: index for index, each in enumerate(code.instructions) if each.op in MASKING}
     instructions: list[Instruction | None] = list(code.instructions)
     for index, relu in enumerate(code.instructions):
         if relu.op != "relu_backward":
             continue
         plain = relu.operands["diff_dst"]
         writer = instructions[writers[plain]] if plain in writers else None
-        if writer is None or writer.op not in MASKING or "mask" in writer.operands or readers[plain] != [index]:
+        if writer is None or "mask" in writer.operands or readers[plain] != [index]:
             continue
-        masked = {"diff_src": relu.operands["diff_src"], "mask": relu.operands["dst"]}
+        masked = {OUTPUTS[writer.op][0]: relu.operands["diff_src"], "mask": relu.operands["dst"]}
         instructions[writers[plain]] = writer.changed(operands={**writer.operands, **masked})
         instructions[index] = None
     return code.with_instructions([instruction for instruction in instructions if instruction is not None])

@@ -189,12 +189,17 @@ def _transposed(op: str) -> Rule:
 
 
 def _batchnorm(tape: Tape, forward: Instruction, diff: int) -> None:
-    source = forward.operands["src"]
+    source, geometry = forward.operands["src"], forward.geometry
+    if "addend" in forward.operands:  # it gets the same gradient, which is written only once
+        if geometry["activation"]:
+            diff = _through_activation(tape, forward, diff)
+        geometry = {**geometry, "activation": 0}
+        tape.contribute(forward.operands["addend"], diff)
     diff_source = tape.back(source)
-    argmax = {"argmax": forward.operands["argmax"]} if forward.geometry["pool"] else {}
+    argmax = {"argmax": forward.operands["argmax"]} if geometry["pool"] else {}
     tape.emit(
         "batchnorm_backward",
-        forward.geometry,
+        geometry,
         diff_src=tape.new_like(source) if diff_source is None else diff_source,
         **scale_and_shift(tape, forward),
         src=source,

@@ -76,7 +76,7 @@ def whole(memory: Memory, batch: int) -> dict[str, NDArray[Any]]:
     given |= {name: memory.array(name).copy() for name in (*VECTORS, *PAIRS)}
     given["argmax"] = np.zeros(EACH["dst"] * batch, np.uint8)
     for op in ("batchnorm_forward_training", "batchnorm_backward"):
-        operands = {each.name: given[each.name] for each in cnncore.OPS[op].operands if each.name != "mask"}
+        operands = {each.name: given[each.name] for each in cnncore.OPS[op].operands if each.name in given}
         cnncore.run_op(op, operands, NORM, batch)
     return given
 

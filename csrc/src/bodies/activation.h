@@ -161,9 +161,21 @@ static void activation_end(cnn_activation kind, float *values, ptrdiff_t count)
     activation(values, values, count, &how);
 }
 
-static void add(float *dst, const float *a, const float *b, ptrdiff_t count)
+static void add(float *dst, const float *a, const float *b, const float *mask, ptrdiff_t count)
 {
-    for (ptrdiff_t i = 0; i < count; i++) dst[i] = a[i] + b[i];
+    if (!mask) {
+        for (ptrdiff_t i = 0; i < count; i++) dst[i] = a[i] + b[i];
+        return;
+    }
+    ptrdiff_t i = 0;
+    for (; i + SIMD_WIDTH <= count; i += SIMD_WIDTH) {
+        const simd_float sum = simd_add(simd_load(a + i), simd_load(b + i));
+        simd_store(dst + i, activation_gradient_of(CNN_ACTIVATION_RELU, sum, simd_load(mask + i), sum, sum));
+    }
+    if (i >= count) return;
+    const simd_float sum = simd_add(simd_load_part(a + i, count - i), simd_load_part(b + i, count - i));
+    const simd_float last = simd_load_part(mask + i, count - i);
+    simd_store_part(dst + i, activation_gradient_of(CNN_ACTIVATION_RELU, sum, last, sum, sum), count - i);
 }
 
 static void scale(float *dst, const float *src, ptrdiff_t count, float factor)

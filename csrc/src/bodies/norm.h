@@ -205,33 +205,41 @@ static inline __attribute__((always_inline)) norm_vectors forward_vectors(const 
                           .shift = norm_load(norm->shift + j, left, whole)};
 }
 
-static inline __attribute__((always_inline)) void normalize_lanes(float *dst, const float *src, const cnn_norm *norm,
-                                                                  ptrdiff_t j, const int rows, ptrdiff_t columns,
-                                                                  ptrdiff_t left, const bool whole)
+static inline __attribute__((always_inline)) void normalize_lanes(float *dst, const float *src, const float *addend,
+                                                                  const cnn_norm *norm, ptrdiff_t j, const int rows,
+                                                                  ptrdiff_t columns, ptrdiff_t left, const bool whole)
 {
     const norm_vectors v = forward_vectors(norm, j, left, whole);
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
-        const simd_float y = norm_value(norm_load(src + r * columns + j, left, whole), &v);
+        simd_float y = norm_value(norm_load(src + r * columns + j, left, whole), &v);
+        if (addend) y = simd_add(y, norm_load(addend + r * columns + j, left, whole));
         norm_store(dst + r * columns + j, norm->relu ? simd_max(simd_zero(), y) : y, left, whole);
     }
 }
 
-static inline __attribute__((always_inline)) void normalize_rows(float *dst, const float *src, const cnn_norm *norm,
-                                                                 const int rows, ptrdiff_t columns)
+static inline __attribute__((always_inline)) void normalize_rows(float *dst, const float *src, const float *addend,
+                                                                 const cnn_norm *norm, const int rows,
+                                                                 ptrdiff_t columns)
 {
     ptrdiff_t j = 0;
     for (; j + SIMD_WIDTH <= columns; j += SIMD_WIDTH)
-        normalize_lanes(dst, src, norm, j, rows, columns, SIMD_WIDTH, true);
-    if (j < columns) normalize_lanes(dst, src, norm, j, rows, columns, columns - j, false);
+        normalize_lanes(dst, src, addend, norm, j, rows, columns, SIMD_WIDTH, true);
+    if (j < columns) normalize_lanes(dst, src, addend, norm, j, rows, columns, columns - j, false);
 }
 
-static void normalize(float *dst, const float *src, const cnn_norm *norm, ptrdiff_t rows, ptrdiff_t columns)
+static void normalize(float *dst, const float *src, const float *addend, const cnn_norm *norm, ptrdiff_t rows,
+                      ptrdiff_t columns)
 {
     ptrdiff_t r = 0;
-    for (; r + NORM_ROWS <= rows; r += NORM_ROWS)
-        normalize_rows(dst + r * columns, src + r * columns, norm, NORM_ROWS, columns);
-    for (; r < rows; r++) normalize_rows(dst + r * columns, src + r * columns, norm, 1, columns);
+    for (; r < rows; r += rows - r < NORM_ROWS ? 1 : NORM_ROWS) {
+        const ptrdiff_t at = r * columns;
+        const float *added = addend ? addend + at : NULL;
+        if (rows - r >= NORM_ROWS)
+            normalize_rows(dst + at, src + at, added, norm, NORM_ROWS, columns);
+        else
+            normalize_rows(dst + at, src + at, added, norm, 1, columns);
+    }
 }
 
 static inline __attribute__((always_inline)) void normalize_pool_lanes(float *dst, uint8_t *argmax, const float *src,

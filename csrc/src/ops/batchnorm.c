@@ -41,7 +41,8 @@ void cnn_batchnorm_forward_training(const cnn_call *call, const cnn_worker *work
                     bias_at(bias, k));
     }
     cnn_barrier(worker);
-    apply(call, worker, &m, src, dst, call->operands[CNN_batchnorm_forward_training_argmax]);
+    apply(call, worker, &m, src, call->operands[CNN_batchnorm_forward_training_addend], dst,
+          call->operands[CNN_batchnorm_forward_training_argmax]);
 }
 
 void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *worker)
@@ -63,7 +64,7 @@ void cnn_batchnorm_forward_inference(const cnn_call *call, const cnn_worker *wor
                     bias_at(bias, k));
     }
     cnn_barrier(worker);
-    apply(call, worker, &m, src, dst, NULL);
+    apply(call, worker, &m, src, NULL, dst, NULL);
 }
 
 /*

@@ -91,10 +91,10 @@ static inline void share_rows(const cnn_worker *worker, ptrdiff_t rows, ptrdiff_
     *last = cnn_min(*last * span, rows);
 }
 
-/* dst = pool(act((src - mean) * factor + shift)). Spans run backwards: what was read last is still in cache. An activation
+/* dst = pool(act((src - mean) * factor + shift)), or act(... + addend) where that is given. Spans run backwards: what was read last is still in cache. An activation
  * beyond ReLU goes over a span that was just written there. */
-static inline void apply(const cnn_call *call, const cnn_worker *worker, const memory *m, const float *src, float *dst,
-                         uint8_t *argmax)
+static inline void apply(const cnn_call *call, const cnn_worker *worker, const memory *m, const float *src,
+                         const float *addend, float *dst, uint8_t *argmax)
 {
     const cnn_norm_geometry *g = &call->geometry->norm;
     const cnn_norm norm = norm_of(m, g->activation == CNN_ACTIVATION_RELU);
@@ -114,12 +114,12 @@ static inline void apply(const cnn_call *call, const cnn_worker *worker, const m
     share_rows(worker, full, columns, &first, &last);
     for (ptrdiff_t end = last; end > first; end -= cnn_min(span, end - first)) {
         const ptrdiff_t count = cnn_min(span, end - first), at = (end - count) * columns;
-        kernels->normalize(dst + at, src + at, &norm, count, columns);
+        kernels->normalize(dst + at, src + at, addend ? addend + at : NULL, &norm, count, columns);
         if (how.kind > CNN_ACTIVATION_RELU) kernels->activation(dst + at, dst + at, count * columns, &how);
     }
     if (!rest || !cnn_is_first(worker)) return;
     const ptrdiff_t at = full * columns;
-    kernels->normalize(dst + at, src + at, &norm, 1, rest);
+    kernels->normalize(dst + at, src + at, addend ? addend + at : NULL, &norm, 1, rest);
     if (how.kind > CNN_ACTIVATION_RELU) kernels->activation(dst + at, dst + at, rest, &how);
 }
 

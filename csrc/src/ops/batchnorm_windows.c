@@ -58,8 +58,8 @@ void cnn_batchnorm_normalize(const cnn_call *call, const cnn_worker *worker)
     put_saved(call, worker, &m, call->operands[CNN_batchnorm_normalize_save_mean],
               call->operands[CNN_batchnorm_normalize_save_inv_std], call->operands[CNN_batchnorm_normalize_weights],
               call->operands[CNN_batchnorm_normalize_bias]);
-    apply(call, worker, &m, call->operands[CNN_batchnorm_normalize_src], call->operands[CNN_batchnorm_normalize_dst],
-          call->operands[CNN_batchnorm_normalize_argmax]);
+    apply(call, worker, &m, call->operands[CNN_batchnorm_normalize_src], call->operands[CNN_batchnorm_normalize_addend],
+          call->operands[CNN_batchnorm_normalize_dst], call->operands[CNN_batchnorm_normalize_argmax]);
 }
 
 void cnn_batchnorm_sums(const cnn_call *call, const cnn_worker *worker)

@@ -191,8 +191,8 @@ static void apply_forward(const job *j, ptrdiff_t sample, range rows)
     float *dst = j->call->operands[CNN_groupnorm_forward_dst];
     const float *src = j->call->operands[CNN_groupnorm_forward_src];
     const cnn_norm norm = {.mean = j->m.mean, .factor = j->m.factor, .shift = j->m.shift};
-    j->kernels->normalize(dst + at, src + at, &norm, full, groups * c);
-    if (rest) j->kernels->normalize(dst + tail, src + tail, &norm, 1, rest);
+    j->kernels->normalize(dst + at, src + at, NULL, &norm, full, groups * c);
+    if (rest) j->kernels->normalize(dst + tail, src + tail, NULL, &norm, 1, rest);
 }
 
 /* May run in place. */

@@ -5,11 +5,11 @@
 void cnn_add(const cnn_call *call, const cnn_worker *worker)
 {
     float *dst = call->operands[CNN_add_dst];
-    const float *a = call->operands[CNN_add_a], *b = call->operands[CNN_add_b];
+    const float *a = call->operands[CNN_add_a], *b = call->operands[CNN_add_b], *mask = call->operands[CNN_add_mask];
     ptrdiff_t first, last;
     assert(dst && a && b);
     cnn_share_elements(worker, call->batch * call->geometry->elementwise.count, &first, &last);
-    worker->kernels->add(dst + first, a + first, b + first, last - first);
+    worker->kernels->add(dst + first, a + first, b + first, mask ? mask + first : NULL, last - first);
 }
 
 /* Tasks are blocks of rows that copy about CNN_SPAN elements. */

@@ -82,7 +82,7 @@ static void add_border(const cnn_kernels *kernels, const cnn_pad2d_geometry *g, 
     for (ptrdiff_t place = from; place < to; place++) {
         const ptrdiff_t w = shown_at(place, g->w, g->mode);
         float *pixel = diff_src + w * g->c;
-        if (w >= 0) kernels->add(pixel, pixel, diff_dst + place * padded_channels(g) + g->channels_before, g->c);
+        if (w >= 0) kernels->add(pixel, pixel, diff_dst + place * padded_channels(g) + g->channels_before, NULL, g->c);
     }
 }
 
@@ -96,7 +96,7 @@ static void add_row(const cnn_kernels *kernels, const cnn_pad2d_geometry *g, flo
         if (fresh)
             copy(diff_src + at, from, run);
         else
-            kernels->add(diff_src + at, diff_src + at, from, run);
+            kernels->add(diff_src + at, diff_src + at, from, NULL, run);
     if (g->mode == CNN_PADDING_ZEROS) return;
     add_border(kernels, g, diff_src, inside, -g->pad_left, 0);
     add_border(kernels, g, diff_src, inside, g->w, g->w + g->pad_right);

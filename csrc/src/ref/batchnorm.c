@@ -6,18 +6,19 @@ typedef struct norm {
 } norm;
 
 /* The output for one element, before pooling. */
-static float normal(const cnn_norm_geometry *g, const float *src, const norm *n)
+static float normal(const cnn_norm_geometry *g, const float *src, const norm *n, float added)
 {
-    const double y = (*src - n->mean) * n->inv_std * n->weight + n->bias;
+    const double y = (*src - n->mean) * n->inv_std * n->weight + n->bias + added;
     return (float)ref_activation((cnn_activation)g->activation, y, 0.0, 0.0);
 }
 
 /* Writes one channel of the output, pooled where the geometry says so. */
-static void write_channel(const cnn_norm_geometry *g, ptrdiff_t batch, const norm *n, const float *src, ptrdiff_t c,
-                          float *dst, uint8_t *argmax)
+static void write_channel(const cnn_norm_geometry *g, ptrdiff_t batch, const norm *n, const float *src,
+                          const float *addend, ptrdiff_t c, float *dst, uint8_t *argmax)
 {
     if (!g->pool) {
-        for (ptrdiff_t i = c; i < batch * g->rows * g->c; i += g->c) dst[i] = normal(g, src + i, n);
+        for (ptrdiff_t i = c; i < batch * g->rows * g->c; i += g->c)
+            dst[i] = normal(g, src + i, n, addend ? addend[i] : 0.0f);
         return;
     }
     const ptrdiff_t oh = g->rows / g->w / 2, ow = g->w / 2;
@@ -26,7 +27,7 @@ static void write_channel(const cnn_norm_geometry *g, ptrdiff_t batch, const nor
         float best = 0.0f;
         uint8_t tap = 0;
         for (int i = 0; i < 4; i++) {
-            const float y = normal(g, src + (row + i / 2 * g->w + i % 2) * g->c + c, n);
+            const float y = normal(g, src + (row + i / 2 * g->w + i % 2) * g->c + c, n, 0.0f);
             if (i == 0 || y > best || isnan(y)) best = y, tap = (uint8_t)i;
         }
         dst[p * g->c + c] = best;
@@ -58,7 +59,8 @@ void cnn_ref_batchnorm_forward_training(const cnn_call *call, const cnn_worker *
         const norm n = {mean, 1.0 / sqrt(squares / (double)rows + g->eps), weights ? weights[c] : 1.0,
                         bias ? bias[c] : 0.0};
         const double unbiased = squares / (double)cnn_max(rows - 1, 1);
-        write_channel(g, call->batch, &n, src, c, call->operands[CNN_batchnorm_forward_training_dst],
+        write_channel(g, call->batch, &n, src, call->operands[CNN_batchnorm_forward_training_addend], c,
+                      call->operands[CNN_batchnorm_forward_training_dst],
                       call->operands[CNN_batchnorm_forward_training_argmax]);
         save_mean[c] = (float)mean;
         save_mean[g->c + c] = (float)(mean - (double)save_mean[c]);
@@ -79,7 +81,7 @@ void cnn_ref_batchnorm_forward_inference(const cnn_call *call, const cnn_worker 
     for (ptrdiff_t c = 0; c < g->c; c++) {
         const norm n = {running_mean[c], 1.0 / sqrt((double)running_var[c] + g->eps), weights ? weights[c] : 1.0,
                         bias ? bias[c] : 0.0};
-        write_channel(g, call->batch, &n, call->operands[CNN_batchnorm_forward_inference_src], c,
+        write_channel(g, call->batch, &n, call->operands[CNN_batchnorm_forward_inference_src], NULL, c,
                       call->operands[CNN_batchnorm_forward_inference_dst], NULL);
     }
 }
@@ -94,7 +96,7 @@ typedef struct taken {
 static double diff_at(const cnn_norm_geometry *g, const taken *t, const norm *n, ptrdiff_t row, ptrdiff_t c)
 {
     if (!g->pool) {
-        const bool off = g->activation == CNN_ACTIVATION_RELU && normal(g, t->src + row * g->c + c, n) <= 0.0f;
+        const bool off = g->activation == CNN_ACTIVATION_RELU && normal(g, t->src + row * g->c + c, n, 0.0f) <= 0.0f;
         return off ? 0.0 : t->diff_dst[row * g->c + c];
     }
     const ptrdiff_t oh = g->rows / g->w / 2, ow = g->w / 2;
@@ -203,8 +205,9 @@ void cnn_ref_batchnorm_normalize(const cnn_call *call, const cnn_worker *worker)
         const norm n = saved(
             call->operands[CNN_batchnorm_normalize_save_mean], call->operands[CNN_batchnorm_normalize_save_inv_std],
             call->operands[CNN_batchnorm_normalize_weights], call->operands[CNN_batchnorm_normalize_bias], g->c, c);
-        write_channel(g, call->batch, &n, call->operands[CNN_batchnorm_normalize_src], c,
-                      call->operands[CNN_batchnorm_normalize_dst], call->operands[CNN_batchnorm_normalize_argmax]);
+        write_channel(g, call->batch, &n, call->operands[CNN_batchnorm_normalize_src],
+                      call->operands[CNN_batchnorm_normalize_addend], c, call->operands[CNN_batchnorm_normalize_dst],
+                      call->operands[CNN_batchnorm_normalize_argmax]);
     }
 }
 

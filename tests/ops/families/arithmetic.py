@@ -95,4 +95,9 @@ class Add(Family):
         rng = self.rng()
         a, b = self.normal(rng, self.batch, self.count), self.normal(rng, self.batch, self.count)
         geometry = {"count": self.count, "slope": 0.0}
-        return [OpCall("add", geometry, self.batch, {"a": a, "b": b}, {"dst": a.astype(np.float64) + b})]
+        total, mask = a.astype(np.float64) + b, np.maximum(self.normal(rng, self.batch, self.count), -0.5)
+        masked = np.where(mask > 0, total, 0.0)
+        return [
+            OpCall("add", geometry, self.batch, {"a": a, "b": b}, {"dst": total}),
+            OpCall("add", geometry, self.batch, {"a": a, "b": b, "mask": mask}, {"dst": masked}),
+        ]

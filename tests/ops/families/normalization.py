@@ -1,7 +1,7 @@
 """Batch and group normalisation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,7 @@ class BatchNorm(Family):
 
         backward = {**chosen("src", "weights", "bias"), **given, **saved32}
         scales = self.terms(diff_dst, weights, saved)
-        return [
+        calls = [
             OpCall(
                 "batchnorm_forward_training", self.geometry(), self.batch,
                 chosen("src", "weights", "bias", "running_mean", "running_var"),
@@ -134,6 +134,19 @@ class BatchNorm(Family):
             ),
             *self.split_calls(chosen, saved, expected, doubtful, backward, gradients, diff_dst, mask, scales),
         ]  # fmt: skip
+        return [*calls, *self.with_addend(calls, plain)]
+
+    def with_addend(self, calls: list[OpCall], plain: Array) -> list[OpCall]:
+        """The forward ops that train, with a sum behind them: only dst is another."""
+        if self.pool:
+            return []
+        addend = self.normal(self.rng(), *plain.shape)
+        dst = oracle.relu(plain + addend) if self.relu else plain + addend
+        return [
+            replace(call, inputs={**call.inputs, "addend": addend}, expected={**call.expected, "dst": dst})
+            for call in calls
+            if call.op in ("batchnorm_forward_training", "batchnorm_normalize")
+        ]
 
     def split_calls(
         self, chosen: Callable[..., dict[str, NDArray]], saved: dict[str, Array], expected: dict[str, NDArray],
