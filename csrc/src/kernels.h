@@ -18,8 +18,8 @@
  *   A(i, s, k) = a[i*a_row + a_offset[s] + k*a_k]
  *   B(s, k, j) = b[(j/16)*b_group + b_offset[s] + k*b_k + j%16]       always 16 readable columns per group
  *   C(i, j)    = c[i*c_row + (j/16)*c_group + j%16]                   only `columns` of them are written
- * columns <= kernels->tile_groups * 16. Rows are cut into equal tiles of at most kernels->tile_rows; there is one tile
- * when something is fetched. Sums run over s then k, in order.
+ * columns <= kernels->tile_groups * 16. Rows are cut into equal tiles of at most kernels->tile_rows; the first of them
+ * fetches. Sums run over s then k, in order.
  */
 typedef struct cnn_tile {
     const float *a, *b;

@@ -16,7 +16,7 @@
 
 enum {
     TILE_VECTORS_PER_GROUP = CNN_PANEL / SIMD_WIDTH,
-    TILE_LONG = 256, /* k: sums after which C is worth fetching */
+    TILE_LONG = 64, /* products: a sum of so many leaves time to fetch C */
 };
 
 /* As relu_backward: a NaN in the mask lets the gradient pass. */
@@ -103,12 +103,13 @@ static __attribute__((noinline)) void tile_finish(const cnn_tile *t, float *c, c
 
 /* `rows` rows of the product, of which a, c and mask are the first. */
 static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, const float *from, float *c,
-                                                            const float *mask, const int rows, const int groups)
+                                                            const float *mask, const float *fetch, const int rows,
+                                                            const int groups)
 {
     enum { MOST = SIMD_TILE_GROUPS * TILE_VECTORS_PER_GROUP };
     const int vectors = groups * TILE_VECTORS_PER_GROUP;
     /* What is added to, or was left long ago, comes in while the products run. */
-    if (t->accumulate || t->k >= TILE_LONG)
+    if (t->accumulate || t->k * t->segments >= TILE_LONG)
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 16
@@ -122,9 +123,9 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
 
     const ptrdiff_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k, b_group = t->b_group, depth = t->k;
     for (ptrdiff_t s = 0; s < t->segments; s++) {
-        if (t->fetch)
+        if (fetch)
             for (int i = 0; i < t->fetch_lines; i++)
-                __builtin_prefetch(t->fetch + t->fetch_offset[s] + (ptrdiff_t)i * CNN_PANEL);
+                __builtin_prefetch(fetch + t->fetch_offset[s] + (ptrdiff_t)i * CNN_PANEL);
         /* One pointer per three rows keeps the addresses within base + {0, 1, 2} * a_row. */
         const float *a[(SIMD_TILE_ROWS + 2) / 3];
         a[0] = from + t->a_offset[s];
@@ -166,26 +167,27 @@ static inline __attribute__((always_inline)) void tile_body(const cnn_tile *t, c
 }
 
 static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile *t, const float *a, float *c,
-                                                                 const float *mask, int rows, const int groups)
+                                                                 const float *mask, const float *fetch, int rows,
+                                                                 const int groups)
 {
     switch (rows) {
-    case 1: tile_body(t, a, c, mask, 1, groups); break;
-    case 2: tile_body(t, a, c, mask, 2, groups); break;
+    case 1: tile_body(t, a, c, mask, fetch, 1, groups); break;
+    case 2: tile_body(t, a, c, mask, fetch, 2, groups); break;
 #if SIMD_TILE_ROWS >= 6
-    case 3: tile_body(t, a, c, mask, 3, groups); break;
-    case 4: tile_body(t, a, c, mask, 4, groups); break;
-    case 5: tile_body(t, a, c, mask, 5, groups); break;
-    case 6: tile_body(t, a, c, mask, 6, groups); break;
+    case 3: tile_body(t, a, c, mask, fetch, 3, groups); break;
+    case 4: tile_body(t, a, c, mask, fetch, 4, groups); break;
+    case 5: tile_body(t, a, c, mask, fetch, 5, groups); break;
+    case 6: tile_body(t, a, c, mask, fetch, 6, groups); break;
 #endif
 #if SIMD_TILE_ROWS >= 14
-    case 7: tile_body(t, a, c, mask, 7, groups); break;
-    case 8: tile_body(t, a, c, mask, 8, groups); break;
-    case 9: tile_body(t, a, c, mask, 9, groups); break;
-    case 10: tile_body(t, a, c, mask, 10, groups); break;
-    case 11: tile_body(t, a, c, mask, 11, groups); break;
-    case 12: tile_body(t, a, c, mask, 12, groups); break;
-    case 13: tile_body(t, a, c, mask, 13, groups); break;
-    case 14: tile_body(t, a, c, mask, 14, groups); break;
+    case 7: tile_body(t, a, c, mask, fetch, 7, groups); break;
+    case 8: tile_body(t, a, c, mask, fetch, 8, groups); break;
+    case 9: tile_body(t, a, c, mask, fetch, 9, groups); break;
+    case 10: tile_body(t, a, c, mask, fetch, 10, groups); break;
+    case 11: tile_body(t, a, c, mask, fetch, 11, groups); break;
+    case 12: tile_body(t, a, c, mask, fetch, 12, groups); break;
+    case 13: tile_body(t, a, c, mask, fetch, 13, groups); break;
+    case 14: tile_body(t, a, c, mask, fetch, 14, groups); break;
 #endif
     default: assert(!"rows within the tile");
     }
@@ -194,19 +196,20 @@ static inline __attribute__((always_inline)) void tile_of_groups(const cnn_tile 
 static void gemm_tile(const cnn_tile *t)
 {
     const unsigned tiles = ((unsigned)t->rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
-    assert(t->rows >= 1 && t->rows <= INT_MAX && (tiles == 1 || !t->fetch));
+    assert(t->rows >= 1 && t->rows <= INT_MAX);
     assert(t->columns >= 1 && t->columns <= SIMD_TILE_GROUPS * CNN_PANEL);
     const int each = (int)((unsigned)t->rows / tiles), longer = (int)((unsigned)t->rows % tiles);
-    const float *a = t->a, *mask = t->mask;
+    const float *a = t->a, *mask = t->mask, *fetch = t->fetch;
     float *c = t->c;
     for (int tile = 0; tile < (int)tiles; tile++) {
         const int rows = each + (tile < longer);
 #if SIMD_TILE_GROUPS > 1
         if (t->columns > CNN_PANEL)
-            tile_of_groups(t, a, c, mask, rows, 2);
+            tile_of_groups(t, a, c, mask, fetch, rows, 2);
         else
 #endif
-            tile_of_groups(t, a, c, mask, rows, 1);
+            tile_of_groups(t, a, c, mask, fetch, rows, 1);
+        fetch = NULL;
         a += rows * t->a_row;
         c += rows * t->c_row;
         if (mask) mask += rows * t->c_row;

@@ -60,7 +60,7 @@ static ptrdiff_t source_columns(const cnn_conv2d_geometry *g)
 }
 
 typedef struct scratch {
-    ptrdiff_t *offsets;                  /* 2 * samples * OH, and where every channel has a filter of its own KH * KW */
+    ptrdiff_t *offsets;                  /* 3 * samples * OH, and where every channel has a filter of its own KH * KW */
     float *source, *diff, *whole, *bias; /* whole: diff_dst before its pooling */
     size_t bytes;
 } scratch;
@@ -99,7 +99,7 @@ static ptrdiff_t diff_elements(const cnn_conv2d_geometry *g) { return g->groups 
 static scratch carve(const cnn_conv2d_geometry *g, ptrdiff_t samples, char *memory)
 {
     const ptrdiff_t taps = cnn_is_depthwise(g) ? g->kh * g->kw : 0;
-    const size_t offsets = cnn_align((size_t)(2 * samples * g->oh + taps) * sizeof(ptrdiff_t));
+    const size_t offsets = cnn_align((size_t)(3 * samples * g->oh + taps) * sizeof(ptrdiff_t));
     const size_t source = is_padded(g) ? cnn_align((size_t)(samples * source_elements(g)) * sizeof(float)) : 0;
     const size_t diff = copies_panels(g) ? cnn_align((size_t)(samples * diff_elements(g)) * sizeof(float)) : 0;
     const size_t whole = g->pool ? cnn_align((size_t)(samples * g->oh * g->ow * g->oc) * sizeof(float)) : 0;
@@ -188,10 +188,11 @@ static ptrdiff_t chain_rows(const cnn_conv2d_geometry *g)
     return cnn_max(1, pixels / g->ow);
 }
 
-/* Add the products of `samples` joined samples to the panels [first, last) of one group. */
+/* Add the products of `samples` joined samples to the panels [first, last) of one group. What is copied next, `next` if it
+ * is not NULL, is fetched meanwhile. */
 static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratch *memory, ptrdiff_t samples,
-                        const float *source, const float *diff, float *sums, ptrdiff_t group, ptrdiff_t first,
-                        ptrdiff_t last, bool accumulate, const cnn_kernels *kernels)
+                        const float *source, const float *diff, const float *next, float *sums, ptrdiff_t group,
+                        ptrdiff_t first, ptrdiff_t last, bool accumulate, const cnn_kernels *kernels)
 {
     const ptrdiff_t columns = is_padded(g) ? source_columns(g) : g->w, rows = samples * g->oh;
     const ptrdiff_t group_ic = g->ic / g->groups, padded = padded_oc(g), map = g->oh * g->ow;
@@ -201,10 +202,13 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
     /* taps of one kernel row lie side by side unless dilation, groups or a gap pull them apart */
     const bool whole_rows = g->groups == 1 && pixel == g->ic && (g->dilation_w == 1 || g->kw == 1);
     const ptrdiff_t runs = whole_rows ? g->kh : g->kh * g->kw, length = whole_rows ? g->kw * group_ic : group_ic;
+    const ptrdiff_t products = cnn_ceil_div(last - first, kernels->tile_groups) * runs;
+    const ptrdiff_t lines = samples * g->h * g->w * g->ic / CNN_PANEL / (products * rows);
     for (ptrdiff_t row = 0; row < rows; row++) {
         const ptrdiff_t n = row / g->oh, y = row % g->oh;
         memory->offsets[row] = n * source_elements(g) + y * g->stride_h * columns * pixel;
         memory->offsets[rows + row] = n * diff_elements(g) + y * g->ow * diff_pixel;
+        memory->offsets[2 * rows + row] = row * lines * CNN_PANEL;
     }
     cnn_tile tile = {.a_row = 1,
                      .a_k = g->stride_w * pixel,
@@ -213,7 +217,9 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
                      .c_row = CNN_PANEL,
                      .c_group = c->k * CNN_PANEL,
                      .k = g->ow,
+                     .fetch_lines = (int)lines,
                      .rows = length};
+    ptrdiff_t product = 0;
     const ptrdiff_t chain = chain_rows(g);
     for (ptrdiff_t panel = first; panel < last; panel += kernels->tile_groups) {
         tile.b = diff + group * map * padded + panel * diff_panel;
@@ -222,15 +228,18 @@ static void add_samples(const cnn_conv2d_geometry *g, const cut *c, const scratc
             tile.segments = cnn_min(chain, rows - top);
             tile.a_offset = memory->offsets + top;
             tile.b_offset = memory->offsets + rows + top;
+            tile.fetch_offset = memory->offsets + 2 * rows + top;
             tile.accumulate = accumulate || top > 0;
             for (ptrdiff_t run = 0; run < runs; run++) {
                 const ptrdiff_t y = whole_rows ? run : run / g->kw, x = whole_rows ? 0 : run % g->kw;
                 const float *at = source + (y * g->dilation_h * columns + x * g->dilation_w) * pixel + group * group_ic;
                 tile.a = at;
+                tile.fetch = next ? next + (product + run) * rows * lines * CNN_PANEL : NULL;
                 tile.c = sums + ((group * c->panels + panel) * c->k + run * length) * CNN_PANEL;
                 kernels->gemm_tile(&tile);
             }
         }
+        product += runs;
     }
 }
 
@@ -275,6 +284,16 @@ static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const 
     }
 }
 
+/* Whether the source of the next samples is fetched before it is copied: cold as a rule, since it was last used in the
+ * forward pass. No more than a quarter of a second-level cache. */
+static bool is_fetched(const cnn_call *call, ptrdiff_t samples)
+{
+    enum { MOST_BYTES = 256 << 10 };
+    const cnn_conv2d_geometry *g = &call->geometry->conv2d;
+    const ptrdiff_t bytes = samples * g->h * g->w * g->ic * (ptrdiff_t)sizeof(float);
+    return cnn_is_cold(call, CNN_conv2d_backward_weights_src) && is_padded(g) && bytes <= MOST_BYTES;
+}
+
 void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
 {
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
@@ -299,6 +318,8 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
 
     ptrdiff_t first, last;
     cnn_share(worker, c.parts * c.slices, &first, &last);
+    /* with one slice a part's samples follow those of the part before */
+    const ptrdiff_t following = c.slices == 1 ? cnn_part(call->batch, c.parts, last) : 0;
     for (ptrdiff_t task = first, slices; task < last; task += slices) {
         /* all slices of a part that are this worker's: their samples are copied once */
         const ptrdiff_t part = task / c.slices, slice = task % c.slices;
@@ -315,6 +336,8 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
             const ptrdiff_t samples = cnn_min(c.samples, end - n);
             const float *source = padded ? memory.source : src + n * source_elements(g);
             const float *panels = NULL;
+            const bool fetches = is_fetched(call, samples) && n + 2 * samples <= cnn_max(end, following);
+            const float *next = fetches ? src + (n + samples) * g->h * g->w * g->ic : NULL;
             for (ptrdiff_t i = 0; i < samples; i++) {
                 const float *image = src + (n + i) * g->h * g->w * g->ic;
                 float *whole = cnn_at(memory.whole, (size_t)(i * g->oh * g->ow * g->oc) * sizeof *whole);
@@ -330,8 +353,8 @@ void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
                 continue;
             }
             for (ptrdiff_t group = 0; group < g->groups; group++)
-                add_samples(g, &c, &memory, samples, source, panels, sums, group, panel, panel_end, n > begin,
-                            worker->kernels);
+                add_samples(g, &c, &memory, samples, source, panels, group == 0 ? next : NULL, sums, group, panel,
+                            panel_end, n > begin, worker->kernels);
         }
     }
     cnn_barrier(worker);

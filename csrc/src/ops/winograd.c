@@ -9,7 +9,8 @@
 #include "ops/ahead.h"
 
 /* Tiles of a block: enough that the filters, which every block reads again, come in slower than they are used; few
- * enough that a block's patches and products stay near, and whole register tiles. Many channels need the former more.
+ * enough that a block's patches and products stay near, and whole register tiles. Many channels need the former more,
+ * and one panel of them leaves room for more, where tiles are many.
  * A handful of blocks may be larger where that makes them even in number, for two workers. */
 enum { BLOCK = 18, LARGEST_BLOCK = 28, BLOCK_OF_MANY = 42, MANY_CHANNELS = 128, ENOUGH_TASKS = 8 };
 
@@ -19,13 +20,18 @@ enum { SMALL_FILTERS = 512 << 10, HALVED_TILES = 8 };
 
 static ptrdiff_t largest_block(ptrdiff_t ic) { return ic < MANY_CHANNELS ? LARGEST_BLOCK : BLOCK_OF_MANY; }
 
-static ptrdiff_t usual_block(ptrdiff_t ic) { return ic < MANY_CHANNELS ? BLOCK : BLOCK_OF_MANY; }
+static ptrdiff_t usual_block(ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t tiles)
+{
+    if (ic >= MANY_CHANNELS) return BLOCK_OF_MANY;
+    const bool small = ic <= CNN_PANEL && oc <= CNN_PANEL;
+    return small && tiles >= ENOUGH_TASKS * LARGEST_BLOCK ? LARGEST_BLOCK : BLOCK;
+}
 
-static ptrdiff_t blocks_of(ptrdiff_t tiles, ptrdiff_t ic, ptrdiff_t filter_bytes)
+static ptrdiff_t blocks_of(ptrdiff_t tiles, ptrdiff_t ic, ptrdiff_t oc, ptrdiff_t filter_bytes)
 {
     const ptrdiff_t largest = largest_block(ic);
     if (tiles <= largest) return tiles >= HALVED_TILES && filter_bytes <= SMALL_FILTERS ? 2 : 1;
-    const ptrdiff_t blocks = cnn_ceil_div(tiles, usual_block(ic));
+    const ptrdiff_t blocks = cnn_ceil_div(tiles, usual_block(ic, oc, tiles));
     const bool odd = blocks % 2 == 1 && blocks < ENOUGH_TASKS;
     return odd && cnn_ceil_div(tiles, blocks - 1) <= largest ? blocks - 1 : blocks;
 }
@@ -46,7 +52,8 @@ typedef struct cut {
     cnn_winograd_grid grid;
     ptrdiff_t alpha, pairs, blocks, ranges; /* pairs of panels; blocks of tiles; ranges of pairs */
     ptrdiff_t largest;                      /* tiles of a block, at most */
-    ptrdiff_t row, patch, product;          /* elements of a position of a patch, of a patch, of a tile's products */
+    ptrdiff_t row, patch;                   /* elements of a position of a patch, of a patch */
+    ptrdiff_t columns, product;             /* ... of a tile's products, of all of them */
 } cut;
 
 static cut cut_of(ptrdiff_t ic, const cnn_winograd_grid *grid, ptrdiff_t oc, ptrdiff_t tile, ptrdiff_t kernel)
@@ -54,13 +61,14 @@ static cut cut_of(ptrdiff_t ic, const cnn_winograd_grid *grid, ptrdiff_t oc, ptr
     cut c = {.grid = *grid,
              .alpha = tile + kernel - 1,
              .pairs = cnn_ceil_div(oc, WINOGRAD_COLUMNS),
-             .row = cnn_winograd_row(ic)};
+             .row = cnn_winograd_row(ic),
+             .columns = cnn_winograd_panels_of(oc, 0) * CNN_PANEL};
     const ptrdiff_t filters = c.alpha * c.alpha * c.pairs * WINOGRAD_COLUMNS * ic * (ptrdiff_t)sizeof(float);
-    c.blocks = blocks_of(c.grid.count, ic, filters);
+    c.blocks = blocks_of(c.grid.count, ic, oc, filters);
     c.ranges = cnn_min(c.pairs, cnn_ceil_div(ENOUGH_TASKS, c.blocks));
     c.largest = cnn_min(largest_block(ic), c.grid.count);
     c.patch = cnn_winograd_stride(c.alpha * c.alpha, c.row);
-    c.product = cnn_winograd_stride(c.alpha * c.alpha, WINOGRAD_COLUMNS);
+    c.product = cnn_winograd_stride(c.alpha * c.alpha, c.columns);
     return c;
 }
 
@@ -77,13 +85,15 @@ static cnn_winograd_grid data_grid(const cnn_conv2d_geometry *g, ptrdiff_t batch
 cnn_blocking cnn_winograd_forward_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return (cnn_blocking){.tiles = forward_grid(g, batch).count, .tile_block = usual_block(g->ic)};
+    const ptrdiff_t tiles = forward_grid(g, batch).count;
+    return (cnn_blocking){.tiles = tiles, .tile_block = usual_block(g->ic, g->oc, tiles)};
 }
 
 cnn_blocking cnn_winograd_backward_data_blocking(const cnn_geometry *geometry, ptrdiff_t batch)
 {
     const cnn_conv2d_geometry *g = &geometry->conv2d;
-    return (cnn_blocking){.tiles = data_grid(g, batch).count, .tile_block = usual_block(g->oc)};
+    const ptrdiff_t tiles = data_grid(g, batch).count;
+    return (cnn_blocking){.tiles = tiles, .tile_block = usual_block(g->oc, g->ic, tiles)};
 }
 
 typedef struct scratch {
@@ -181,7 +191,7 @@ static void multiply(const pass *p, const cut *c, const scratch *memory, const c
         for (ptrdiff_t at = 0; at < panels; at += kernels->tile_groups) {
             tile.b = filter + (position * panels + at) * panel;
             tile.columns = (int)(cnn_min(kernels->tile_groups, panels - at) * CNN_PANEL);
-            tile.c = memory->products + range.first * c->product + position * WINOGRAD_COLUMNS + at * CNN_PANEL;
+            tile.c = memory->products + range.first * c->product + position * c->columns + at * CNN_PANEL;
             kernels->gemm_tile(&tile);
         }
     }
@@ -192,7 +202,7 @@ static void write_tiles(const pass *p, const cut *c, const scratch *memory, cnn_
 {
     const ptrdiff_t step = p->pool ? 2 : 1, channel = pair * WINOGRAD_COLUMNS;
     const ptrdiff_t h = p->oh / step, w = p->ow / step, size = p->tile / step; /* of dst, of a tile in it */
-    cnn_winograd_tile tile = {.position = WINOGRAD_COLUMNS,
+    cnn_winograd_tile tile = {.position = c->columns,
                               .bias = p->bias ? p->bias + channel : NULL,
                               .dst_row = w * p->oc,
                               .dst_pixel = p->oc,
