@@ -91,8 +91,8 @@ static inline void share_rows(const cnn_worker *worker, ptrdiff_t rows, ptrdiff_
     *last = cnn_min(*last * span, rows);
 }
 
-/* dst = pool(act((src - mean) * factor + shift)), or act(... + addend) where that is given. Spans run backwards: what was read last is still in cache. An activation
- * beyond ReLU goes over a span that was just written there. */
+/* dst = pool(act((src - mean) * factor + shift)), or act(... + addend) where that is given. Spans run backwards: what was
+ * read last is still in cache. An activation beyond ReLU goes over a span that was just written there. */
 static inline void apply(const cnn_call *call, const cnn_worker *worker, const memory *m, const float *src,
                          const float *addend, float *dst, uint8_t *argmax)
 {
