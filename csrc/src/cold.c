@@ -72,8 +72,10 @@ bool cnn_find_cold(const cnn_program_description *d, unsigned *cold)
     for (int run = 0; run < 2; run++) /* the second finds what the first has left */
         for (ptrdiff_t k = 0; k < d->instruction_count; k++, h.counts++) {
             if (run == 1) cold[k] = cold_operands(d, &h, k);
-            for (int i = 0; i < CNN_MAX_OPERANDS; i++)
-                if (in_arena(d, k, i)) touch(&h, in_arena(d, k, i));
+            for (int i = 0; i < CNN_MAX_OPERANDS; i++) {
+                const cnn_operand *operand = in_arena(d, k, i);
+                if (operand) touch(&h, operand);
+            }
         }
     free(h.last);
     return true;

@@ -86,6 +86,10 @@ bool cnn_find_cold(const cnn_program_description *description, unsigned *cold);
 
 static inline bool cnn_is_cold(const cnn_call *call, int operand) { return call->cold >> operand & 1; }
 
+/* Bytes of a cold operand that are fetched ahead at most: a quarter of a second-level cache, more would drive out what is
+ * being computed. */
+enum { CNN_FETCHED_AHEAD = 256 << 10 };
+
 cnn_workspace cnn_no_workspace(const cnn_geometry *geometry, ptrdiff_t batch);
 
 /* What an op refuses beside its geometry's own limits, named as in the registry. */

@@ -1,11 +1,9 @@
 #include "ops/ahead.h"
 
-enum { MOST_BYTES = 256 << 10 }; /* a quarter of a second-level cache: more would drive out what is being multiplied */
-
 bool cnn_ahead_aim(cnn_ahead *ahead, ptrdiff_t first, ptrdiff_t tiles, ptrdiff_t steps)
 {
     const ptrdiff_t bytes = tiles * ahead->size * ahead->size * ahead->channels * (ptrdiff_t)sizeof(float);
-    if (tiles < 1 || bytes > MOST_BYTES) return false;
+    if (tiles < 1 || bytes > CNN_FETCHED_AHEAD) return false;
     ahead->at = cnn_winograd_place_of(ahead->grid, first);
     ahead->tiles = tiles;
     ahead->steps = steps;

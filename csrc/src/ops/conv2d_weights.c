@@ -285,13 +285,12 @@ static void add_bias(const cnn_conv2d_geometry *g, const scratch *memory, const 
 }
 
 /* Whether the source of the next samples is fetched before it is copied: cold as a rule, since it was last used in the
- * forward pass. No more than a quarter of a second-level cache. */
+ * forward pass. */
 static bool is_fetched(const cnn_call *call, ptrdiff_t samples)
 {
-    enum { MOST_BYTES = 256 << 10 };
     const cnn_conv2d_geometry *g = &call->geometry->conv2d;
     const ptrdiff_t bytes = samples * g->h * g->w * g->ic * (ptrdiff_t)sizeof(float);
-    return cnn_is_cold(call, CNN_conv2d_backward_weights_src) && is_padded(g) && bytes <= MOST_BYTES;
+    return cnn_is_cold(call, CNN_conv2d_backward_weights_src) && is_padded(g) && bytes <= CNN_FETCHED_AHEAD;
 }
 
 void cnn_conv2d_backward_weights(const cnn_call *call, const cnn_worker *worker)
